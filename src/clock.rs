@@ -1,0 +1,84 @@
+//! What time it is, passed in, so that a test or `--now` can choose it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
+/// Where the time comes from; cheap to clone.
+#[derive(Clone, Debug)]
+pub enum Clock {
+    /// The clock of the machine.
+    System,
+    /// One moment that never passes, for the offline commands and their `--now`.
+    Fixed(Timestamp),
+    /// A clock that stands still until somebody moves it, for tests.
+    Manual(ManualClock),
+}
+
+/// The hands of a [`Clock::Manual`]: all its clones show the same time.
+#[derive(Clone, Debug)]
+pub struct ManualClock(Arc<Mutex<Timestamp>>);
+
+impl Clock {
+    /// The present moment.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        match self {
+            Self::System => system_now(),
+            Self::Fixed(moment) => *moment,
+            Self::Manual(manual) => manual.now(),
+        }
+    }
+}
+
+impl ManualClock {
+    /// A clock that shows `start`.
+    #[must_use]
+    pub fn starting_at(start: Timestamp) -> Self {
+        Self(Arc::new(Mutex::new(start)))
+    }
+
+    /// A [`Clock`] that follows this one.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        Clock::Manual(self.clone())
+    }
+
+    /// Lets `elapsed` pass; a negative one turns the clock back.
+    pub fn advance(&self, elapsed: SignedDuration) {
+        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *shown = shown.saturating_add(elapsed).expect("adding seconds to a timestamp saturates");
+    }
+
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for the time")]
+fn system_now() -> Timestamp {
+    Timestamp::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manual_clock_moves_all_its_clones_and_only_when_told() {
+        let start: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
+        let hands = ManualClock::starting_at(start);
+        let clock = hands.clock();
+        assert_eq!(clock.now(), start);
+        hands.advance(SignedDuration::from_hours(2));
+        assert_eq!(clock.clone().now(), "2026-11-22T12:00:00Z".parse().unwrap());
+        hands.advance(SignedDuration::from_mins(-30));
+        assert_eq!(clock.now(), "2026-11-22T11:30:00Z".parse().unwrap());
+    }
+
+    #[test]
+    fn the_system_clock_passes() {
+        let first = Clock::System.now();
+        assert!(Clock::System.now() >= first);
+    }
+}

@@ -1,0 +1,231 @@
+//! What one decision is made from: plain values, looked up by others, borrowed where they can be.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::Action;
+use super::mesh::Mesh;
+use super::owner_override::Wish;
+use super::policy::{Candidates, Policies};
+use super::selector::Labels;
+use super::suspension::Suspensions;
+
+/// Why something that a decision needs is not there. Unknown is never taken for empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Missing {
+    /// The cache that would hold it has not been filled yet.
+    NotSynced,
+    /// The cache is filled, and neither it nor a short read knows the object.
+    NotFound,
+}
+
+impl Missing {
+    /// The word that audit entries and metrics use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotSynced => "NotSynced",
+            Self::NotFound => "NotFound",
+        }
+    }
+}
+
+/// Everything that [`decide`](super::decide) looks at, apart from the time.
+#[derive(Debug, Clone)]
+pub struct Facts<'a> {
+    /// Whether this is the creation of a pod at all.
+    pub request: RequestKind<'a>,
+    /// The pod as it was sent.
+    pub pod: &'a Pod<'a>,
+    /// The namespace the pod is created in.
+    pub namespace: Result<Arc<Namespace>, Missing>,
+    /// The pod's controlling owners.
+    pub owners: Owners,
+    /// The policies, and which of them can concern this namespace.
+    pub policies: Result<(Arc<Policies>, Arc<Candidates>), Missing>,
+    /// The suspensions of injection.
+    pub suspensions: Result<Arc<Suspensions>, Missing>,
+    /// What the installation was told.
+    pub settings: &'a Settings,
+}
+
+/// What an installation was told about deciding; the same for every request.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The mesh whose marker is written.
+    pub mesh: &'static Mesh,
+    /// Namespaces that are never touched, by name.
+    pub excluded_namespaces: Vec<String>,
+    /// The answer where a decision hangs on something unknown; `Remove` is not an answer to that.
+    pub when_unknown: Action,
+}
+
+/// What kind of request reached us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestKind<'a> {
+    /// The creation of a pod.
+    PodCreate,
+    /// Anything else, in words.
+    Other(Cow<'a, str>),
+}
+
+/// The parts of a pod that a decision looks at. Text in it comes from whoever created the pod, and is not validated yet.
+#[derive(Debug, Clone, Default)]
+pub struct Pod<'a> {
+    /// The name, absent where the API server will generate one.
+    pub name: Option<Cow<'a, str>>,
+    /// The prefix of the name that the API server will generate.
+    pub generate_name: Option<Cow<'a, str>>,
+    /// The namespace of the request, which is the truth about where the pod goes.
+    pub namespace: Cow<'a, str>,
+    /// All labels; `None` where the pod has no `labels` at all, or null.
+    pub labels: Option<Labels<'a>>,
+    /// Those annotations that decisions read; see [`Annotations`].
+    pub annotations: Annotations<'a>,
+    /// `spec.hostNetwork`.
+    pub host_network: bool,
+    /// `spec.serviceAccountName`.
+    pub service_account: Option<Cow<'a, str>>,
+    /// Whether a container `istio-proxy` has the image `auto`, which only an injector replaces.
+    pub waits_for_proxy: bool,
+}
+
+impl Pod<'_> {
+    /// A label's value.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels.as_ref().and_then(|labels| labels.get(key))
+    }
+
+    /// The value of the mesh's marker, wherever this mesh keeps it.
+    pub fn marker(&self, mesh: &Mesh) -> Option<&str> {
+        match mesh.marker_place {
+            super::mesh::Place::Label => self.label(mesh.marker_key),
+            super::mesh::Place::Annotation => self.annotations.marker.as_deref(),
+        }
+    }
+
+    /// The receipt of an earlier decision, if the pod arrives with one.
+    pub fn receipt(&self) -> Option<&str> {
+        self.annotations.receipt.as_deref()
+    }
+}
+
+/// The annotations of a pod that decisions read; the others are skipped while parsing.
+#[derive(Debug, Clone, Default)]
+pub struct Annotations<'a> {
+    /// Whether the pod has an `annotations` object at all, which a patch must know.
+    pub present: bool,
+    /// `outrigger.dev/inject`, `outrigger.dev/reason` and `outrigger.dev/until`.
+    pub wish: Wish<'a>,
+    /// `outrigger.dev/decision`: a receipt of ours, or a copy of one.
+    pub receipt: Option<Cow<'a, str>>,
+    /// The mesh's marker, where the mesh keeps it in an annotation.
+    pub marker: Option<Cow<'a, str>>,
+    /// The annotation that the mesh still reads where the label is absent.
+    pub legacy: Option<Cow<'a, str>>,
+    /// `kubernetes.io/config.mirror`: the pod only mirrors a static one.
+    pub mirror: bool,
+}
+
+/// What is kept of a namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its labels.
+    pub labels: Labels<'static>,
+    /// Its override.
+    pub wish: Wish<'static>,
+}
+
+/// A pod's owners, as far as they could be followed and verified.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owners {
+    /// Verified owners, the nearest first.
+    pub chain: Vec<Arc<Owner>>,
+    /// Why the chain ends where it does.
+    pub end: ChainEnd,
+    /// What the nearest owner's pod selector says about the mesh's marks, where it is known.
+    pub selector: Option<SelectorUse>,
+}
+
+impl Owners {
+    /// The outermost owner that is known for certain, or none for a bare pod.
+    pub fn workload(&self) -> Option<&Owner> {
+        self.chain.last().map(Arc::as_ref)
+    }
+}
+
+/// Why a chain of owners ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ChainEnd {
+    /// The last one has no controlling owner.
+    #[default]
+    Top,
+    /// The next owner is of a kind that is not read here; what comes before it counts.
+    Unread(OwnerName),
+    /// The requester is not trusted to create this owner's pods: the pod is treated as bare.
+    Untrusted(OwnerName),
+    /// The next owner should be known, and is not.
+    Missing(OwnerName, Missing),
+}
+
+/// How an owner is named in sentences.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnerName {
+    /// Its kind.
+    pub kind: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
+}
+
+/// What is kept of an object that can own pods.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// Its kind, such as `Deployment`.
+    pub kind: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
+    /// Its namespace.
+    pub namespace: Box<str>,
+    /// Its labels; empty for one that is itself controlled, since only the outermost owner's are matched.
+    pub labels: Labels<'static>,
+    /// Its override. Empty for a ReplicaSet with a controller: its annotations are copies that outlive their original.
+    pub wish: Wish<'static>,
+    /// Its own controlling owner.
+    pub controller: Option<OwnerReference>,
+    /// What its pod selector says about the mesh's markers, where it is known.
+    pub selector: Option<SelectorUse>,
+    /// Whether it is a gateway that a controller of the mesh turns into pods.
+    pub is_mesh_gateway: bool,
+}
+
+/// A controlling owner, as an object names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnerReference {
+    /// The API group, without the version.
+    pub group: Box<str>,
+    /// The kind.
+    pub kind: Box<str>,
+    /// The name.
+    pub name: Box<str>,
+    /// The UID, which is what identifies it.
+    pub uid: Box<str>,
+}
+
+impl From<&OwnerReference> for OwnerName {
+    fn from(reference: &OwnerReference) -> Self {
+        Self {
+            kind: super::reason::sanitized(&reference.kind).into(),
+            name: super::reason::sanitized(&reference.name).into(),
+        }
+    }
+}
+
+/// Which keys a direct owner's selector uses. A change of such a key would make it create pods for ever.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SelectorUse {
+    /// The mesh's marker.
+    pub marker: bool,
+    /// The revision label.
+    pub revision: bool,
+}

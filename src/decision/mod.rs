@@ -1,0 +1,364 @@
+//! Decides what happens to one pod, purely: no clock, no I/O, no lock, no log.
+//!
+//! # The rules
+//!
+//! The first that applies wins.
+//!
+//! 1. **Safety: Leave.** The request creates no pod; the pod mirrors a static one, uses the host network, or belongs to a
+//!    gateway that a controller of the mesh manages; its namespace is excluded. A pod with a container that waits for the
+//!    injector is never disabled or stripped.
+//! 2. **A suspension of injection in force: Disable.** Cluster suspensions first, then those of the namespace.
+//! 3. **An override**: the pod's, then the mesh's own marker on the pod, then the workload's from the nearest owner outward,
+//!    then the namespace's. One that is over, refused or neither on nor off is passed over for the next. Under a winning
+//!    policy that asks for `Remove` the mesh's own markers are no overrides.
+//! 4. **The policy in mode Enforce that ranks highest**: by priority; then namespaced before cluster; then the more
+//!    specific; among equals `Disable`, then `Remove`, then `Enable`.
+//! 5. **Nothing applies: Leave.**
+//!
+//! The policy that wins among the cluster policies alone can forbid: with `overrides: Deny` no override, namespaced policy
+//! or namespaced suspension departs from it, only a cluster suspension; with `RequireReason` an override needs a reason.
+//! The winning policy limits overrides in the same way. Within a rank the strictest `overrides` holds.
+//!
+//! Unknown is not empty: where a rule on the way to the answer hangs on something that is not known, the answer is the one
+//! configured for that, and the decision says what was missing.
+
+pub mod effect;
+pub mod facts;
+pub mod mesh;
+pub mod owner_override;
+pub mod policy;
+pub mod reason;
+pub mod selector;
+pub mod suspension;
+
+use jiff::Timestamp;
+
+use facts::{ChainEnd, Facts, Owner, RequestKind};
+use owner_override::{Until, Wish};
+use policy::{Match, Mode, Overrides, Policy, Ruling};
+use reason::{Considered, Outcome, Override, PassedOver, Rule, Safety, Source, Unknown};
+use suspension::Suspension;
+
+/// What is to happen to a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// The injector is told to inject.
+    Enable,
+    /// The injector is told not to inject.
+    Disable,
+    /// The marker is stripped, so that the namespace decides.
+    Remove,
+    /// Nothing is touched.
+    Leave,
+}
+
+impl Action {
+    /// The action's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enable => "Enable",
+            Self::Disable => "Disable",
+            Self::Remove => "Remove",
+            Self::Leave => "Leave",
+        }
+    }
+
+    /// Orders what policies of one rank ask for; the smallest wins.
+    fn strictness(self) -> u8 {
+        match self {
+            Self::Disable => 0,
+            Self::Remove => 1,
+            Self::Enable => 2,
+            Self::Leave => 3,
+        }
+    }
+}
+
+/// The answer for one pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision<'f> {
+    /// What is to happen.
+    pub action: Action,
+    /// The rule that won.
+    pub rule: Rule<'f>,
+    /// Until when that holds, where the rule itself ends.
+    pub until: Option<Timestamp>,
+    /// The revision that the winning policy asks for.
+    pub revision: Option<&'f str>,
+    /// Whether the pod's own revision label must not defeat this.
+    pub is_final: bool,
+    /// Every rule considered, and what became of it.
+    pub considered: Vec<Considered<'f>>,
+}
+
+/// Decides for one pod at one instant.
+pub fn decide<'f>(facts: &'f Facts<'_>, now: Timestamp) -> Decision<'f> {
+    let mut decision = Deciding::new(facts, now, None).decide();
+    record_audited(facts, now, &mut decision);
+    decision
+}
+
+/// Records for each matching policy in mode Audit what the decision would be with that one policy in Enforce.
+fn record_audited<'f>(facts: &'f Facts<'_>, now: Timestamp, decision: &mut Decision<'f>) {
+    let Ok((policies, candidates)) = &facts.policies else { return };
+    if matches!(decision.rule, Rule::Safety(_)) {
+        return;
+    }
+    for policy in policies.ranked(candidates).filter(|policy| policy.mode == Mode::Audit) {
+        let outcome = match policy.matching.matches(facts) {
+            Match::Yes => Outcome::Would(Deciding::new(facts, now, Some(policy)).decide().action),
+            Match::No(part) => Outcome::NoMatch(part),
+            Match::Unknown(unknown) => Outcome::Unknown(unknown),
+        };
+        decision.considered.push(Considered { rule: Rule::Policy(policy), outcome });
+    }
+}
+
+/// One run through the rules: the first rule that proposes something wins, the others are recorded.
+struct Deciding<'f, 'a> {
+    facts: &'f Facts<'a>,
+    now: Timestamp,
+    /// A policy in mode Audit that counts as one in Enforce.
+    promoted: Option<&'f Policy>,
+    verdict: Option<Verdict<'f>>,
+    considered: Vec<Considered<'f>>,
+}
+
+struct Verdict<'f> {
+    action: Action,
+    rule: Rule<'f>,
+    until: Option<Timestamp>,
+}
+
+impl<'f, 'a> Deciding<'f, 'a> {
+    fn new(facts: &'f Facts<'a>, now: Timestamp, promoted: Option<&'f Policy>) -> Self {
+        Self { facts, now, promoted, verdict: None, considered: Vec::new() }
+    }
+
+    fn decide(mut self) -> Decision<'f> {
+        if let Some(safety) = safety(self.facts) {
+            self.propose(Action::Leave, Rule::Safety(safety), None);
+            return self.decision(&Ruling::default());
+        }
+        self.cluster_suspensions();
+        let matched = self.matched_policies();
+        let ruling = Ruling::of(&matched);
+        if let Some(unknown) = &ruling.unknown {
+            self.hangs_on(unknown.clone());
+        }
+        self.own_suspensions(&ruling);
+        self.overrides(&ruling);
+        self.policies(matched, &ruling);
+        self.decision(&ruling)
+    }
+
+    fn cluster_suspensions(&mut self) {
+        match &self.facts.suspensions {
+            Ok(suspensions) => suspensions.cluster().iter().for_each(|suspension| self.suspension(suspension, None)),
+            Err(missing) => self.hangs_on(Unknown::Suspensions(*missing)),
+        }
+    }
+
+    fn own_suspensions(&mut self, ruling: &Ruling<'f>) {
+        let Ok(suspensions) = &self.facts.suspensions else { return };
+        for suspension in suspensions.of_namespace(&self.facts.pod.namespace) {
+            self.suspension(suspension, ruling.forbids);
+        }
+    }
+
+    fn suspension(&mut self, suspension: &'f Suspension, forbidden_by: Option<&'f Policy>) {
+        let rule = Rule::Suspension(suspension);
+        match suspension.matching.matches(self.facts) {
+            Match::No(part) => self.record(rule, Outcome::NoMatch(part)),
+            _ if self.now < suspension.starts_at => self.record(rule, Outcome::NotYet(suspension.starts_at)),
+            _ if !suspension.holds_at(self.now) => {
+                self.record(rule, Outcome::Ended(suspension.ends_at.unwrap_or(Timestamp::MAX)));
+            }
+            Match::Unknown(unknown) => {
+                self.hangs_on(unknown.clone());
+                self.record(rule, Outcome::Unknown(unknown));
+            }
+            Match::Yes => match forbidden_by {
+                Some(policy) => self.record(rule, Outcome::Refused(policy)),
+                None => self.propose(Action::Disable, rule, suspension.ends_at),
+            },
+        }
+    }
+
+    fn matched_policies(&mut self) -> Vec<(&'f Policy, Match)> {
+        match &self.facts.policies {
+            Ok((policies, candidates)) => {
+                let promoted = self.promoted;
+                let enforced = |policy: &&Policy| {
+                    policy.mode == Mode::Enforce || promoted.is_some_and(|promoted| std::ptr::eq(promoted, *policy))
+                };
+                let matches = |policy: &'f Policy| (policy, policy.matching.matches(self.facts));
+                policies.ranked(candidates).filter(enforced).map(matches).collect()
+            }
+            Err(missing) => {
+                self.hangs_on(Unknown::Policies(*missing));
+                Vec::new()
+            }
+        }
+    }
+
+    fn overrides(&mut self, ruling: &Ruling<'f>) {
+        let Facts { pod, owners, namespace, settings, .. } = self.facts;
+        let wish = &pod.annotations.wish;
+        self.wish(Source::Pod, wish, ruling);
+        let key = settings.mesh.marker_key;
+        let marker = pod.marker(settings.mesh);
+        if let Some(value) = marker {
+            self.marker(Override { source: Source::Marker(key), value, reason: wish.reason.as_deref() }, ruling);
+        }
+        // The injector reads the annotation only where the label's key is absent; a stale marker of ours counts as absent.
+        if marker.is_none() || pod.receipt().is_some() {
+            if let (Some(key), Some(value)) = (settings.mesh.legacy_annotation, pod.annotations.legacy.as_deref()) {
+                self.marker(Override { source: Source::Legacy(key), value, reason: wish.reason.as_deref() }, ruling);
+            }
+        }
+        for owner in &owners.chain {
+            self.wish(Source::Workload(owner), &owner.wish, ruling);
+        }
+        self.chain_end(&owners.end, ruling);
+        match namespace {
+            Ok(namespace) => self.wish(Source::Namespace(&namespace.name), &namespace.wish, ruling),
+            Err(_) if ruling.refuses_all() => {}
+            Err(missing) => self.hangs_on(Unknown::Namespace(*missing)),
+        }
+    }
+
+    /// Records why the owners that a pod names do not all count.
+    fn chain_end(&mut self, end: &'f ChainEnd, ruling: &Ruling<'f>) {
+        let (name, outcome) = match end {
+            ChainEnd::Top => return,
+            ChainEnd::Unread(name) => (name, Outcome::PassedOver(PassedOver::UnreadKind)),
+            ChainEnd::Untrusted(name) => (name, Outcome::PassedOver(PassedOver::UntrustedRequester)),
+            ChainEnd::Missing(name, missing) => {
+                let unknown = Unknown::Owner(name.clone(), *missing);
+                if !ruling.refuses_all() {
+                    self.hangs_on(unknown.clone());
+                }
+                (name, Outcome::Unknown(unknown))
+            }
+        };
+        let uncounted = Override { source: Source::UncountedOwner(name), value: "", reason: None };
+        self.record(Rule::Override(uncounted), outcome);
+    }
+
+    fn wish(&mut self, source: Source<'f>, wish: &'f Wish<'_>, ruling: &Ruling<'f>) {
+        let Some(value) = wish.inject.as_deref() else { return };
+        let asks = match value {
+            "true" => Some(Action::Enable),
+            "false" => Some(Action::Disable),
+            _ => None,
+        };
+        self.own_wish(Override { source, value, reason: wish.reason.as_deref() }, asks, wish, ruling);
+    }
+
+    /// The mesh's own marker on the pod, in which people wrote their wishes before there was ours.
+    fn marker(&mut self, marker: Override<'f>, ruling: &Ruling<'f>) {
+        let Facts { pod, settings, .. } = self.facts;
+        if matches!(marker.source, Source::Marker(_)) && pod.receipt().is_some() {
+            self.record(Rule::Override(marker), Outcome::PassedOver(PassedOver::StaleReceipt));
+        } else if let Some(policy) = ruling.winner.filter(|policy| policy.action == Action::Remove) {
+            self.record(Rule::Override(marker), Outcome::PassedOver(PassedOver::Stripped(policy)));
+        } else {
+            let asks = settings.mesh.reads(marker.value).map(|on| if on { Action::Enable } else { Action::Disable });
+            self.own_wish(marker, asks, &pod.annotations.wish, ruling);
+        }
+    }
+
+    fn own_wish(&mut self, own: Override<'f>, asks: Option<Action>, wish: &'f Wish<'_>, ruling: &Ruling<'f>) {
+        let until = match &wish.until {
+            None => None,
+            Some(Until::At(end)) if *end > self.now => Some(*end),
+            Some(Until::At(end)) => return self.record(Rule::Override(own), Outcome::Ended(*end)),
+            Some(Until::Unreadable(text)) => {
+                return self.record(Rule::Override(own), Outcome::PassedOver(PassedOver::UnreadableEnd(text)));
+            }
+        };
+        let Some(action) = asks else {
+            return self.record(Rule::Override(own), Outcome::PassedOver(PassedOver::UnknownValue));
+        };
+        let refused = ruling.strictest.filter(|policy| match policy.overrides {
+            Overrides::Allow => false,
+            Overrides::RequireReason => !wish.has_reason(),
+            Overrides::Deny => true,
+        });
+        match refused {
+            Some(policy) => self.record(Rule::Override(own), Outcome::Refused(policy)),
+            None => self.propose(action, Rule::Override(own), until),
+        }
+    }
+
+    fn policies(&mut self, matched: Vec<(&'f Policy, Match)>, ruling: &Ruling<'f>) {
+        let wins = |policy: &Policy| ruling.winner.is_some_and(|winner| std::ptr::eq(winner, policy));
+        for (policy, matches) in matched {
+            let rule = Rule::Policy(policy);
+            match (matches, ruling.forbids) {
+                (Match::Yes, _) if wins(policy) => self.propose(policy.action, rule, None),
+                (Match::Yes, Some(forbids)) if policy.namespace.is_some() => {
+                    self.record(rule, Outcome::Refused(forbids))
+                }
+                (Match::Yes, _) => self.record(rule, Outcome::Outranked),
+                (Match::No(part), _) => self.record(rule, Outcome::NoMatch(part)),
+                (Match::Unknown(unknown), _) => self.record(rule, Outcome::Unknown(unknown)),
+            }
+        }
+    }
+
+    fn propose(&mut self, action: Action, rule: Rule<'f>, until: Option<Timestamp>) {
+        if self.verdict.is_some() {
+            return self.record(rule, Outcome::Outranked);
+        }
+        self.record(rule.clone(), Outcome::Won);
+        self.verdict = Some(Verdict { action, rule, until });
+    }
+
+    /// The answer cannot be told from here on, unless it stands already.
+    fn hangs_on(&mut self, unknown: Unknown) {
+        if self.verdict.is_none() {
+            let answer = self.facts.settings.when_unknown;
+            self.verdict = Some(Verdict { action: answer, rule: Rule::Unknown(unknown, answer), until: None });
+        }
+    }
+
+    fn record(&mut self, rule: Rule<'f>, outcome: Outcome<'f>) {
+        self.considered.push(Considered { rule, outcome });
+    }
+
+    fn decision(self, ruling: &Ruling<'f>) -> Decision<'f> {
+        let Self { facts, verdict, mut considered, .. } = self;
+        let nothing = Verdict { action: Action::Leave, rule: Rule::Nothing, until: None };
+        let mut verdict = verdict.unwrap_or(nothing);
+        if facts.pod.waits_for_proxy && matches!(verdict.action, Action::Disable | Action::Remove) {
+            let safety = Rule::Safety(Safety::WaitsForProxy);
+            considered
+                .iter_mut()
+                .filter(|one| one.outcome == Outcome::Won)
+                .for_each(|one| one.outcome = Outcome::Outranked);
+            considered.insert(0, Considered { rule: safety.clone(), outcome: Outcome::Won });
+            verdict = Verdict { action: Action::Leave, rule: safety, until: None };
+        }
+        let Verdict { action, rule, until } = verdict;
+        let (revision, is_final) = match &rule {
+            Rule::Policy(policy) => (policy.revision.as_deref(), ruling.forbids.is_some()),
+            _ => (None, false),
+        };
+        Decision { action, rule, until, revision, is_final, considered }
+    }
+}
+
+/// The first reason not to touch a pod at all.
+fn safety(facts: &Facts<'_>) -> Option<Safety> {
+    let Facts { request, pod, owners, settings, .. } = facts;
+    let rules = [
+        (matches!(request, RequestKind::Other(_)), Safety::NotAPodCreation),
+        (pod.annotations.mirror, Safety::MirrorPod),
+        (pod.host_network, Safety::HostNetwork),
+        (settings.excluded_namespaces.iter().any(|name| *name == pod.namespace), Safety::ExcludedNamespace),
+        (owners.workload().is_some_and(|Owner { is_mesh_gateway, .. }| *is_mesh_gateway), Safety::MeshGateway),
+    ];
+    rules.into_iter().find_map(|(applies, safety)| applies.then_some(safety))
+}

@@ -1,0 +1,329 @@
+//! Compiled policies: what they match, how they rank, and which of them rule over one pod.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use super::Action;
+use super::facts::{ChainEnd, Facts, Namespace, Owner};
+use super::reason::{Part, Unknown};
+use super::selector::{Glob, Selector};
+
+/// A policy, ready to be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its namespace; `None` for a cluster policy.
+    pub namespace: Option<Box<str>>,
+    /// Which pods it is about.
+    pub matching: Matching,
+    /// What it asks for.
+    pub action: Action,
+    /// The revision to ask for with `Enable`.
+    pub revision: Option<Box<str>>,
+    /// Higher wins.
+    pub priority: i32,
+    /// What it lets overrides do.
+    pub overrides: Overrides,
+    /// Whether it acts, or only says what it would do.
+    pub mode: Mode,
+}
+
+/// What a policy lets overrides do, from lenient to strict.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Overrides {
+    /// Every override counts.
+    #[default]
+    Allow,
+    /// An override counts if it says why.
+    RequireReason,
+    /// No override counts; of a cluster policy, neither does a namespaced policy or suspension.
+    Deny,
+}
+
+/// Whether a policy acts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It takes part in decisions.
+    #[default]
+    Enforce,
+    /// What it would change is recorded, and nothing changes.
+    Audit,
+}
+
+impl Policy {
+    /// Orders policies by rank: of two that match the same pod, the one with the smaller rank wins.
+    pub fn rank(&self) -> Rank {
+        Rank(Reverse(self.priority), self.namespace.is_none(), Reverse(self.matching.specificity()))
+    }
+}
+
+/// See [`Policy::rank`]: priority, then namespaced before cluster, then the more specific.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank(Reverse<i32>, bool, Reverse<Specificity>);
+
+/// How closely a policy says whom it means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Specificity {
+    /// Neither of the below.
+    Anything,
+    /// It includes some namespaces only, or selects them by label.
+    Namespaces,
+    /// It names workloads, selects workloads or pods by label, or names service accounts.
+    Pods,
+}
+
+/// Which pods a policy or a suspension is about; all parts must hold, and an empty part holds for all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Matching {
+    /// Names of namespaces that it is about.
+    pub include: Vec<Glob>,
+    /// Names of namespaces that it is not about.
+    pub exclude: Vec<Glob>,
+    /// Labels of the namespace.
+    pub namespace_selector: Selector,
+    /// The pod's workload.
+    pub workloads: Vec<WorkloadPattern>,
+    /// Labels of the workload.
+    pub workload_selector: Selector,
+    /// Labels of the pod.
+    pub pod_selector: Selector,
+    /// Names of the pod's service account.
+    pub service_accounts: Vec<Glob>,
+}
+
+/// A kind of workload and a pattern of names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkloadPattern {
+    /// The kind, exactly.
+    pub kind: Box<str>,
+    /// The name.
+    pub name: Glob,
+}
+
+/// Whether something matches a pod, as far as can be known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Match {
+    /// All parts hold.
+    Yes,
+    /// This part does not hold.
+    No(Part),
+    /// No part fails, and at least one cannot be told.
+    Unknown(Unknown),
+}
+
+impl Matching {
+    /// How closely it says whom it means.
+    pub fn specificity(&self) -> Specificity {
+        let Self {
+            include,
+            exclude: _,
+            namespace_selector,
+            workloads,
+            workload_selector,
+            pod_selector,
+            service_accounts,
+        } = self;
+        let pods = !workloads.is_empty()
+            || !workload_selector.selects_all()
+            || !pod_selector.selects_all()
+            || !service_accounts.is_empty();
+        let namespaces = include.iter().any(|glob| !glob.matches_all()) || !namespace_selector.selects_all();
+        match (pods, namespaces) {
+            (true, _) => Specificity::Pods,
+            (false, true) => Specificity::Namespaces,
+            (false, false) => Specificity::Anything,
+        }
+    }
+
+    /// Whether a namespace of this name can be meant; its labels are another part.
+    pub fn names_namespace(&self, name: &str) -> bool {
+        (self.include.is_empty() || self.include.iter().any(|glob| glob.matches(name)))
+            && !self.exclude.iter().any(|glob| glob.matches(name))
+    }
+
+    /// Whether the pod of these facts is meant. A part that fails decides, even where another part is unknown.
+    pub fn matches(&self, facts: &Facts<'_>) -> Match {
+        let Self { workloads, workload_selector, pod_selector, service_accounts, .. } = self;
+        let pod = facts.pod;
+        if !self.names_namespace(&pod.namespace) {
+            return Match::No(Part::Namespaces);
+        }
+        if !pod_selector.selects_all()
+            && !pod
+                .labels
+                .as_ref()
+                .map_or_else(|| pod_selector.matches(&Default::default()), |labels| pod_selector.matches(labels))
+        {
+            return Match::No(Part::PodSelector);
+        }
+        let account = pod.service_account.as_deref().unwrap_or("default");
+        if !service_accounts.is_empty() && !service_accounts.iter().any(|glob| glob.matches(account)) {
+            return Match::No(Part::ServiceAccounts);
+        }
+        let workload = if workloads.is_empty() && workload_selector.selects_all() {
+            Match::Yes
+        } else {
+            self.matches_workload(facts)
+        };
+        match (workload, self.matches_namespace_labels(facts)) {
+            (Match::Yes, other) | (other, Match::Yes) => other,
+            (no @ Match::No(_), _) | (_, no @ Match::No(_)) => no,
+            (unknown @ Match::Unknown(_), Match::Unknown(_)) => unknown,
+        }
+    }
+
+    fn matches_namespace_labels(&self, facts: &Facts<'_>) -> Match {
+        match &facts.namespace {
+            _ if self.namespace_selector.selects_all() => Match::Yes,
+            Ok(namespace) if self.namespace_selector.matches(&namespace.labels) => Match::Yes,
+            Ok(_) => Match::No(Part::NamespaceSelector),
+            Err(missing) => Match::Unknown(Unknown::Namespace(*missing)),
+        }
+    }
+
+    fn matches_workload(&self, facts: &Facts<'_>) -> Match {
+        if let ChainEnd::Missing(owner, missing) = &facts.owners.end {
+            return Match::Unknown(Unknown::Owner(owner.clone(), *missing));
+        }
+        let Some(Owner { kind, name, labels, .. }) = facts.owners.workload() else {
+            return Match::No(Part::Workloads);
+        };
+        let named = |pattern: &WorkloadPattern| pattern.kind == *kind && pattern.name.matches(name);
+        if !self.workloads.is_empty() && !self.workloads.iter().any(named) {
+            Match::No(Part::Workloads)
+        } else if self.workload_selector.matches(labels) {
+            Match::Yes
+        } else {
+            Match::No(Part::WorkloadSelector)
+        }
+    }
+}
+
+/// All policies of a cluster in order of rank, compiled once and then only read.
+#[derive(Debug, Default)]
+pub struct Policies {
+    ranked: Vec<Policy>,
+    /// Positions of the policies that one namespace may be concerned by because it is named outright.
+    by_name: HashMap<Box<str>, Vec<u32>>,
+    /// Positions of those that ask for more than a name.
+    by_pattern: Vec<u32>,
+    generation: u64,
+}
+
+/// The policies that can concern one namespace, as positions in order of rank.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Candidates {
+    positions: Box<[u32]>,
+    generation: u64,
+}
+
+impl Policies {
+    /// Compiles policies; `generation` tells this set from every other one.
+    pub fn new(mut ranked: Vec<Policy>, generation: u64) -> Self {
+        ranked.sort_by(|left, right| {
+            let key = |policy: &Policy| (policy.rank(), policy.action.strictness(), Reverse(policy.overrides));
+            key(left)
+                .cmp(&key(right))
+                .then_with(|| left.namespace.cmp(&right.namespace))
+                .then_with(|| left.name.cmp(&right.name))
+        });
+        let mut by_name: HashMap<Box<str>, Vec<u32>> = HashMap::new();
+        let mut by_pattern = Vec::new();
+        for (position, policy) in (0_u32..).zip(&ranked) {
+            match &policy.namespace {
+                Some(namespace) => by_name.entry(namespace.clone()).or_default().push(position),
+                None => by_pattern.push(position),
+            }
+        }
+        Self { ranked, by_name, by_pattern, generation }
+    }
+
+    /// Which policies can concern a namespace; the answer holds until either changes.
+    pub fn candidates(&self, name: &str, namespace: Option<&Namespace>) -> Candidates {
+        let selected = |position: &&u32| {
+            let matching = &self.ranked[**position as usize].matching;
+            matching.names_namespace(name)
+                && namespace.is_none_or(|namespace| matching.namespace_selector.matches(&namespace.labels))
+        };
+        let own = self.by_name.get(name).map_or(&[][..], Vec::as_slice);
+        let mut positions: Vec<u32> = own.iter().chain(self.by_pattern.iter().filter(selected)).copied().collect();
+        positions.sort_unstable();
+        Candidates { positions: positions.into(), generation: self.generation }
+    }
+
+    /// Whether `candidates` were made from this set.
+    pub fn made(&self, candidates: &Candidates) -> bool {
+        self.generation == candidates.generation
+    }
+
+    /// The candidates in order of rank. Those of another set are none of ours.
+    pub(super) fn ranked<'p>(&'p self, candidates: &'p Candidates) -> impl Iterator<Item = &'p Policy> {
+        debug_assert!(self.made(candidates), "candidates of another set");
+        candidates.positions.iter().filter_map(|position| self.ranked.get(*position as usize))
+    }
+
+    /// All policies in order of rank.
+    pub fn all(&self) -> &[Policy] {
+        &self.ranked
+    }
+}
+
+/// The policies that rule over one pod.
+#[derive(Debug, Default)]
+pub(super) struct Ruling<'p> {
+    /// The one that wins.
+    pub(super) winner: Option<&'p Policy>,
+    /// The one that wins among cluster policies alone, if its word is final.
+    pub(super) forbids: Option<&'p Policy>,
+    /// The policy that limits overrides most, of the two winners' ranks.
+    pub(super) strictest: Option<&'p Policy>,
+    /// What has to be known first.
+    pub(super) unknown: Option<Unknown>,
+}
+
+impl<'p> Ruling<'p> {
+    /// Whether no override can count, whatever it says.
+    pub(super) fn refuses_all(&self) -> bool {
+        self.strictest.is_some_and(|policy| policy.overrides == Overrides::Deny)
+    }
+
+    /// Takes the policies in order of rank, each with whether it matches.
+    pub(super) fn of(matched: &[(&'p Policy, Match)]) -> Self {
+        let (winner, unknown) = first(matched.iter());
+        let (cluster, cluster_unknown) = first(matched.iter().filter(|(policy, _)| policy.namespace.is_none()));
+        if let Some(unknown) = unknown.or(cluster_unknown) {
+            return Self { unknown: Some(unknown), ..Self::default() };
+        }
+        let strictest = |of: Option<&'p Policy>| {
+            let rank = of?.rank();
+            let same_rank = matched.iter().filter(|(policy, matches)| *matches == Match::Yes && policy.rank() == rank);
+            same_rank.map(|(policy, _)| *policy).max_by_key(|policy| policy.overrides)
+        };
+        let (by_cluster, by_winner) = (strictest(cluster), strictest(winner));
+        if by_cluster.is_some_and(|policy| policy.overrides == Overrides::Deny) {
+            return Self { winner: cluster, forbids: by_cluster, strictest: by_cluster, unknown: None };
+        }
+        let strictest = [by_winner, by_cluster].into_iter().flatten().max_by_key(|policy| policy.overrides);
+        Self { winner, forbids: None, strictest, unknown: None }
+    }
+}
+
+/// The first policy that matches, unless one of its rank or above cannot be told.
+fn first<'p, 'm>(matched: impl Iterator<Item = &'m (&'p Policy, Match)>) -> (Option<&'p Policy>, Option<Unknown>)
+where
+    'p: 'm,
+{
+    let mut winner: Option<&Policy> = None;
+    for (policy, matches) in matched {
+        if winner.is_some_and(|winner| winner.rank() < policy.rank()) {
+            break;
+        }
+        match matches {
+            Match::Yes => winner = winner.or(Some(policy)),
+            Match::No(_) => {}
+            Match::Unknown(unknown) => return (None, Some(unknown.clone())),
+        }
+    }
+    (winner, None)
+}

@@ -1,0 +1,21 @@
+//! Every name that a user types in YAML, once.
+
+/// The API group of our resources.
+pub const GROUP: &str = "outrigger.dev";
+
+/// The override: `"true"` or `"false"`.
+pub const INJECT: &str = "outrigger.dev/inject";
+/// Why an override stands.
+pub const REASON: &str = "outrigger.dev/reason";
+/// Until when an override counts, as an RFC 3339 time.
+pub const UNTIL: &str = "outrigger.dev/until";
+/// The receipt that a decision leaves on a pod.
+pub const DECISION: &str = "outrigger.dev/decision";
+
+/// What the kubelet writes on the mirror of a static pod.
+pub const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// Our webhook configuration: its name sorts before those of the injectors, since the API server calls them in that order.
+pub const WEBHOOK_CONFIGURATION: &str = "0-outrigger";
+/// Our entry in it. It must not end in `istio.io`, or Istio's tools take it for an injector.
+pub const WEBHOOK: &str = "pods.outrigger.dev";

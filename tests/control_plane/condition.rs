@@ -1,0 +1,35 @@
+//! Waiting for what will become true, instead of sleeping until it should be.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Polls until the probe returns `Ok`; its error says what it saw instead, and the last one is in the panic's message.
+///
+/// # Panics
+///
+/// When the time is over.
+pub(crate) async fn await_condition<T>(
+    what: &str,
+    timeout: Duration,
+    mut probe: impl AsyncFnMut() -> anyhow::Result<T>,
+) -> T {
+    let mut last_seen = String::from("the first look did not return");
+    let polling = async {
+        loop {
+            match probe().await {
+                Ok(found) => return found,
+                Err(error) => {
+                    last_seen.clear();
+                    write!(last_seen, "{error:#}").expect("writing to a string cannot fail");
+                }
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    };
+    match tokio::time::timeout(timeout, polling).await {
+        Ok(found) => found,
+        Err(_) => panic!("waited {timeout:?} in vain for {what}; last seen: {last_seen}"),
+    }
+}
