@@ -83,6 +83,14 @@ impl Tasks {
         });
     }
 
+    /// Starts a task that knows nothing of stopping: it is dropped where it waits, once that begins.
+    pub fn spawn_until_stopped(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let stopping = self.stopping();
+        self.spawn(name, async move {
+            stopping.run_until_cancelled(task).await;
+        });
+    }
+
     /// Starts a task that may fail; its error ends the group, whenever it comes.
     pub fn spawn_fallible<E: Into<Cause>>(
         &mut self,
