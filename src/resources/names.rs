@@ -19,3 +19,9 @@ pub const MIRROR: &str = "kubernetes.io/config.mirror";
 pub const WEBHOOK_CONFIGURATION: &str = "0-outrigger";
 /// Our entry in it. It must not end in `istio.io`, or Istio's tools take it for an injector.
 pub const WEBHOOK: &str = "pods.outrigger.dev";
+
+/// The Secret in our own namespace that holds our certificates.
+pub const CERTIFICATES_SECRET: &str = "outrigger-certificates";
+
+/// The Service under which the API server reaches us.
+pub const SERVICE: &str = "outrigger";

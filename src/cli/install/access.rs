@@ -1,0 +1,86 @@
+//! What the server may do in the cluster: read what it decides from, and write what is its own. No rule holds a wildcard.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
+use serde_json::Value;
+
+use super::{InstallArgs, cluster_metadata, document, texts};
+use crate::inventory::owner_kind::OwnerKinds;
+use crate::resources::crds;
+use crate::resources::names::{CERTIFICATES_SECRET, GROUP, WEBHOOK_CONFIGURATION};
+
+/// The service account of the server, its roles and their bindings.
+pub(super) const NAME: &str = "outrigger";
+
+pub(super) fn documents(args: &InstallArgs) -> Vec<Value> {
+    let account = ServiceAccount {
+        metadata: args.metadata(NAME),
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    };
+    let cluster_role =
+        ClusterRole { metadata: cluster_metadata(NAME), rules: Some(cluster_rules(args)), aggregation_rule: None };
+    let cluster_binding = ClusterRoleBinding {
+        metadata: cluster_metadata(NAME),
+        role_ref: reference("ClusterRole"),
+        subjects: Some(vec![subject(args)]),
+    };
+    let role = Role { metadata: args.metadata(NAME), rules: Some(vec![certificates()]) };
+    let binding =
+        RoleBinding { metadata: args.metadata(NAME), role_ref: reference("Role"), subjects: Some(vec![subject(args)]) };
+    vec![document(account), document(cluster_role), document(cluster_binding), document(role), document(binding)]
+}
+
+fn cluster_rules(args: &InstallArgs) -> Vec<PolicyRule> {
+    const READ: [&str; 3] = ["get", "list", "watch"];
+    let mut read = BTreeMap::from([(String::new(), vec!["namespaces".to_owned()])]);
+    for kind in OwnerKinds::default().and(args.deciding.owner_kinds.clone()).iter() {
+        read.entry(kind.group.clone()).or_default().push(kind.plural.clone());
+    }
+    let ours = crds().into_iter().map(|crd| crd.spec.names.plural);
+    read.entry(GROUP.to_owned()).or_default().extend(ours);
+    let read = read.into_iter().map(|(group, resources)| rule(&group, resources, READ));
+    let configurations = || texts(["mutatingwebhookconfigurations"]);
+    let registration = "admissionregistration.k8s.io";
+    read.chain([
+        // Which injector there is, and what it selects.
+        rule(registration, configurations(), ["list", "watch"]),
+        // Ours is there already: making one would mean the right to put a webhook before anybody's objects.
+        PolicyRule {
+            resource_names: Some(texts([WEBHOOK_CONFIGURATION])),
+            ..rule(registration, configurations(), ["get", "patch"])
+        },
+        rule("events.k8s.io", texts(["events"]), ["create", "patch"]),
+    ])
+    .collect()
+}
+
+/// The one Secret that is ours, which `install` prints empty so that nobody needs the right to create others.
+fn certificates() -> PolicyRule {
+    let resource_names = Some(texts([CERTIFICATES_SECRET]));
+    PolicyRule { resource_names, ..rule("", texts(["secrets"]), ["get", "patch", "update"]) }
+}
+
+fn rule<const N: usize>(group: &str, resources: Vec<String>, verbs: [&str; N]) -> PolicyRule {
+    PolicyRule {
+        api_groups: Some(texts([group])),
+        resources: Some(resources),
+        verbs: texts(verbs),
+        ..PolicyRule::default()
+    }
+}
+
+fn reference(kind: &str) -> RoleRef {
+    RoleRef { api_group: Some("rbac.authorization.k8s.io".to_owned()), kind: kind.to_owned(), name: NAME.to_owned() }
+}
+
+fn subject(args: &InstallArgs) -> Subject {
+    Subject {
+        kind: "ServiceAccount".to_owned(),
+        name: NAME.to_owned(),
+        namespace: Some(args.deciding.namespace.clone()),
+        api_group: None,
+    }
+}

@@ -1,0 +1,128 @@
+//! `ClusterInjectionPolicy`: the platform's standing rule for pods in many namespaces.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::injecting::{Order, PolicyAction, PolicyMode, PolicyOverrides, REVISION_NEEDS_ENABLE, revision};
+use super::invalid::{Flaw, Invalid, name_of};
+use super::label_selector::LabelSelector;
+use super::matching::{MOST_NAMES, Namespaces, Workload, is_default, name_globs, service_accounts, workloads};
+use super::status::PolicyStatus;
+use crate::decision::policy::{Matching, Policy};
+
+/// Which pods the policy is about, and what it asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "outrigger.dev",
+    version = "v1alpha1",
+    kind = "ClusterInjectionPolicy",
+    plural = "clusterinjectionpolicies",
+    shortname = "cinj",
+    category = "outrigger",
+    status = "PolicyStatus",
+    derive = "PartialEq",
+    doc = "A standing rule for the sidecars of new pods in the cluster: which pods, and what to tell the mesh's injector.",
+    printcolumn(name = "Action", type_ = "string", json_path = ".spec.action"),
+    printcolumn(name = "Revision", type_ = "string", json_path = ".spec.revision", priority = 1),
+    printcolumn(name = "Priority", type_ = "integer", json_path = ".spec.priority"),
+    printcolumn(name = "Overrides", type_ = "string", json_path = ".spec.overrides"),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Workloads", type_ = "integer", json_path = ".status.matchedWorkloads", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = REVISION_NEEDS_ENABLE)]
+pub struct ClusterInjectionPolicySpec {
+    /// Which pods it is about. All given parts must hold; an absent part holds for all. Absent: every pod.
+    #[serde(default, rename = "match", skip_serializing_if = "is_default")]
+    pub matching: ClusterMatch,
+    /// What to tell the injector. Enable: inject. Disable: do not inject. Remove: strip the pod's own marker, so that the
+    /// namespace decides.
+    pub action: PolicyAction,
+    /// With Enable: the revision of the control plane to ask for, where the injector needs it, such as stable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "revision")]
+    pub revision: Option<String>,
+    /// Of several policies about a pod the one with the highest priority wins; then a namespaced one before a cluster one, then
+    /// the more specific one.
+    #[serde(default)]
+    pub priority: i32,
+    /// Which overrides on pods, workloads and namespaces count. Allow: all. RequireReason: those with a reason. Deny: none, and
+    /// no namespaced policy or suspension departs from this one either.
+    #[serde(default)]
+    pub overrides: PolicyOverrides,
+    /// Enforce: it takes part in decisions. Audit: what it would change is recorded, and nothing changes.
+    #[serde(default)]
+    pub mode: PolicyMode,
+}
+
+/// Which pods a cluster policy is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ClusterMatch {
+    /// Namespaces by name.
+    #[serde(skip_serializing_if = "is_default")]
+    pub namespaces: Namespaces,
+    /// Namespaces by label. Empty or absent: all.
+    #[serde(skip_serializing_if = "is_default")]
+    pub namespace_selector: LabelSelector,
+    /// The pod's workload is one of these. Empty or absent: any, or none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MOST_NAMES))]
+    pub workloads: Vec<Workload>,
+    /// Labels of the workload object, not of its pods. Empty or absent: any.
+    #[serde(skip_serializing_if = "is_default")]
+    pub workload_selector: LabelSelector,
+    /// Labels of the pod. Empty or absent: any.
+    #[serde(skip_serializing_if = "is_default")]
+    pub pod_selector: LabelSelector,
+    /// Patterns of the name of the pod's service account, in which * stands for any run of characters. Empty or absent: any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "name_globs")]
+    pub service_accounts: Vec<String>,
+}
+
+impl TryFrom<&ClusterInjectionPolicy> for Policy {
+    type Error = Invalid;
+
+    fn try_from(object: &ClusterInjectionPolicy) -> Result<Self, Invalid> {
+        policy(object).map_err(|flaw| flaw.of(object))
+    }
+}
+
+fn policy(object: &ClusterInjectionPolicy) -> Result<Policy, Flaw> {
+    let ClusterInjectionPolicySpec { matching, action, revision, priority, overrides, mode } = &object.spec;
+    let order = Order {
+        action: *action,
+        revision: revision.as_deref(),
+        priority: *priority,
+        overrides: *overrides,
+        mode: *mode,
+    };
+    order.policy(name_of(object)?, None, matching.compile()?)
+}
+
+impl ClusterMatch {
+    fn compile(&self) -> Result<Matching, Flaw> {
+        let Self {
+            namespaces,
+            namespace_selector,
+            workloads: named,
+            workload_selector,
+            pod_selector,
+            service_accounts: accounts,
+        } = self;
+        let (include, exclude) = namespaces.compile("spec.match.namespaces")?;
+        Ok(Matching {
+            include,
+            exclude,
+            namespace_selector: namespace_selector.compile("spec.match.namespaceSelector")?,
+            workloads: workloads(named, "spec.match.workloads")?,
+            workload_selector: workload_selector.compile("spec.match.workloadSelector")?,
+            pod_selector: pod_selector.compile("spec.match.podSelector")?,
+            service_accounts: service_accounts(accounts, "spec.match.serviceAccounts")?,
+        })
+    }
+}

@@ -1,0 +1,139 @@
+//! `SuspensionPolicy`: a tenant's time-limited order for one namespace.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::SignedDuration;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use super::invalid::{Flaw, Invalid, name_of, namespace_of};
+use super::label_selector::LabelSelector;
+use super::matching::{MOST_NAMES, Workload, is_default};
+use super::status::SuspensionStatus;
+use super::suspending::{
+    END_AFTER_START, MOST_SERVICES, ONE_END, Order, PODS_NEED_INJECTION, Period, STATUS_NEEDS_TRAFFIC, Service,
+    Suspend, TRAFFIC_NEEDS_SERVICES, http_status, lasts, reason, ticket,
+};
+use crate::decision::policy::Matching;
+use crate::decision::suspension::Suspension;
+
+/// What is suspended in its namespace, why, and until when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "outrigger.dev",
+    version = "v1alpha1",
+    kind = "SuspensionPolicy",
+    plural = "suspensionpolicies",
+    namespaced,
+    shortname = "susp",
+    category = "outrigger",
+    status = "SuspensionStatus",
+    derive = "PartialEq",
+    doc = "A time-limited order for this namespace: no sidecars for new pods, or no traffic to services.",
+    printcolumn(name = "Suspend", type_ = "string", json_path = ".spec.suspend"),
+    printcolumn(name = "Starts", type_ = "string", json_path = ".spec.startsAt"),
+    printcolumn(name = "Ends", type_ = "string", json_path = ".spec.expiresAt"),
+    printcolumn(name = "For", type_ = "string", json_path = ".spec.for"),
+    printcolumn(name = "Active", type_ = "string", json_path = ".status.conditions[?(@.type=='Active')].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".spec.reason"),
+    printcolumn(name = "Ticket", type_ = "string", json_path = ".spec.ticket", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = ONE_END,
+    validation = END_AFTER_START,
+    validation = TRAFFIC_NEEDS_SERVICES,
+    validation = PODS_NEED_INJECTION,
+    validation = STATUS_NEEDS_TRAFFIC
+)]
+pub struct SuspensionPolicySpec {
+    /// What is suspended. Injection: new pods get no sidecar. Traffic: the named services answer with an error.
+    pub suspend: Suspend,
+    /// For Injection: the pod's workload is one of these. Empty or absent: every pod of the namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MOST_NAMES))]
+    pub workloads: Vec<Workload>,
+    /// For Injection: labels of the pod. Empty or absent: any.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pod_selector: LabelSelector,
+    /// For Traffic, which needs at least one: the services that answer with an error.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MOST_SERVICES))]
+    pub services: Vec<Service>,
+    /// Why, for whoever meets it: at most 256 characters.
+    #[schemars(schema_with = "reason")]
+    pub reason: String,
+    /// The ticket that it belongs to, such as INC-1042: at most 64 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "ticket")]
+    pub ticket: Option<String>,
+    /// The first instant at which it holds, as an RFC 3339 time. Absent: its creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_at: Option<Time>,
+    /// The first instant at which it no longer holds, as an RFC 3339 time. The installation's maximum, 30 days by default,
+    /// can end it earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+    /// Instead of expiresAt: how long it holds from its start, in hours, minutes and seconds, such as 3h, 2h30m or 90s.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "lasts")]
+    pub lasts: Option<String>,
+    /// For Traffic: the HTTP status that the services answer with, from 400 to 599. Absent: 503.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "http_status")]
+    pub http_status: Option<u16>,
+}
+
+impl SuspensionPolicy {
+    /// The suspension of injection that this is, or none if it suspends traffic. Neither lasts longer than `maximum`.
+    ///
+    /// # Errors
+    ///
+    /// When a rule is broken that the API server would have refused.
+    pub fn suspension(&self, maximum: SignedDuration) -> Result<Option<Suspension>, Invalid> {
+        self.compile(maximum).map_err(|flaw| flaw.of(self))
+    }
+
+    /// From when until when it holds.
+    ///
+    /// # Errors
+    ///
+    /// When its times contradict each other, or say too little.
+    pub fn period(&self, maximum: SignedDuration) -> Result<Period, Invalid> {
+        self.order().period(maximum).map_err(|flaw| flaw.of(self))
+    }
+
+    fn compile(&self, maximum: SignedDuration) -> Result<Option<Suspension>, Flaw> {
+        let namespace = Some(namespace_of(self)?);
+        self.order().suspension(name_of(self)?, namespace, Matching::default(), maximum)
+    }
+
+    fn order(&self) -> Order<'_> {
+        let SuspensionPolicySpec {
+            suspend,
+            workloads,
+            pod_selector,
+            services,
+            reason,
+            ticket,
+            starts_at,
+            expires_at,
+            lasts,
+            http_status,
+        } = &self.spec;
+        Order {
+            suspend: *suspend,
+            workloads,
+            pod_selector,
+            services,
+            reason,
+            ticket: ticket.as_deref(),
+            starts_at: starts_at.as_ref(),
+            expires_at: expires_at.as_ref(),
+            lasts: lasts.as_deref(),
+            indefinite: false,
+            http_status: *http_status,
+            created_at: self.metadata.creation_timestamp.as_ref(),
+        }
+    }
+}
