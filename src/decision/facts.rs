@@ -200,7 +200,7 @@ pub struct Owner {
 }
 
 /// A controlling owner, as an object names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct OwnerReference {
     /// The API group, without the version.
     pub group: Box<str>,

@@ -212,10 +212,10 @@ impl<'f, 'a> Deciding<'f, 'a> {
             self.marker(Override { source: Source::Marker(key), value, reason: wish.reason.as_deref() }, ruling);
         }
         // The injector reads the annotation only where the label's key is absent; a stale marker of ours counts as absent.
-        if marker.is_none() || pod.receipt().is_some() {
-            if let (Some(key), Some(value)) = (settings.mesh.legacy_annotation, pod.annotations.legacy.as_deref()) {
-                self.marker(Override { source: Source::Legacy(key), value, reason: wish.reason.as_deref() }, ruling);
-            }
+        if (marker.is_none() || pod.receipt().is_some())
+            && let (Some(key), Some(value)) = (settings.mesh.legacy_annotation, pod.annotations.legacy.as_deref())
+        {
+            self.marker(Override { source: Source::Legacy(key), value, reason: wish.reason.as_deref() }, ruling);
         }
         for owner in &owners.chain {
             self.wish(Source::Workload(owner), &owner.wish, ruling);

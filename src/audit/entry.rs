@@ -1,0 +1,110 @@
+//! What one line of the audit log says. Text that tenants wrote is cleaned on its way in.
+
+use json_patch::PatchOperation;
+use serde::{Serialize, Serializer};
+
+use crate::decision::reason::{Clean, Considered, Outcome, Rule};
+
+/// One decision.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry<'e> {
+    /// When it was made, in RFC 3339.
+    pub time: jiff::Timestamp,
+    /// Names this entry; the API server's own audit log carries it as `pods.outrigger.dev/entry`.
+    pub uid: &'e str,
+    /// The API server's name for the request.
+    #[serde(serialize_with = "clean")]
+    pub request_uid: &'e str,
+    /// Whether nothing was stored.
+    pub dry_run: bool,
+    /// Who created the pod, as the API server authenticated them.
+    #[serde(serialize_with = "clean")]
+    pub requester: &'e str,
+    /// Whether the caller showed a client certificate; without one nobody vouches for what it sent.
+    pub caller_verified: bool,
+    /// The pod's namespace.
+    #[serde(serialize_with = "clean")]
+    pub namespace: &'e str,
+    /// The pod's name.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_clean")]
+    pub pod: Option<&'e str>,
+    /// The prefix of the name that the API server will generate.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_clean")]
+    pub generate_name: Option<&'e str>,
+    /// The pod's workload; null for a bare pod.
+    pub workload: Option<Workload<'e>>,
+    /// What is to happen.
+    pub action: &'e str,
+    /// The rule that won.
+    pub rule: RuleName<'e>,
+    /// Why, in one sentence.
+    pub reason: &'e str,
+    /// Until when that holds, where the rule itself ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<jiff::Timestamp>,
+    /// Why something that the decision asks for was not written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<&'e str>,
+    /// What became of the other rules that have to do with this pod.
+    pub considered: Vec<ConsideredRule<'e>>,
+    /// What was written on the pod, as a JSON Patch.
+    pub written: &'e [PatchOperation],
+}
+
+/// A workload.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Workload<'e> {
+    /// Its kind.
+    #[serde(serialize_with = "clean")]
+    pub kind: &'e str,
+    /// Its name.
+    #[serde(serialize_with = "clean")]
+    pub name: &'e str,
+}
+
+/// How a rule is named in JSON.
+#[derive(Debug, Serialize)]
+pub struct RuleName<'e> {
+    kind: &'static str,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'e str>,
+}
+
+impl<'e> From<&'e Rule<'_>> for RuleName<'e> {
+    fn from(rule: &'e Rule<'_>) -> Self {
+        Self { kind: rule.kind(), name: rule.name(), namespace: rule.namespace() }
+    }
+}
+
+/// A rule that was considered, in JSON.
+#[derive(Debug, Serialize)]
+pub struct ConsideredRule<'e> {
+    rule: RuleName<'e>,
+    outcome: &'static str,
+    reason: String,
+}
+
+impl<'e> From<&'e Considered<'_>> for ConsideredRule<'e> {
+    fn from(Considered { rule, outcome }: &'e Considered<'_>) -> Self {
+        Self { rule: rule.into(), outcome: outcome.as_str(), reason: outcome.to_string() }
+    }
+}
+
+/// The considered rules that an entry tells of: those that have to do with this pod, and did not win.
+pub fn worth_telling<'e>(considered: &'e [Considered<'_>]) -> Vec<ConsideredRule<'e>> {
+    let told = |one: &&Considered<'_>| !matches!(one.outcome, Outcome::Won | Outcome::NoMatch(_));
+    considered.iter().filter(told).map(ConsideredRule::from).collect()
+}
+
+fn clean<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Clean(text))
+}
+
+fn maybe_clean<S: Serializer>(text: &Option<&str>, serializer: S) -> Result<S::Ok, S::Error> {
+    match text {
+        Some(text) => clean(text, serializer),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,228 @@
+//! What we now believe about the cluster: trimmed maps that watches or files fill, and the facts for one request from them.
+//!
+//! Reading takes no lock and copies no object. [`Inventory::facts_for`] is the only place that reads it for a decision.
+
+pub mod cache;
+pub mod owner_kind;
+pub mod reads;
+pub mod rules;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::decision::facts::{
+    ChainEnd, Facts, Missing, Namespace, Owner, OwnerName, OwnerReference, Owners, Pod, RequestKind, SelectorUse,
+    Settings,
+};
+use crate::decision::owner_override::{Until, Wish};
+use crate::decision::policy::{Candidates, Policies};
+use crate::resources::names;
+use cache::Cache;
+use owner_kind::{OwnerKinds, Served};
+use reads::{Found, Wanted};
+use rules::Rules;
+
+/// What somebody wants a decision about.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'q, 'a> {
+    /// Whether it is the creation of a pod.
+    pub kind: &'q RequestKind<'a>,
+    /// The pod.
+    pub pod: &'q Pod<'a>,
+    /// The pod's controlling owner, as the pod claims.
+    pub controller: Option<&'q OwnerReference>,
+    /// Whether whoever asks is trusted to create pods in the name of their owners.
+    pub requester_is_trusted: bool,
+}
+
+/// What we now believe about the cluster.
+#[derive(Debug)]
+pub struct Inventory {
+    /// What the installation was told about deciding.
+    pub settings: Settings,
+    /// The namespaces, by name.
+    pub namespaces: Cache<NamespaceEntry>,
+    /// Everything that can own pods, by UID.
+    pub owners: Cache<Owner>,
+    /// The kinds of which those are.
+    pub owner_kinds: OwnerKinds,
+    /// Policies and suspensions.
+    pub rules: Rules,
+    /// Who is trusted to create pods in the name of their owners.
+    pub trusted_requesters: Vec<String>,
+}
+
+/// A namespace, and the policies that can concern it.
+#[derive(Debug)]
+pub struct NamespaceEntry {
+    namespace: Arc<Namespace>,
+    // Worked out by the first request after a change, since most policies and namespaces never meet.
+    candidates: ArcSwapOption<Candidates>,
+}
+
+impl From<Namespace> for NamespaceEntry {
+    fn from(namespace: Namespace) -> Self {
+        Self { namespace: Arc::new(namespace), candidates: ArcSwapOption::empty() }
+    }
+}
+
+/// Chains of owners are short; a longer one is a loop.
+const LONGEST_CHAIN: usize = 8;
+
+impl Inventory {
+    /// An inventory that knows nothing yet.
+    pub fn new(settings: Settings, owner_kinds: OwnerKinds, trusted_requesters: Vec<String>) -> Self {
+        Self {
+            settings,
+            namespaces: Cache::default(),
+            owners: Cache::default(),
+            owner_kinds,
+            rules: Rules::default(),
+            trusted_requesters,
+        }
+    }
+
+    /// Whether this requester is trusted to create pods in the name of their owners.
+    pub fn trusts(&self, username: &str) -> bool {
+        self.trusted_requesters.iter().any(|trusted| trusted == username)
+    }
+
+    /// Every cache that exists, and whether it has been filled. All of them are when we are ready.
+    pub fn synced(&self) -> Vec<(String, bool)> {
+        let mut caches = vec![("namespaces".to_owned(), self.namespaces.is_synced())];
+        caches.extend(self.owner_kinds.synced());
+        caches.extend(self.rules.synced());
+        caches
+    }
+
+    /// The facts for one question; `read` holds what was read because a cache did not have it.
+    pub fn facts_for<'a>(&'a self, question: Question<'a, 'a>, read: &[Found]) -> Facts<'a> {
+        let entry = self.namespaces.get(&question.pod.namespace);
+        let namespace = match &entry {
+            Some(entry) => Ok(Arc::clone(&entry.namespace)),
+            None => read.iter().find_map(Found::namespace).ok_or_else(|| self.namespaces.missing()),
+        };
+        let policies = self.rules.policies().ok_or(Missing::NotSynced);
+        Facts {
+            request: question.kind.clone(),
+            pod: question.pod,
+            policies: policies.map(|policies| candidates(policies, entry.as_deref(), &namespace, question.pod)),
+            suspensions: self.rules.suspensions().ok_or(Missing::NotSynced),
+            owners: self.owners_of(question, read),
+            namespace,
+            settings: &self.settings,
+        }
+    }
+
+    /// What a short read could add to these facts, if anything. Only a trusted requester makes us read.
+    pub fn wanted(&self, question: Question<'_, '_>, facts: &Facts<'_>) -> Option<Wanted> {
+        if !question.requester_is_trusted || matches!(question.kind, RequestKind::Other(_)) {
+            return None;
+        }
+        let namespace: Box<str> = question.pod.namespace.as_ref().into();
+        if facts.namespace.is_err() {
+            return Some(Wanted::Namespace(namespace));
+        }
+        let ChainEnd::Missing(..) = facts.owners.end else { return None };
+        let nearest = facts.owners.chain.last().map_or(question.controller, |last| last.controller.as_ref());
+        nearest.map(|reference| Wanted::Owner(namespace, reference.clone()))
+    }
+
+    /// The read that tells whether the direct owner's selector uses the mesh's marks.
+    pub fn wanted_selector(&self, question: Question<'_, '_>, facts: &Facts<'_>) -> Option<Wanted> {
+        let known = facts.owners.selector.is_some() || facts.owners.chain.is_empty();
+        let reference = question.controller.filter(|_| !known && question.requester_is_trusted)?;
+        Some(Wanted::Selector(question.pod.namespace.as_ref().into(), reference.clone()))
+    }
+
+    fn owners_of(&self, question: Question<'_, '_>, read: &[Found]) -> Owners {
+        let mut owners = Owners::default();
+        let Some(claimed) = question.controller else { return owners };
+        if !question.requester_is_trusted {
+            owners.end = ChainEnd::Untrusted(OwnerName::from(claimed));
+            return owners;
+        }
+        let mut next = Some(claimed.clone());
+        while let Some(reference) = next {
+            match self.owner(&reference, &question.pod.namespace, read) {
+                Ok(owner) if owners.chain.len() < LONGEST_CHAIN => {
+                    next = owner.controller.clone();
+                    owners.chain.push(owner);
+                }
+                Ok(_) => break,
+                Err(end) => {
+                    owners.end = end;
+                    break;
+                }
+            }
+        }
+        owners.selector = selector_of(&owners.chain, claimed, question.pod, read);
+        owners
+    }
+
+    /// The owner with this UID in this namespace; what the reference says besides the UID is not believed.
+    fn owner(&self, reference: &OwnerReference, namespace: &str, read: &[Found]) -> Result<Arc<Owner>, ChainEnd> {
+        let served = self.owner_kinds.served(&reference.group, &reference.kind);
+        if served == Served::No {
+            return Err(ChainEnd::Unread(OwnerName::from(reference)));
+        }
+        let known = self.owners.get(&reference.uid).or_else(|| read.iter().find_map(|found| found.owner(reference)));
+        known.filter(|owner| *owner.namespace == *namespace).ok_or_else(|| {
+            let missing = if served == Served::Yes { Missing::NotFound } else { Missing::NotSynced };
+            ChainEnd::Missing(OwnerName::from(reference), missing)
+        })
+    }
+}
+
+/// The policies that can concern the question's namespace, remembered beside it.
+fn candidates(
+    policies: Arc<Policies>,
+    entry: Option<&NamespaceEntry>,
+    namespace: &Result<Arc<Namespace>, Missing>,
+    pod: &Pod<'_>,
+) -> (Arc<Policies>, Arc<Candidates>) {
+    let Some(entry) = entry else {
+        let labels = namespace.as_deref().ok();
+        let candidates = policies.candidates(&pod.namespace, labels);
+        return (policies, Arc::new(candidates));
+    };
+    if let Some(remembered) = entry.candidates.load_full().filter(|candidates| policies.made(candidates)) {
+        return (policies, remembered);
+    }
+    let candidates = Arc::new(policies.candidates(&pod.namespace, Some(&entry.namespace)));
+    entry.candidates.store(Some(Arc::clone(&candidates)));
+    (policies, candidates)
+}
+
+/// What the direct owner's selector says, as far as that is known without asking for it.
+fn selector_of(chain: &[Arc<Owner>], claimed: &OwnerReference, pod: &Pod<'_>, read: &[Found]) -> Option<SelectorUse> {
+    let direct = chain.first()?;
+    let generated = || {
+        // A Job's generated selector asks for its UID and nothing else that a pod template could hold.
+        let labels = ["batch.kubernetes.io/controller-uid", "controller-uid"];
+        (&*direct.kind == "Job" && labels.iter().any(|label| pod.label(label) == Some(&*claimed.uid)))
+            .then(SelectorUse::default)
+    };
+    // A Deployment gives its ReplicaSets its own selector and the hash of their template.
+    let deployment = || chain.get(1).filter(|owner| &*owner.kind == "Deployment").and_then(|owner| owner.selector);
+    direct.selector.or_else(deployment).or_else(generated).or_else(|| read.iter().find_map(Found::selector))
+}
+
+/// The override that stands in an object's metadata.
+pub fn wish_of(metadata: &ObjectMeta) -> Wish<'static> {
+    let text =
+        |key| metadata.annotations.as_ref().and_then(|annotations| annotations.get(key)).cloned().map(Cow::Owned);
+    Wish { inject: text(names::INJECT), reason: text(names::REASON), until: text(names::UNTIL).map(Until::read) }
+}
+
+/// What is kept of a namespace.
+pub fn namespace_of(metadata: &ObjectMeta) -> Namespace {
+    Namespace {
+        name: metadata.name.as_deref().unwrap_or_default().into(),
+        labels: metadata.labels.clone().unwrap_or_default().into_iter().collect(),
+        wish: wish_of(metadata),
+    }
+}

@@ -1,0 +1,182 @@
+//! The kinds of objects that can own pods, and what is kept of one.
+
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::wish_of;
+use crate::decision::facts::{Owner, OwnerReference, SelectorUse};
+use crate::decision::mesh::Mesh;
+use crate::decision::selector::Labels;
+
+/// A kind of object that can own pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnerKind {
+    /// The API group; empty for the core group.
+    pub group: String,
+    /// The version that is watched.
+    pub version: String,
+    /// The resource's name in URLs.
+    pub plural: String,
+    /// The kind.
+    pub kind: String,
+    /// Where the pod selector stands in the object, if it is read at all.
+    pub selector: SelectorAt,
+}
+
+/// Where an owner keeps the selector of its pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SelectorAt {
+    /// Not read: of this kind only the metadata is watched.
+    Nowhere,
+    /// `spec.selector`, a label selector.
+    Spec,
+}
+
+/// Whether a kind is there to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Served {
+    /// It is, and its cache is being filled.
+    NotYet = 0,
+    /// It is, and its cache has been filled.
+    Yes = 1,
+    /// The cluster does not know the kind, or it is none of those we read.
+    No = 2,
+}
+
+/// The kinds of an installation.
+#[derive(Debug)]
+pub struct OwnerKinds(Vec<(OwnerKind, AtomicU8)>);
+
+impl Default for OwnerKinds {
+    /// The kinds of Kubernetes itself, gateways, and Argo Rollouts.
+    fn default() -> Self {
+        let kinds = [
+            ("apps", "v1", "replicasets", "ReplicaSet", SelectorAt::Nowhere),
+            ("apps", "v1", "deployments", "Deployment", SelectorAt::Spec),
+            ("apps", "v1", "statefulsets", "StatefulSet", SelectorAt::Spec),
+            ("apps", "v1", "daemonsets", "DaemonSet", SelectorAt::Spec),
+            ("batch", "v1", "jobs", "Job", SelectorAt::Nowhere),
+            ("batch", "v1", "cronjobs", "CronJob", SelectorAt::Nowhere),
+            ("", "v1", "replicationcontrollers", "ReplicationController", SelectorAt::Nowhere),
+            ("gateway.networking.k8s.io", "v1", "gateways", "Gateway", SelectorAt::Nowhere),
+        ];
+        let kinds = kinds.map(|(group, version, plural, kind, selector)| OwnerKind {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            plural: plural.to_owned(),
+            kind: kind.to_owned(),
+            selector,
+        });
+        Self(kinds.into_iter().map(|kind| (kind, AtomicU8::new(Served::NotYet as u8))).collect())
+    }
+}
+
+impl OwnerKinds {
+    /// These kinds and further ones, of which only the metadata is read.
+    #[must_use]
+    pub fn and(mut self, further: impl IntoIterator<Item = OwnerKind>) -> Self {
+        for kind in further {
+            if !self.0.iter().any(|(known, _)| known.group == kind.group && known.kind == kind.kind) {
+                self.0.push((kind, AtomicU8::new(Served::NotYet as u8)));
+            }
+        }
+        self
+    }
+
+    /// The kinds.
+    pub fn iter(&self) -> impl Iterator<Item = &OwnerKind> {
+        self.0.iter().map(|(kind, _)| kind)
+    }
+
+    /// The kind of this group and name.
+    pub fn named(&self, group: &str, kind: &str) -> Option<&OwnerKind> {
+        self.iter().find(|one| one.group == group && one.kind == kind)
+    }
+
+    /// Whether objects of this kind can be in the inventory.
+    pub fn served(&self, group: &str, kind: &str) -> Served {
+        let state = self.0.iter().find(|(one, _)| one.kind == kind && one.group == group);
+        match state.map(|(_, state)| state.load(Ordering::Acquire)) {
+            Some(0) => Served::NotYet,
+            Some(1) => Served::Yes,
+            _ => Served::No,
+        }
+    }
+
+    /// Records whether a kind is there, and filled.
+    pub fn set_served(&self, kind: &OwnerKind, served: Served) {
+        for (_, state) in self.0.iter().filter(|(one, _)| one == kind) {
+            state.store(served as u8, Ordering::Release);
+        }
+    }
+
+    /// The caches of those kinds that exist, and whether each is filled.
+    pub(super) fn synced(&self) -> impl Iterator<Item = (String, bool)> {
+        let states = self.0.iter().map(|(kind, state)| (kind.plural.clone(), state.load(Ordering::Acquire)));
+        states
+            .filter(|(_, state)| *state != Served::No as u8)
+            .map(|(plural, state)| (plural, state == Served::Yes as u8))
+    }
+}
+
+impl OwnerKind {
+    /// What is kept of an object of this kind.
+    pub fn owner(&self, metadata: &ObjectMeta, selector: Option<SelectorUse>) -> Owner {
+        let controller = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+        let controller = controller.map(|owner| OwnerReference {
+            group: owner.api_version.rsplit_once('/').map_or("", |(group, _)| group).into(),
+            kind: owner.kind.as_str().into(),
+            name: owner.name.as_str().into(),
+            uid: owner.uid.as_str().into(),
+        });
+        // A Deployment copies its annotations to its ReplicaSets and never takes one back, so a copy is no override.
+        let is_copy = self.kind == "ReplicaSet" && controller.is_some();
+        let labels = metadata.labels.clone().filter(|_| controller.is_none()).unwrap_or_default();
+        Owner {
+            kind: self.kind.as_str().into(),
+            name: metadata.name.as_deref().unwrap_or_default().into(),
+            namespace: metadata.namespace.as_deref().unwrap_or_default().into(),
+            labels: labels.into_iter().collect::<Labels<'static>>(),
+            wish: if is_copy { Default::default() } else { wish_of(metadata) },
+            controller,
+            selector,
+            is_mesh_gateway: self.group == "gateway.networking.k8s.io",
+        }
+    }
+
+    /// Which of the mesh's marks this selector uses.
+    pub fn selector_use(
+        selector: &k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector,
+        mesh: &Mesh,
+    ) -> SelectorUse {
+        let uses = |key: &str| {
+            selector.match_labels.as_ref().is_some_and(|labels| labels.contains_key(key))
+                || selector.match_expressions.iter().flatten().any(|expression| expression.key == key)
+        };
+        SelectorUse { marker: uses(mesh.marker_key), revision: mesh.revision_label.is_some_and(uses) }
+    }
+}
+
+impl FromStr for OwnerKind {
+    type Err = String;
+
+    /// Reads `GROUP/VERSION/PLURAL/KIND`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts: Vec<&str> = text.split('/').collect();
+        match parts[..] {
+            [group, version, plural, kind] if parts.iter().all(|part| !part.is_empty()) => Ok(Self {
+                group: group.to_owned(),
+                version: version.to_owned(),
+                plural: plural.to_owned(),
+                kind: kind.to_owned(),
+                selector: SelectorAt::Nowhere,
+            }),
+            _ => {
+                Err(format!("{text:?} is not GROUP/VERSION/PLURAL/KIND, such as argoproj.io/v1alpha1/rollouts/Rollout"))
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Policies and suspensions: each kept under its name, and compiled into one set whenever one of them changes.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use jiff::SignedDuration;
+
+use crate::decision::policy::{Policies, Policy};
+use crate::decision::suspension::{Suspension, Suspensions};
+use crate::resources::cluster_injection_policy::ClusterInjectionPolicy;
+use crate::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
+use crate::resources::injection_policy::InjectionPolicy;
+use crate::resources::invalid::Invalid;
+use crate::resources::suspension_policy::SuspensionPolicy;
+
+/// One of the four kinds of our own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RuleKind {
+    /// `ClusterInjectionPolicy`.
+    ClusterInjectionPolicy,
+    /// `InjectionPolicy`.
+    InjectionPolicy,
+    /// `ClusterSuspensionPolicy`.
+    ClusterSuspensionPolicy,
+    /// `SuspensionPolicy`.
+    SuspensionPolicy,
+}
+
+impl RuleKind {
+    /// All four.
+    pub const ALL: [Self; 4] =
+        [Self::ClusterInjectionPolicy, Self::InjectionPolicy, Self::ClusterSuspensionPolicy, Self::SuspensionPolicy];
+
+    /// The kind's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClusterInjectionPolicy => "ClusterInjectionPolicy",
+            Self::InjectionPolicy => "InjectionPolicy",
+            Self::ClusterSuspensionPolicy => "ClusterSuspensionPolicy",
+            Self::SuspensionPolicy => "SuspensionPolicy",
+        }
+    }
+
+    fn is_policy(self) -> bool {
+        matches!(self, Self::ClusterInjectionPolicy | Self::InjectionPolicy)
+    }
+}
+
+/// Where a rule stands: its namespace, empty for a cluster's, and its name.
+pub type RuleName = (Box<str>, Box<str>);
+
+/// A rule as it was read.
+#[derive(Debug, Clone)]
+pub enum Rule {
+    /// A policy.
+    Policy(Policy),
+    /// A suspension of injection.
+    Suspension(Suspension),
+    /// Nothing that decides about injection: a suspension of traffic.
+    Other,
+    /// It cannot be read, which was reported, and decides nothing.
+    Invalid(String),
+}
+
+/// What an installation was told about reading rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// No suspension lasts longer, unless it is an indefinite one of the cluster.
+    pub longest_suspension: SignedDuration,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { longest_suspension: SignedDuration::from_hours(30 * 24) }
+    }
+}
+
+/// A resource that can be read as a rule.
+pub trait Compile {
+    /// The rule, or what is wrong with it in one sentence.
+    fn compile(&self, terms: &Terms) -> Result<Rule, String>;
+}
+
+/// All policies and suspensions.
+#[derive(Debug, Default)]
+pub struct Rules {
+    read: Mutex<Read>,
+    policies: ArcSwapOption<Policies>,
+    suspensions: ArcSwapOption<Suspensions>,
+    generation: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Read {
+    rules: BTreeMap<(RuleKind, RuleName), Rule>,
+    synced: HashSet<RuleKind>,
+}
+
+impl Rules {
+    /// The compiled policies, once both kinds have been listed.
+    pub fn policies(&self) -> Option<Arc<Policies>> {
+        self.policies.load_full()
+    }
+
+    /// The compiled suspensions, once both kinds have been listed.
+    pub fn suspensions(&self) -> Option<Arc<Suspensions>> {
+        self.suspensions.load_full()
+    }
+
+    /// Puts a rule in place of the one of its name.
+    pub fn insert(&self, kind: RuleKind, name: RuleName, rule: Rule) {
+        self.change(kind, |read| {
+            read.rules.insert((kind, name), rule);
+        });
+    }
+
+    /// Takes a rule away.
+    pub fn remove(&self, kind: RuleKind, name: &RuleName) {
+        self.change(kind, |read| {
+            read.rules.remove(&(kind, name.clone()));
+        });
+    }
+
+    /// Puts a complete list in place of all rules of a kind, which is then synced.
+    pub fn replace(&self, kind: RuleKind, listed: Vec<(RuleName, Rule)>) {
+        self.change(kind, |read| {
+            read.rules.retain(|(other, _), _| *other != kind);
+            read.rules.extend(listed.into_iter().map(|(name, rule)| ((kind, name), rule)));
+            read.synced.insert(kind);
+        });
+    }
+
+    /// The rules that cannot be read, with what is wrong.
+    pub fn invalid(&self) -> Vec<(RuleKind, RuleName, String)> {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let invalid = |((kind, name), rule): (&(RuleKind, RuleName), &Rule)| match rule {
+            Rule::Invalid(why) => Some((*kind, name.clone(), why.clone())),
+            Rule::Policy(_) | Rule::Suspension(_) | Rule::Other => None,
+        };
+        read.rules.iter().filter_map(invalid).collect()
+    }
+
+    /// The four kinds, and whether each has been listed.
+    pub(super) fn synced(&self) -> Vec<(String, bool)> {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        RuleKind::ALL.iter().map(|kind| (kind.as_str().to_owned(), read.synced.contains(kind))).collect()
+    }
+
+    /// Changes what was read and compiles it anew. Only watches come here; decisions read what was compiled.
+    fn change(&self, kind: RuleKind, change: impl FnOnce(&mut Read)) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut read);
+        let complete = RuleKind::ALL.iter().filter(|one| one.is_policy() == kind.is_policy());
+        if !complete.into_iter().all(|one| read.synced.contains(one)) {
+            return;
+        }
+        if kind.is_policy() {
+            let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+            let policies = read.rules.values().filter_map(|rule| match rule {
+                Rule::Policy(policy) => Some(policy.clone()),
+                Rule::Suspension(_) | Rule::Other | Rule::Invalid(_) => None,
+            });
+            self.policies.store(Some(Arc::new(Policies::new(policies.collect(), generation))));
+        } else {
+            let suspensions = read.rules.values().filter_map(|rule| match rule {
+                Rule::Suspension(suspension) => Some(suspension.clone()),
+                Rule::Policy(_) | Rule::Other | Rule::Invalid(_) => None,
+            });
+            self.suspensions.store(Some(Arc::new(Suspensions::new(suspensions.collect()))));
+        }
+    }
+}
+
+impl Compile for ClusterInjectionPolicy {
+    fn compile(&self, _: &Terms) -> Result<Rule, String> {
+        compiled_policy(self.try_into())
+    }
+}
+
+impl Compile for InjectionPolicy {
+    fn compile(&self, _: &Terms) -> Result<Rule, String> {
+        compiled_policy(self.try_into())
+    }
+}
+
+impl Compile for ClusterSuspensionPolicy {
+    fn compile(&self, terms: &Terms) -> Result<Rule, String> {
+        compiled_suspension(self.suspension(terms.longest_suspension))
+    }
+}
+
+impl Compile for SuspensionPolicy {
+    fn compile(&self, terms: &Terms) -> Result<Rule, String> {
+        compiled_suspension(self.suspension(terms.longest_suspension))
+    }
+}
+
+fn compiled_policy(policy: Result<Policy, Invalid>) -> Result<Rule, String> {
+    policy.map(Rule::Policy).map_err(|invalid| invalid.to_string())
+}
+
+fn compiled_suspension(suspension: Result<Option<Suspension>, Invalid>) -> Result<Rule, String> {
+    let suspension = suspension.map_err(|invalid| invalid.to_string())?;
+    Ok(suspension.map_or(Rule::Other, Rule::Suspension))
+}

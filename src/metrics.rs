@@ -1,0 +1,124 @@
+//! The process's metrics: registered once, handed down, with labels that no request can add to.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::decision::Action;
+
+const ACTIONS: [Action; 4] = [Action::Enable, Action::Disable, Action::Remove, Action::Leave];
+const RULES: [&str; 5] = ["Safety", "Suspension", "Override", "Policy", "None"];
+
+/// Everything that is counted; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    decisions: Arc<[[Counter; RULES.len()]; ACTIONS.len()]>,
+    /// Decisions that hung on something unknown.
+    pub unknown: Counter,
+    /// Time from a whole request to its answer, in seconds.
+    pub review_seconds: Histogram,
+    /// Requests that were no review.
+    pub bad_reviews: Counter,
+    /// Decisions that were not written in full, because the owner's selector uses the mark.
+    pub withheld: Counter,
+    /// Short reads, by what came of them.
+    pub reads: Reads,
+    /// Objects that cannot be read and therefore decide nothing.
+    pub invalid_objects: Gauge,
+    /// Seconds since the epoch at which the serving certificate ends.
+    pub certificate_ends_seconds: Gauge,
+    /// Whether the API server's webhook configuration is there and carries our certificate authority.
+    pub registered: Gauge,
+}
+
+/// Counters of short reads.
+#[derive(Debug, Clone, Default)]
+pub struct Reads {
+    /// What was read is there.
+    pub found: Counter,
+    /// It is not there.
+    pub not_found: Counter,
+    /// It could not be told in time, or at all.
+    pub failed: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DecisionLabels {
+    action: &'static str,
+    rule: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+impl Metrics {
+    /// Registers everything; `audit_lost` is the audit log's own count.
+    pub fn new(audit_lost: Counter) -> Self {
+        let mut registry = Registry::with_prefix("outrigger");
+        let decisions = Family::<DecisionLabels, Counter>::default();
+        let counter =
+            |action: Action, rule| decisions.get_or_create_owned(&DecisionLabels { action: action.as_str(), rule });
+        let resolved = ACTIONS.map(|action| RULES.map(|rule| counter(action, rule)));
+        registry.register("decisions", "Decisions by action and kind of rule", decisions);
+        let outcomes = Family::<OutcomeLabels, Counter>::default();
+        let read = |outcome| outcomes.get_or_create_owned(&OutcomeLabels { outcome });
+        let reads = Reads { found: read("found"), not_found: read("not_found"), failed: read("failed") };
+        registry.register("reads", "Short reads for what no cache knew, by outcome", outcomes);
+        let (unknown, bad_reviews, withheld) = (Counter::default(), Counter::default(), Counter::default());
+        registry.register("unknown", "Decisions that hung on something unknown", unknown.clone());
+        registry.register("bad_reviews", "Requests that were no AdmissionReview", bad_reviews.clone());
+        registry.register(
+            "withheld",
+            "Decisions not written because the owner's selector uses the mark",
+            withheld.clone(),
+        );
+        registry.register("audit_lost", "Entries that the audit log lost", audit_lost);
+        let review_seconds = Histogram::new([0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1, 0.3, 1.0]);
+        registry.register("review_seconds", "Time from a whole request to its answer", review_seconds.clone());
+        let (invalid_objects, certificate_ends_seconds, registered) =
+            (Gauge::default(), Gauge::default(), Gauge::default());
+        registry.register("invalid_objects", "Objects that cannot be read and decide nothing", invalid_objects.clone());
+        registry.register(
+            "certificate_ends_seconds",
+            "When the serving certificate ends",
+            certificate_ends_seconds.clone(),
+        );
+        registry.register("registered", "Whether the API server is told to call us", registered.clone());
+        Self {
+            registry: Arc::new(registry),
+            decisions: Arc::new(resolved),
+            unknown,
+            review_seconds,
+            bad_reviews,
+            withheld,
+            reads,
+            invalid_objects,
+            certificate_ends_seconds,
+            registered,
+        }
+    }
+
+    /// The counter of decisions with this action by a rule of this kind.
+    pub fn decisions(&self, action: Action, rule: &str) -> &Counter {
+        let action = ACTIONS.iter().position(|one| *one == action).unwrap_or_default();
+        let rule = RULES.iter().position(|one| *one == rule).unwrap_or(RULES.len() - 1);
+        &self.decisions[action][rule]
+    }
+
+    /// Everything, in the OpenMetrics text format.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail; an encoder's own error leaves what was written so far.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
