@@ -1,0 +1,68 @@
+//! `outrigger certs`: a certificate authority and a certificate for development, in a directory.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::certs::identity::{Identity, PARTS};
+use crate::clock::Clock;
+
+/// Where certificates are kept, and for whom.
+#[derive(Debug, Clone, Args)]
+pub struct CertsArgs {
+    /// The directory that holds ca.crt, ca.key, tls.crt and tls.key
+    #[arg(long, default_value = "certs", value_name = "DIR")]
+    pub cert_dir: PathBuf,
+    /// A further name or address that the certificate is for; may be given several times
+    #[arg(long = "name", value_name = "NAME")]
+    pub names: Vec<String>,
+}
+
+/// Runs the command.
+pub fn run(args: &CertsArgs) -> anyhow::Result<ExitCode> {
+    let mut names = loopback_names();
+    names.extend(args.names.iter().cloned());
+    settled_in(&args.cert_dir, &names, &Clock::System)?;
+    println!("{} holds an authority (ca.crt) and a certificate for {}", args.cert_dir.display(), names.join(", "));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The names under which a server on this machine is reached.
+pub(super) fn loopback_names() -> Vec<String> {
+    ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec()
+}
+
+/// The identity in a directory, made or renewed if need be.
+pub(super) fn settled_in(directory: &Path, names: &[String], clock: &Clock) -> anyhow::Result<Identity> {
+    let mut parts = BTreeMap::new();
+    for name in PARTS {
+        if let Ok(text) = fs::read_to_string(directory.join(name)) {
+            parts.insert(name.to_owned(), text);
+        }
+    }
+    let kept = Identity::from_parts(&parts);
+    let identity = Identity::settled(kept.clone(), names, clock.now())?;
+    if kept.as_ref() != Some(&identity) {
+        fs::create_dir_all(directory).with_context(|| format!("cannot make the directory {}", directory.display()))?;
+        for (name, text) in identity.parts() {
+            let path = directory.join(name);
+            write_private(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+    }
+    Ok(identity)
+}
+
+/// Writes a file that nobody else can read, whole or not at all.
+pub(super) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    let unfinished = path.with_extension("unfinished");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(unfinished, path)
+}

@@ -1,0 +1,299 @@
+//! `outrigger serve`: the composition root of the server, in a cluster or without one.
+
+use std::io::IsTerminal;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use http::StatusCode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
+
+use super::certs::{loopback_names, settled_in, write_private};
+use super::deciding::DecidingArgs;
+use super::sample;
+use crate::admission::{EntryNames, Reviewer};
+use crate::audit::{self, Destination};
+use crate::certs::bundle::Bundle;
+use crate::certs::identity::Identity;
+use crate::certs::issue::service_names;
+use crate::certs::read::Certificate;
+use crate::clock::Clock;
+use crate::cluster;
+use crate::files;
+use crate::inventory::Inventory;
+use crate::inventory::reads::Reads;
+use crate::inventory::rules::RuleKind;
+use crate::metrics::Metrics;
+use crate::resources::names::SERVICE;
+use crate::server::endpoint::{Endpoint, json, refusal};
+use crate::server::limits::Limits;
+use crate::server::listener::Listener;
+use crate::server::operations::Operations;
+use crate::server::tls::{ClientCertificates, ServingKey, server_config};
+use crate::tasks::Tasks;
+
+/// How to serve.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Serve without a cluster, from a directory of Kubernetes objects in YAML; from the built-in sample if none is given
+    #[arg(long, value_name = "DIR", num_args = 0..=1)]
+    embedded: Option<Option<PathBuf>>,
+    /// Where the API server asks [default: 0.0.0.0:9443; embedded 127.0.0.1:9443]
+    #[arg(long, value_name = "ADDRESS")]
+    webhook_listen: Option<SocketAddr>,
+    /// Where /livez, /readyz and /metrics are answered, without TLS [default: 0.0.0.0:8080; embedded 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    operations_listen: Option<SocketAddr>,
+    /// The directory of the certificates in embedded mode; in a cluster they are kept in a Secret
+    #[arg(long, default_value = "certs", value_name = "DIR")]
+    cert_dir: PathBuf,
+    /// The file that the audit log is appended to; - is standard output
+    #[arg(long, default_value = "-", value_name = "FILE")]
+    audit_log: PathBuf,
+    /// A file of authorities in PEM: callers must show a certificate of one of them
+    #[arg(long, value_name = "FILE")]
+    client_ca: Option<PathBuf>,
+    /// How long to go on answering after SIGTERM, in seconds: as long as the cluster may take to hear of it
+    #[arg(long, default_value_t = 15, value_name = "SECONDS")]
+    drain_seconds: u64,
+    #[command(flatten)]
+    deciding: DecidingArgs,
+}
+
+/// How often certificates are looked at again.
+const CERTIFICATES_EVERY: Duration = Duration::from_secs(3600);
+
+/// Runs the command.
+pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    log_to_stderr();
+    // First of all: until then a signal would end the process in the middle of whatever it does.
+    let signals = Signals::listen()?;
+    let clock = Clock::System;
+    let mut tasks = Tasks::default();
+    let (audit_log, audit_writer) = audit::log(clock.clone());
+    let audit_destination = destination(&args.audit_log).open().await?;
+    let metrics = Metrics::new(audit_log.lost().clone());
+    let inventory = Arc::new(args.deciding.inventory());
+    let world = match &args.embedded {
+        Some(directory) => embedded(&args, directory.as_deref(), &inventory, &clock, &mut tasks)?,
+        None => in_cluster(&args, &inventory, &clock, &metrics, &mut tasks).await?,
+    };
+    let World { reads, key, addresses } = world;
+    let reviewer = Arc::new(Reviewer {
+        inventory: Arc::clone(&inventory),
+        reads,
+        clock: clock.clone(),
+        audit: Some(audit_log),
+        metrics: metrics.clone(),
+        entries: EntryNames::of_process(format!("{:x}", clock.now().as_microsecond())),
+    });
+    let limits = Limits { drain: Duration::from_secs(args.drain_seconds), ..Limits::default() };
+    let bound = limits.drain + limits.finish + Duration::from_secs(2);
+    let tls = server_config(key, &client_certificates(args.client_ca.as_deref())?)?;
+    let webhook = Listener::bind("webhook", addresses.webhook, limits.clone())?.with_tls(tls);
+    let operations = Listener::bind("operations", addresses.operations, limits.clone())?;
+    if args.embedded.is_some() {
+        print_what_to_try(&args.cert_dir, webhook.address(), operations.address())?;
+    }
+    let answering = Arc::new(Operations { inventory, metrics, stopping: tasks.stopping() });
+    tasks.spawn("operations", operations.serve(move |_| answering.service(), tasks.stopping()));
+    let endpoint = Arc::new(Endpoint::new("/mutate", &limits, move |_, body, peer| {
+        let reviewer = Arc::clone(&reviewer);
+        async move {
+            match reviewer.review(&body, peer.verified).await {
+                Ok(answer) => json(answer),
+                Err(bad) => refusal(StatusCode::BAD_REQUEST, bad.to_string()),
+            }
+        }
+    }));
+    tasks.spawn("webhook", webhook.serve(move |peer| endpoint.service(peer), tasks.stopping()));
+    tasks.spawn("audit log", audit_writer.run(audit_destination));
+    let stop = CancellationToken::new();
+    tokio::select! {
+        ended = tasks.run_until(stop.clone().cancelled_owned(), bound) => ended.map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        () = signals.twice(&stop) => Ok(ExitCode::from(130)),
+    }
+}
+
+/// What differs between a cluster and no cluster.
+struct World {
+    reads: Option<Reads>,
+    key: ServingKey,
+    addresses: Addresses,
+}
+
+struct Addresses {
+    webhook: SocketAddr,
+    operations: SocketAddr,
+}
+
+impl Addresses {
+    fn on(host: Ipv4Addr, args: &ServeArgs) -> Self {
+        Self {
+            webhook: args.webhook_listen.unwrap_or_else(|| (host, 9443).into()),
+            operations: args.operations_listen.unwrap_or_else(|| (host, 8080).into()),
+        }
+    }
+}
+
+fn embedded(
+    args: &ServeArgs,
+    directory: Option<&Path>,
+    inventory: &Arc<Inventory>,
+    clock: &Clock,
+    tasks: &mut Tasks,
+) -> anyhow::Result<World> {
+    let terms = args.deciding.terms();
+    let objects = match directory {
+        Some(directory) => files::objects_in(directory)?,
+        None => files::objects_of(files::SAMPLE).map_err(anyhow::Error::msg).context("the built-in sample")?,
+    };
+    files::fill(inventory, &terms, &objects).iter().for_each(|problem| warn!("{problem}"));
+    if let Some(directory) = directory {
+        tasks.spawn_until_stopped("files", files::reload::follow(directory.to_owned(), Arc::clone(inventory), terms));
+    }
+    let identity = settled_in(&args.cert_dir, &loopback_names(), clock)?;
+    Ok(World {
+        reads: None,
+        key: ServingKey::new(&identity.leaf)?,
+        addresses: Addresses::on(Ipv4Addr::LOCALHOST, args),
+    })
+}
+
+async fn in_cluster(
+    args: &ServeArgs,
+    inventory: &Arc<Inventory>,
+    clock: &Clock,
+    metrics: &Metrics,
+    tasks: &mut Tasks,
+) -> anyhow::Result<World> {
+    let client = kube::Client::try_default().await.context(
+        "found no cluster: neither a service account nor a kubeconfig; `serve --embedded` tries it without one",
+    )?;
+    let (namespace, names) = (&args.deciding.namespace, service_names(SERVICE, &args.deciding.namespace));
+    let identity = cluster::certificates::settled(&client, namespace, &names, clock).await?;
+    let key = ServingKey::new(&identity.leaf)?;
+    let (trusted, trusted_now) = watch::channel(String::new());
+    let certificates =
+        Certificates { client: client.clone(), namespace: namespace.clone(), names, clock: clock.clone() };
+    certificates.publish(&identity, &trusted, &key, metrics)?;
+    tasks.spawn_until_stopped("certificates", certificates.keep(trusted, key.clone(), metrics.clone()));
+    let registration = cluster::registration::keep(client.clone(), trusted_now, metrics.clone());
+    tasks.spawn_until_stopped("registration", registration);
+    tasks.spawn_until_stopped("namespaces", cluster::watch::namespaces(client.clone(), Arc::clone(inventory)));
+    for kind in inventory.owner_kinds.iter() {
+        let owners = cluster::watch::owners(client.clone(), Arc::clone(inventory), kind.clone());
+        tasks.spawn_until_stopped("owners", owners);
+    }
+    for kind in RuleKind::ALL {
+        let (inventory, metrics) = (Arc::clone(inventory), metrics.clone());
+        let rules = cluster::watch::rules(client.clone(), inventory, metrics, args.deciding.terms(), kind);
+        tasks.spawn_until_stopped(kind.as_str(), rules);
+    }
+    let reads = cluster::read::reads(client, Arc::clone(inventory));
+    Ok(World { reads: Some(reads), key, addresses: Addresses::on(Ipv4Addr::UNSPECIFIED, args) })
+}
+
+/// Keeps the certificates of a cluster fresh.
+struct Certificates {
+    client: kube::Client,
+    namespace: String,
+    names: Vec<String>,
+    clock: Clock,
+}
+
+impl Certificates {
+    /// Tells the API server of the authority, then serves with the leaf.
+    fn publish(
+        &self,
+        identity: &Identity,
+        trusted: &watch::Sender<String>,
+        key: &ServingKey,
+        metrics: &Metrics,
+    ) -> anyhow::Result<()> {
+        let mut bundle = Bundle::from_pem(&identity.authority.certificate_pem)?;
+        bundle.remove_ended(self.clock.now());
+        trusted.send_if_modified(|before| std::mem::replace(before, bundle.pem()) != *before);
+        key.swap(&identity.leaf)?;
+        let leaf = Certificate::first(&identity.leaf.certificate_pem)?;
+        metrics.certificate_ends_seconds.set(leaf.not_after.as_second());
+        Ok(())
+    }
+
+    async fn keep(self, trusted: watch::Sender<String>, key: ServingKey, metrics: Metrics) {
+        let mut ticks = tokio::time::interval(CERTIFICATES_EVERY);
+        loop {
+            ticks.tick().await;
+            let settled = cluster::certificates::settled(&self.client, &self.namespace, &self.names, &self.clock).await;
+            let published =
+                settled.map_err(Into::into).and_then(|identity| self.publish(&identity, &trusted, &key, &metrics));
+            if let Err(cause) = published {
+                error!("cannot look after the certificates, and go on with those there are: {cause:#}");
+            }
+        }
+    }
+}
+
+fn client_certificates(authorities: Option<&Path>) -> anyhow::Result<ClientCertificates> {
+    let Some(path) = authorities else { return Ok(ClientCertificates::NotAsked) };
+    let pem = std::fs::read_to_string(path).with_context(|| format!("cannot read --client-ca {}", path.display()))?;
+    let bundle = Bundle::from_pem(&pem).with_context(|| format!("--client-ca {}", path.display()))?;
+    Ok(ClientCertificates::Required(bundle))
+}
+
+fn destination(path: &Path) -> Destination {
+    if path == Path::new("-") { Destination::Stdout } else { Destination::File(path.to_owned()) }
+}
+
+/// Logs go to standard error, so that standard output is the audit log and nothing else.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+}
+
+/// The signals that ask a process to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    /// Cancels `stop` at the first SIGTERM or SIGINT, and completes at the second.
+    async fn twice(mut self, stop: &CancellationToken) {
+        self.next().await;
+        info!("draining; a second signal ends this at once");
+        stop.cancel();
+        self.next().await;
+    }
+
+    async fn next(&mut self) {
+        tokio::select! { _ = self.terminate.recv() => {}, _ = self.interrupt.recv() => {} }
+    }
+}
+
+fn print_what_to_try(cert_dir: &Path, webhook: SocketAddr, operations: SocketAddr) -> anyhow::Result<()> {
+    let review = cert_dir.join("sample-review.json");
+    write_private(&review, sample::REVIEW).with_context(|| format!("cannot write {}", review.display()))?;
+    eprintln!(
+        "\nOutrigger serves without a cluster. Ask it about a pod, as an API server would:\n\n  \
+         curl --cacert {} -H 'Content-Type: application/json' --data @{} https://{webhook}/mutate\n\n\
+         The answer's patch is in base64. What it counts: curl http://{operations}/metrics\n",
+        cert_dir.join("ca.crt").display(),
+        review.display(),
+    );
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! Watches that fill the inventory, each its own task, retried for ever with growing pauses.
+//!
+//! Guarantees: an object that cannot be read is reported and skipped; after a break in the watch the list that follows
+//! takes away what is gone; until then what was known stays known.
+
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use kube::api::{ApiResource, DynamicObject, PartialObjectMeta};
+use kube::core::{DeserializeGuard, GroupVersionKind};
+use kube::runtime::watcher::{Config, Error, Event};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tracing::{debug, info, warn};
+
+use super::workload::Workload;
+use crate::inventory::owner_kind::{OwnerKind, SelectorAt, Served};
+use crate::inventory::rules::{Compile, Rule, RuleKind, RuleName, Terms};
+use crate::inventory::{Inventory, namespace_of};
+use crate::metrics::Metrics;
+use crate::resources::cluster_injection_policy::ClusterInjectionPolicy;
+use crate::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
+use crate::resources::injection_policy::InjectionPolicy;
+use crate::resources::suspension_policy::SuspensionPolicy;
+
+/// Keeps the namespaces.
+pub async fn namespaces(client: Client, inventory: Arc<Inventory>) {
+    let api: Api<PartialObjectMeta<DynamicObject>> =
+        Api::all_with(client, &resource("", "v1", "Namespace", "namespaces"));
+    let mut listed = HashSet::new();
+    let keep = |event: Event<PartialObjectMeta<DynamicObject>>| match event {
+        Event::Init => listed.clear(),
+        Event::InitApply(object) => {
+            listed.insert(object.name_any().into());
+            inventory.namespaces.insert(object.name_any(), namespace_of(&object.metadata));
+        }
+        Event::Apply(object) => inventory.namespaces.insert(object.name_any(), namespace_of(&object.metadata)),
+        Event::Delete(object) => inventory.namespaces.remove(&object.name_any()),
+        Event::InitDone => {
+            inventory.namespaces.retain(&std::mem::take(&mut listed), |_| true);
+            inventory.namespaces.set_synced();
+            debug!(count = inventory.namespaces.len(), "the namespaces are known");
+        }
+    };
+    follow("namespaces", watcher(api, Config::default()), keep, |_| {}).await;
+}
+
+/// Keeps the objects of one kind that can own pods.
+pub async fn owners(client: Client, inventory: Arc<Inventory>, kind: OwnerKind) {
+    let resource = resource(&kind.group, &kind.version, &kind.kind, &kind.plural);
+    let what = kind.plural.clone();
+    let mut keeping = KeptOwners { inventory: &inventory, kind: &kind, listed: HashSet::new() };
+    let absent = |error: &Error| {
+        if let Some(code @ (403 | 404)) = status(error) {
+            // Not being told of these owners must not keep us from deciding; a chain then ends before them, and says so.
+            let why = if code == 404 { "the cluster does not know this kind" } else { "we may not list them" };
+            let optional = !["apps", "batch", ""].contains(&kind.group.as_str());
+            if optional && inventory.owner_kinds.served(&kind.group, &kind.kind) != Served::No {
+                info!(group = kind.group, "no {} are read: {why}", kind.plural);
+                inventory.owner_kinds.set_served(&kind, Served::No);
+            }
+        }
+    };
+    match kind.selector {
+        SelectorAt::Nowhere => {
+            let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client, &resource);
+            let keep = |event: Event<PartialObjectMeta<DynamicObject>>| {
+                keeping.keep(event, |kind, object| kind.owner(&object.metadata, None));
+            };
+            follow(&what, watcher(api, Config::default()), keep, absent).await;
+        }
+        SelectorAt::Spec => {
+            let api: Api<Workload> = Api::all_with(client, &resource);
+            let mesh = inventory.settings.mesh;
+            let keep = |event: Event<Workload>| {
+                keeping.keep(event, |kind, Workload { metadata, spec }| {
+                    let used = spec.selector.as_ref().map(|selector| OwnerKind::selector_use(&selector.into(), mesh));
+                    kind.owner(metadata, used)
+                });
+            };
+            follow(&what, watcher(api, Config::default()), keep, absent).await;
+        }
+    }
+}
+
+/// Keeps the policies or suspensions of one kind.
+pub async fn rules(client: Client, inventory: Arc<Inventory>, metrics: Metrics, terms: Terms, kind: RuleKind) {
+    let keeping = KeptRules { inventory: &inventory, metrics: &metrics, terms: &terms, kind };
+    match kind {
+        RuleKind::ClusterInjectionPolicy => keeping.follow::<ClusterInjectionPolicy>(client).await,
+        RuleKind::InjectionPolicy => keeping.follow::<InjectionPolicy>(client).await,
+        RuleKind::ClusterSuspensionPolicy => keeping.follow::<ClusterSuspensionPolicy>(client).await,
+        RuleKind::SuspensionPolicy => keeping.follow::<SuspensionPolicy>(client).await,
+    }
+}
+
+struct KeptOwners<'k> {
+    inventory: &'k Inventory,
+    kind: &'k OwnerKind,
+    listed: HashSet<Box<str>>,
+}
+
+impl KeptOwners<'_> {
+    fn keep<K: ResourceExt>(
+        &mut self,
+        event: Event<K>,
+        owner: impl Fn(&OwnerKind, &K) -> crate::decision::facts::Owner,
+    ) {
+        let Self { inventory, kind, listed } = self;
+        match event {
+            Event::Init => listed.clear(),
+            Event::InitApply(object) => {
+                let uid: Box<str> = object.uid().unwrap_or_default().into();
+                inventory.owners.insert(uid.clone(), owner(kind, &object));
+                listed.insert(uid);
+            }
+            Event::Apply(object) => inventory.owners.insert(object.uid().unwrap_or_default(), owner(kind, &object)),
+            Event::Delete(object) => inventory.owners.remove(&object.uid().unwrap_or_default()),
+            Event::InitDone => {
+                inventory.owners.retain(&std::mem::take(listed), |owner| *owner.kind == *kind.kind);
+                inventory.owner_kinds.set_served(kind, Served::Yes);
+                debug!("the {} are known", kind.plural);
+            }
+        }
+    }
+}
+
+struct KeptRules<'k> {
+    inventory: &'k Inventory,
+    metrics: &'k Metrics,
+    terms: &'k Terms,
+    kind: RuleKind,
+}
+
+impl KeptRules<'_> {
+    async fn follow<K>(&self, client: Client)
+    where
+        K: Compile + Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        let api: Api<DeserializeGuard<K>> = Api::all(client);
+        let mut listed = Vec::new();
+        let keep = |event: Event<DeserializeGuard<K>>| {
+            match event {
+                Event::Init => listed.clear(),
+                Event::InitApply(object) => listed.push(self.read(&object)),
+                Event::InitDone => self.inventory.rules.replace(self.kind, std::mem::take(&mut listed)),
+                Event::Apply(object) => {
+                    let (name, rule) = self.read(&object);
+                    self.inventory.rules.insert(self.kind, name, rule);
+                }
+                Event::Delete(object) => self.inventory.rules.remove(self.kind, &rule_name(&object)),
+            }
+            let invalid = self.inventory.rules.invalid().len();
+            self.metrics.invalid_objects.set(i64::try_from(invalid).unwrap_or(i64::MAX));
+        };
+        let absent = |error: &Error| {
+            if let Some(404) = status(error) {
+                warn!("the cluster does not know {}; apply what `outrigger install` prints", self.kind.as_str());
+            }
+        };
+        follow(self.kind.as_str(), watcher(api, Config::default()), keep, absent).await;
+    }
+
+    fn read<K: Compile + Resource<DynamicType = ()>>(&self, object: &DeserializeGuard<K>) -> (RuleName, Rule) {
+        let name = rule_name(object);
+        let compiled = match &object.0 {
+            Ok(resource) => resource.compile(self.terms),
+            Err(invalid) => Err(format!("{} {}: {}", self.kind.as_str(), name.1, invalid.error)),
+        };
+        let rule = compiled.unwrap_or_else(|why| {
+            warn!(kind = self.kind.as_str(), namespace = %name.0, name = %name.1, "skipped, until it is mended: {why}");
+            Rule::Invalid(why)
+        });
+        (name, rule)
+    }
+}
+
+fn rule_name(object: &impl ResourceExt) -> RuleName {
+    (object.namespace().unwrap_or_default().into(), object.name_any().into())
+}
+
+/// Runs a watch for ever; `failed` is told of each failure before the pause that follows it.
+async fn follow<K: Send>(
+    what: &str,
+    stream: impl futures::Stream<Item = Result<Event<K>, Error>> + Send,
+    mut keep: impl FnMut(Event<K>) + Send,
+    failed: impl Fn(&Error) + Send,
+) {
+    let told = stream.inspect_err(|error| {
+        debug!(what, "the watch broke, and begins anew: {error}");
+        failed(error);
+    });
+    let mut events = std::pin::pin!(told.default_backoff());
+    while let Some(event) = events.next().await {
+        if let Ok(event) = event {
+            keep(event);
+        }
+    }
+}
+
+/// The HTTP status with which the API server refused.
+fn status(error: &Error) -> Option<u16> {
+    match error {
+        Error::InitialListFailed(kube::Error::Api(status)) | Error::WatchStartFailed(kube::Error::Api(status)) => {
+            Some(status.code)
+        }
+        Error::WatchError(status) => Some(status.code),
+        _ => None,
+    }
+}
+
+/// A resource by its names.
+pub(super) fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+}

@@ -1,0 +1,209 @@
+//! The inventory from a directory of ordinary Kubernetes objects in YAML: the embedded mode, and `--state` of the offline commands.
+//!
+//! Every `.yaml`, `.yml` and `.json` file of the directory is read, also with several documents and `List`s. Kinds that no
+//! decision needs are passed over. An object that cannot be read is reported and skipped, and the others count.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::inventory::owner_kind::{OwnerKind, SelectorAt, Served};
+use crate::inventory::rules::{Compile, Rule, RuleKind, RuleName, Terms};
+use crate::inventory::{Inventory, namespace_of};
+use crate::resources::cluster_injection_policy::ClusterInjectionPolicy;
+use crate::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
+use crate::resources::injection_policy::InjectionPolicy;
+use crate::resources::suspension_policy::SuspensionPolicy;
+
+pub mod reload;
+
+/// What is tried when no directory is given.
+pub const SAMPLE: &str = include_str!("sample.yaml");
+
+/// Why a directory of objects cannot be read at all.
+#[derive(Debug, Error)]
+pub enum Unreadable {
+    /// The directory or a file in it.
+    #[error("cannot read {path}: {cause}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// A file that is not YAML.
+    #[error("cannot read {path}: {cause}")]
+    Yaml {
+        /// Which.
+        path: PathBuf,
+        /// Where and why.
+        cause: String,
+    },
+}
+
+/// The objects of a directory, in the order of its file names.
+pub fn objects_in(directory: &Path) -> Result<Vec<Value>, Unreadable> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |cause| Unreadable::Io { path, cause }
+    };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(io(directory))? {
+        paths.push(entry.map_err(io(directory))?.path());
+    }
+    paths.retain(|path| path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json"));
+    paths.sort();
+    let mut objects = Vec::new();
+    for path in paths {
+        let text = std::fs::read_to_string(&path).map_err(io(&path))?;
+        objects.extend(objects_of(&text).map_err(|cause| Unreadable::Yaml { path, cause })?);
+    }
+    Ok(objects)
+}
+
+/// The objects in a text of YAML documents, those of `List`s each on its own.
+pub fn objects_of(yaml: &str) -> Result<Vec<Value>, String> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(yaml).map_err(|error| error.to_string())?;
+    let mut objects = Vec::new();
+    for mut document in documents.into_iter().filter(|document| !document.is_null()) {
+        let is_list = document["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+        match document.get_mut("items").and_then(Value::as_array_mut) {
+            Some(items) if is_list => objects.append(items),
+            _ => objects.push(document),
+        }
+    }
+    Ok(objects)
+}
+
+/// Puts objects in place of all that the inventory believed; what could not be read is returned, a sentence each.
+pub fn fill(inventory: &Inventory, terms: &Terms, objects: &[Value]) -> Vec<String> {
+    fill_listed(inventory, terms, objects, |_| true)
+}
+
+/// The same for the caches that `is_listed` names, as [`Inventory::synced`] does; the others stay as unfilled as they were.
+pub fn fill_listed(
+    inventory: &Inventory,
+    terms: &Terms,
+    objects: &[Value],
+    is_listed: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let mut filling = Filling {
+        inventory,
+        terms,
+        is_listed: &is_listed,
+        namespaces: HashSet::new(),
+        owners: HashSet::new(),
+        rules: Vec::new(),
+        problems: Vec::new(),
+    };
+    for object in objects {
+        if let Err(why) = filling.take(object) {
+            let name = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_owned();
+            let kind = object["kind"].as_str().unwrap_or("an object without a kind");
+            filling.problems.push(format!("skipped {kind} {}/{}: {why}", name("namespace"), name("name")));
+        }
+    }
+    filling.done()
+}
+
+struct Filling<'f> {
+    inventory: &'f Inventory,
+    terms: &'f Terms,
+    is_listed: &'f dyn Fn(&str) -> bool,
+    namespaces: HashSet<Box<str>>,
+    owners: HashSet<Box<str>>,
+    rules: Vec<(RuleKind, RuleName, Rule)>,
+    problems: Vec<String>,
+}
+
+impl Filling<'_> {
+    fn take(&mut self, object: &Value) -> Result<(), String> {
+        let api_version = object["apiVersion"].as_str().unwrap_or_default();
+        let kind = object["kind"].as_str().ok_or("it has no kind")?;
+        let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        match (group, kind) {
+            ("", "Namespace") if (self.is_listed)("namespaces") => self.namespace(object),
+            ("", "Namespace") => Ok(()),
+            (crate::resources::names::GROUP, "ClusterInjectionPolicy") => {
+                self.rule::<ClusterInjectionPolicy>(RuleKind::ClusterInjectionPolicy, object)
+            }
+            (crate::resources::names::GROUP, "InjectionPolicy") => {
+                self.rule::<InjectionPolicy>(RuleKind::InjectionPolicy, object)
+            }
+            (crate::resources::names::GROUP, "ClusterSuspensionPolicy") => {
+                self.rule::<ClusterSuspensionPolicy>(RuleKind::ClusterSuspensionPolicy, object)
+            }
+            (crate::resources::names::GROUP, "SuspensionPolicy") => {
+                self.rule::<SuspensionPolicy>(RuleKind::SuspensionPolicy, object)
+            }
+            _ => match self.inventory.owner_kinds.named(group, kind) {
+                Some(kind) if (self.is_listed)(&kind.plural) => self.owner(kind.clone(), object),
+                Some(_) | None => Ok(()),
+            },
+        }
+    }
+
+    fn namespace(&mut self, object: &Value) -> Result<(), String> {
+        let Metadata { metadata } = decoded(object)?;
+        let namespace = namespace_of(&metadata);
+        self.namespaces.insert(namespace.name.clone());
+        self.inventory.namespaces.insert(namespace.name.clone(), namespace);
+        Ok(())
+    }
+
+    fn owner(&mut self, kind: OwnerKind, object: &Value) -> Result<(), String> {
+        let Metadata { metadata } = decoded(object)?;
+        let uid: Box<str> =
+            metadata.uid.as_deref().ok_or("it has no metadata.uid, by which pods name their owner")?.into();
+        let used = match (kind.selector, object.pointer("/spec/selector")) {
+            (SelectorAt::Spec, Some(selector)) => {
+                let selector: LabelSelector = decoded(selector)?;
+                Some(OwnerKind::selector_use(&selector, self.inventory.settings.mesh))
+            }
+            _ => None,
+        };
+        self.inventory.owners.insert(uid.clone(), kind.owner(&metadata, used));
+        self.owners.insert(uid);
+        Ok(())
+    }
+
+    fn rule<K: Compile + DeserializeOwned>(&mut self, kind: RuleKind, object: &Value) -> Result<(), String> {
+        let Metadata { metadata } = decoded(object)?;
+        let name = (metadata.namespace.unwrap_or_default().into(), metadata.name.unwrap_or_default().into());
+        let compiled = decoded::<K>(object).and_then(|resource| resource.compile(self.terms));
+        let rule = compiled.clone().unwrap_or_else(Rule::Invalid);
+        self.rules.push((kind, name, rule));
+        compiled.map(drop)
+    }
+
+    fn done(self) -> Vec<String> {
+        let Self { inventory, terms: _, is_listed, namespaces, owners, rules, problems } = self;
+        if is_listed("namespaces") {
+            inventory.namespaces.retain(&namespaces, |_| true);
+            inventory.namespaces.set_synced();
+        }
+        inventory.owners.retain(&owners, |_| true);
+        for kind in inventory.owner_kinds.iter().filter(|kind| is_listed(&kind.plural)) {
+            inventory.owner_kinds.set_served(kind, Served::Yes);
+        }
+        for kind in RuleKind::ALL.into_iter().filter(|kind| is_listed(kind.as_str())) {
+            let of_kind = rules.iter().filter(|(other, ..)| *other == kind);
+            inventory.rules.replace(kind, of_kind.map(|(_, name, rule)| (name.clone(), rule.clone())).collect());
+        }
+        problems
+    }
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    metadata: ObjectMeta,
+}
+
+fn decoded<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
+    T::deserialize(value).map_err(|error| error.to_string())
+}
