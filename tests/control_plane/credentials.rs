@@ -29,18 +29,25 @@ const USERS: [(&str, &str, &str); 5] = [
 /// The files in the directory: keys, certificates, tokens and one kubeconfig for each user.
 pub(super) struct Credentials {
     directory: PathBuf,
-    server: String,
+    pub(super) server: String,
+    /// The certificate that signed the API server's, as DER.
+    pub(super) authority: Vec<u8>,
+    pub(super) admin_token: String,
 }
 
 impl Credentials {
     pub(super) fn write(directory: &Path, api_server: Ipv4Addr) -> anyhow::Result<Self> {
-        let credentials =
-            Self { directory: directory.to_owned(), server: format!("https://{api_server}:{API_SERVER_PORT}") };
-        credentials.write_certificates(api_server)?;
+        let mut credentials = Self {
+            directory: directory.to_owned(),
+            server: format!("https://{api_server}:{API_SERVER_PORT}"),
+            authority: Vec::new(),
+            admin_token: String::new(),
+        };
+        credentials.authority = credentials.write_certificates(api_server)?;
         let service_accounts = KeyPair::generate()?;
         fs::write(credentials.file("service-account.key"), service_accounts.serialize_pem())?;
         fs::write(credentials.file("service-account.pub"), service_accounts.public_key_pem())?;
-        credentials.write_tokens()?;
+        credentials.admin_token = credentials.write_tokens()?;
         Ok(credentials)
     }
 
@@ -71,7 +78,7 @@ impl Credentials {
         Ok(path)
     }
 
-    fn write_certificates(&self, api_server: Ipv4Addr) -> anyhow::Result<()> {
+    fn write_certificates(&self, api_server: Ipv4Addr) -> anyhow::Result<Vec<u8>> {
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         authority.distinguished_name.push(DnType::CommonName, "control plane of the tests");
@@ -84,17 +91,22 @@ impl Credentials {
         fs::write(self.file("ca.crt"), authority.pem())?;
         fs::write(self.file("kube-apiserver.crt"), certificate.pem())?;
         fs::write(self.file("kube-apiserver.key"), key.serialize_pem())?;
-        Ok(())
+        Ok(authority.der().to_vec())
     }
 
-    fn write_tokens(&self) -> anyhow::Result<()> {
+    /// Returns the administrator's.
+    fn write_tokens(&self) -> anyhow::Result<String> {
         let mut lines = String::new();
+        let mut admin_token = String::new();
         for (name, user, groups) in USERS {
             let token = format!("{:032x}", u128::from_ne_bytes(random_bytes()?));
             lines.push_str(&format!("{token},{user},{user},\"{groups}\"\n"));
             self.write_kubeconfig(name, &token)?;
+            if name == "admin" {
+                admin_token = token;
+            }
         }
         fs::write(self.file("tokens.csv"), lines)?;
-        Ok(())
+        Ok(admin_token)
     }
 }

@@ -4,7 +4,7 @@
 //! test processes, do not meet; the logs stay in a directory whose path a failure names.
 //! Limits: Linux only. Pods are Running without a container behind them. A webhook is called at the ClusterIP of its
 //! Service, which is a loopback address here: listen there and the manifests need no change.
-//! Cost: two seconds to start the bare one, about fifteen for the shared one with everything in it, once per process.
+//! Cost: two seconds to start the bare one, about eight for the shared one with everything in it, once per process.
 
 mod addresses;
 mod client;
@@ -20,18 +20,20 @@ mod smoke;
 
 pub(crate) use condition::await_condition;
 pub(crate) use namespace::with_temp_namespace;
+pub(crate) use process::Process;
 
 use std::net::Ipv4Addr;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::Context;
+use futures::FutureExt;
 use tokio::sync::OnceCell;
 
 use addresses::AddressRange;
 use credentials::Credentials;
-use process::{Process, Program};
+use process::Program;
 use run_directory::RunDirectory;
 
 /// What a control plane consists of besides etcd and the API server.
@@ -52,7 +54,8 @@ pub(crate) struct ControlPlane {
     directory: RunDirectory,
 }
 
-static SHARED: OnceCell<ControlPlane> = OnceCell::const_new();
+/// Empty after a failed start, so that only the first test waits for it in vain.
+static SHARED: OnceCell<Option<ControlPlane>> = OnceCell::const_new();
 
 impl ControlPlane {
     /// The control plane with everything in it, which all tests of this process share.
@@ -60,7 +63,8 @@ impl ControlPlane {
     /// A test that stops a program of it takes one of its own from [`ControlPlane::start`].
     pub(crate) async fn shared() -> &'static Self {
         let everything = Options { workloads: true, istiod: true };
-        SHARED.get_or_init(|| Self::start(everything)).await
+        let start = async || AssertUnwindSafe(Self::start(everything)).catch_unwind().await.ok();
+        SHARED.get_or_init(start).await.as_ref().expect("the shared control plane did not start, as is said further up")
     }
 
     /// Starts a control plane and returns when all of it is ready.
@@ -132,14 +136,18 @@ impl ControlPlane {
     }
 
     /// Polls until the probe is content, and gives up at once when one of the programs has ended.
-    async fn await_ready<T>(&self, what: &str, timeout: Duration, mut probe: impl AsyncFnMut() -> anyhow::Result<T>) -> T {
-        let ready = await_condition(what, timeout, async || {
-            if let Some(ended) = self.first_ended() {
-                return Ok(Err(ended));
-            }
-            probe().await.map(Ok).with_context(|| format!("see the logs in {}", self.directory().display()))
+    async fn await_ready<T>(
+        &self,
+        what: &str,
+        timeout: Duration,
+        mut probe: impl AsyncFnMut() -> anyhow::Result<T>,
+    ) -> T {
+        let what = format!("{what}, logging to {}", self.directory().display());
+        let ready = await_condition(&what, timeout, async || match self.first_ended() {
+            Some(ended) => Ok(Err(ended)),
+            None => probe().await.map(Ok),
         });
-        ready.await.unwrap_or_else(|ended| panic!("{what}: {ended}"))
+        ready.await.unwrap_or_else(|ended| panic!("waited for {what}, but {ended}"))
     }
 
     fn first_ended(&self) -> Option<String> {
@@ -160,7 +168,9 @@ async fn build() {
 }
 
 fn target_directory() -> &'static Path {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the directory for temporary files is in the target directory")
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .expect("the directory for temporary files is in the target directory")
 }
 
 fn build_directory() -> PathBuf {

@@ -16,13 +16,29 @@ pub(super) struct Program {
 }
 
 /// A running program, killed when dropped.
-pub(super) struct Process {
+pub(crate) struct Process {
     name: &'static str,
     child: Child,
     log: PathBuf,
 }
 
 impl Process {
+    /// Starts a program under test; its log goes to the directory.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    pub(crate) fn start(
+        name: &'static str,
+        binary: &Path,
+        arguments: Vec<String>,
+        environment: Vec<(&'static str, String)>,
+        directory: &Path,
+    ) -> Self {
+        let program = Program { name, arguments, environment };
+        Self::spawn(program, directory, binary).unwrap_or_else(|error| panic!("failed to start {name}: {error}"))
+    }
+
     /// The log goes to the directory; what an earlier run of the same program wrote there is kept.
     pub(super) fn spawn(program: Program, directory: &Path, binary: &Path) -> io::Result<Self> {
         let Program { name, arguments, environment } = program;
@@ -33,6 +49,7 @@ impl Process {
             .args(arguments)
             // A proxy or a kubeconfig of the developer's must not reach the programs.
             .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", directory)
             .envs(environment)
             .current_dir(directory)
@@ -66,9 +83,7 @@ impl Drop for Process {
 
 /// The kernel kills the program when its parent dies, even by SIGKILL; `setpriv` asks for that without unsafe code.
 fn dying_with_this_process(binary: &Path) -> Command {
-    // An absolute path, for the environment is cleared.
-    let setpriv = ["/usr/bin/setpriv", "/bin/setpriv", "/usr/sbin/setpriv"].into_iter().find(|path| Path::new(path).exists());
-    let mut command = Command::new(setpriv.expect("setpriv is not installed: install the package util-linux"));
+    let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(binary);
     command
 }

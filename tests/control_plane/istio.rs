@@ -1,0 +1,118 @@
+//! istiod with the manifests that `istioctl` renders, as a process where its Service points.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::json;
+
+use super::kubernetes::options;
+use super::process::Program;
+use super::{ControlPlane, build_directory};
+
+const NAMESPACE: &str = "istio-system";
+const START_TIMEOUT: Duration = Duration::from_secs(90);
+
+impl ControlPlane {
+    /// Returns when a pod that asks for a sidecar gets one.
+    pub(super) async fn start_istiod(&self) {
+        self.apply(&format!("{{ apiVersion: v1, kind: Namespace, metadata: {{ name: {NAMESPACE} }} }}")).await;
+        let manifests = fs::read_to_string(build_directory().join("istio/manifests.yaml"));
+        self.apply(&manifests.expect("tests/control-plane/build has rendered the manifests")).await;
+        // No pod stands for the process that is started here.
+        let scaled = self.kubectl(&["scale", "deployment/istiod", "--namespace", NAMESPACE, "--replicas=0"]).await;
+        assert!(scaled.status.success(), "failed to scale istiod: {}", String::from_utf8_lossy(&scaled.stderr));
+        self.write_mesh_configuration().await;
+        self.run_istiod(self.service_address(NAMESPACE, "istiod").await);
+
+        self.await_ready("istiod to inject and to validate", START_TIMEOUT, async || {
+            self.injects().await?;
+            self.validates().await
+        })
+        .await;
+    }
+
+    /// The proof of all that has to work for it: certificate, address, templates, the API server's view of the webhook.
+    async fn injects(&self) -> anyhow::Result<()> {
+        let pod = json!({
+            "metadata": { "name": "probe", "labels": { "sidecar.istio.io/inject": "true" } },
+            // The one service account that surely exists without a controller manager.
+            "spec": { "serviceAccountName": "istiod", "containers": [{ "name": "main", "image": "example.test/main:1" }] },
+        });
+        let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+        let pods: Api<Pod> = Api::namespaced(self.client(), NAMESPACE);
+        let pod = pods.create(&dry_run, &serde_json::from_value(pod)?).await?;
+        let annotations = pod.metadata.annotations.unwrap_or_default();
+        ensure!(
+            annotations.contains_key("sidecar.istio.io/status"),
+            "a pod that asks for a sidecar was admitted without"
+        );
+        Ok(())
+    }
+
+    /// istiod lets its validating webhook fail closed once it has seen it refuse a bad object.
+    async fn validates(&self) -> anyhow::Result<()> {
+        let configurations: Api<ValidatingWebhookConfiguration> = Api::all(self.client());
+        let webhooks = configurations.get("istio-validator-istio-system").await?.webhooks.unwrap_or_default();
+        let policies: Vec<_> = webhooks.into_iter().map(|webhook| webhook.failure_policy.unwrap_or_default()).collect();
+        ensure!(policies == ["Fail"], "the failure policies of the validator are {policies:?}");
+        Ok(())
+    }
+
+    /// Where istiod serves `/debug`; its other ports are those of its Service, at the same address.
+    pub(crate) async fn istiod_debug_url(&self) -> String {
+        format!("http://{}:15014/debug", self.service_address(NAMESPACE, "istiod").await)
+    }
+
+    async fn write_mesh_configuration(&self) {
+        let configmaps: Api<ConfigMap> = Api::namespaced(self.client(), NAMESPACE);
+        let data = configmaps.get("istio").await.map(|found| found.data.unwrap_or_default());
+        let data = data.expect("the manifests have the ConfigMap istio");
+        for (key, file) in [("mesh", "mesh.yaml"), ("meshNetworks", "mesh-networks.yaml")] {
+            let text = data.get(key).with_context(|| format!("the ConfigMap istio has no key {key}"));
+            fs::write(self.credentials.file(file), text.expect("istiod needs it")).expect("the directory is writable");
+        }
+    }
+
+    fn run_istiod(&self, address: Ipv4Addr) {
+        assert_may_listen(address);
+        let mut arguments = vec![String::from("discovery")];
+        arguments.extend(options(&[
+            ("kubeconfig", &self.credentials.file("istiod.kubeconfig")),
+            ("meshConfig", &self.credentials.file("mesh.yaml")),
+            ("networksConfig", &self.credentials.file("mesh-networks.yaml")),
+            ("httpsAddr", &format!("{address}:443")),
+            ("httpAddr", &format!("{address}:8080")),
+            ("grpcAddr", &format!("{address}:15010")),
+            ("secureGRPCAddr", &format!("{address}:15012")),
+            ("monitoringAddr", &format!("{address}:15014")),
+            ("ctrlz_address", &address.to_string()),
+        ]));
+        let environment = [
+            ("POD_NAMESPACE", NAMESPACE),
+            ("POD_NAME", "istiod-of-the-tests"),
+            ("SERVICE_ACCOUNT", "istiod"),
+            ("REVISION", "default"),
+            ("CLUSTER_ID", "Kubernetes"),
+            ("PILOT_CERT_PROVIDER", "istiod"),
+            ("JWT_POLICY", "first-party-jwt"),
+        ];
+        let environment = environment.map(|(name, value)| (name, value.to_owned())).into();
+        self.run(Program { name: "pilot-discovery", arguments, environment });
+    }
+}
+
+/// istiod's Service has port 443, so its process has to have it too.
+fn assert_may_listen(address: Ipv4Addr) {
+    if let Err(error) = TcpListener::bind((address, 443)) {
+        panic!(
+            "istiod could not listen on {address}:443 ({error}): run the tests as root, or let everyone have that port \
+             with `sysctl net.ipv4.ip_unprivileged_port_start=443`"
+        );
+    }
+}
