@@ -1,1 +1,12 @@
+//! The one test binary.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is a failure, also in what its functions call")]
+
+mod control_plane;
+mod decisions;
+mod layers;
+mod manifests;
+mod reviews;
+mod serve;
+mod server;
+mod webhook;

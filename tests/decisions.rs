@@ -1,0 +1,284 @@
+//! Decisions as data: every case of `cases/decisions/*.yaml` goes through the whole review, bytes to bytes.
+//!
+//! A case names a state, a pod and what is expected of the answer; what it leaves out is not compared. Over all cases
+//! hold: the patch applies, reviewing the patched pod changes nothing, and nothing but markers and the receipt is touched.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use clap::Parser;
+use outrigger::admission::{EntryNames, Reviewer};
+use outrigger::audit;
+use outrigger::cli::deciding::DecidingArgs;
+use outrigger::clock::Clock;
+use outrigger::files;
+use outrigger::inventory::Inventory;
+use outrigger::inventory::rules::Terms;
+use outrigger::metrics::Metrics;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// One case.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Case {
+    /// A sentence.
+    name: String,
+    /// The clock; noon of a day in November if absent.
+    now: Option<jiff::Timestamp>,
+    /// Flags as for `outrigger serve`.
+    #[serde(default)]
+    flags: Vec<String>,
+    /// Kubernetes objects, on top of those of the file.
+    #[serde(default)]
+    state: Vec<Value>,
+    /// What has not been listed yet: `namespaces`, `policies`, `suspensions` or the plural of a kind of owner.
+    #[serde(default)]
+    not_synced: Vec<String>,
+    /// The pod, as YAML; what a usual pod has is filled in.
+    pod: Value,
+    /// Who creates it; the ReplicaSet controller if absent.
+    requester: Option<String>,
+    /// Fields of the request that are not the usual ones.
+    #[serde(default)]
+    request: serde_json::Map<String, Value>,
+    /// What the audit entry must say, and the labels and annotations that the pod must end with.
+    expect: Expected,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Expected {
+    action: String,
+    /// The kind and name of the rule, such as `Policy mesh-by-default`.
+    rule: String,
+    /// A part of the reason.
+    reason: Option<String>,
+    workload: Option<String>,
+    until: Option<String>,
+    /// `rule kind and name: outcome` of each rule told of, in order.
+    considered: Option<Vec<String>>,
+    withheld: Option<bool>,
+    /// The labels that change: a value, or null where the label must be gone. Nothing else may change.
+    #[serde(default)]
+    labels: serde_json::Map<String, Value>,
+    /// The same for annotations.
+    #[serde(default)]
+    annotations: serde_json::Map<String, Value>,
+}
+
+/// A file of cases and the state that they share.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct CaseFile {
+    #[serde(default)]
+    state: Vec<Value>,
+    cases: Vec<Case>,
+}
+
+#[derive(Parser)]
+struct Flags {
+    #[command(flatten)]
+    deciding: DecidingArgs,
+}
+
+const NOW: &str = "2026-11-22T12:00:00Z";
+const REPLICASET_CONTROLLER: &str = "system:serviceaccount:kube-system:replicaset-controller";
+
+#[tokio::test]
+async fn every_case_is_decided_as_it_says() {
+    let mut failures = Vec::new();
+    let mut count = 0;
+    for (file, CaseFile { state, cases }) in case_files() {
+        for case in cases {
+            count += 1;
+            let label = format!("{file}: {}", case.name);
+            failures.extend(check(&case, &state).await.into_iter().map(|why| format!("{label}\n    {why}")));
+        }
+    }
+    assert!(failures.is_empty(), "{} of {count} cases:\n{}", failures.len(), failures.join("\n"));
+    assert!(count >= 60, "only {count} cases were found");
+}
+
+fn case_files() -> Vec<(String, CaseFile)> {
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cases/decisions");
+    let mut paths: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let read = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let file = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        (path.file_name().unwrap().to_string_lossy().into_owned(), file)
+    };
+    paths.iter().map(read).collect()
+}
+
+async fn check(case: &Case, shared: &[Value]) -> Vec<String> {
+    let objects = [shared, &case.state].concat();
+    let (pod, review) = review_of(case);
+    let first = match answered(case, &objects, &review).await {
+        Ok(answer) => answer,
+        Err(why) => return vec![why],
+    };
+    let mut failures = compared(&case.expect, &first);
+    let Some(pod) = pod.is_object().then_some(pod) else { return failures };
+    let mut patched = pod.clone();
+    if let Err(error) = json_patch::patch(&mut patched, &first.patch) {
+        failures.push(format!("the patch does not apply: {error}"));
+        return failures;
+    }
+    failures.extend(touched(&case.expect, &pod, &patched));
+    let mut again = review;
+    again["request"]["object"] = patched;
+    match answered(case, &objects, &again).await {
+        Ok(second) if second.patch.is_empty() => {}
+        Ok(second) => failures.push(format!("the patched pod is patched again: {}", json!(second.patch))),
+        Err(why) => failures.push(why),
+    }
+    failures
+}
+
+/// The pod and its review.
+fn review_of(case: &Case) -> (Value, Value) {
+    let mut pod = case.pod.clone();
+    let namespace = pod["metadata"]["namespace"].as_str().unwrap_or("shop").to_owned();
+    if pod.is_object() && pod["spec"].is_null() {
+        pod["spec"] = json!({"containers": [{"name": "web", "image": "nginx"}]});
+    }
+    let mut request = json!({
+        "uid": "case", "operation": "CREATE", "namespace": namespace, "dryRun": false, "object": pod,
+        "kind": {"group": "", "version": "v1", "kind": "Pod"},
+        "resource": {"group": "", "version": "v1", "resource": "pods"},
+        "userInfo": {"username": case.requester.as_deref().unwrap_or(REPLICASET_CONTROLLER)},
+    });
+    request.as_object_mut().unwrap().extend(case.request.clone());
+    (pod, json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}))
+}
+
+struct Answered {
+    entry: Value,
+    patch: json_patch::Patch,
+}
+
+async fn answered(case: &Case, objects: &[Value], review: &Value) -> Result<Answered, String> {
+    let flags = Flags::try_parse_from([&["case".to_owned()], &case.flags[..]].concat()).map_err(|e| e.to_string())?;
+    let clock = Clock::Fixed(case.now.unwrap_or_else(|| NOW.parse().unwrap()));
+    let (log, writer) = audit::log(clock.clone());
+    let reviewer = Reviewer {
+        inventory: Arc::new(inventory(&flags.deciding, objects, &case.not_synced)?),
+        reads: None,
+        metrics: Metrics::new(log.lost().clone()),
+        audit: Some(log),
+        clock,
+        entries: EntryNames::of_process("case"),
+    };
+    let answer = reviewer.review(review.to_string().as_bytes(), true).await.map_err(|bad| bad.to_string())?;
+    drop(reviewer);
+    let mut written = Vec::new();
+    writer.run(&mut written).await;
+    let entry: Value = serde_json::from_slice(&written).map_err(|error| format!("the audit entry: {error}"))?;
+    let answer: Value = serde_json::from_slice(&answer).map_err(|error| format!("the answer: {error}"))?;
+    let response = &answer["response"];
+    if response["allowed"] != true
+        || response["uid"] != "case"
+        || response["patch"].is_null() != response["patchType"].is_null()
+    {
+        return Err(format!("the answer is not one: {answer}"));
+    }
+    if response["auditAnnotations"]["action"] != entry["action"]
+        || response["auditAnnotations"]["reason"] != entry["reason"]
+    {
+        return Err(format!("the answer tells another story than the audit log: {answer} {entry}"));
+    }
+    let patch = match response["patch"].as_str() {
+        Some(encoded) => {
+            serde_json::from_slice(&BASE64_STANDARD.decode(encoded).unwrap()).map_err(|e| e.to_string())?
+        }
+        None => json_patch::Patch::default(),
+    };
+    Ok(Answered { entry, patch })
+}
+
+fn inventory(deciding: &DecidingArgs, objects: &[Value], not_synced: &[String]) -> Result<Inventory, String> {
+    let inventory = deciding.inventory();
+    let problems = files::fill(&inventory, &Terms::default(), objects);
+    if !problems.is_empty() {
+        return Err(problems.join("; "));
+    }
+    if not_synced.is_empty() {
+        return Ok(inventory);
+    }
+    // What has not been listed is made by listing everything else into an inventory that knows nothing.
+    let partial = deciding.inventory();
+    files::fill_listed(&partial, &Terms::default(), objects, |cache| !not_synced.iter().any(|one| one == cache));
+    Ok(partial)
+}
+
+fn compared(expected: &Expected, Answered { entry, .. }: &Answered) -> Vec<String> {
+    let Expected { action, rule, reason, workload, until, considered, withheld, labels: _, annotations: _ } = expected;
+    let mut failures = Vec::new();
+    let mut compare = |what: &str, expected: &str, found: String| {
+        if expected != found {
+            failures.push(format!("{what}: expected {expected:?}, found {found:?} ({})", entry["reason"]));
+        }
+    };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    compare("action", action, text(&entry["action"]));
+    compare("rule", rule, named(&entry["rule"]));
+    if let Some(workload) = workload {
+        let found = &entry["workload"];
+        let found = if found.is_null() {
+            "none".to_owned()
+        } else {
+            format!("{}/{}", text(&found["kind"]), text(&found["name"]))
+        };
+        compare("workload", workload, found);
+    }
+    if let Some(until) = until {
+        compare("until", until, text(&entry["until"]));
+    }
+    if let Some(considered) = considered {
+        let found = entry["considered"].as_array().unwrap().iter();
+        let found: Vec<_> = found.map(|one| format!("{}: {}", named(&one["rule"]), text(&one["outcome"]))).collect();
+        compare("considered", &considered.join("; "), found.join("; "));
+    }
+    if let Some(withheld) = withheld {
+        compare("withheld", &withheld.to_string(), (!entry["withheld"].is_null()).to_string());
+    }
+    if let Some(reason) = reason
+        && !text(&entry["reason"]).contains(reason.as_str())
+    {
+        failures.push(format!("reason: expected something with {reason:?}, found {}", entry["reason"]));
+    }
+    failures
+}
+
+fn named(rule: &Value) -> String {
+    format!("{} {}", rule["kind"].as_str().unwrap_or_default(), rule["name"].as_str().unwrap_or_default())
+}
+
+/// What was changed and should not have been, or the other way round.
+fn touched(expected: &Expected, before: &Value, after: &Value) -> Vec<String> {
+    let mut wanted = before.clone();
+    for (map, changes) in [("labels", &expected.labels), ("annotations", &expected.annotations)] {
+        if changes.is_empty() {
+            continue;
+        }
+        if wanted["metadata"][map].is_null() {
+            wanted["metadata"][map] = json!({});
+        }
+        let found = wanted["metadata"][map].as_object_mut().unwrap();
+        for (key, value) in changes {
+            match value {
+                Value::Null => drop(found.remove(key)),
+                value => drop(found.insert(key.clone(), value.clone())),
+            }
+        }
+    }
+    let differs = wanted != *after;
+    differs
+        .then(|| format!("the pod: expected {}, found {}", wanted["metadata"], after["metadata"]))
+        .into_iter()
+        .collect()
+}

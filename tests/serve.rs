@@ -1,0 +1,186 @@
+//! `outrigger serve --embedded` as a process: what it prints, that it reads its directory again, and how it ends.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+
+use crate::control_plane::await_condition;
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A running server; killed when dropped.
+struct Served {
+    child: Child,
+    webhook: SocketAddr,
+    operations: SocketAddr,
+    directory: tempfile::TempDir,
+    said: String,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _already_dead = self.child.kill();
+        let _nothing_to_reap = self.child.wait();
+    }
+}
+
+impl Served {
+    fn start(state: Option<&Path>, drain_seconds: u32) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
+        command.args(["serve", "--webhook-listen=127.0.0.1:0", "--operations-listen=127.0.0.1:0"]);
+        command.arg(format!("--drain-seconds={drain_seconds}"));
+        command.arg("--cert-dir").arg(directory.path().join("certs"));
+        command.arg("--audit-log").arg(directory.path().join("audit.jsonl")).arg("--embedded").args(state);
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = std::sync::mpsc::channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        // Reads to the end, whoever listens: a full pipe would hold the server up, and a closed one would end it.
+        std::thread::spawn(move || stderr.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
+        let mut said = String::new();
+        let [webhook, operations] = loop {
+            let line =
+                lines.recv_timeout(TIMEOUT).unwrap_or_else(|error| panic!("it never listened ({error}): {said}"));
+            said.push_str(&line);
+            said.push('\n');
+            // The two listeners say so in any order.
+            if let (Some(webhook), Some(operations)) = (listens_on(&said, "webhook"), listens_on(&said, "operations")) {
+                break [webhook, operations];
+            }
+        };
+        Self { child, webhook, operations, directory, said }
+    }
+
+    /// Runs curl as the README tells to, and returns the status and the body.
+    fn curl(&self, arguments: &[&str]) -> anyhow::Result<(u16, String)> {
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--max-time", "10", "--write-out", "\n%{http_code} %header{connection}"])
+            .args(arguments)
+            .output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout)?;
+        let (body, status) = text.rsplit_once('\n').context("no status")?;
+        let (code, connection) = status.split_once(' ').context("no header")?;
+        Ok((code.parse()?, format!("{connection}\n{body}")))
+    }
+
+    fn reviewed(&self) -> anyhow::Result<(String, Value)> {
+        let certificates = self.directory.path().join("certs");
+        let (authority, body) = (certificates.join("ca.crt"), certificates.join("sample-review.json"));
+        let (status, answer) = self.curl(&[
+            "--cacert",
+            authority.to_str().unwrap(),
+            "--header",
+            "Content-Type: application/json",
+            "--data",
+            &format!("@{}", body.display()),
+            &format!("https://{}/mutate", self.webhook),
+        ])?;
+        ensure!(status == 200, "{status}: {answer}");
+        let (connection, body) = answer.split_once('\n').context("no body")?;
+        Ok((connection.to_owned(), serde_json::from_str(body)?))
+    }
+
+    fn ready(&self) -> anyhow::Result<u16> {
+        Ok(self.curl(&[&format!("http://{}/readyz", self.operations)])?.0)
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+}
+
+fn listens_on(said: &str, listener: &str) -> Option<SocketAddr> {
+    let (_, rest) = said.split_once(&format!("{listener} listens on "))?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+#[test]
+fn the_sample_is_served_as_the_readme_says() {
+    let served = Served::start(None, 1);
+    let (_, answer) = served.reviewed().unwrap();
+    assert_eq!(answer["response"]["auditAnnotations"]["rule"], "ClusterInjectionPolicy mesh-by-default");
+    assert_eq!(answer["response"]["patchType"], "JSONPatch");
+    assert_eq!(served.ready().unwrap(), 200);
+    let command = format!("@{}", served.directory.path().join("certs/sample-review.json").display());
+    assert!(served.said.contains("curl --cacert") && served.said.contains(&command), "{}", served.said);
+    let audit = std::fs::read_to_string(served.directory.path().join("audit.jsonl")).unwrap();
+    let entry: Value = serde_json::from_str(audit.lines().next().unwrap()).unwrap();
+    assert_eq!(entry["uid"], answer["response"]["auditAnnotations"]["entry"]);
+    assert_eq!(entry["callerVerified"], false);
+}
+
+#[tokio::test]
+async fn a_directory_is_read_again_when_it_changes_and_kept_when_it_breaks() {
+    let state = tempfile::tempdir().unwrap();
+    let policy = |action: &str| {
+        json!({
+            "apiVersion": "outrigger.dev/v1alpha1", "kind": "ClusterInjectionPolicy",
+            "metadata": {"name": "p"}, "spec": {"action": action},
+        })
+        .to_string()
+    };
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reviews/state.yaml");
+    std::fs::copy(recorded, state.path().join("state.yaml")).unwrap();
+    std::fs::write(state.path().join("policy.yaml"), policy("Enable")).unwrap();
+    let served = Served::start(Some(state.path()), 1);
+    let action = || Ok::<_, anyhow::Error>(served.reviewed()?.1["response"]["auditAnnotations"]["action"].clone());
+    assert_eq!(action().unwrap(), "Enable");
+    std::fs::write(state.path().join("policy.yaml"), "kind: [").unwrap();
+    std::fs::write(state.path().join("other.yaml"), policy("Disable")).unwrap();
+    std::fs::write(state.path().join("policy.yaml"), "---\n").unwrap();
+    await_condition("the new policy to count", TIMEOUT, async || {
+        let action = action()?;
+        ensure!(action == "Disable", "the action is {action}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_first_signal_drains_and_then_ends_it() {
+    let mut served = Served::start(None, 3);
+    served.signal("TERM");
+    await_condition("readiness to fail", TIMEOUT, async || {
+        ensure!(served.ready()? == 503, "still ready");
+        Ok(())
+    })
+    .await;
+    let (connection, answer) = served.reviewed().unwrap();
+    assert_eq!(connection, "close");
+    assert_eq!(answer["response"]["allowed"], true);
+    let status = await_condition("the end", TIMEOUT, async || served.child.try_wait()?.context("it still runs")).await;
+    assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let mut served = Served::start(None, 3600);
+    served.signal("TERM");
+    await_condition("readiness to fail", TIMEOUT, async || {
+        ensure!(served.ready()? == 503, "still ready");
+        Ok(())
+    })
+    .await;
+    served.signal("INT");
+    let status = await_condition("the end", TIMEOUT, async || served.child.try_wait()?.context("it still runs")).await;
+    assert_eq!(status.code(), Some(130));
+}
+
+#[test]
+fn without_a_cluster_it_says_how_to_do_without() {
+    let output = Command::new(env!("CARGO_BIN_EXE_outrigger"))
+        .arg("serve")
+        .env("KUBECONFIG", "/no/such/kubeconfig")
+        .env_remove("KUBERNETES_SERVICE_HOST")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("serve --embedded"));
+}

@@ -1,0 +1,112 @@
+//! Installs Outrigger into a control plane and runs its binary where the API server looks for it.
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use super::TIMEOUT;
+use crate::control_plane::{ControlPlane, Process, await_condition};
+
+pub(super) const NAMESPACE: &str = "outrigger-system";
+/// Whom the API server sees when our binary calls it.
+pub(super) const OUR_USER: &str = "system:serviceaccount:outrigger-system:outrigger";
+
+/// A running Outrigger; killed when dropped.
+pub(super) struct Outrigger {
+    _process: Process,
+    operations: SocketAddr,
+    audit_log: PathBuf,
+}
+
+static SHARED: OnceCell<Outrigger> = OnceCell::const_new();
+
+impl Outrigger {
+    /// The one in the shared control plane.
+    pub(super) async fn shared() -> (&'static ControlPlane, &'static Self) {
+        let plane = ControlPlane::shared().await;
+        let start = async || {
+            install(plane).await;
+            Self::start(plane, "shared").await
+        };
+        (plane, SHARED.get_or_init(start).await)
+    }
+
+    /// Starts the binary where the installed Service leads, and returns when it is ready and registered.
+    pub(super) async fn start(plane: &ControlPlane, run: &str) -> Self {
+        let webhook = SocketAddr::from((plane.service_address(NAMESPACE, "outrigger").await, 443));
+        let operations = SocketAddr::from((plane.free_cluster_ip(), 8080));
+        let audit_log = plane.directory().join(format!("outrigger-{run}-audit.jsonl"));
+        let token = plane.service_account_token(NAMESPACE, "outrigger").await;
+        let kubeconfig = plane.kubeconfig_for_token(&format!("outrigger-{run}"), &token);
+        let arguments = vec![
+            "serve".to_owned(),
+            format!("--webhook-listen={webhook}"),
+            format!("--operations-listen={operations}"),
+            format!("--audit-log={}", audit_log.display()),
+            "--drain-seconds=1".to_owned(),
+        ];
+        let environment = vec![("KUBECONFIG", kubeconfig.display().to_string())];
+        let binary = Path::new(env!("CARGO_BIN_EXE_outrigger"));
+        let process = Process::start("outrigger", binary, arguments, environment, plane.directory());
+        let outrigger = Self { _process: process, operations, audit_log };
+        let what = format!("Outrigger to be ready, logging to {}", plane.directory().display());
+        await_condition(&what, TIMEOUT, async || {
+            let (status, body) = outrigger.get("/readyz")?;
+            ensure!(status == 200, "{body}");
+            ensure!(outrigger.metric("outrigger_registered")? == 1.0, "it is not registered");
+            Ok(())
+        })
+        .await;
+        outrigger
+    }
+
+    /// What a counter or gauge stands at; labels belong to the name.
+    pub(super) fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let (_, text) = self.get("/metrics")?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.with_context(|| format!("no metric {name}"))?.parse().context("a metric is a number")
+    }
+
+    /// Gets a path of the operations listener.
+    pub(super) fn get(&self, path: &str) -> anyhow::Result<(u16, String)> {
+        use std::io::Write;
+        let mut stream = TcpStream::connect(self.operations)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: outrigger\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("no head")?;
+        let status = head.split(' ').nth(1).context("no status")?.parse()?;
+        Ok((status, body.to_owned()))
+    }
+
+    /// The audit entries of one namespace so far, in order.
+    pub(super) fn entries(&self, namespace: &str) -> Vec<Value> {
+        let log = std::fs::read_to_string(&self.audit_log).unwrap_or_default();
+        let (whole_lines, _) = log.rsplit_once('\n').unwrap_or_default();
+        let entries = whole_lines.lines().map(|line| serde_json::from_str(line).expect("each line is JSON"));
+        entries.filter(|entry: &Value| entry["namespace"] == namespace).collect()
+    }
+}
+
+/// Applies what `outrigger install` prints.
+pub(super) async fn install(plane: &ControlPlane) {
+    let printed = Command::new(env!("CARGO_BIN_EXE_outrigger")).args(["install", "--image", "outrigger:test"]).output();
+    let printed = printed.expect("the binary runs");
+    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+    let manifests = String::from_utf8(printed.stdout).expect("it prints text");
+    // The resources first: an object of ours cannot be applied before its kind is served.
+    plane.apply(&manifests).await;
+    let kinds = ["clusterinjectionpolicies", "injectionpolicies", "clustersuspensionpolicies", "suspensionpolicies"];
+    for kind in kinds {
+        let kind = format!("crd/{kind}.outrigger.dev");
+        let served = plane.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", &kind]).await;
+        assert!(served.status.success(), "{}", String::from_utf8_lossy(&served.stderr));
+    }
+}
