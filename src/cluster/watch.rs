@@ -216,3 +216,40 @@ fn status(error: &Error) -> Option<u16> {
 pub(super) fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+    use super::*;
+    use crate::decision::Action;
+    use crate::decision::facts::Settings;
+    use crate::decision::mesh::MESHES;
+    use crate::inventory::owner_kind::OwnerKinds;
+
+    fn replica_set(uid: &str) -> PartialObjectMeta<DynamicObject> {
+        let metadata = ObjectMeta { uid: Some(uid.to_owned()), name: Some(uid.to_owned()), ..ObjectMeta::default() };
+        PartialObjectMeta { types: None, metadata, _phantom: Default::default() }
+    }
+
+    #[test]
+    fn what_a_new_list_no_longer_holds_is_forgotten_at_its_end_and_not_before() {
+        let settings = Settings { mesh: &MESHES[0], excluded_namespaces: Vec::new(), when_unknown: Action::Leave };
+        let inventory = Inventory::new(settings, OwnerKinds::default(), Vec::new());
+        let kind = inventory.owner_kinds.named("apps", "ReplicaSet").expect("it is built in").clone();
+        let other = inventory.owner_kinds.named("batch", "Job").expect("it is built in");
+        inventory.owners.insert("job", other.owner(&ObjectMeta::default(), None));
+        let mut keeping = KeptOwners { inventory: &inventory, kind: &kind, listed: HashSet::new() };
+        let mut keep =
+            |event| keeping.keep(event, |kind, object: &PartialObjectMeta<_>| kind.owner(&object.metadata, None));
+        let known = || ["a", "b", "job"].map(|uid| inventory.owners.get(uid).is_some());
+        [Event::Init, Event::InitApply(replica_set("a")), Event::InitDone].into_iter().for_each(&mut keep);
+        assert_eq!(known(), [true, false, true]);
+        [Event::Init, Event::InitApply(replica_set("b"))].into_iter().for_each(&mut keep);
+        assert_eq!(known(), [true, true, true], "until the list is complete, what was known stays known");
+        keep(Event::InitDone);
+        assert_eq!(known(), [false, true, true], "and another kind's objects are none of its business");
+        keep(Event::Delete(replica_set("b")));
+        assert_eq!(known(), [false, false, true]);
+    }
+}

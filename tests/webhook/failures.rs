@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::core::GroupVersionKind;
 use serde_json::json;
 
 use super::installed::{Outrigger, install};
@@ -21,6 +22,7 @@ async fn killed_wiped_deleted_and_cut_off_it_never_blocks_a_pod_and_comes_back()
         plane.apply(&policy(namespace, "Enable")).await;
         await_label(&plane, namespace, Some("true")).await;
         a_wiped_bundle_is_written_again(&plane, namespace).await;
+        an_object_that_slipped_through_is_skipped_and_reported(&plane, namespace, &outrigger).await;
         a_restarted_api_server_is_followed_again(&plane, namespace).await;
         let outrigger = killed_it_leaves_pods_creatable(&plane, namespace, outrigger).await;
         a_deleted_configuration_is_reported(&plane, &outrigger).await;
@@ -41,6 +43,45 @@ async fn a_wiped_bundle_is_written_again(plane: &ControlPlane, namespace: &str) 
     })
     .await;
     await_label(plane, namespace, Some("true")).await;
+}
+
+async fn an_object_that_slipped_through_is_skipped_and_reported(
+    plane: &ControlPlane,
+    namespace: &str,
+    outrigger: &Outrigger,
+) {
+    // An older or newer version of the definition may take what ours refuses.
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    let lenient = json!([{"op": "replace", "path": "/spec/versions/0/schema", "value": schema}]).to_string();
+    let patched = ["patch", "crd", "injectionpolicies.outrigger.dev", "--type=json", "--patch", &lenient];
+    let patched = plane.kubectl(&patched).await;
+    assert!(patched.status.success(), "{}", String::from_utf8_lossy(&patched.stderr));
+    let broken = policy(namespace, "Sometimes").replace("\"all\"", "\"broken\"");
+    await_condition("the API server to take a broken policy", TIMEOUT, async || {
+        let objects: Api<DynamicObject> = Api::namespaced_with(plane.client(), namespace, &injection_policies());
+        let broken: DynamicObject = serde_json::from_str(&broken)?;
+        objects.patch("broken", &PatchParams::apply("test").force(), &Patch::Apply(&broken)).await?;
+        Ok(())
+    })
+    .await;
+    await_condition("the broken policy to be counted", TIMEOUT, async || {
+        let count = outrigger.metric("outrigger_invalid_objects")?;
+        ensure!(count == 1.0, "{count} objects are invalid");
+        Ok(())
+    })
+    .await;
+    let log = std::fs::read_to_string(plane.directory().join("outrigger.log")).unwrap();
+    assert!(log.contains("broken") && log.contains("Sometimes"), "the log does not name it");
+    // The watch goes on, and the good one of the same kind counts, also after a change.
+    plane.apply(&policy(namespace, "Disable")).await;
+    await_label(plane, namespace, Some("false")).await;
+    plane.apply(&policy(namespace, "Enable")).await;
+    await_label(plane, namespace, Some("true")).await;
+}
+
+fn injection_policies() -> ApiResource {
+    let kind = GroupVersionKind::gvk("outrigger.dev", "v1alpha1", "InjectionPolicy");
+    ApiResource::from_gvk_with_plural(&kind, "injectionpolicies")
 }
 
 async fn a_restarted_api_server_is_followed_again(plane: &ControlPlane, namespace: &str) {
