@@ -175,9 +175,7 @@ async fn in_cluster(
     metrics: &Metrics,
     tasks: &mut Tasks,
 ) -> anyhow::Result<World> {
-    let client = kube::Client::try_default().await.context(
-        "found no cluster: neither a service account nor a kubeconfig; `serve --embedded` tries it without one",
-    )?;
+    let client = cluster::client().await.context("cannot serve a cluster; `serve --embedded` does without one")?;
     let (namespace, names) = (&args.deciding.namespace, service_names(SERVICE, &args.deciding.namespace));
     let identity = cluster::certificates::settled(&client, namespace, &names, clock).await?;
     let key = ServingKey::new(&identity.leaf)?;

@@ -8,6 +8,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use thiserror::Error;
 
+use super::CALL_TIMEOUT;
 use crate::certs::CertificateError;
 use crate::certs::identity::Identity;
 use crate::clock::Clock;
@@ -34,6 +35,9 @@ pub enum NoCertificates {
     /// Others kept changing the Secret.
     #[error("Secret {CERTIFICATES_SECRET} kept changing while certificates were written to it")]
     Contended,
+    /// The API server did not answer in time.
+    #[error("the API server did not answer about Secret {CERTIFICATES_SECRET} within {} s", CALL_TIMEOUT.as_secs())]
+    Silent,
 }
 
 /// The identity that the Secret holds, made or renewed if need be.
@@ -42,6 +46,16 @@ pub enum NoCertificates {
 ///
 /// When the Secret is not there or cannot be read or written.
 pub async fn settled(
+    client: &Client,
+    namespace: &str,
+    names: &[String],
+    clock: &Clock,
+) -> Result<Identity, NoCertificates> {
+    let settling = settling(client, namespace, names, clock);
+    tokio::time::timeout(CALL_TIMEOUT, settling).await.unwrap_or(Err(NoCertificates::Silent))
+}
+
+async fn settling(
     client: &Client,
     namespace: &str,
     names: &[String],

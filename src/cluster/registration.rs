@@ -9,8 +9,10 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use serde_json::json;
 use tokio::sync::watch::Receiver;
+use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
+use super::CALL_TIMEOUT;
 use crate::metrics::Metrics;
 use crate::resources::names::{WEBHOOK, WEBHOOK_CONFIGURATION};
 
@@ -71,13 +73,20 @@ async fn settle(
             return false;
         }
     };
-    match api.patch(WEBHOOK_CONFIGURATION, &PatchParams::default(), &Patch::Json::<()>(patch)).await {
-        Ok(_) => {
+    let (name, parameters, patch) = (WEBHOOK_CONFIGURATION, PatchParams::default(), Patch::Json::<()>(patch));
+    match timeout(CALL_TIMEOUT, api.patch(name, &parameters, &patch)).await {
+        Ok(Ok(_)) => {
             info!("wrote our certificate authority into MutatingWebhookConfiguration {WEBHOOK_CONFIGURATION}");
             true
         }
-        Err(error) => {
+        Ok(Err(error)) => {
             warn!("cannot write our certificate authority into {WEBHOOK_CONFIGURATION}: {error}");
+            false
+        }
+        Err(_) => {
+            warn!(
+                "cannot write our certificate authority into {WEBHOOK_CONFIGURATION}: the API server does not answer"
+            );
             false
         }
     }
