@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is a failure, also in what its functions call")]
 
+mod bad_input;
 mod control_plane;
 mod decisions;
 mod layers;
 mod manifests;
+mod properties;
 mod reviews;
 mod serve;
 mod server;

@@ -5,12 +5,14 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use thiserror::Error;
 
 use crate::decision::facts::{Annotations, OwnerReference, Pod, RequestKind};
 use crate::decision::mesh::{MESHES, Mesh, Place};
 use crate::decision::owner_override::{Until, Wish};
+use crate::decision::reason::Clean;
 use crate::decision::selector::Labels;
 use crate::resources::names;
 
@@ -35,7 +37,7 @@ pub(super) struct PodRequest<'a> {
 #[derive(Debug, Error)]
 pub enum BadReview {
     /// The body is not JSON of the right shape.
-    #[error("the body is not an AdmissionReview of admission.k8s.io/v1: {0}")]
+    #[error("the body is not an AdmissionReview of admission.k8s.io/v1: {}", shortened(&.0.to_string()))]
     Shape(#[from] serde_json::Error),
     /// The body is not text.
     #[error("the body is not JSON: it holds invalid UTF-8 at byte {0}")]
@@ -53,15 +55,28 @@ pub enum BadReview {
     Missing(&'static str),
 }
 
+/// The beginning and the end of what may quote a body; what is wrong stands at the end.
+fn shortened(text: &str) -> String {
+    const KEPT: usize = 200;
+    let cut = |at: &dyn Fn(&usize) -> bool| text.char_indices().map(|(index, _)| index).find(at);
+    let (head, tail) = (cut(&|index| *index >= KEPT), cut(&|index| index + KEPT >= text.len()));
+    match (head, tail) {
+        (Some(head), Some(tail)) if head < tail => format!("{} ... {}", Clean(&text[..head]), Clean(&text[tail..])),
+        _ => text.chars().filter(|c| !c.is_control()).collect(),
+    }
+}
+
 /// Reads a review. The namespace of the request is the truth about where the pod goes.
 pub(super) fn parse<'a>(body: &'a [u8], mesh: &Mesh) -> Result<PodRequest<'a>, BadReview> {
     // Checked once for the whole body, so that no string in it is checked again, and none that is skipped goes unchecked.
     let text = std::str::from_utf8(body).map_err(|error| BadReview::Encoding(error.valid_up_to()))?;
-    match serde_json::from_str::<Review<'a, Object<'a>>>(text) {
-        Ok(review) => understood(review, |object, request| pod_request(object, request, mesh)),
+    match serde_json::from_str::<Keyed<Review<'a, Keyed<Object<'a>>>>>(text) {
+        Ok(Keyed(review)) => {
+            understood(review, |object, request| pod_request(object.map(|Keyed(object)| object), request, mesh))
+        }
         // Only a pod's object has to look like a pod.
-        Err(error) => match serde_json::from_str::<Review<'a, IgnoredAny>>(text) {
-            Ok(review) => understood(review, |_, request| match other_than_pod_creation(&request) {
+        Err(error) => match serde_json::from_str::<Keyed<Review<'a, IgnoredAny>>>(text) {
+            Ok(Keyed(review)) => understood(review, |_, request| match other_than_pod_creation(&request) {
                 Some(kind) => Ok(bare(request, kind)),
                 None => Err(BadReview::Shape(error)),
             }),
@@ -81,7 +96,7 @@ fn understood<'a, O>(
     if api_version != "admission.k8s.io/v1" {
         return Err(BadReview::Version(crate::decision::reason::sanitized(&api_version)));
     }
-    let (request, object) = request.ok_or(BadReview::Missing("request"))?.split();
+    let (request, object) = request.ok_or(BadReview::Missing("request"))?.0.split();
     if request.uid.is_empty() {
         return Err(BadReview::Missing("request.uid"));
     }
@@ -93,10 +108,11 @@ fn pod_request<'a>(object: Option<Object<'a>>, request: Request<'a>, mesh: &Mesh
         return Ok(bare(request, kind));
     }
     let Object { metadata, spec } = object.ok_or(BadReview::Missing("request.object"))?;
-    let Metadata { name, generate_name, labels, annotations, owner_references } =
+    let Keyed(Metadata { name, generate_name, labels, annotations, owner_references }) =
         metadata.ok_or(BadReview::Missing("request.object.metadata"))?;
     let namespace = request.namespace.clone().ok_or(BadReview::Missing("request.namespace"))?;
-    let Spec { host_network, service_account_name, containers, init_containers } = spec.unwrap_or_default();
+    let Spec { host_network, service_account_name, containers, init_containers } =
+        spec.map(|Keyed(spec)| spec).unwrap_or_default();
     let pod = Pod {
         name,
         generate_name,
@@ -135,7 +151,7 @@ struct Review<'a, O> {
     api_version: Cow<'a, str>,
     #[serde(borrow, default)]
     kind: Cow<'a, str>,
-    request: Option<WithObject<'a, O>>,
+    request: Option<Keyed<WithObject<'a, O>>>,
 }
 
 #[derive(Deserialize)]
@@ -144,7 +160,7 @@ struct WithObject<'a, O> {
     #[serde(borrow, default)]
     uid: Cow<'a, str>,
     #[serde(borrow, default)]
-    resource: Resource<'a>,
+    resource: Keyed<Resource<'a>>,
     #[serde(borrow, default)]
     sub_resource: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -152,12 +168,16 @@ struct WithObject<'a, O> {
     #[serde(borrow, default)]
     operation: Cow<'a, str>,
     #[serde(borrow, default)]
-    user_info: Option<UserInfo<'a>>,
+    user_info: Option<Keyed<UserInfo<'a>>>,
     #[serde(default)]
     dry_run: Option<bool>,
     #[serde(default = "Option::default")]
     object: Option<O>,
 }
+
+/// A struct that stands as an object, and not as the list that serde would take as well.
+#[derive(Default)]
+struct Keyed<T>(T);
 
 /// A request without its object.
 struct Request<'a> {
@@ -173,6 +193,7 @@ struct Request<'a> {
 impl<'a, O> WithObject<'a, O> {
     fn split(self) -> (Request<'a>, Option<O>) {
         let Self { uid, resource, sub_resource, namespace, operation, user_info, dry_run, object } = self;
+        let (Keyed(resource), user_info) = (resource, user_info.map(|Keyed(user_info)| user_info));
         (Request { uid, resource, sub_resource, namespace, operation, user_info, dry_run }, object)
     }
 }
@@ -194,9 +215,9 @@ struct UserInfo<'a> {
 #[derive(Deserialize)]
 struct Object<'a> {
     #[serde(borrow, default)]
-    metadata: Option<Metadata<'a>>,
+    metadata: Option<Keyed<Metadata<'a>>>,
     #[serde(borrow, default)]
-    spec: Option<Spec<'a>>,
+    spec: Option<Keyed<Spec<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -272,6 +293,24 @@ impl<'a> Kept<'a> {
 /// Whether anything reads an annotation of this key.
 fn is_read(key: &str) -> bool {
     key.starts_with("outrigger.dev/") || key == names::MIRROR || MESHES.iter().any(|mesh| mesh.marker_key == key)
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Keyed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<T, M::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        deserializer.deserialize_map(Object(PhantomData)).map(Self)
+    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {

@@ -140,6 +140,12 @@ impl<'f, 'a> Deciding<'f, 'a> {
             self.propose(Action::Leave, Rule::Safety(safety), None);
             return self.decision(&Ruling::default());
         }
+        // A gateway of the mesh is never touched, and this may be one.
+        if let ChainEnd::Missing(owner, missing) = &self.facts.owners.end
+            && &*owner.kind == "Gateway"
+        {
+            self.hangs_on(Unknown::Owner(owner.clone(), *missing));
+        }
         self.cluster_suspensions();
         let matched = self.matched_policies();
         let ruling = Ruling::of(&matched);
@@ -174,14 +180,15 @@ impl<'f, 'a> Deciding<'f, 'a> {
             _ if !suspension.holds_at(self.now) => {
                 self.record(rule, Outcome::Ended(suspension.ends_at.unwrap_or(Timestamp::MAX)));
             }
+            // What is refused anyway cannot make a decision hang on something unknown.
+            Match::Yes | Match::Unknown(_) if let Some(policy) = forbidden_by => {
+                self.record(rule, Outcome::Refused(policy));
+            }
             Match::Unknown(unknown) => {
                 self.hangs_on(unknown.clone());
                 self.record(rule, Outcome::Unknown(unknown));
             }
-            Match::Yes => match forbidden_by {
-                Some(policy) => self.record(rule, Outcome::Refused(policy)),
-                None => self.propose(Action::Disable, rule, suspension.ends_at),
-            },
+            Match::Yes => self.propose(Action::Disable, rule, suspension.ends_at),
         }
     }
 
@@ -332,7 +339,12 @@ impl<'f, 'a> Deciding<'f, 'a> {
         let Self { facts, verdict, mut considered, .. } = self;
         let nothing = Verdict { action: Action::Leave, rule: Rule::Nothing, until: None };
         let mut verdict = verdict.unwrap_or(nothing);
-        if facts.pod.waits_for_proxy && matches!(verdict.action, Action::Disable | Action::Remove) {
+        let would_break = facts.pod.waits_for_proxy && matches!(verdict.action, Action::Disable | Action::Remove);
+        if let (true, Rule::Unknown(unknown, _)) = (would_break, &verdict.rule) {
+            // Still unknown, and not to be told as if it were certain.
+            let rule = Rule::Unknown(unknown.clone(), Action::Leave);
+            verdict = Verdict { action: Action::Leave, rule, until: None };
+        } else if would_break {
             let safety = Rule::Safety(Safety::WaitsForProxy);
             considered
                 .iter_mut()

@@ -290,27 +290,33 @@ impl<'p> Ruling<'p> {
 
     /// Takes the policies in order of rank, each with whether it matches.
     pub(super) fn of(matched: &[(&'p Policy, Match)]) -> Self {
-        let (winner, unknown) = first(matched.iter());
-        let (cluster, cluster_unknown) = first(matched.iter().filter(|(policy, _)| policy.namespace.is_none()));
-        if let Some(unknown) = unknown.or(cluster_unknown) {
-            return Self { unknown: Some(unknown), ..Self::default() };
-        }
+        let unknown = |unknown| Self { unknown: Some(unknown), ..Self::default() };
         let strictest = |of: Option<&'p Policy>| {
             let rank = of?.rank();
             let same_rank = matched.iter().filter(|(policy, matches)| *matches == Match::Yes && policy.rank() == rank);
             same_rank.map(|(policy, _)| *policy).max_by_key(|policy| policy.overrides)
         };
-        let (by_cluster, by_winner) = (strictest(cluster), strictest(winner));
+        let cluster = match first(matched.iter().filter(|(policy, _)| policy.namespace.is_none())) {
+            Ok(cluster) => cluster,
+            Err(missing) => return unknown(missing),
+        };
+        let by_cluster = strictest(cluster);
         if by_cluster.is_some_and(|policy| policy.overrides == Overrides::Deny) {
+            // Also where it is unknown whether a namespaced policy matches: it could not depart from this one.
             return Self { winner: cluster, forbids: by_cluster, strictest: by_cluster, unknown: None };
         }
+        let winner = match first(matched.iter()) {
+            Ok(winner) => winner,
+            Err(missing) => return unknown(missing),
+        };
+        let by_winner = strictest(winner);
         let strictest = [by_winner, by_cluster].into_iter().flatten().max_by_key(|policy| policy.overrides);
         Self { winner, forbids: None, strictest, unknown: None }
     }
 }
 
 /// The first policy that matches, unless one of its rank or above cannot be told.
-fn first<'p, 'm>(matched: impl Iterator<Item = &'m (&'p Policy, Match)>) -> (Option<&'p Policy>, Option<Unknown>)
+fn first<'p, 'm>(matched: impl Iterator<Item = &'m (&'p Policy, Match)>) -> Result<Option<&'p Policy>, Unknown>
 where
     'p: 'm,
 {
@@ -322,8 +328,8 @@ where
         match matches {
             Match::Yes => winner = winner.or(Some(policy)),
             Match::No(_) => {}
-            Match::Unknown(unknown) => return (None, Some(unknown.clone())),
+            Match::Unknown(unknown) => return Err(unknown.clone()),
         }
     }
-    (winner, None)
+    Ok(winner)
 }

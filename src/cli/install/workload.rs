@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::ValueEnum;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, HTTPGetAction, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+    Capabilities, Container, ContainerPort, EnvVar, HTTPGetAction, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
     ResourceQuota, ResourceQuotaSpec, ResourceRequirements, ScopeSelector, ScopedResourceSelectorRequirement,
     SeccompProfile, Secret, SecurityContext, Service, ServicePort, ServiceSpec, TopologySpreadConstraint,
 };
@@ -136,6 +136,12 @@ fn container(args: &InstallArgs) -> Container {
         name: "outrigger".to_owned(),
         image: Some(args.image.clone()),
         args: Some(arguments(args)),
+        // glibc would keep the memory of large bodies for itself; so it gives them back.
+        env: Some(vec![EnvVar {
+            name: "MALLOC_MMAP_THRESHOLD_".to_owned(),
+            value: Some("131072".to_owned()),
+            value_from: None,
+        }]),
         ports: Some([WEBHOOK, OPERATIONS].map(|port| container_port(&port)).to_vec()),
         startup_probe: Some(probe("/livez", 1, 60)),
         liveness_probe: Some(probe("/livez", 10, 3)),
