@@ -5,6 +5,7 @@
 pub mod entry;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
@@ -17,8 +18,8 @@ use crate::clock::Clock;
 
 /// Lines that wait to be written. At a thousand pods a second this is eight seconds of a disk that hangs.
 const QUEUE: usize = 8192;
-/// Lines written with one call.
-const BATCH: usize = 256;
+/// Lines are gathered for so long before they are written: a write for each would cost more than all else about a decision.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// Where the log goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,9 +98,14 @@ struct Lost {
 impl Writer {
     /// Writes what is queued. What cannot be written counts as lost; the next batch is tried again.
     pub async fn run(mut self, mut out: impl AsyncWrite + Unpin) {
-        let mut batch = Vec::with_capacity(BATCH);
+        let mut batch = Vec::new();
         let mut told = 0;
-        while self.queue.recv_many(&mut batch, BATCH).await > 0 {
+        while let Some(first) = self.queue.recv().await {
+            batch.push(first);
+            tokio::time::sleep(GATHER).await;
+            while let Ok(line) = self.queue.try_recv() {
+                batch.push(line);
+            }
             let mut bytes = batch.concat();
             let lost = self.lost.get();
             if lost > told {
