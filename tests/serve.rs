@@ -101,8 +101,8 @@ fn listens_on(said: &str, listener: &str) -> Option<SocketAddr> {
     rest.split_whitespace().next()?.parse().ok()
 }
 
-#[test]
-fn the_sample_is_served_as_the_readme_says() {
+#[tokio::test]
+async fn the_sample_is_served_as_the_readme_says() {
     let served = Served::start(None, 1);
     let (_, answer) = served.reviewed().unwrap();
     assert_eq!(answer["response"]["auditAnnotations"]["rule"], "ClusterInjectionPolicy mesh-by-default");
@@ -110,8 +110,12 @@ fn the_sample_is_served_as_the_readme_says() {
     assert_eq!(served.ready().unwrap(), 200);
     let command = format!("@{}", served.directory.path().join("certs/sample-review.json").display());
     assert!(served.said.contains("curl --cacert") && served.said.contains(&command), "{}", served.said);
-    let audit = std::fs::read_to_string(served.directory.path().join("audit.jsonl")).unwrap();
-    let entry: Value = serde_json::from_str(audit.lines().next().unwrap()).unwrap();
+    let entry: Value = await_condition("the audit entry", TIMEOUT, async || {
+        let audit = std::fs::read_to_string(served.directory.path().join("audit.jsonl"))?;
+        let (entry, _) = audit.split_once('\n').context("no whole line yet")?;
+        Ok(serde_json::from_str(entry)?)
+    })
+    .await;
     assert_eq!(entry["uid"], answer["response"]["auditAnnotations"]["entry"]);
     assert_eq!(entry["callerVerified"], false);
 }

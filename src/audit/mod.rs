@@ -102,7 +102,9 @@ impl Writer {
         let mut told = 0;
         while let Some(first) = self.queue.recv().await {
             batch.push(first);
-            tokio::time::sleep(GATHER).await;
+            if !self.queue.is_closed() {
+                tokio::time::sleep(GATHER).await;
+            }
             while let Ok(line) = self.queue.try_recv() {
                 batch.push(line);
             }

@@ -86,6 +86,22 @@ impl Outrigger {
         Ok((status, body.to_owned()))
     }
 
+    /// Waits until so many audit entries of a namespace are as wanted, and returns those.
+    pub(super) async fn await_entries(
+        &self,
+        namespace: &str,
+        count: usize,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Vec<Value> {
+        await_condition("the audit entries", TIMEOUT, async || {
+            let mut entries = self.entries(namespace);
+            entries.retain(&wanted);
+            ensure!(entries.len() >= count, "there are {}", entries.len());
+            Ok(entries)
+        })
+        .await
+    }
+
     /// The audit entries of one namespace so far, in order.
     pub(super) fn entries(&self, namespace: &str) -> Vec<Value> {
         let log = std::fs::read_to_string(&self.audit_log).unwrap_or_default();

@@ -33,7 +33,7 @@ async fn the_first_pods_of_new_replicasets_are_decided_by_their_workload() {
         .await;
         let wrong = created.iter().filter(|pod| label(pod, INJECT) != Some("true")).count();
         assert_eq!(wrong, 0, "pods were decided without their workload");
-        let entries = outrigger.entries(namespace);
+        let entries = outrigger.await_entries(namespace, 50, |entry| entry["dryRun"] == false).await;
         let unknown: Vec<_> = entries.iter().filter(|entry| entry["rule"]["name"] == "unknown").collect();
         assert!(unknown.is_empty(), "{unknown:?}");
     })
@@ -107,8 +107,7 @@ async fn a_selector_that_wants_the_marker_absent_keeps_it_absent() {
             Ok(())
         })
         .await;
-        let entries = outrigger.entries(namespace);
-        let of_owner: Vec<_> = entries.iter().filter(|entry| entry["workload"]["name"] == "alone").collect();
+        let of_owner = outrigger.await_entries(namespace, 3, |entry| entry["workload"]["name"] == "alone").await;
         assert_eq!(of_owner.len(), 3, "the owner created pods again and again");
         let withheld = of_owner[0]["withheld"].as_str().context("nothing was withheld").unwrap();
         assert!(withheld.contains("create pods for ever"), "{withheld}");

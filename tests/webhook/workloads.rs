@@ -281,8 +281,8 @@ async fn the_api_servers_own_audit_log_tells_the_decision() {
         assert_eq!(annotations["pods.outrigger.dev/action"], "Enable", "{annotations}");
         assert_eq!(annotations["pods.outrigger.dev/rule"], "InjectionPolicy all");
         assert_eq!(annotations["pods.outrigger.dev/reason"], "InjectionPolicy all asks for Enable");
-        let entry = outrigger.entries(namespace).into_iter().find(|entry| entry["pod"] == "seen").unwrap();
-        assert_eq!(annotations["pods.outrigger.dev/entry"], entry["uid"]);
+        let entries = outrigger.await_entries(namespace, 1, |entry| entry["pod"] == "seen").await;
+        assert_eq!(annotations["pods.outrigger.dev/entry"], entries[0]["uid"]);
     })
     .await;
 }
