@@ -38,7 +38,7 @@ pub(super) struct PodRequest<'a> {
 pub enum BadReview {
     /// The body is not JSON of the right shape.
     #[error("the body is not an AdmissionReview of admission.k8s.io/v1: {}", shortened(&.0.to_string()))]
-    Shape(#[from] serde_json::Error),
+    Shape(serde_json::Error),
     /// The body is not text.
     #[error("the body is not JSON: it holds invalid UTF-8 at byte {0}")]
     Encoding(usize),
