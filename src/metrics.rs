@@ -11,6 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::decision::Action;
+use crate::decision::effect::Outcome;
 
 const ACTIONS: [Action; 4] = [Action::Enable, Action::Disable, Action::Remove, Action::Leave];
 const RULES: [&str; 5] = ["Safety", "Suspension", "Override", "Policy", "None"];
@@ -20,6 +21,7 @@ const RULES: [&str; 5] = ["Safety", "Suspension", "Override", "Policy", "None"];
 pub struct Metrics {
     registry: Arc<Registry>,
     decisions: Arc<[[Counter; RULES.len()]; ACTIONS.len()]>,
+    effects: Arc<[Counter; Outcome::ALL.len()]>,
     /// Decisions that hung on something unknown.
     pub unknown: Counter,
     /// Time from a whole request to its answer, in seconds.
@@ -71,6 +73,10 @@ impl Metrics {
         registry.register("decisions", "Decisions by action and kind of rule", decisions);
         let outcomes = Family::<OutcomeLabels, Counter>::default();
         let read = |outcome| outcomes.get_or_create_owned(&OutcomeLabels { outcome });
+        let told = Family::<OutcomeLabels, Counter>::default();
+        let effect = |outcome: Outcome| told.get_or_create_owned(&OutcomeLabels { outcome: outcome.as_str() });
+        let effects = Outcome::ALL.map(effect);
+        registry.register("effects", "What the injector was foreseen to do, by outcome", told);
         let reads = Reads { found: read("found"), not_found: read("not_found"), failed: read("failed") };
         registry.register("reads", "Short reads for what no cache knew, by outcome", outcomes);
         let (unknown, bad_reviews, withheld) = (Counter::default(), Counter::default(), Counter::default());
@@ -96,6 +102,7 @@ impl Metrics {
         Self {
             registry: Arc::new(registry),
             decisions: Arc::new(resolved),
+            effects: Arc::new(effects),
             unknown,
             review_seconds,
             bad_reviews,
@@ -112,6 +119,12 @@ impl Metrics {
         let action = ACTIONS.iter().position(|one| *one == action).unwrap_or_default();
         let rule = RULES.iter().position(|one| *one == rule).unwrap_or(RULES.len() - 1);
         &self.decisions[action][rule]
+    }
+
+    /// The counter of effects with this outcome.
+    pub fn effects(&self, outcome: Outcome) -> &Counter {
+        let outcome = Outcome::ALL.iter().position(|one| *one == outcome).unwrap_or_default();
+        &self.effects[outcome]
     }
 
     /// Everything, in the OpenMetrics text format.

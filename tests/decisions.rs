@@ -34,6 +34,8 @@ struct Case {
     /// Kubernetes objects, on top of those of the file.
     #[serde(default)]
     state: Vec<Value>,
+    /// A file of `cases/injectors` with the installed injectors; none are installed if absent.
+    injectors: Option<String>,
     /// What has not been listed yet: `namespaces`, `policies`, `suspensions` or the plural of a kind of owner.
     #[serde(default)]
     not_synced: Vec<String>,
@@ -60,7 +62,11 @@ struct Expected {
     until: Option<String>,
     /// `rule kind and name: outcome` of each rule told of, in order.
     considered: Option<Vec<String>>,
-    withheld: Option<bool>,
+    /// What the injector will do, and a part of why.
+    effect: Option<String>,
+    effect_reason: Option<String>,
+    /// The injector's webhook entry.
+    webhook: Option<String>,
     /// The labels that change: a value, or null where the label must be gone. Nothing else may change.
     #[serde(default)]
     labels: serde_json::Map<String, Value>,
@@ -114,8 +120,15 @@ fn case_files() -> Vec<(String, CaseFile)> {
     paths.iter().map(read).collect()
 }
 
+/// The webhook configurations of one way to install a mesh.
+pub(crate) fn injectors(name: &str) -> Vec<Value> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/cases/injectors/{name}.yaml"));
+    files::objects_of(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
 async fn check(case: &Case, shared: &[Value]) -> Vec<String> {
-    let objects = [shared, &case.state].concat();
+    let injectors = case.injectors.as_deref().map(injectors).unwrap_or_default();
+    let objects = [shared, &case.state, &injectors].concat();
     let (pod, review) = review_of(case);
     let first = match answered(case, &objects, &review).await {
         Ok(answer) => answer,
@@ -186,8 +199,11 @@ async fn answered(case: &Case, objects: &[Value], review: &Value) -> Result<Answ
     {
         return Err(format!("the answer is not one: {answer}"));
     }
-    if response["auditAnnotations"]["action"] != entry["action"]
-        || response["auditAnnotations"]["reason"] != entry["reason"]
+    let annotations = &response["auditAnnotations"];
+    if annotations["action"] != entry["action"]
+        || annotations["reason"] != entry["reason"]
+        || annotations["effect"] != entry["effect"]["outcome"]
+        || annotations["effect-reason"] != entry["effect"]["reason"]
     {
         return Err(format!("the answer tells another story than the audit log: {answer} {entry}"));
     }
@@ -216,7 +232,19 @@ fn inventory(deciding: &DecidingArgs, objects: &[Value], not_synced: &[String]) 
 }
 
 fn compared(expected: &Expected, Answered { entry, .. }: &Answered) -> Vec<String> {
-    let Expected { action, rule, reason, workload, until, considered, withheld, labels: _, annotations: _ } = expected;
+    let Expected {
+        action,
+        rule,
+        reason,
+        workload,
+        until,
+        considered,
+        effect,
+        effect_reason,
+        webhook,
+        labels: _,
+        annotations: _,
+    } = expected;
     let mut failures = Vec::new();
     let mut compare = |what: &str, expected: &str, found: String| {
         if expected != found {
@@ -243,13 +271,20 @@ fn compared(expected: &Expected, Answered { entry, .. }: &Answered) -> Vec<Strin
         let found: Vec<_> = found.map(|one| format!("{}: {}", named(&one["rule"]), text(&one["outcome"]))).collect();
         compare("considered", &considered.join("; "), found.join("; "));
     }
-    if let Some(withheld) = withheld {
-        compare("withheld", &withheld.to_string(), (!entry["withheld"].is_null()).to_string());
+    if let Some(effect) = effect {
+        compare("effect", effect, text(&entry["effect"]["outcome"]));
     }
-    if let Some(reason) = reason
-        && !text(&entry["reason"]).contains(reason.as_str())
+    if let Some(webhook) = webhook {
+        compare("webhook", webhook, text(&entry["effect"]["webhook"]));
+    }
+    for (what, part, found) in
+        [("reason", reason, &entry["reason"]), ("effect's reason", effect_reason, &entry["effect"]["reason"])]
     {
-        failures.push(format!("reason: expected something with {reason:?}, found {}", entry["reason"]));
+        if let Some(part) = part
+            && !text(found).contains(part.as_str())
+        {
+            failures.push(format!("{what}: expected something with {part:?}, found {found}"));
+        }
     }
     failures
 }

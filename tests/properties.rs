@@ -12,15 +12,16 @@ use outrigger::admission::{EntryNames, Reviewer};
 use outrigger::audit;
 use outrigger::clock::Clock;
 use outrigger::decision::Action;
-use outrigger::decision::facts::{Namespace, Owner, OwnerReference, SelectorUse, Settings};
+use outrigger::decision::facts::{Namespace, Owner, OwnerReference, SelectorUse, Settings, Write};
 use outrigger::decision::mesh::{MESHES, Mesh, Place};
 use outrigger::decision::owner_override::{Until, Wish};
 use outrigger::decision::policy::{Matching, Mode, Overrides, Policy, WorkloadPattern};
 use outrigger::decision::selector::{Glob, Operator, Requirement, Selector};
 use outrigger::decision::suspension::Suspension;
+use outrigger::files;
 use outrigger::inventory::Inventory;
 use outrigger::inventory::owner_kind::{OwnerKinds, Served};
-use outrigger::inventory::rules::{Rule, RuleKind};
+use outrigger::inventory::rules::{Rule, RuleKind, Terms};
 use outrigger::metrics::Metrics;
 use outrigger::resources::names;
 use proptest::collection::vec;
@@ -45,7 +46,13 @@ struct World {
     namespace: Option<Namespace>,
     owners: Vec<(&'static str, Owner)>,
     unlisted: Option<Unlisted>,
+    installed: Option<&'static str>,
+    write: Write,
 }
+
+/// The ways to install the first mesh, of which each is a file of `cases/injectors`.
+const INSTALLED: [&str; 6] =
+    ["default", "canary", "canary-default-tag", "canary-prod-tag", "enabled-by-default", "two-revisions"];
 
 /// A cache that has not been filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,10 +62,17 @@ enum Unlisted {
     Gateways,
     Policies,
     Suspensions,
+    Injectors,
 }
 
-const UNLISTED: [Unlisted; 5] =
-    [Unlisted::Namespaces, Unlisted::Owners, Unlisted::Gateways, Unlisted::Policies, Unlisted::Suspensions];
+const UNLISTED: [Unlisted; 6] = [
+    Unlisted::Namespaces,
+    Unlisted::Owners,
+    Unlisted::Gateways,
+    Unlisted::Policies,
+    Unlisted::Suspensions,
+    Unlisted::Injectors,
+];
 
 /// What a tenant writes and who sends it.
 #[derive(Debug, Clone)]
@@ -368,12 +382,16 @@ fn suspension() -> impl Strategy<Value = Suspension> {
 }
 
 fn namespace() -> impl Strategy<Value = Namespace> {
-    let injecting = vec![("istio-injection", "enabled"), ("istio.io/rev", "canary"), ("team", "a")];
-    let labels = prop_oneof![Just(Vec::new()), prop::sample::subsequence(injecting, 0..=3)];
-    (labels, wish()).prop_map(|(labels, wish)| Namespace {
+    let injecting = |value| vec![("istio-injection", value), ("istio.io/rev", "canary"), ("team", "a")];
+    let some = |value| prop::sample::subsequence(injecting(value), 0..=3);
+    let labels = prop_oneof![Just(Vec::new()), some("enabled"), some("disabled")];
+    let marker =
+        option::weighted(0.3, select(vec!["enabled", "disabled", "other"])).prop_map(|value| value.map(Into::into));
+    (labels, wish(), marker).prop_map(|(labels, wish, marker)| Namespace {
         name: HOME.into(),
         labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         wish,
+        marker,
     })
 }
 
@@ -424,11 +442,14 @@ fn world() -> impl Strategy<Value = World> {
     let rules = (vec(policy(), 0..4), vec(suspension(), 0..3));
     let when_unknown = select(vec![Action::Leave, Action::Enable, Action::Disable]);
     let known = (option::weighted(0.9, namespace()), owners(), option::weighted(0.1, select(UNLISTED.to_vec())));
-    (mesh, when_unknown, rules, known).prop_map(
-        |(mesh, when_unknown, (mut policies, mut suspensions), (namespace, owners, unlisted))| {
+    let installed = prop_oneof![Just(None), select(INSTALLED.to_vec()).prop_map(Some)];
+    let write = prop_oneof![3 => Just(Write::Always), 1 => Just(Write::Needed)];
+    (mesh, when_unknown, rules, known, (installed, write)).prop_map(
+        |(mesh, when_unknown, (mut policies, mut suspensions), (namespace, owners, unlisted), (installed, write))| {
+            let installed = installed.map(|installed| if mesh.name == "linkerd" { "linkerd" } else { installed });
             policies.iter_mut().zip(0..).for_each(|(policy, number)| policy.name = format!("p{number}").into());
             suspensions.iter_mut().zip(0..).for_each(|(one, number)| one.name = format!("s{number}").into());
-            World { mesh, when_unknown, policies, suspensions, namespace, owners, unlisted }
+            World { mesh, when_unknown, policies, suspensions, namespace, owners, unlisted, installed, write }
         },
     )
 }
@@ -453,9 +474,16 @@ impl World {
     }
 
     fn inventory(&self) -> Inventory {
-        let Self { mesh, when_unknown, policies, suspensions, namespace, owners, unlisted } = self;
-        let settings = Settings { mesh, excluded_namespaces: vec!["kube-system".into()], when_unknown: *when_unknown };
+        let Self { mesh, when_unknown, policies, suspensions, namespace, owners, unlisted, installed, write } = self;
+        let (excluded_namespaces, when_unknown, write) = (vec!["kube-system".into()], *when_unknown, *write);
+        let settings = Settings { mesh, excluded_namespaces, when_unknown, write };
         let inventory = Inventory::new(settings, OwnerKinds::default(), vec![TRUSTED.into()]);
+        if *unlisted != Some(Unlisted::Injectors) {
+            let objects = installed.map(crate::decisions::injectors).unwrap_or_default();
+            files::fill_listed(&inventory, &Terms::default(), &objects, |cache| {
+                cache == "mutatingwebhookconfigurations"
+            });
+        }
         if *unlisted != Some(Unlisted::Namespaces) {
             namespace.iter().for_each(|namespace| inventory.namespaces.insert(HOME, namespace.clone()));
             inventory.namespaces.set_synced();
@@ -548,6 +576,24 @@ impl Answer {
         self.entry["rule"]["name"].as_str().unwrap()
     }
 
+    fn outcome(&self) -> &str {
+        self.entry["effect"]["outcome"].as_str().unwrap()
+    }
+
+    /// The effect that the decision asks for.
+    fn wanted(&self) -> &str {
+        match self.action() {
+            "Enable" => "Injected",
+            "Disable" => "NotInjected",
+            _ => "",
+        }
+    }
+
+    /// Whether the owner's selector kept a mark as it was.
+    fn says_withheld(&self) -> bool {
+        self.entry["effect"]["reason"].as_str().unwrap().contains("selector of the pod's owner")
+    }
+
     /// Whether the answer is the one configured for the unknown, or would have been.
     fn says_unknown(&self) -> bool {
         let mut considered = self.entry["considered"].as_array().unwrap().iter();
@@ -634,7 +680,10 @@ proptest! {
         let pod = sent.pod(world.mesh);
         let copy = earlier.review(&sent).patched(&pod)?;
         let (itself, copied) = (world.review(&sent), world.review_pod(&sent, &copy));
-        let is_withheld = itself.entry.get("withheld").or(copied.entry.get("withheld")).is_some();
+        let is_withheld = [&itself, &copied].iter().any(|answer| answer.says_withheld());
+        // What is left behind is not cleaned up either, if the owner's selector may use it.
+        let holds = world.owners.iter().any(|(_, owner)| owner.selector != Some(SelectorUse::default()));
+        let is_withheld = is_withheld || (holds && sent.owner.is_some()) || world.write == Write::Needed;
         // A pod that is never touched keeps what it came with.
         if !is_withheld && copied.entry["rule"]["kind"] != "Safety" {
             let (itself_after, copied_after) = (itself.patched(&pod)?, copied.patched(&copy)?);
@@ -658,7 +707,24 @@ proptest! {
             "Remove" => marker.is_none() && legacy.is_none(),
             _ => answer.entry["rule"]["kind"] != "Safety" || answer.patch.0.is_empty(),
         };
-        prop_assert!(is_right || answer.entry.get("withheld").is_some(), "{} leaves {metadata}", answer.entry);
+        // Where the owner's selector holds the marker, or it is written only when needed, the effect alone counts.
+        let is_reached = answer.outcome() == answer.wanted();
+        prop_assert!(is_right || is_reached || answer.outcome() == "Unreachable", "{} leaves {metadata}", answer.entry);
+    }
+
+    #[test]
+    fn an_effect_is_what_the_decision_asks_for_or_says_why_it_is_not(world in world(), sent in sent()) {
+        let pod = sent.pod(world.mesh);
+        let answer = world.review(&sent);
+        let again = world.review_pod(&sent, &answer.patched(&pod)?);
+        prop_assert_eq!(answer.outcome(), again.outcome(), "{} {}", answer.entry, again.entry);
+        let is_known = world.installed.is_some() && world.unlisted != Some(Unlisted::Injectors);
+        let can_be_told = is_known && world.namespace.is_some() && world.unlisted != Some(Unlisted::Namespaces);
+        let is_read = ["istio", "linkerd"].contains(&world.mesh.name);
+        prop_assert!(answer.outcome() != "Unknown" || !can_be_told || !is_read, "{}", answer.entry);
+        if ["Enable", "Disable"].contains(&answer.action()) {
+            prop_assert!([answer.wanted(), "Unreachable", "Unknown"].contains(&answer.outcome()), "{}", answer.entry);
+        }
     }
 
     #[test]
@@ -678,7 +744,7 @@ proptest! {
         let revision = last_word.revision.clone();
         let says = last_word.action != Action::Disable;
         let namespace = Some(Namespace { name: HOME.into(), ..Namespace::default() });
-        let world = World { mesh: &MESHES[0], suspensions: Vec::new(), namespace, unlisted: None, ..world };
+        let world = World { mesh: &MESHES[0], suspensions: Vec::new(), namespace, unlisted: None, installed: None, ..world };
         let sent = Sent { owner: None, host_network: None, waits_for_proxy: false, ..sent };
         let world = world.with_last_word(last_word);
         let answer = world.review(&sent);

@@ -38,15 +38,16 @@ struct Annotations<'r> {
     reason: &'r str,
     #[serde(serialize_with = "text")]
     rule: &'r dyn Display,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    withheld: Option<&'static str>,
+    effect: &'static str,
+    #[serde(rename = "effect-reason", serialize_with = "text")]
+    effect_reason: &'r dyn Display,
     #[serde(skip_serializing_if = "Option::is_none")]
     workload: Option<String>,
 }
 
 /// The answer as the API server reads it. A pod is always allowed.
 pub(super) fn write(reviewed: &Reviewed<'_>, entry: &str, reason: &str) -> Vec<u8> {
-    let Reviewed { request, facts, decision, marks, patch } = reviewed;
+    let Reviewed { request, facts, decision, consequence, patch } = reviewed;
     let patch = encoded(patch);
     let review = Review {
         api_version: "admission.k8s.io/v1",
@@ -61,7 +62,8 @@ pub(super) fn write(reviewed: &Reviewed<'_>, entry: &str, reason: &str) -> Vec<u
                 entry,
                 reason,
                 rule: &decision.rule,
-                withheld: marks.withheld.map(|withheld| withheld.sentence()),
+                effect: consequence.effect.outcome.as_str(),
+                effect_reason: &consequence.effect.why,
                 workload: facts.owners.workload().map(|owner| format!("{}/{}", owner.kind, owner.name)),
             },
         },

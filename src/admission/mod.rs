@@ -13,8 +13,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::audit::{self, entry};
 use crate::clock::Clock;
-use crate::decision::effect::{Mark, Marks, marks};
+use crate::decision::effect::{Consequence, consequence};
 use crate::decision::facts::Facts;
+use crate::decision::marks::{Mark, Marks};
 use crate::decision::reason::{Clean, Rule};
 use crate::decision::{Decision, decide};
 use crate::inventory::reads::{Outcome, Reads, Wanted};
@@ -75,9 +76,15 @@ impl Reviewer {
         let now = self.clock.now();
         let facts = self.facts(question, now).await;
         let decision = decide(&facts, now);
-        let marks = marks(&facts, &decision);
-        let patch = patch::patch(&request.pod, mesh, &marks);
-        let reviewed = Reviewed { request: &request, facts: &facts, decision: &decision, marks: &marks, patch: &patch };
+        let consequence = consequence(&facts, &decision);
+        let patch = patch::patch(&request.pod, mesh, &consequence.marks);
+        let reviewed = Reviewed {
+            request: &request,
+            facts: &facts,
+            decision: &decision,
+            consequence: &consequence,
+            patch: &patch,
+        };
         let answer = self.answer(&reviewed, now, caller_verified);
         self.metrics.review_seconds.observe(started.elapsed().as_secs_f64());
         Ok(answer)
@@ -123,20 +130,23 @@ impl Reviewer {
         self.inventory.wanted(question, facts).or_else(|| {
             let selector = self.inventory.wanted_selector(question, facts)?;
             // A selector matters only where something is written that it could use.
-            let Marks { marker, revision, withheld, .. } = marks(facts, &decide(facts, now));
+            let decision = decide(facts, now);
+            let Consequence { marks: Marks { marker, revision, .. }, withheld, .. } = consequence(facts, &decision);
             (marker != Mark::Keep || revision != Mark::Keep || withheld.is_some()).then_some(selector)
         })
     }
 
     fn answer(&self, reviewed: &Reviewed<'_>, now: jiff::Timestamp, caller_verified: bool) -> Vec<u8> {
-        let Reviewed { request, facts, decision, marks, patch } = reviewed;
+        let Reviewed { request, facts, decision, consequence, patch } = reviewed;
+        let Consequence { effect, withheld, .. } = consequence;
         self.metrics.decisions(decision.action, decision.rule.kind()).inc();
         if matches!(decision.rule, Rule::Unknown(..)) {
             self.metrics.unknown.inc();
         }
-        if marks.withheld.is_some() {
+        if withheld.is_some() {
             self.metrics.withheld.inc();
         }
+        self.metrics.effects(effect.outcome).inc();
         let uid = self.entries.next();
         let reason = decision.rule.sentence().to_string();
         let workload = facts.owners.workload();
@@ -156,7 +166,7 @@ impl Reviewer {
                 rule: (&decision.rule).into(),
                 reason: &reason,
                 until: decision.until,
-                withheld: marks.withheld.map(|withheld| withheld.sentence()),
+                effect: effect.into(),
                 considered: entry::worth_telling(&decision.considered),
                 written: patch,
             });
@@ -170,6 +180,6 @@ struct Reviewed<'r> {
     request: &'r PodRequest<'r>,
     facts: &'r Facts<'r>,
     decision: &'r Decision<'r>,
-    marks: &'r Marks,
+    consequence: &'r Consequence<'r>,
     patch: &'r [PatchOperation],
 }

@@ -4,14 +4,14 @@ use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, PatchOperation, RemoveOperation};
 use serde_json::{Map, Value};
 
-use crate::decision::effect::{Mark, Marks};
 use crate::decision::facts::Pod;
+use crate::decision::marks::{Mark, Marks};
 use crate::decision::mesh::{Mesh, Place};
 use crate::resources::names;
 
 /// The operations for these marks on this pod.
 pub(super) fn patch(pod: &Pod<'_>, mesh: &Mesh, marks: &Marks) -> Vec<PatchOperation> {
-    let Marks { marker, legacy, revision, receipt, withheld: _ } = marks;
+    let Marks { marker, legacy, revision, receipt } = marks;
     let mut labels = Writing::new("labels", pod.labels.is_some());
     let mut annotations = Writing::new("annotations", pod.annotations.present);
     match mesh.marker_place {

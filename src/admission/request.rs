@@ -122,6 +122,7 @@ fn pod_request<'a>(object: Option<Object<'a>>, request: Request<'a>, mesh: &Mesh
         host_network: host_network.unwrap_or_default(),
         service_account: service_account_name,
         waits_for_proxy: containers.waits_for_proxy || init_containers.waits_for_proxy,
+        has_sidecar: containers.has_proxy || init_containers.has_proxy_init,
     };
     Ok(PodRequest { pod, controller: owner_references.0, ..bare(request, RequestKind::PodCreate) })
 }
@@ -266,6 +267,8 @@ struct Controlling(Option<OwnerReference>);
 #[derive(Default)]
 struct Containers {
     waits_for_proxy: bool,
+    has_proxy: bool,
+    has_proxy_init: bool,
 }
 
 impl<'a> Kept<'a> {
@@ -402,11 +405,14 @@ impl<'de> Deserialize<'de> for Containers {
             #[serde(borrow, default)]
             image: Option<Cow<'a, str>>,
         }
-        let mut waits_for_proxy = false;
+        let mut containers = Self::default();
         each(deserializer, "a list of containers", |Container { name, image }: Container<'_>| {
-            waits_for_proxy |= name == "istio-proxy" && image.as_deref() == Some("auto");
+            containers.waits_for_proxy |= name == "istio-proxy" && image.as_deref() == Some("auto");
+            // By these Linkerd's injector tells that it, or Istio's, was there already.
+            containers.has_proxy |= name == "linkerd-proxy" || name == "istio-proxy";
+            containers.has_proxy_init |= name == "linkerd-init" || name == "istio-init";
         })?;
-        Ok(Self { waits_for_proxy })
+        Ok(containers)
     }
 }
 

@@ -1,8 +1,11 @@
 //! What one line of the audit log says. Text that tenants wrote is cleaned on its way in.
 
+use std::fmt::Display;
+
 use json_patch::PatchOperation;
 use serde::{Serialize, Serializer};
 
+use crate::decision::effect::{Effect, Why};
 use crate::decision::reason::{Clean, Considered, Outcome, Rule};
 
 /// One decision.
@@ -43,9 +46,8 @@ pub struct Entry<'e> {
     /// Until when that holds, where the rule itself ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<jiff::Timestamp>,
-    /// Why something that the decision asks for was not written.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub withheld: Option<&'e str>,
+    /// What the injector will do.
+    pub effect: EffectOf<'e>,
     /// What became of the other rules that have to do with this pod.
     pub considered: Vec<ConsideredRule<'e>>,
     /// What was written on the pod, as a JSON Patch.
@@ -78,6 +80,30 @@ impl<'e> From<&'e Rule<'_>> for RuleName<'e> {
     }
 }
 
+/// What the injector will do, in JSON.
+#[derive(Debug, Serialize)]
+pub struct EffectOf<'e> {
+    outcome: &'static str,
+    #[serde(serialize_with = "text")]
+    reason: &'e Why<'e>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook: Option<&'e str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<&'e str>,
+}
+
+impl<'e> From<&'e Effect<'e>> for EffectOf<'e> {
+    fn from(effect: &'e Effect<'e>) -> Self {
+        let entry = effect.entry();
+        Self {
+            outcome: effect.outcome.as_str(),
+            reason: &effect.why,
+            webhook: entry.map(|entry| &*entry.webhook),
+            revision: entry.and_then(|entry| entry.revision.as_deref()),
+        }
+    }
+}
+
 /// A rule that was considered, in JSON.
 #[derive(Debug, Serialize)]
 pub struct ConsideredRule<'e> {
@@ -96,6 +122,10 @@ impl<'e> From<&'e Considered<'_>> for ConsideredRule<'e> {
 pub fn worth_telling<'e>(considered: &'e [Considered<'_>]) -> Vec<ConsideredRule<'e>> {
     let told = |one: &&Considered<'_>| !matches!(one.outcome, Outcome::Won | Outcome::NoMatch(_));
     considered.iter().filter(told).map(ConsideredRule::from).collect()
+}
+
+fn text<S: Serializer>(text: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(text)
 }
 
 fn clean<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 
 use crate::decision::Action;
-use crate::decision::facts::Settings;
+use crate::decision::facts::{Settings, Write};
 use crate::decision::mesh::{MESHES, Mesh};
 use crate::inventory::Inventory;
 use crate::inventory::owner_kind::{OwnerKind, OwnerKinds};
@@ -38,6 +38,9 @@ pub struct DecidingArgs {
     /// What to do where a decision hangs on something that is not known
     #[arg(long, value_enum, default_value_t = WhenUnknown::Leave)]
     pub when_unknown: WhenUnknown,
+    /// When to write a marker: always, so that a pod says by itself what was decided, or only where it changes something
+    #[arg(long, value_enum, default_value_t = WriteWhen::Always)]
+    pub write: WriteWhen,
     /// The longest that a suspension may last, such as 30d or 12h; what asks for more ends then
     #[arg(long, default_value = "30d", value_parser = duration, value_name = "DURATION")]
     pub longest_suspension: SignedDuration,
@@ -54,10 +57,20 @@ pub enum WhenUnknown {
     Disable,
 }
 
+/// When a marker is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WriteWhen {
+    /// Always.
+    Always,
+    /// Only where the injector would otherwise do something else.
+    Needed,
+}
+
 impl DecidingArgs {
     /// An inventory that knows nothing yet but its settings.
     pub fn inventory(&self) -> Inventory {
-        let Self { mesh, exclude_namespaces, namespace, trusted_requesters, owner_kinds, when_unknown, .. } = self;
+        let Self { mesh, exclude_namespaces, namespace, trusted_requesters, owner_kinds, when_unknown, write, .. } =
+            self;
         let settings = Settings {
             mesh,
             excluded_namespaces: exclude_namespaces.iter().chain([namespace]).cloned().collect(),
@@ -65,6 +78,10 @@ impl DecidingArgs {
                 WhenUnknown::Leave => Action::Leave,
                 WhenUnknown::Enable => Action::Enable,
                 WhenUnknown::Disable => Action::Disable,
+            },
+            write: match write {
+                WriteWhen::Always => Write::Always,
+                WriteWhen::Needed => Write::Needed,
             },
         };
         Inventory::new(settings, OwnerKinds::default().and(owner_kinds.clone()), trusted_requesters.clone())

@@ -27,6 +27,7 @@ use crate::certs::issue::service_names;
 use crate::certs::read::Certificate;
 use crate::clock::Clock;
 use crate::cluster;
+use crate::decision::mesh::Injector;
 use crate::files;
 use crate::inventory::Inventory;
 use crate::inventory::reads::Reads;
@@ -187,6 +188,9 @@ async fn in_cluster(
     let registration = cluster::registration::keep(client.clone(), trusted_now, metrics.clone());
     tasks.spawn_until_stopped("registration", registration);
     tasks.spawn_until_stopped("namespaces", cluster::watch::namespaces(client.clone(), Arc::clone(inventory)));
+    if args.deciding.mesh.injector != Injector::Unread {
+        tasks.spawn_until_stopped("injectors", cluster::watch::injectors(client.clone(), Arc::clone(inventory)));
+    }
     for kind in inventory.owner_kinds.iter() {
         let owners = cluster::watch::owners(client.clone(), Arc::clone(inventory), kind.clone());
         tasks.spawn_until_stopped("owners", owners);

@@ -20,18 +20,18 @@ pub fn reads(client: Client, inventory: Arc<Inventory>) -> Reads {
 
 async fn read(client: Client, inventory: Arc<Inventory>, wanted: Wanted) -> Result<Option<Found>, String> {
     let found = match wanted {
-        Wanted::Namespace(name) => namespace(client, &name).await,
+        Wanted::Namespace(name) => namespace(client, &inventory, &name).await,
         Wanted::Owner(namespace, reference) => owner(client, &inventory, &namespace, &reference).await,
         Wanted::Selector(namespace, reference) => selector(client, &inventory, &namespace, &reference).await,
     };
     found.map_err(|error| error.to_string())
 }
 
-async fn namespace(client: Client, name: &str) -> kube::Result<Option<Found>> {
+async fn namespace(client: Client, inventory: &Inventory, name: &str) -> kube::Result<Option<Found>> {
     let api: Api<PartialObjectMeta<DynamicObject>> =
         Api::all_with(client, &resource("", "v1", "Namespace", "namespaces"));
     let object = api.get_opt(name).await?;
-    Ok(object.map(|object| Found::Namespace(Arc::new(namespace_of(&object.metadata)))))
+    Ok(object.map(|object| Found::Namespace(Arc::new(namespace_of(&object.metadata, inventory.settings.mesh)))))
 }
 
 async fn owner(

@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::api::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::core::{DeserializeGuard, GroupVersionKind};
 use kube::runtime::watcher::{Config, Error, Event};
@@ -17,6 +18,7 @@ use serde::de::DeserializeOwned;
 use tracing::{debug, info, warn};
 
 use super::workload::Workload;
+use crate::inventory::injectors::entries_of;
 use crate::inventory::owner_kind::{OwnerKind, SelectorAt, Served};
 use crate::inventory::rules::{Compile, Rule, RuleKind, RuleName, Terms};
 use crate::inventory::{Inventory, namespace_of};
@@ -31,13 +33,16 @@ pub async fn namespaces(client: Client, inventory: Arc<Inventory>) {
     let api: Api<PartialObjectMeta<DynamicObject>> =
         Api::all_with(client, &resource("", "v1", "Namespace", "namespaces"));
     let mut listed = HashSet::new();
+    let mesh = inventory.settings.mesh;
     let keep = |event: Event<PartialObjectMeta<DynamicObject>>| match event {
         Event::Init => listed.clear(),
         Event::InitApply(object) => {
             listed.insert(object.name_any().into());
-            inventory.namespaces.insert(object.name_any(), namespace_of(&object.metadata));
+            inventory.namespaces.insert(object.name_any(), namespace_of(&object.metadata, mesh));
         }
-        Event::Apply(object) => inventory.namespaces.insert(object.name_any(), namespace_of(&object.metadata)),
+        Event::Apply(object) => {
+            inventory.namespaces.insert(object.name_any(), namespace_of(&object.metadata, mesh));
+        }
         Event::Delete(object) => inventory.namespaces.remove(&object.name_any()),
         Event::InitDone => {
             inventory.namespaces.retain(&std::mem::take(&mut listed), |_| true);
@@ -46,6 +51,21 @@ pub async fn namespaces(client: Client, inventory: Arc<Inventory>) {
         }
     };
     follow("namespaces", watcher(api, Config::default()), keep, |_| {}).await;
+}
+
+/// Keeps the webhook configurations by which the API server calls the mesh's injectors.
+pub async fn injectors(client: Client, inventory: Arc<Inventory>) {
+    let api: Api<MutatingWebhookConfiguration> = Api::all(client);
+    let mesh = inventory.settings.mesh;
+    let mut listed = Vec::new();
+    let keep = |event: Event<MutatingWebhookConfiguration>| match event {
+        Event::Init => listed.clear(),
+        Event::InitApply(object) => listed.push((object.name_any(), entries_of(&object, mesh))),
+        Event::InitDone => inventory.injectors.replace(std::mem::take(&mut listed)),
+        Event::Apply(object) => inventory.injectors.insert(&object.name_any(), entries_of(&object, mesh)),
+        Event::Delete(object) => inventory.injectors.remove(&object.name_any()),
+    };
+    follow("webhook configurations", watcher(api, Config::default()), keep, |_| {}).await;
 }
 
 /// Keeps the objects of one kind that can own pods.
@@ -223,7 +243,7 @@ mod tests {
 
     use super::*;
     use crate::decision::Action;
-    use crate::decision::facts::Settings;
+    use crate::decision::facts::{Settings, Write};
     use crate::decision::mesh::MESHES;
     use crate::inventory::owner_kind::OwnerKinds;
 
@@ -234,7 +254,12 @@ mod tests {
 
     #[test]
     fn what_a_new_list_no_longer_holds_is_forgotten_at_its_end_and_not_before() {
-        let settings = Settings { mesh: &MESHES[0], excluded_namespaces: Vec::new(), when_unknown: Action::Leave };
+        let settings = Settings {
+            mesh: &MESHES[0],
+            excluded_namespaces: Vec::new(),
+            when_unknown: Action::Leave,
+            write: Write::Always,
+        };
         let inventory = Inventory::new(settings, OwnerKinds::default(), Vec::new());
         let kind = inventory.owner_kinds.named("apps", "ReplicaSet").expect("it is built in").clone();
         let other = inventory.owner_kinds.named("batch", "Job").expect("it is built in");

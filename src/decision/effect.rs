@@ -1,201 +1,444 @@
-//! What is written on a pod for a decision, so that the injector does what the decision says; or why nothing can be.
+//! What is written on a pod for a decision, and what the injector will then do; or why nothing can be done.
+//!
+//! What cannot have its effect is not written. Where the injector is not known, the marks are written all the same, and
+//! the effect is [`Outcome::Unknown`].
 
-use std::fmt::Write;
+use super::facts::{Facts, Missing, Namespace, Write};
+use super::injector::{Entry, Injectors, Label, Prediction, Skip, View};
+use super::marks::{
+    Mark, Marks, Withheld, cleaned, marker_withheld, own_revision, revision_to, revision_withheld, stripped,
+    without_stale_revision, written,
+};
+use super::mesh::{Injector, Mesh};
+use super::{Action, Decision};
 
-use super::facts::{Facts, SelectorUse};
-use super::mesh::Place;
-use super::{Action, Decision, Rule};
+mod sentence;
 
-/// The state that a decision gives each mark on a pod. What is kept is not touched.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Marks {
-    /// The mesh's marker.
-    pub marker: Mark,
-    /// The annotation that the mesh still reads where the label is absent.
-    pub legacy: Mark,
-    /// The revision label.
-    pub revision: Mark,
-    /// The receipt.
-    pub receipt: Mark,
-    /// Why something that the decision asks for is not written.
+/// What follows from a decision: what is written, and what the injector makes of that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consequence<'f> {
+    /// What is written.
+    pub marks: Marks,
+    /// What the injector will do.
+    pub effect: Effect<'f>,
+    /// Why something that the decision asks for is not written, where the pod's owner is the cause.
     pub withheld: Option<Withheld>,
 }
 
-/// What happens to one mark.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Mark {
-    /// It stays as it is.
-    #[default]
-    Keep,
-    /// It is written; the pod does not have this value.
-    Set(String),
-    /// It is taken away; the pod has it.
-    Strip,
+/// What the injector will do with a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effect<'f> {
+    /// In one word.
+    pub outcome: Outcome,
+    /// Why.
+    pub why: Why<'f>,
 }
 
-/// Why a mark is not written although the decision asks for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Withheld {
-    /// The direct owner's selector uses it: the owner would create pods for ever.
-    OwnerSelector,
-    /// The mark is there already, and whether the direct owner's selector uses it cannot be told.
-    OwnerSelectorUnknown,
+/// What the injector will do, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The pod gets a sidecar.
+    Injected,
+    /// The pod gets none.
+    NotInjected,
+    /// The decision cannot have its effect, and nothing is written for it.
+    Unreachable,
+    /// It cannot be told.
+    Unknown,
 }
 
-impl Withheld {
-    /// One sentence, without a full stop.
-    pub fn sentence(self) -> &'static str {
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Injected, Self::NotInjected, Self::Unreachable, Self::Unknown];
+
+    /// The word.
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::OwnerSelector => {
-                "the selector of the pod's owner uses this label: with another value the owner would create pods for ever"
-            }
-            Self::OwnerSelectorUnknown => "whether the selector of the pod's owner uses this label cannot be told",
+            Self::Injected => "Injected",
+            Self::NotInjected => "NotInjected",
+            Self::Unreachable => "Unreachable",
+            Self::Unknown => "Unknown",
         }
     }
 }
 
-impl Marks {
-    /// Whether nothing changes.
-    pub fn is_empty(&self) -> bool {
-        let Self { marker, legacy, revision, receipt, withheld: _ } = self;
-        [marker, legacy, revision, receipt].iter().all(|mark| **mark == Mark::Keep)
+/// Why the injector will do what it will do. As text it is one sentence, without a full stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why<'f> {
+    /// How this mesh's injector decides is not known here.
+    Mesh(&'static Mesh),
+    /// The webhook configurations are not known.
+    Configurations(Missing),
+    /// No webhook configuration calls an injector of this mesh.
+    NoInjector(&'static Mesh),
+    /// The namespace is not known.
+    Namespace(Missing),
+    /// The entry has conditions of its own.
+    Conditions(&'f Entry),
+    /// This entry is called, because of these labels of the namespace and of the pod, and its injector injects.
+    Called(&'f Entry, Option<Label<'f>>, Option<Label<'f>>),
+    /// This entry is called, and its injector skips the pod.
+    Skipped(&'f Entry, Skip, &'static Mesh),
+    /// The marker says no, so that no entry selects the pod.
+    MarkerSaysNo(&'static Mesh),
+    /// This label of the namespace says no, so that no entry selects the pod.
+    NamespaceSaysNo(Label<'f>),
+    /// No entry selects the pod.
+    NotSelected(Seen<'f>),
+    /// No entry selects the pod because of the revision label that it brought.
+    OwnRevision(&'f str, Vec<&'f str>),
+    /// No entry selects the pod with the revision that the policy asks for.
+    PolicyRevision(&'f str, Vec<&'f str>),
+    /// Only a revision label opens the gate, and several would.
+    SeveralRevisions(Vec<&'f str>),
+    /// The mark may not be changed on this pod.
+    Withheld(Withheld),
+    /// This entry injects before we are asked.
+    RunsBeforeUs(&'f Entry),
+    /// One of the injector's own never-inject selectors matches, and is left alone.
+    NeverSelector(&'f Entry),
+}
+
+/// The labels by which an injector could have been called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen<'f> {
+    mesh: &'static Mesh,
+    namespace: &'f Namespace,
+    marker: Option<Box<str>>,
+    revision: Option<Box<str>>,
+    installed: Vec<&'f str>,
+}
+
+impl<'f> Effect<'f> {
+    /// The entry that is called, if one is.
+    pub fn entry(&self) -> Option<&'f Entry> {
+        match &self.why {
+            Why::Called(entry, ..)
+            | Why::Skipped(entry, ..)
+            | Why::Conditions(entry)
+            | Why::RunsBeforeUs(entry)
+            | Why::NeverSelector(entry) => Some(entry),
+            Why::Mesh(_)
+            | Why::Configurations(_)
+            | Why::NoInjector(_)
+            | Why::Namespace(_)
+            | Why::MarkerSaysNo(_)
+            | Why::NamespaceSaysNo(_)
+            | Why::NotSelected(_)
+            | Why::OwnRevision(..)
+            | Why::PolicyRevision(..)
+            | Why::SeveralRevisions(_)
+            | Why::Withheld(_) => None,
+        }
     }
 }
 
-/// What to write for a decision. Marks of a pod that already says so stay as they are, which makes this idempotent.
-pub fn marks(facts: &Facts<'_>, decision: &Decision<'_>) -> Marks {
+/// What follows from a decision about this pod.
+pub fn consequence<'f>(facts: &'f Facts<'_>, decision: &Decision<'f>) -> Consequence<'f> {
+    match known(facts) {
+        Ok((injectors, namespace)) => Foreseeing { facts, injectors, namespace, decision }.consequence(),
+        Err(why) => unforeseen(facts, decision, why),
+    }
+}
+
+/// What has to be known to foresee an effect.
+fn known<'f>(facts: &'f Facts<'_>) -> Result<(&'f Injectors, &'f Namespace), Why<'f>> {
+    let mesh = facts.settings.mesh;
+    if mesh.injector == Injector::Unread {
+        return Err(Why::Mesh(mesh));
+    }
+    let injectors = facts.injectors.as_deref().map_err(|missing| Why::Configurations(*missing))?;
+    if injectors.entries().is_empty() {
+        return Err(Why::NoInjector(mesh));
+    }
+    let namespace = facts.namespace.as_deref().map_err(|missing| Why::Namespace(*missing))?;
+    Ok((injectors, namespace))
+}
+
+/// What is written where it cannot be told what the injector makes of it.
+fn unforeseen<'f>(facts: &'f Facts<'_>, decision: &Decision<'_>, why: Why<'f>) -> Consequence<'f> {
     let wanted = revision(facts, decision);
-    let revision_withheld =
-        withheld(facts, facts.settings.mesh.revision_label, |used| used.revision).filter(|_| wanted != Mark::Keep);
+    let revision_withheld = revision_withheld(facts).filter(|_| wanted != Mark::Keep);
     let revision = if revision_withheld.is_some() { Mark::Keep } else { wanted };
     let marks = match decision.action {
         Action::Enable => written(facts, decision, true, revision),
         Action::Disable => written(facts, decision, false, revision),
         Action::Remove => stripped(facts, revision),
-        Action::Leave => cleaned(facts, decision, revision),
+        Action::Leave => cleaned(facts, decision),
     };
-    let label = (facts.settings.mesh.marker_place == Place::Label).then_some(facts.settings.mesh.marker_key);
-    match withheld(facts, label, |used| used.marker) {
-        Some(withheld) if marks.marker != Mark::Keep => Marks { withheld: Some(withheld), ..Marks::default() },
-        _ => Marks { withheld: revision_withheld, ..marks },
-    }
+    let marker_withheld = marker_withheld(facts).filter(|_| marks.marker != Mark::Keep);
+    let marks = if marker_withheld.is_some() { Marks::default() } else { marks };
+    let withheld = marker_withheld.or(revision_withheld).filter(|_| decision.action != Action::Leave);
+    let effect = match withheld {
+        Some(withheld) => Effect { outcome: Outcome::Unreachable, why: Why::Withheld(withheld) },
+        None => Effect { outcome: Outcome::Unknown, why },
+    };
+    Consequence { marks, effect, withheld }
 }
 
-/// Why this label may not be changed on this pod. One that is unknown to be used may be added, never changed or removed.
-fn withheld(facts: &Facts<'_>, label: Option<&str>, uses: fn(SelectorUse) -> bool) -> Option<Withheld> {
-    match facts.owners.selector {
-        Some(used) => uses(used).then_some(Withheld::OwnerSelector),
-        None if facts.owners.chain.is_empty() => None,
-        None => label.and_then(|label| facts.pod.label(label)).map(|_| Withheld::OwnerSelectorUnknown),
-    }
-}
-
-fn written(facts: &Facts<'_>, decision: &Decision<'_>, on: bool, revision: Mark) -> Marks {
-    let Facts { pod, settings, .. } = facts;
-    let has = pod.marker(settings.mesh);
-    let says_so = has.and_then(|value| settings.mesh.reads(value)) == Some(on);
-    // A marker that is right already and has no receipt is the user's own: a receipt beside it would make it look like ours.
-    let ours = pod.receipt().is_some() || !says_so || matches!(revision, Mark::Set(_));
-    let receipt = ours.then(|| receipt(facts, decision, &revision)).filter(|new| pod.receipt() != Some(new));
-    // An annotation hidden by the label that is now replaced would otherwise come to life as an override.
-    let hidden = has.is_some() && !says_so && pod.receipt().is_none();
-    let contradicts = |value: &str| hidden || go_bool(value) == Some(!on);
-    Marks {
-        marker: if says_so {
-            Mark::Keep
-        } else {
-            Mark::Set(if on { settings.mesh.on[0] } else { settings.mesh.off[0] }.to_owned())
-        },
-        legacy: strip_if(pod.annotations.legacy.as_deref().is_some_and(contradicts)),
-        revision,
-        receipt: receipt.map_or(Mark::Keep, Mark::Set),
-        withheld: None,
-    }
-}
-
-fn stripped(facts: &Facts<'_>, revision: Mark) -> Marks {
-    let pod = facts.pod;
-    Marks {
-        marker: strip_if(pod.marker(facts.settings.mesh).is_some()),
-        legacy: strip_if(pod.annotations.legacy.is_some()),
-        revision,
-        receipt: strip_if(pod.receipt().is_some()),
-        withheld: None,
-    }
-}
-
-/// Leaves everything, apart from what an earlier decision of ours left behind on a copied pod.
-fn cleaned(facts: &Facts<'_>, decision: &Decision<'_>, revision: Mark) -> Marks {
-    let pod = facts.pod;
-    if pod.receipt().is_none() || matches!(decision.rule, Rule::Safety(_)) {
-        return Marks::default();
-    }
-    let marker = strip_if(pod.marker(facts.settings.mesh).is_some());
-    Marks { marker, revision, receipt: Mark::Strip, ..Marks::default() }
-}
-
-/// The revision label: written where it opens the gate, taken away where it would close or open one against a final word.
+/// The revision label, as far as the decision alone tells; a final word also takes away one that could defeat it.
 fn revision(facts: &Facts<'_>, decision: &Decision<'_>) -> Mark {
-    let Some(key) = facts.settings.mesh.revision_label else { return Mark::Keep };
-    let has = facts.pod.label(key);
-    // In a namespace that carries an injection label the injector does not look at the pod's own revision.
-    let ignored = facts.namespace.as_ref().is_ok_and(|namespace| {
-        facts.settings.mesh.namespace_labels.iter().any(|label| namespace.labels.get(label).is_some())
-    });
-    if ignored {
-        return strip_if(stale_revision(facts));
-    }
-    let wanted = decision.revision.filter(|_| decision.action == Action::Enable);
-    let ours = stale_revision(facts);
-    match (wanted, has) {
-        (Some(wanted), Some(has)) if wanted == has => Mark::Keep,
-        (Some(wanted), None) => Mark::Set(wanted.to_owned()),
-        (Some(wanted), Some(_)) if decision.is_final || ours => Mark::Set(wanted.to_owned()),
-        (None, Some(_)) if ours || (decision.is_final && decision.action != Action::Disable) => Mark::Strip,
-        (Some(_) | None, _) => Mark::Keep,
+    let wanted = decision.revision.filter(|_| decision.action == Action::Enable && !revision_is_ignored(facts));
+    match (wanted, own_revision(facts)) {
+        (Some(wanted), None) => revision_to(facts, Some(wanted)),
+        (Some(wanted), Some(_)) if decision.is_final => revision_to(facts, Some(wanted)),
+        (None, Some(_)) if decision.is_final && decision.action != Action::Disable && !revision_is_ignored(facts) => {
+            Mark::Strip
+        }
+        (None, None) => revision_to(facts, None),
+        (Some(_) | None, Some(_)) => Mark::Keep,
     }
 }
 
-/// Whether the pod's revision label is one that a receipt says we wrote.
-fn stale_revision(facts: &Facts<'_>) -> bool {
-    let revision = facts.settings.mesh.revision_label.and_then(|key| facts.pod.label(key));
-    match (revision, facts.pod.receipt()) {
-        (Some(revision), Some(receipt)) => receipt_revision(receipt) == Some(revision),
-        _ => false,
+/// In a namespace that carries an injection label the injector does not look at the pod's own revision.
+fn revision_is_ignored(facts: &Facts<'_>) -> bool {
+    let labels = facts.settings.mesh.namespace_labels;
+    facts.namespace.as_ref().is_ok_and(|namespace| labels.iter().any(|label| namespace.labels.get(label).is_some()))
+}
+
+/// Weighs what can be written against what the injector makes of it.
+struct Foreseeing<'f, 'a, 'd> {
+    facts: &'f Facts<'a>,
+    injectors: &'f Injectors,
+    namespace: &'f Namespace,
+    decision: &'d Decision<'f>,
+}
+
+impl<'f> Foreseeing<'f, '_, '_> {
+    fn consequence(&self) -> Consequence<'f> {
+        match self.decision.action {
+            Action::Leave => self.settled(cleaned(self.facts, self.decision), None),
+            Action::Remove => self.settled(stripped(self.facts, self.revision_for_remove()), None),
+            Action::Disable => self.disabled(),
+            Action::Enable => self.enabled(),
+        }
     }
-}
 
-fn receipt(facts: &Facts<'_>, decision: &Decision<'_>, revision: &Mark) -> String {
-    let mut receipt = format!("{} by {}", decision.action.as_str(), decision.rule);
-    let kept =
-        || facts.settings.mesh.revision_label.filter(|_| stale_revision(facts)).and_then(|key| facts.pod.label(key));
-    let written = match revision {
-        Mark::Set(revision) => Some(revision.as_str()),
-        Mark::Keep => kept(),
-        Mark::Strip => None,
-    };
-    if let Some(revision) = written {
-        let _ = write!(receipt, "{REVISION}{revision}");
+    fn disabled(&self) -> Consequence<'f> {
+        let clean = cleaned(self.facts, self.decision);
+        let stays_out = || !matches!(self.predict(&clean), Prediction::Injected(_) | Prediction::Conditional(_));
+        if self.writes_only_if_needed(false) && stays_out() {
+            return self.settled(clean, Some(false));
+        }
+        let revision = without_stale_revision(self.facts);
+        self.settled(written(self.facts, self.decision, false, revision), Some(false))
     }
-    receipt
-}
 
-/// Stands between the rule and the revision in a receipt.
-const REVISION: &str = ", revision ";
+    fn enabled(&self) -> Consequence<'f> {
+        let clean = cleaned(self.facts, self.decision);
+        if self.writes_only_if_needed(true) {
+            match self.predict(&clean) {
+                Prediction::Injected(entry) if self.is_as_asked(entry) => return self.settled(clean, Some(true)),
+                Prediction::Skipped(entry, Skip::NeverSelector) => {
+                    return self.unreachable(clean, Why::NeverSelector(entry));
+                }
+                Prediction::Injected(_)
+                | Prediction::Skipped(..)
+                | Prediction::NotCalled
+                | Prediction::Conditional(_) => {}
+            }
+        }
+        match self.opening() {
+            Ok(revision) => self.settled(written(self.facts, self.decision, true, revision), Some(true)),
+            Err(why) => self.unreachable(clean, why),
+        }
+    }
 
-fn receipt_revision(receipt: &str) -> Option<&str> {
-    receipt.rsplit_once(REVISION).map(|(_, revision)| revision)
-}
+    /// A marker of ours that says so already stays, as it would be written again where it was needed.
+    fn writes_only_if_needed(&self, on: bool) -> bool {
+        let Facts { pod, settings, .. } = self.facts;
+        let says_so = pod.marker(settings.mesh).and_then(|value| settings.mesh.reads(value)) == Some(on);
+        settings.write == Write::Needed && !(says_so && pod.marker_is_ours())
+    }
 
-fn strip_if(has: bool) -> Mark {
-    if has { Mark::Strip } else { Mark::Keep }
-}
+    /// Whether this entry leads where the decision asks for, if it asks for a revision that a pod can choose here.
+    fn is_as_asked(&self, entry: &Entry) -> bool {
+        let label = self.facts.settings.mesh.revision_label;
+        match (self.decision.revision, label) {
+            (Some(asked), Some(label)) => {
+                revision_is_ignored(self.facts) || entry.selects_revision(label, asked) || !self.may_choose()
+            }
+            (None, _) | (Some(_), None) => true,
+        }
+    }
 
-/// What Go's `strconv.ParseBool` reads, since Istio's CNI plugin reads the legacy annotation with it.
-fn go_bool(value: &str) -> Option<bool> {
-    match value {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
+    /// Whether the pod's revision label is ours to choose.
+    fn may_choose(&self) -> bool {
+        self.decision.is_final || own_revision(self.facts).is_none()
+    }
+
+    /// The revision label with which an enabling marker opens the gate.
+    fn opening(&self) -> Result<Mark, Why<'f>> {
+        let own = own_revision(self.facts);
+        let asked = self.decision.revision.filter(|_| self.may_choose() && !revision_is_ignored(self.facts));
+        let first = match asked {
+            Some(asked) => revision_to(self.facts, Some(asked)),
+            None => without_stale_revision(self.facts),
+        };
+        let prediction = self.predict_enabled(&first);
+        if matches!(prediction, Prediction::Injected(_) | Prediction::Conditional(_)) {
+            return self.unless_withheld(first);
+        }
+        let marker = Mark::Set(self.facts.settings.mesh.on[0].to_owned());
+        let refused = || self.why_out(prediction, &Marks { marker, revision: first, ..Marks::default() });
+        if prediction != Prediction::NotCalled || revision_is_ignored(self.facts) {
+            return Err(refused());
+        }
+        match (asked, own) {
+            (Some(asked), _) => Err(Why::PolicyRevision(asked, self.revisions())),
+            (None, Some(own)) if !self.may_choose() => Err(Why::OwnRevision(own, self.revisions())),
+            (None, Some(_)) if matches!(self.predict_enabled(&Mark::Strip), Prediction::Injected(_)) => {
+                self.unless_withheld(Mark::Strip)
+            }
+            (None, _) => self.only_revision().unwrap_or_else(|| Err(refused())),
+        }
+    }
+
+    /// The one revision that opens the gate; several are too many to choose from.
+    fn only_revision(&self) -> Option<Result<Mark, Why<'f>>> {
+        let label = self.facts.settings.mesh.revision_label?;
+        let mut opening = self.injectors.revisions(label);
+        opening.retain(|(revision, _)| {
+            matches!(self.predict_enabled(&Mark::Set((*revision).to_owned())), Prediction::Injected(_))
+        });
+        let leads_to = |(name, entry): &(&'f str, &'f Entry)| entry.revision.as_deref().unwrap_or(name);
+        let first = opening.first().map(leads_to)?;
+        if opening.iter().any(|one| leads_to(one) != first) {
+            return Some(Err(Why::SeveralRevisions(opening.into_iter().map(|(revision, _)| revision).collect())));
+        }
+        // Of the names of one control plane its own, and only then a tag.
+        let own_name = opening.iter().find(|(name, _)| *name == first).or(opening.first());
+        own_name.map(|(name, _)| self.unless_withheld(revision_to(self.facts, Some(name))))
+    }
+
+    fn unless_withheld(&self, revision: Mark) -> Result<Mark, Why<'f>> {
+        match revision_withheld(self.facts).filter(|_| revision != Mark::Keep) {
+            Some(withheld) => Err(Why::Withheld(withheld)),
+            None => Ok(revision),
+        }
+    }
+
+    /// Removing leaves it to the namespace: a pod's own revision that opens the gate defeats a final word.
+    fn revision_for_remove(&self) -> Mark {
+        let kept = without_stale_revision(self.facts);
+        let injects = |revision: &Mark| {
+            let prediction = self.predict(&stripped(self.facts, revision.clone()));
+            matches!(prediction, Prediction::Injected(_) | Prediction::Conditional(_))
+        };
+        let defeats =
+            self.decision.is_final && own_revision(self.facts).is_some() && injects(&kept) && !injects(&Mark::Strip);
+        let wanted = if defeats { Mark::Strip } else { kept };
+        if revision_withheld(self.facts).is_some() { Mark::Keep } else { wanted }
+    }
+
+    fn revisions(&self) -> Vec<&'f str> {
+        let label = self.facts.settings.mesh.revision_label;
+        let revisions = label.map(|label| self.injectors.revisions(label)).unwrap_or_default();
+        revisions.into_iter().map(|(revision, _)| revision).collect()
+    }
+
+    /// These marks with what they come to; `wanted` is whether the decision asks for a sidecar, if it asks for anything.
+    fn settled(&self, marks: Marks, wanted: Option<bool>) -> Consequence<'f> {
+        let withheld = marker_withheld(self.facts).filter(|_| marks.marker != Mark::Keep);
+        let marks = if withheld.is_some() { Marks::default() } else { marks };
+        let prediction = self.predict(&marks);
+        let effect = match (prediction, wanted) {
+            (Prediction::Conditional(entry), _) => Effect { outcome: Outcome::Unknown, why: Why::Conditions(entry) },
+            (Prediction::Injected(entry), Some(false)) => return self.not_kept_out(entry, withheld),
+            (Prediction::Injected(entry), Some(true) | None) => {
+                Effect { outcome: Outcome::Injected, why: self.called(entry, &marks) }
+            }
+            (Prediction::Skipped(..) | Prediction::NotCalled, Some(true)) => {
+                let why = withheld.map_or_else(|| self.why_out(prediction, &marks), Why::Withheld);
+                return self.given_up(why, withheld);
+            }
+            (Prediction::Skipped(..) | Prediction::NotCalled, Some(false) | None) => {
+                Effect { outcome: Outcome::NotInjected, why: self.why_out(prediction, &marks) }
+            }
+        };
+        // A marker that the owner's selector holds in place is no failure where the effect is what was asked for.
+        let stripped_in_vain = withheld.filter(|_| self.decision.action == Action::Remove);
+        let effect = match stripped_in_vain {
+            Some(withheld) => Effect { outcome: Outcome::Unreachable, why: Why::Withheld(withheld) },
+            None => effect,
+        };
+        Consequence { marks, effect, withheld }
+    }
+
+    fn not_kept_out(&self, entry: &'f Entry, withheld: Option<Withheld>) -> Consequence<'f> {
+        let why = match withheld {
+            Some(withheld) => Why::Withheld(withheld),
+            None if entry.runs_before_us => Why::RunsBeforeUs(entry),
+            None => self.called(entry, &Marks::default()),
+        };
+        self.given_up(why, withheld)
+    }
+
+    /// Nothing is written for the decision, and what an earlier one of ours wrote is taken away.
+    fn given_up(&self, why: Why<'f>, withheld: Option<Withheld>) -> Consequence<'f> {
+        let marks = if withheld.is_some() { Marks::default() } else { cleaned(self.facts, self.decision) };
+        Consequence { withheld, ..self.unreachable(marks, why) }
+    }
+
+    fn unreachable(&self, clean: Marks, why: Why<'f>) -> Consequence<'f> {
+        let by_owner = match &why {
+            Why::Withheld(withheld) => Some(*withheld),
+            _ => None,
+        };
+        let withheld = marker_withheld(self.facts).filter(|_| clean.marker != Mark::Keep);
+        let marks = if withheld.is_some() { Marks::default() } else { clean };
+        let effect = Effect { outcome: Outcome::Unreachable, why };
+        Consequence { marks, effect, withheld: withheld.or(by_owner) }
+    }
+
+    fn called(&self, entry: &'f Entry, marks: &Marks) -> Why<'f> {
+        let view = self.view(marks);
+        let (namespace, pod) = entry.called_by(&view, self.facts.settings.mesh);
+        Why::Called(entry, namespace, pod)
+    }
+
+    /// Why the pod gets no sidecar.
+    fn why_out(&self, prediction: Prediction<'f>, marks: &Marks) -> Why<'f> {
+        let mesh = self.facts.settings.mesh;
+        if let Prediction::Skipped(entry, skip) = prediction {
+            return Why::Skipped(entry, skip, mesh);
+        }
+        let View { marker, revision, .. } = self.view(marks);
+        let namespace_says_no = || {
+            let key = mesh.namespace_labels.first()?;
+            self.namespace.labels.get(key).filter(|value| *value != "enabled").map(|value| (*key, value))
+        };
+        if marker.and_then(|value| mesh.reads(value)) == Some(false) {
+            return Why::MarkerSaysNo(mesh);
+        }
+        if let Some(label) = namespace_says_no() {
+            return Why::NamespaceSaysNo(label);
+        }
+        let [marker, revision] = [marker, revision].map(|value| value.map(Into::into));
+        Why::NotSelected(Seen { mesh, namespace: self.namespace, marker, revision, installed: self.revisions() })
+    }
+
+    fn predict_enabled(&self, revision: &Mark) -> Prediction<'f> {
+        let mesh = self.facts.settings.mesh;
+        let sent = View::sent(self.facts.pod, self.namespace, mesh);
+        // A marker that says yes already stays as it is.
+        let marker = sent.marker.filter(|value| mesh.reads(value) == Some(true)).unwrap_or(mesh.on[0]);
+        let view = View { marker: Some(marker), legacy: None, revision: revision.after(sent.revision), ..sent };
+        self.injectors.predict(&view, mesh)
+    }
+
+    fn predict(&self, marks: &Marks) -> Prediction<'f> {
+        self.injectors.predict(&self.view(marks), self.facts.settings.mesh)
+    }
+
+    /// The pod as it will be with these marks.
+    fn view<'m>(&'m self, marks: &'m Marks) -> View<'m, 'm> {
+        let sent = View::sent(self.facts.pod, self.namespace, self.facts.settings.mesh);
+        View {
+            marker: marks.marker.after(sent.marker),
+            legacy: marks.legacy.after(sent.legacy),
+            revision: marks.revision.after(sent.revision),
+            ..sent
+        }
     }
 }

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::Action;
+use super::injector::Injectors;
 use super::mesh::Mesh;
 use super::owner_override::Wish;
 use super::policy::{Candidates, Policies};
+use super::receipt::Receipt;
 use super::selector::Labels;
 use super::suspension::Suspensions;
 
@@ -44,6 +46,8 @@ pub struct Facts<'a> {
     pub policies: Result<(Arc<Policies>, Arc<Candidates>), Missing>,
     /// The suspensions of injection.
     pub suspensions: Result<Arc<Suspensions>, Missing>,
+    /// The installed injectors of the mesh.
+    pub injectors: Result<Arc<Injectors>, Missing>,
     /// What the installation was told.
     pub settings: &'a Settings,
 }
@@ -57,6 +61,18 @@ pub struct Settings {
     pub excluded_namespaces: Vec<String>,
     /// The answer where a decision hangs on something unknown; `Remove` is not an answer to that.
     pub when_unknown: Action,
+    /// When a marker is written.
+    pub write: Write,
+}
+
+/// When a marker is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Write {
+    /// Always, so that a pod says by itself what was decided for it.
+    #[default]
+    Always,
+    /// Only where the injector would otherwise do something else.
+    Needed,
 }
 
 /// What kind of request reached us.
@@ -87,6 +103,8 @@ pub struct Pod<'a> {
     pub service_account: Option<Cow<'a, str>>,
     /// Whether a container `istio-proxy` has the image `auto`, which only an injector replaces.
     pub waits_for_proxy: bool,
+    /// Whether it has containers of a mesh's sidecar already.
+    pub has_sidecar: bool,
 }
 
 impl Pod<'_> {
@@ -104,8 +122,13 @@ impl Pod<'_> {
     }
 
     /// The receipt of an earlier decision, if the pod arrives with one.
-    pub fn receipt(&self) -> Option<&str> {
-        self.annotations.receipt.as_deref()
+    pub fn receipt(&self) -> Option<Receipt<'_>> {
+        self.annotations.receipt.as_deref().map(Receipt)
+    }
+
+    /// Whether a receipt says that the marker, if there is one, is an old one of ours.
+    pub fn marker_is_ours(&self) -> bool {
+        self.receipt().is_some_and(Receipt::claims_marker)
     }
 }
 
@@ -135,6 +158,8 @@ pub struct Namespace {
     pub labels: Labels<'static>,
     /// Its override.
     pub wish: Wish<'static>,
+    /// The mesh's marker on it, where the mesh keeps markers in annotations.
+    pub marker: Option<Box<str>>,
 }
 
 /// A pod's owners, as far as they could be followed and verified.

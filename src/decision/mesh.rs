@@ -19,6 +19,25 @@ pub struct Mesh {
     pub revision_label: Option<&'static str>,
     /// Labels on a namespace that make the injector ignore a pod's own revision label.
     pub namespace_labels: &'static [&'static str],
+    /// How its injector decides.
+    pub injector: Injector,
+}
+
+/// How a mesh's injector decides, as far as that is known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Injector {
+    /// By the selectors of webhook entries whose names end like this, then by label, annotation and its own policy.
+    Istio {
+        /// The end of the entries' names.
+        entries: &'static str,
+    },
+    /// For nearly every pod, by the annotations of the namespace and of the pod.
+    Linkerd {
+        /// The end of the entries' names.
+        entries: &'static str,
+    },
+    /// What it will do is not told.
+    Unread,
 }
 
 /// Where a marker stands in a pod's metadata.
@@ -34,6 +53,14 @@ impl Mesh {
     /// The mesh of this name.
     pub fn named(name: &str) -> Option<&'static Self> {
         MESHES.iter().find(|mesh| mesh.name == name)
+    }
+
+    /// Whether a webhook entry of this name calls the mesh's injector.
+    pub fn is_injector(&self, webhook: &str) -> bool {
+        match self.injector {
+            Injector::Istio { entries } | Injector::Linkerd { entries } => webhook.ends_with(entries),
+            Injector::Unread => false,
+        }
     }
 
     /// Whether this value of a marker means on or off, or neither.
@@ -54,8 +81,14 @@ pub static MESHES: [Mesh; 7] = [
         legacy_annotation: Some("sidecar.istio.io/inject"),
         revision_label: Some("istio.io/rev"),
         namespace_labels: &["istio-injection", "istio.io/rev"],
+        injector: Injector::Istio { entries: "sidecar-injector.istio.io" },
     },
-    Mesh { on: &["enabled", "ingress"], off: &["disabled"], ..annotation("linkerd", "linkerd.io/inject") },
+    Mesh {
+        on: &["enabled", "ingress"],
+        off: &["disabled"],
+        injector: Injector::Linkerd { entries: "linkerd-proxy-injector.linkerd.io" },
+        ..annotation("linkerd", "linkerd.io/inject")
+    },
     Mesh {
         marker_place: Place::Label,
         on: &["enabled", "true", "yes"],
@@ -82,5 +115,6 @@ const fn annotation(name: &'static str, marker_key: &'static str) -> Mesh {
         legacy_annotation: None,
         revision_label: None,
         namespace_labels: &[],
+        injector: Injector::Unread,
     }
 }

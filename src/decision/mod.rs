@@ -24,10 +24,13 @@
 
 pub mod effect;
 pub mod facts;
+pub mod injector;
+pub mod marks;
 pub mod mesh;
 pub mod owner_override;
 pub mod policy;
 pub mod reason;
+pub mod receipt;
 pub mod selector;
 pub mod suspension;
 
@@ -219,7 +222,7 @@ impl<'f, 'a> Deciding<'f, 'a> {
             self.marker(Override { source: Source::Marker(key), value, reason: wish.reason.as_deref() }, ruling);
         }
         // The injector reads the annotation only where the label's key is absent; a stale marker of ours counts as absent.
-        if (marker.is_none() || pod.receipt().is_some())
+        if (marker.is_none() || pod.marker_is_ours())
             && let (Some(key), Some(value)) = (settings.mesh.legacy_annotation, pod.annotations.legacy.as_deref())
         {
             self.marker(Override { source: Source::Legacy(key), value, reason: wish.reason.as_deref() }, ruling);
@@ -266,7 +269,7 @@ impl<'f, 'a> Deciding<'f, 'a> {
     /// The mesh's own marker on the pod, in which people wrote their wishes before there was ours.
     fn marker(&mut self, marker: Override<'f>, ruling: &Ruling<'f>) {
         let Facts { pod, settings, .. } = self.facts;
-        if matches!(marker.source, Source::Marker(_)) && pod.receipt().is_some() {
+        if matches!(marker.source, Source::Marker(_)) && pod.marker_is_ours() {
             self.record(Rule::Override(marker), Outcome::PassedOver(PassedOver::StaleReceipt));
         } else if let Some(policy) = ruling.winner.filter(|policy| policy.action == Action::Remove) {
             self.record(Rule::Override(marker), Outcome::PassedOver(PassedOver::Stripped(policy)));

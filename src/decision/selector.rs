@@ -78,10 +78,20 @@ impl Selector {
         self.0.iter().any(|requirement| &*requirement.key == key)
     }
 
+    /// What it requires.
+    pub fn requirements(&self) -> &[Requirement] {
+        &self.0
+    }
+
     /// Whether the labels satisfy every requirement.
     pub fn matches(&self, labels: &Labels<'_>) -> bool {
+        self.matches_by(|key| labels.get(key))
+    }
+
+    /// Whether the labels that `label` looks up satisfy every requirement.
+    pub fn matches_by<'l>(&self, label: impl Fn(&str) -> Option<&'l str>) -> bool {
         self.0.iter().all(|Requirement { key, operator }| {
-            let value = labels.get(key);
+            let value = label(key);
             match operator {
                 Operator::In(values) => value.is_some_and(|value| values.iter().any(|one| &**one == value)),
                 Operator::NotIn(values) => value.is_none_or(|value| values.iter().all(|one| &**one != value)),

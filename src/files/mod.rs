@@ -3,15 +3,20 @@
 //! Every `.yaml`, `.yml` and `.json` file of the directory is read, also with several documents and `List`s. Kinds that no
 //! decision needs are passed over. An object that cannot be read is reported and skipped, and the others count.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use kube::ResourceExt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::decision::injector::{Entry, OwnRules};
+use crate::inventory::injectors::{ISTIO_CONFIG, entries_of, own_rules_of};
 use crate::inventory::owner_kind::{OwnerKind, SelectorAt, Served};
 use crate::inventory::rules::{Compile, Rule, RuleKind, RuleName, Terms};
 use crate::inventory::{Inventory, namespace_of};
@@ -99,6 +104,8 @@ pub fn fill_listed(
         namespaces: HashSet::new(),
         owners: HashSet::new(),
         rules: Vec::new(),
+        injectors: Vec::new(),
+        own_rules: HashMap::new(),
         problems: Vec::new(),
     };
     for object in objects {
@@ -118,6 +125,8 @@ struct Filling<'f> {
     namespaces: HashSet<Box<str>>,
     owners: HashSet<Box<str>>,
     rules: Vec<(RuleKind, RuleName, Rule)>,
+    injectors: Vec<(String, Vec<Entry>)>,
+    own_rules: HashMap<Box<str>, OwnRules>,
     problems: Vec<String>,
 }
 
@@ -129,6 +138,8 @@ impl Filling<'_> {
         match (group, kind) {
             ("", "Namespace") if (self.is_listed)("namespaces") => self.namespace(object),
             ("", "Namespace") => Ok(()),
+            ("", "ConfigMap") => self.own_rules(object),
+            ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => self.injector(object),
             (crate::resources::names::GROUP, "ClusterInjectionPolicy") => {
                 self.rule::<ClusterInjectionPolicy>(RuleKind::ClusterInjectionPolicy, object)
             }
@@ -150,9 +161,28 @@ impl Filling<'_> {
 
     fn namespace(&mut self, object: &Value) -> Result<(), String> {
         let Metadata { metadata } = decoded(object)?;
-        let namespace = namespace_of(&metadata);
+        let namespace = namespace_of(&metadata, self.inventory.settings.mesh);
         self.namespaces.insert(namespace.name.clone());
         self.inventory.namespaces.insert(namespace.name.clone(), namespace);
+        Ok(())
+    }
+
+    fn injector(&mut self, object: &Value) -> Result<(), String> {
+        let configuration: MutatingWebhookConfiguration = decoded(object)?;
+        let entries = entries_of(&configuration, self.inventory.settings.mesh);
+        self.injectors.push((configuration.name_any(), entries));
+        Ok(())
+    }
+
+    fn own_rules(&mut self, object: &Value) -> Result<(), String> {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        if !name.starts_with(ISTIO_CONFIG) {
+            return Ok(());
+        }
+        let config: ConfigMap = decoded(object)?;
+        if let Some((revision, rules)) = own_rules_of(&config) {
+            self.own_rules.insert(revision, rules?);
+        }
         Ok(())
     }
 
@@ -182,7 +212,11 @@ impl Filling<'_> {
     }
 
     fn done(self) -> Vec<String> {
-        let Self { inventory, terms: _, is_listed, namespaces, owners, rules, problems } = self;
+        let Self { inventory, terms: _, is_listed, namespaces, owners, rules, injectors, own_rules, problems } = self;
+        if is_listed("mutatingwebhookconfigurations") {
+            inventory.injectors.replace(injectors);
+            inventory.injectors.set_own_rules(own_rules);
+        }
         if is_listed("namespaces") {
             inventory.namespaces.retain(&namespaces, |_| true);
             inventory.namespaces.set_synced();

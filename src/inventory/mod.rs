@@ -3,6 +3,7 @@
 //! Reading takes no lock and copies no object. [`Inventory::facts_for`] is the only place that reads it for a decision.
 
 pub mod cache;
+pub mod injectors;
 pub mod owner_kind;
 pub mod reads;
 pub mod rules;
@@ -17,10 +18,12 @@ use crate::decision::facts::{
     ChainEnd, Facts, Missing, Namespace, Owner, OwnerName, OwnerReference, Owners, Pod, RequestKind, SelectorUse,
     Settings,
 };
+use crate::decision::mesh::{Injector, Mesh, Place};
 use crate::decision::owner_override::{Until, Wish};
 use crate::decision::policy::{Candidates, Policies};
 use crate::resources::names;
 use cache::Cache;
+use injectors::InstalledInjectors;
 use owner_kind::{OwnerKinds, Served};
 use reads::{Found, Wanted};
 use rules::Rules;
@@ -51,6 +54,8 @@ pub struct Inventory {
     pub owner_kinds: OwnerKinds,
     /// Policies and suspensions.
     pub rules: Rules,
+    /// The installed injectors of the mesh.
+    pub injectors: InstalledInjectors,
     /// Who is trusted to create pods in the name of their owners.
     pub trusted_requesters: Vec<String>,
 }
@@ -81,6 +86,7 @@ impl Inventory {
             owners: Cache::default(),
             owner_kinds,
             rules: Rules::default(),
+            injectors: InstalledInjectors::default(),
             trusted_requesters,
         }
     }
@@ -95,6 +101,9 @@ impl Inventory {
         let mut caches = vec![("namespaces".to_owned(), self.namespaces.is_synced())];
         caches.extend(self.owner_kinds.synced());
         caches.extend(self.rules.synced());
+        if self.settings.mesh.injector != Injector::Unread {
+            caches.push(("mutatingwebhookconfigurations".to_owned(), self.injectors.get().is_some()));
+        }
         caches
     }
 
@@ -113,6 +122,7 @@ impl Inventory {
             suspensions: self.rules.suspensions().ok_or(Missing::NotSynced),
             owners: self.owners_of(question, read),
             namespace,
+            injectors: self.injectors.get().ok_or(Missing::NotSynced),
             settings: &self.settings,
         }
     }
@@ -219,10 +229,16 @@ pub fn wish_of(metadata: &ObjectMeta) -> Wish<'static> {
 }
 
 /// What is kept of a namespace.
-pub fn namespace_of(metadata: &ObjectMeta) -> Namespace {
+pub fn namespace_of(metadata: &ObjectMeta, mesh: &Mesh) -> Namespace {
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let mut labels = metadata.labels.clone().unwrap_or_default();
+    // The API server sees to this label; a file may lack it.
+    labels.entry("kubernetes.io/metadata.name".to_owned()).or_insert_with(|| name.to_owned());
+    let annotations = metadata.annotations.as_ref().filter(|_| mesh.marker_place == Place::Annotation);
     Namespace {
-        name: metadata.name.as_deref().unwrap_or_default().into(),
-        labels: metadata.labels.clone().unwrap_or_default().into_iter().collect(),
+        name: name.into(),
+        labels: labels.into_iter().collect(),
         wish: wish_of(metadata),
+        marker: annotations.and_then(|annotations| annotations.get(mesh.marker_key)).map(|value| value.as_str().into()),
     }
 }

@@ -109,7 +109,7 @@ async fn a_selector_that_wants_the_marker_absent_keeps_it_absent() {
         .await;
         let of_owner = outrigger.await_entries(namespace, 3, |entry| entry["workload"]["name"] == "alone").await;
         assert_eq!(of_owner.len(), 3, "the owner created pods again and again");
-        let withheld = of_owner[0]["withheld"].as_str().context("nothing was withheld").unwrap();
+        let withheld = of_owner[0]["effect"]["reason"].as_str().context("no effect").unwrap();
         assert!(withheld.contains("create pods for ever"), "{withheld}");
     })
     .await;

@@ -170,6 +170,7 @@ fn arguments(args: &InstallArgs) -> Vec<String> {
         trusted_requesters,
         owner_kinds,
         when_unknown,
+        write,
         longest_suspension,
     } = &args.deciding;
     let mut arguments = vec![
@@ -182,6 +183,8 @@ fn arguments(args: &InstallArgs) -> Vec<String> {
     ];
     let unknown = when_unknown.to_possible_value().expect("no variant is skipped");
     arguments.push(format!("--when-unknown={}", unknown.get_name()));
+    let write = write.to_possible_value().expect("no variant is skipped");
+    arguments.push(format!("--write={}", write.get_name()));
     // Ours too: with none of these the server would take its default list.
     arguments.extend(args.excluded_namespaces().into_iter().map(|excluded| format!("--exclude-namespace={excluded}")));
     let kinds = owner_kinds.iter();
