@@ -18,6 +18,7 @@
 //! | [`audit`], [`metrics`], [`tasks`] | the audit log, the counters, the tasks of the process |
 //! | [`admission`] | a review from bytes to bytes |
 //! | [`server`] | the listeners and their limits |
+//! | [`overview`] | what is expected against what is there: explanations |
 //! | [`cluster`] | the only owner of a client of the Kubernetes API |
 //! | [`files`] | the same inventory from a directory |
 //! | [`cli`] | the commands; `serve` puts everything together |
@@ -57,6 +58,7 @@ pub mod decision;
 pub mod files;
 pub mod inventory;
 pub mod metrics;
+pub mod overview;
 pub mod resources;
 pub mod server;
 pub mod tasks;

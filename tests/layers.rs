@@ -10,6 +10,7 @@ const RINGS: &[&[&str]] = &[
     &["inventory"],
     &["audit", "metrics", "tasks"],
     &["admission", "server"],
+    &["overview"],
     &["cluster", "files"],
     &["cli"],
 ];

@@ -106,7 +106,7 @@ fn a_kind_of_owner_that_is_added_can_be_read() {
 fn the_server_and_the_webhook_exclude_the_same_namespaces() {
     let cases: [&[&str]; 4] = [
         &[],
-        &["--namespace", "mesh", "--exclude-namespace", "legacy"],
+        &["--own-namespace", "mesh", "--exclude-namespace", "legacy"],
         &["--exclude-namespace", "outrigger-system"],
         &["--failure-policy", "Fail", "--exclude-namespace", "legacy"],
     ];
@@ -123,7 +123,7 @@ fn the_server_and_the_webhook_exclude_the_same_namespaces() {
         );
         assert_eq!(list(&expression["values"]), told, "{flags:?}");
         let own = deployment["metadata"]["namespace"].as_str().unwrap();
-        assert!(told.contains(&own) && arguments.contains(&format!("--namespace={own}").as_str()), "{flags:?}");
+        assert!(told.contains(&own) && arguments.contains(&format!("--own-namespace={own}").as_str()), "{flags:?}");
     }
 }
 

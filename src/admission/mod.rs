@@ -1,7 +1,7 @@
 //! Answers an AdmissionReview: bytes in, bytes out, with the audit entry and the metrics beside it.
 
 mod answer;
-mod patch;
+pub mod patch;
 mod request;
 
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use crate::decision::mesh::{Mesh, Place};
 use crate::resources::names;
 
 /// The operations for these marks on this pod.
-pub(super) fn patch(pod: &Pod<'_>, mesh: &Mesh, marks: &Marks) -> Vec<PatchOperation> {
+pub fn patch(pod: &Pod<'_>, mesh: &Mesh, marks: &Marks) -> Vec<PatchOperation> {
     let Marks { marker, legacy, revision, receipt } = marks;
     let mut labels = Writing::new("labels", pod.labels.is_some());
     let mut annotations = Writing::new("annotations", pod.annotations.present);

@@ -27,7 +27,13 @@ pub struct DecidingArgs {
     #[arg(long = "exclude-namespace", value_name = "NAMESPACE", default_values_t = EXCLUDED_NAMESPACES.map(str::to_owned))]
     pub exclude_namespaces: Vec<String>,
     /// The namespace that outrigger itself runs in, which is never touched either
-    #[arg(long, env = "POD_NAMESPACE", default_value = "outrigger-system", value_name = "NAMESPACE")]
+    #[arg(
+        id = "own-namespace",
+        long,
+        env = "POD_NAMESPACE",
+        default_value = "outrigger-system",
+        value_name = "NAMESPACE"
+    )]
     pub namespace: String,
     /// A user who is trusted to create pods in the name of their owners; may be given several times
     #[arg(long = "trusted-requester", value_name = "USER", default_values_t = trusted_requesters())]

@@ -252,7 +252,7 @@ mod tests {
         let refusal =
             |flags: &[&str]| install(flags).check().map_err(|error| error.to_string()).err().unwrap_or_default();
         assert_eq!(refusal(&[]), "");
-        assert!(refusal(&["--namespace", "Mesh"]).starts_with("\"Mesh\" is no name of a namespace: "));
+        assert!(refusal(&["--own-namespace", "Mesh"]).starts_with("\"Mesh\" is no name of a namespace: "));
         assert!(refusal(&["--exclude-namespace", "a.b"]).starts_with("\"a.b\" is no name of a namespace: "));
         assert!(refusal(&["--image", "a b"]).starts_with("\"a b\" is no image; "));
     }
@@ -261,7 +261,7 @@ mod tests {
     fn failure_policy_fail_always_excludes_the_system_namespaces() {
         let excluded = |flags: &[&str]| install(flags).excluded_namespaces();
         assert_eq!(excluded(&["--exclude-namespace", "legacy"]), ["outrigger-system", "legacy"]);
-        let fail = excluded(&["--exclude-namespace", "legacy", "--failure-policy", "fail", "--namespace", "mesh"]);
+        let fail = excluded(&["--exclude-namespace", "legacy", "--failure-policy", "fail", "--own-namespace", "mesh"]);
         assert_eq!(fail[..2], ["mesh", "legacy"]);
         assert!(EXCLUDED_NAMESPACES.iter().all(|namespace| fail.iter().any(|one| one == namespace)));
     }

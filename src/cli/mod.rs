@@ -2,13 +2,18 @@
 
 pub mod certs;
 pub mod deciding;
+pub mod explain;
 pub mod install;
+pub mod looking;
 pub mod review;
 mod sample;
 pub mod serve;
+pub mod subject;
 
+use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 /// Decides, for every new pod, whether it gets a mesh sidecar, and can always say why.
@@ -25,6 +30,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Answer one AdmissionReview from standard input on standard output
     Review(review::ReviewArgs),
+    /// Say what is decided for a workload, a pod or a manifest, and why
+    Explain(explain::ExplainArgs),
     /// Print everything that a cluster needs, as YAML
     Install(install::InstallArgs),
     /// Make a certificate authority and a certificate for development
@@ -37,8 +44,27 @@ impl Cli {
         match self.command {
             Command::Serve(args) => serve::run(args).await,
             Command::Review(args) => review::run(args).await,
+            Command::Explain(args) => explain::run(args).await,
             Command::Install(args) => install::run(&args),
             Command::Certs(args) => certs::run(&args),
         }
+    }
+}
+
+/// Writes to standard output; somebody who stops reading is no failure.
+fn write_out(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
     }
 }

@@ -66,7 +66,7 @@ pub struct ServeArgs {
     #[arg(long, default_value_t = 15, value_name = "SECONDS")]
     drain_seconds: u64,
     #[command(flatten)]
-    deciding: DecidingArgs,
+    pub(super) deciding: DecidingArgs,
 }
 
 /// How often certificates are looked at again.

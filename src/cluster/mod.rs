@@ -3,6 +3,7 @@
 pub mod certificates;
 pub mod read;
 pub mod registration;
+pub mod snapshot;
 pub mod watch;
 mod workload;
 

@@ -9,7 +9,7 @@ use kube::{Api, Client};
 use super::watch::resource;
 use super::workload::Workload;
 use crate::decision::facts::OwnerReference;
-use crate::inventory::owner_kind::{OwnerKind, SelectorAt};
+use crate::inventory::owner_kind::{OwnerKind, Read};
 use crate::inventory::reads::{Found, Reads, Wanted};
 use crate::inventory::{Inventory, namespace_of};
 
@@ -41,18 +41,15 @@ async fn owner(
     reference: &OwnerReference,
 ) -> kube::Result<Option<Found>> {
     let Some(kind) = inventory.owner_kinds.named(&reference.group, &reference.kind) else { return Ok(None) };
-    let found = match kind.selector {
-        SelectorAt::Nowhere => {
+    let found = match kind.read {
+        Read::Metadata => {
             let api: Api<PartialObjectMeta<DynamicObject>> = Api::namespaced_with(client, namespace, &of(kind));
             api.get_opt(&reference.name).await?.map(|object| (kind.owner(&object.metadata, None), object.metadata))
         }
-        SelectorAt::Spec => {
+        Read::Spec => {
             let workload = workload(client, kind, namespace, reference).await?;
-            workload.map(|Workload { metadata, spec }| {
-                let used =
-                    spec.selector.map(|selector| OwnerKind::selector_use(&(&selector).into(), inventory.settings.mesh));
-                (kind.owner(&metadata, used), metadata)
-            })
+            workload
+                .map(|Workload { metadata, spec }| (kind.workload(&metadata, spec, inventory.settings.mesh), metadata))
         }
     };
     let is_meant = |uid: Option<&str>| uid == Some(&*reference.uid);
@@ -70,7 +67,7 @@ async fn selector(
     let workload = workload(client, kind, namespace, reference).await?;
     let workload = workload.filter(|workload| workload.metadata.uid.as_deref() == Some(&*reference.uid));
     let used = |workload: Workload| {
-        let selector = workload.spec.selector.as_ref().map(Into::into).unwrap_or_default();
+        let selector = workload.spec.selector().unwrap_or_default();
         Found::Selector(OwnerKind::selector_use(&selector, inventory.settings.mesh))
     };
     Ok(workload.map(used))

@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 
 use super::workload::Workload;
 use crate::inventory::injectors::entries_of;
-use crate::inventory::owner_kind::{OwnerKind, SelectorAt, Served};
+use crate::inventory::owner_kind::{OwnerKind, Read, Served};
 use crate::inventory::rules::{Compile, Rule, RuleKind, RuleName, Terms};
 use crate::inventory::{Inventory, namespace_of};
 use crate::metrics::Metrics;
@@ -84,22 +84,19 @@ pub async fn owners(client: Client, inventory: Arc<Inventory>, kind: OwnerKind) 
             }
         }
     };
-    match kind.selector {
-        SelectorAt::Nowhere => {
+    match kind.read {
+        Read::Metadata => {
             let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client, &resource);
             let keep = |event: Event<PartialObjectMeta<DynamicObject>>| {
                 keeping.keep(event, |kind, object| kind.owner(&object.metadata, None));
             };
             follow(&what, watcher(api, Config::default()), keep, absent).await;
         }
-        SelectorAt::Spec => {
+        Read::Spec => {
             let api: Api<Workload> = Api::all_with(client, &resource);
             let mesh = inventory.settings.mesh;
             let keep = |event: Event<Workload>| {
-                keeping.keep(event, |kind, Workload { metadata, spec }| {
-                    let used = spec.selector.as_ref().map(|selector| OwnerKind::selector_use(&selector.into(), mesh));
-                    kind.owner(metadata, used)
-                });
+                keeping.keep(event, |kind, Workload { metadata, spec }| kind.workload(metadata, spec.clone(), mesh));
             };
             follow(&what, watcher(api, Config::default()), keep, absent).await;
         }

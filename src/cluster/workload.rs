@@ -1,11 +1,13 @@
-//! A workload, trimmed while it is decoded to its metadata and the selector of its pods.
+//! A workload, trimmed while it is decoded.
 
 use std::borrow::Cow;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::api::ApiResource;
 use serde::Deserialize;
+
+use crate::inventory::workload::WorkloadSpec;
 
 /// What is decoded of a Deployment and its like; everything else is skipped.
 #[derive(Debug, Clone, Deserialize)]
@@ -15,42 +17,6 @@ pub(super) struct Workload {
     /// Its specification.
     #[serde(default)]
     pub(super) spec: WorkloadSpec,
-}
-
-/// What is decoded of a workload's specification.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct WorkloadSpec {
-    /// The selector of its pods.
-    pub(super) selector: Option<PodSelector>,
-}
-
-/// A label selector, or the plain map of labels that a ReplicationController has.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-pub(super) enum PodSelector {
-    /// An ordinary one.
-    Selector(Strict),
-    /// A map of labels.
-    Labels(std::collections::BTreeMap<String, String>),
-}
-
-/// A label selector without other fields, so that a map of labels is not taken for an empty one.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct Strict {
-    match_labels: Option<std::collections::BTreeMap<String, String>>,
-    match_expressions: Option<Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement>>,
-}
-
-impl From<&PodSelector> for LabelSelector {
-    fn from(selector: &PodSelector) -> Self {
-        match selector.clone() {
-            PodSelector::Selector(Strict { match_labels, match_expressions }) => {
-                Self { match_labels, match_expressions }
-            }
-            PodSelector::Labels(labels) => Self { match_labels: Some(labels), match_expressions: None },
-        }
-    }
 }
 
 impl Resource for Workload {

@@ -85,7 +85,7 @@ pub enum RequestKind<'a> {
 }
 
 /// The parts of a pod that a decision looks at. Text in it comes from whoever created the pod, and is not validated yet.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pod<'a> {
     /// The name, absent where the API server will generate one.
     pub name: Option<Cow<'a, str>>,
@@ -133,7 +133,7 @@ impl Pod<'_> {
 }
 
 /// The annotations of a pod that decisions read; the others are skipped while parsing.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Annotations<'a> {
     /// Whether the pod has an `annotations` object at all, which a patch must know.
     pub present: bool,
@@ -222,6 +222,37 @@ pub struct Owner {
     pub selector: Option<SelectorUse>,
     /// Whether it is a gateway that a controller of the mesh turns into pods.
     pub is_mesh_gateway: bool,
+    /// What its new pods will be made of, where that is read.
+    pub template: Option<Box<Template>>,
+}
+
+/// What a workload's new pods will be made of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Template {
+    /// The pod.
+    pub pod: Pod<'static>,
+    /// The override of the Job in between, where a CronJob makes Jobs.
+    pub job: Option<Wish<'static>>,
+}
+
+/// A pod that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunningPod {
+    /// Its parts that decisions read, as they are now: with the marks that it was given.
+    pub pod: Pod<'static>,
+    /// Its controlling owner.
+    pub controller: Option<OwnerReference>,
+    /// Its sidecar, if it has one.
+    pub sidecar: Option<Sidecar>,
+    /// Whether it has run to its end.
+    pub is_finished: bool,
+}
+
+/// The sidecar of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sidecar {
+    /// The revision of the control plane that injected it, where the pod tells.
+    pub revision: Option<Box<str>>,
 }
 
 /// A controlling owner, as an object names it.

@@ -29,6 +29,8 @@ pub struct Entry {
     pub namespaces: Selector,
     /// The pods for which it is called.
     pub objects: Selector,
+    /// The namespace and the name of the ConfigMap with the injector's own rules, where it has one.
+    pub own_rules: Option<(Box<str>, Box<str>)>,
     /// Whether it is called under further conditions, which are not evaluated here.
     pub is_conditional: bool,
     /// Whether the API server calls it before us: it then sees the pod as it was sent.

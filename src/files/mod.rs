@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -17,8 +17,9 @@ use thiserror::Error;
 
 use crate::decision::injector::{Entry, OwnRules};
 use crate::inventory::injectors::{ISTIO_CONFIG, entries_of, own_rules_of};
-use crate::inventory::owner_kind::{OwnerKind, SelectorAt, Served};
+use crate::inventory::owner_kind::{OwnerKind, Served};
 use crate::inventory::rules::{Compile, Rule, RuleKind, RuleName, Terms};
+use crate::inventory::workload::{PodObject, WorkloadSpec};
 use crate::inventory::{Inventory, namespace_of};
 use crate::resources::cluster_injection_policy::ClusterInjectionPolicy;
 use crate::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
@@ -103,6 +104,7 @@ pub fn fill_listed(
         is_listed: &is_listed,
         namespaces: HashSet::new(),
         owners: HashSet::new(),
+        pods: HashSet::new(),
         rules: Vec::new(),
         injectors: Vec::new(),
         own_rules: HashMap::new(),
@@ -124,6 +126,7 @@ struct Filling<'f> {
     is_listed: &'f dyn Fn(&str) -> bool,
     namespaces: HashSet<Box<str>>,
     owners: HashSet<Box<str>>,
+    pods: HashSet<Box<str>>,
     rules: Vec<(RuleKind, RuleName, Rule)>,
     injectors: Vec<(String, Vec<Entry>)>,
     own_rules: HashMap<Box<str>, OwnRules>,
@@ -138,6 +141,7 @@ impl Filling<'_> {
         match (group, kind) {
             ("", "Namespace") if (self.is_listed)("namespaces") => self.namespace(object),
             ("", "Namespace") => Ok(()),
+            ("", "Pod") if (self.is_listed)("pods") => self.pod(object),
             ("", "ConfigMap") => self.own_rules(object),
             ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => self.injector(object),
             (crate::resources::names::GROUP, "ClusterInjectionPolicy") => {
@@ -188,17 +192,18 @@ impl Filling<'_> {
 
     fn owner(&mut self, kind: OwnerKind, object: &Value) -> Result<(), String> {
         let Metadata { metadata } = decoded(object)?;
-        let uid: Box<str> =
-            metadata.uid.as_deref().ok_or("it has no metadata.uid, by which pods name their owner")?.into();
-        let used = match (kind.selector, object.pointer("/spec/selector")) {
-            (SelectorAt::Spec, Some(selector)) => {
-                let selector: LabelSelector = decoded(selector)?;
-                Some(OwnerKind::selector_use(&selector, self.inventory.settings.mesh))
-            }
-            _ => None,
-        };
-        self.inventory.owners.insert(uid.clone(), kind.owner(&metadata, used));
+        let spec = object.get("spec").map(decoded::<WorkloadSpec>).transpose()?.unwrap_or_default();
+        let uid = uid_of(&metadata, &kind.kind);
+        self.inventory.owners.insert(uid.clone(), kind.workload(&metadata, spec, self.inventory.settings.mesh));
         self.owners.insert(uid);
+        Ok(())
+    }
+
+    fn pod(&mut self, object: &Value) -> Result<(), String> {
+        let pod: PodObject = decoded(object)?;
+        let uid = uid_of(&pod.metadata, "Pod");
+        self.inventory.pods.insert(uid.clone(), pod.running(self.inventory.settings.mesh));
+        self.pods.insert(uid);
         Ok(())
     }
 
@@ -212,7 +217,8 @@ impl Filling<'_> {
     }
 
     fn done(self) -> Vec<String> {
-        let Self { inventory, terms: _, is_listed, namespaces, owners, rules, injectors, own_rules, problems } = self;
+        let Self { inventory, terms: _, is_listed, namespaces, owners, pods, rules, injectors, own_rules, problems } =
+            self;
         if is_listed("mutatingwebhookconfigurations") {
             inventory.injectors.replace(injectors);
             inventory.injectors.set_own_rules(own_rules);
@@ -222,6 +228,10 @@ impl Filling<'_> {
             inventory.namespaces.set_synced();
         }
         inventory.owners.retain(&owners, |_| true);
+        if is_listed("pods") {
+            inventory.pods.retain(&pods, |_| true);
+            inventory.pods.set_synced();
+        }
         for kind in inventory.owner_kinds.iter().filter(|kind| is_listed(&kind.plural)) {
             inventory.owner_kinds.set_served(kind, Served::Yes);
         }
@@ -231,6 +241,18 @@ impl Filling<'_> {
         }
         problems
     }
+}
+
+/// What an object is kept under. Written by hand it may lack the UID, by which pods name their owner.
+fn uid_of(metadata: &ObjectMeta, kind: &str) -> Box<str> {
+    let name = || {
+        format!(
+            "{kind}/{}/{}",
+            metadata.namespace.as_deref().unwrap_or_default(),
+            metadata.name.as_deref().unwrap_or_default()
+        )
+    };
+    metadata.uid.clone().unwrap_or_else(name).into()
 }
 
 #[derive(Deserialize)]

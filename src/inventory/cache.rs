@@ -30,6 +30,11 @@ impl<V> Cache<V> {
         if self.is_synced() { Missing::NotFound } else { Missing::NotSynced }
     }
 
+    /// All objects, in no order.
+    pub fn all(&self) -> Vec<Arc<V>> {
+        self.objects.pin().values().cloned().collect()
+    }
+
     /// Puts an object in place of the one under its key.
     pub fn insert(&self, key: impl Into<Box<str>>, object: impl Into<V>) {
         self.objects.pin().insert(key.into(), Arc::new(object.into()));

@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use serde::Deserialize;
 
 use crate::decision::injector::{Entry, Injectors, OwnPolicy, OwnRules};
-use crate::decision::mesh::Mesh;
+use crate::decision::mesh::{Injector, Mesh};
 use crate::decision::selector::{Operator, Requirement, Selector};
 use crate::resources::names;
 
@@ -91,7 +91,14 @@ pub fn entries_of(configuration: &MutatingWebhookConfiguration, mesh: &Mesh) -> 
         let unreadable = selectors.iter().any(Option::is_none);
         let [namespaces, objects] = selectors.map(Option::unwrap_or_default);
         let conditions = webhook.match_conditions.as_ref().is_some_and(|conditions| !conditions.is_empty());
+        let service =
+            webhook.client_config.service.as_ref().filter(|_| matches!(mesh.injector, Injector::Istio { .. }));
+        let config = || match revision.map(String::as_str) {
+            None | Some("default") => ISTIO_CONFIG.into(),
+            Some(revision) => format!("{ISTIO_CONFIG}-{revision}").into(),
+        };
         Entry {
+            own_rules: service.map(|service| (service.namespace.as_str().into(), config())),
             configuration: name.as_str().into(),
             webhook: webhook.name.as_str().into(),
             revision: revision.map(|revision| revision.as_str().into()),

@@ -7,6 +7,7 @@ pub mod injectors;
 pub mod owner_kind;
 pub mod reads;
 pub mod rules;
+pub mod workload;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,8 +16,8 @@ use arc_swap::ArcSwapOption;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::decision::facts::{
-    ChainEnd, Facts, Missing, Namespace, Owner, OwnerName, OwnerReference, Owners, Pod, RequestKind, SelectorUse,
-    Settings,
+    ChainEnd, Facts, Missing, Namespace, Owner, OwnerName, OwnerReference, Owners, Pod, RequestKind, RunningPod,
+    SelectorUse, Settings, Template,
 };
 use crate::decision::mesh::{Injector, Mesh, Place};
 use crate::decision::owner_override::{Until, Wish};
@@ -50,6 +51,8 @@ pub struct Inventory {
     pub namespaces: Cache<NamespaceEntry>,
     /// Everything that can own pods, by UID.
     pub owners: Cache<Owner>,
+    /// Pods that exist, by UID. Decisions do not need them.
+    pub pods: Cache<RunningPod>,
     /// The kinds of which those are.
     pub owner_kinds: OwnerKinds,
     /// Policies and suspensions.
@@ -84,6 +87,7 @@ impl Inventory {
             settings,
             namespaces: Cache::default(),
             owners: Cache::default(),
+            pods: Cache::default(),
             owner_kinds,
             rules: Rules::default(),
             injectors: InstalledInjectors::default(),
@@ -127,6 +131,47 @@ impl Inventory {
         }
     }
 
+    /// The facts for a new pod that this workload's template will make, as its controllers will create it.
+    pub fn facts_for_template<'a>(&'a self, workload: &Arc<Owner>, template: &'a Template) -> Facts<'a> {
+        let Template { pod, job } = template;
+        let question = Question { kind: &RequestKind::PodCreate, pod, controller: None, requester_is_trusted: true };
+        let mut owners = Owners::default();
+        if let Some(wish) = job {
+            let Owner { kind: _, name, namespace, .. } = &**workload;
+            let (kind, wish) = ("Job".into(), wish.clone());
+            let job = Owner { kind, name: name.clone(), namespace: namespace.clone(), wish, ..Owner::default() };
+            owners.chain.push(Arc::new(job));
+            // The selector of a Job asks for its UID.
+            owners.selector = Some(SelectorUse::default());
+        } else {
+            owners.selector = workload.selector;
+        }
+        owners.chain.push(Arc::clone(workload));
+        self.follow(&mut owners, workload.controller.clone(), &pod.namespace, &[]);
+        Facts { owners, ..self.facts_for(question, &[]) }
+    }
+
+    /// The workload of a pod that exists: the outermost of its owners with a template.
+    pub fn workload_of(&self, pod: &RunningPod) -> Option<Arc<Owner>> {
+        let mut owners = Owners::default();
+        self.follow(&mut owners, pod.controller.clone(), &pod.pod.namespace, &[]);
+        owners.chain.into_iter().rev().find(|owner| owner.template.is_some())
+    }
+
+    /// The workloads whose templates make new pods; what another workload makes, such as its Jobs, is none of its own.
+    pub fn workloads(&self) -> Vec<Arc<Owner>> {
+        let makes_pods = |owner: &Arc<Owner>| {
+            let controller = owner.controller.as_ref().and_then(|reference| self.owners.get(&reference.uid));
+            owner.template.is_some() && controller.is_none_or(|controller| controller.template.is_none())
+        };
+        let mut workloads: Vec<_> = self.owners.all().into_iter().filter(makes_pods).collect();
+        workloads.sort_by(|left, right| {
+            let key = |owner: &Owner| (owner.namespace.clone(), owner.kind.clone(), owner.name.clone());
+            key(left).cmp(&key(right))
+        });
+        workloads
+    }
+
     /// What a short read could add to these facts, if anything. Only a trusted requester makes us read.
     pub fn wanted(&self, question: Question<'_, '_>, facts: &Facts<'_>) -> Option<Wanted> {
         if !question.requester_is_trusted || matches!(question.kind, RequestKind::Other(_)) {
@@ -155,9 +200,15 @@ impl Inventory {
             owners.end = ChainEnd::Untrusted(OwnerName::from(claimed));
             return owners;
         }
-        let mut next = Some(claimed.clone());
+        self.follow(&mut owners, Some(claimed.clone()), &question.pod.namespace, read);
+        owners.selector = selector_of(&owners.chain, claimed, question.pod, read);
+        owners
+    }
+
+    /// Follows controlling owners outward.
+    fn follow(&self, owners: &mut Owners, mut next: Option<OwnerReference>, namespace: &str, read: &[Found]) {
         while let Some(reference) = next {
-            match self.owner(&reference, &question.pod.namespace, read) {
+            match self.owner(&reference, namespace, read) {
                 Ok(owner) if owners.chain.len() < LONGEST_CHAIN => {
                     next = owner.controller.clone();
                     owners.chain.push(owner);
@@ -169,8 +220,6 @@ impl Inventory {
                 }
             }
         }
-        owners.selector = selector_of(&owners.chain, claimed, question.pod, read);
-        owners
     }
 
     /// The owner with this UID in this namespace; what the reference says besides the UID is not believed.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::wish_of;
+use super::workload::WorkloadSpec;
 use crate::decision::facts::{Owner, OwnerReference, SelectorUse};
 use crate::decision::mesh::Mesh;
 use crate::decision::selector::Labels;
@@ -21,16 +22,16 @@ pub struct OwnerKind {
     pub plural: String,
     /// The kind.
     pub kind: String,
-    /// Where the pod selector stands in the object, if it is read at all.
-    pub selector: SelectorAt,
+    /// How much of an object is read by a watch.
+    pub read: Read,
 }
 
-/// Where an owner keeps the selector of its pods.
+/// How much of an object is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SelectorAt {
-    /// Not read: of this kind only the metadata is watched.
-    Nowhere,
-    /// `spec.selector`, a label selector.
+pub enum Read {
+    /// The metadata: there may be very many, and each has an owner that says more.
+    Metadata,
+    /// Also the selector and the template of its pods.
     Spec,
 }
 
@@ -54,28 +55,28 @@ impl Default for OwnerKinds {
     /// The kinds of Kubernetes itself, gateways, and Argo Rollouts.
     fn default() -> Self {
         let kinds = [
-            ("apps", "v1", "replicasets", "ReplicaSet", SelectorAt::Nowhere),
-            ("apps", "v1", "deployments", "Deployment", SelectorAt::Spec),
-            ("apps", "v1", "statefulsets", "StatefulSet", SelectorAt::Spec),
-            ("apps", "v1", "daemonsets", "DaemonSet", SelectorAt::Spec),
-            ("batch", "v1", "jobs", "Job", SelectorAt::Nowhere),
-            ("batch", "v1", "cronjobs", "CronJob", SelectorAt::Nowhere),
-            ("", "v1", "replicationcontrollers", "ReplicationController", SelectorAt::Nowhere),
-            ("gateway.networking.k8s.io", "v1", "gateways", "Gateway", SelectorAt::Nowhere),
+            ("apps", "v1", "replicasets", "ReplicaSet", Read::Metadata),
+            ("apps", "v1", "deployments", "Deployment", Read::Spec),
+            ("apps", "v1", "statefulsets", "StatefulSet", Read::Spec),
+            ("apps", "v1", "daemonsets", "DaemonSet", Read::Spec),
+            ("batch", "v1", "jobs", "Job", Read::Metadata),
+            ("batch", "v1", "cronjobs", "CronJob", Read::Spec),
+            ("", "v1", "replicationcontrollers", "ReplicationController", Read::Metadata),
+            ("gateway.networking.k8s.io", "v1", "gateways", "Gateway", Read::Metadata),
         ];
-        let kinds = kinds.map(|(group, version, plural, kind, selector)| OwnerKind {
+        let kinds = kinds.map(|(group, version, plural, kind, read)| OwnerKind {
             group: group.to_owned(),
             version: version.to_owned(),
             plural: plural.to_owned(),
             kind: kind.to_owned(),
-            selector,
+            read,
         });
         Self(kinds.into_iter().map(|kind| (kind, AtomicU8::new(Served::NotYet as u8))).collect())
     }
 }
 
 impl OwnerKinds {
-    /// These kinds and further ones, of which only the metadata is read.
+    /// These kinds and further ones.
     #[must_use]
     pub fn and(mut self, further: impl IntoIterator<Item = OwnerKind>) -> Self {
         for kind in further {
@@ -125,13 +126,7 @@ impl OwnerKinds {
 impl OwnerKind {
     /// What is kept of an object of this kind.
     pub fn owner(&self, metadata: &ObjectMeta, selector: Option<SelectorUse>) -> Owner {
-        let controller = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
-        let controller = controller.map(|owner| OwnerReference {
-            group: owner.api_version.rsplit_once('/').map_or("", |(group, _)| group).into(),
-            kind: owner.kind.as_str().into(),
-            name: owner.name.as_str().into(),
-            uid: owner.uid.as_str().into(),
-        });
+        let controller = controller_of(metadata);
         // A Deployment copies its annotations to its ReplicaSets and never takes one back, so a copy is no override.
         let is_copy = self.kind == "ReplicaSet" && controller.is_some();
         let labels = metadata.labels.clone().filter(|_| controller.is_none()).unwrap_or_default();
@@ -144,7 +139,18 @@ impl OwnerKind {
             controller,
             selector,
             is_mesh_gateway: self.group == "gateway.networking.k8s.io",
+            template: None,
         }
+    }
+
+    /// What is kept of an object of this kind, of which more than the metadata was read.
+    pub fn workload(&self, metadata: &ObjectMeta, spec: WorkloadSpec, mesh: &Mesh) -> Owner {
+        let used = match self.read {
+            Read::Spec => spec.selector().map(|selector| Self::selector_use(&selector, mesh)),
+            Read::Metadata => None,
+        };
+        let template = spec.template(metadata.namespace.as_deref().unwrap_or_default(), mesh).map(Box::new);
+        Owner { template, ..self.owner(metadata, used) }
     }
 
     /// Which of the mesh's marks this selector uses.
@@ -160,6 +166,17 @@ impl OwnerKind {
     }
 }
 
+/// The owner that controls an object, as the object names it.
+pub fn controller_of(metadata: &ObjectMeta) -> Option<OwnerReference> {
+    let controller = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+    controller.map(|owner| OwnerReference {
+        group: owner.api_version.rsplit_once('/').map_or("", |(group, _)| group).into(),
+        kind: owner.kind.as_str().into(),
+        name: owner.name.as_str().into(),
+        uid: owner.uid.as_str().into(),
+    })
+}
+
 impl FromStr for OwnerKind {
     type Err = String;
 
@@ -172,7 +189,7 @@ impl FromStr for OwnerKind {
                 version: version.to_owned(),
                 plural: plural.to_owned(),
                 kind: kind.to_owned(),
-                selector: SelectorAt::Nowhere,
+                read: Read::Spec,
             }),
             _ => {
                 Err(format!("{text:?} is not GROUP/VERSION/PLURAL/KIND, such as argoproj.io/v1alpha1/rollouts/Rollout"))

@@ -177,7 +177,7 @@ fn arguments(args: &InstallArgs) -> Vec<String> {
         "serve".to_owned(),
         format!("--webhook-listen=0.0.0.0:{}", WEBHOOK.number),
         format!("--operations-listen=0.0.0.0:{}", OPERATIONS.number),
-        format!("--namespace={namespace}"),
+        format!("--own-namespace={namespace}"),
         format!("--mesh={}", mesh.name),
         format!("--longest-suspension={longest_suspension:#}"),
     ];

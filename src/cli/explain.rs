@@ -1,0 +1,207 @@
+//! `outrigger explain`: what is decided for a workload, a running pod or a manifest, and why.
+
+use std::fmt::Write;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use json_patch::PatchOperation;
+
+use super::looking::{Looked, LookingArgs, Output};
+use super::subject::{Subject, Target};
+use crate::decision::facts::{Owner, RequestKind, RunningPod};
+use crate::files;
+use crate::inventory::Question;
+use crate::overview::explanation::{Explanation, PodName};
+use crate::overview::running::{Counts, RunningPods};
+
+/// What to explain.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A workload or a running pod, such as deployment/web or pod/web-0
+    #[arg(value_name = "KIND/NAME", required_unless_present = "filename", conflicts_with = "filename")]
+    subject: Option<Target>,
+    /// A manifest of pods or workloads that need not exist; - is standard input
+    #[arg(short = 'f', long, value_name = "FILE")]
+    filename: Option<PathBuf>,
+    /// The namespace
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    #[command(flatten)]
+    looking: LookingArgs,
+}
+
+/// Runs the command.
+pub async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
+    let ExplainArgs { subject, filename, namespace, output, looking } = args;
+    let namespace = match namespace {
+        Some(namespace) => namespace,
+        None => looking.default_namespace().await?,
+    };
+    let explanations = match (subject, filename) {
+        (Some(target), _) => {
+            let looked = looking.look(Some(&namespace)).await?;
+            vec![explained(&looked, &target, &namespace)?]
+        }
+        (None, Some(path)) => {
+            let text = read(&path)?;
+            let objects = files::objects_of(&text).map_err(anyhow::Error::msg);
+            let objects = objects.with_context(|| format!("cannot read {}", path.display()))?;
+            let mesh = looking.deciding.mesh;
+            let subjects =
+                super::subject::subjects_of(&objects, &namespace, &looking.deciding.inventory().owner_kinds, mesh)?;
+            let mut namespaces: Vec<&str> = subjects.iter().map(Subject::namespace).collect();
+            namespaces.dedup();
+            let looked = looking.look(if let [one] = namespaces[..] { Some(one) } else { None }).await?;
+            subjects.iter().map(|subject| of_manifest(&looked, subject)).collect()
+        }
+        (None, None) => bail!("name a workload, such as deployment/web, or give a manifest with -f"),
+    };
+    match &explanations[..] {
+        [one] => output.print(one, table)?,
+        several => output.print(&several, |several| several.iter().map(table).collect::<Vec<_>>().join("\n"))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+        return Ok(text);
+    }
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn explained(looked: &Looked, target: &Target, namespace: &str) -> anyhow::Result<Explanation> {
+    let Looked { inventory, .. } = looked;
+    if target.is_pod() {
+        let pods = inventory.pods.all();
+        let of_namespace: Vec<_> = pods.iter().filter(|one| one.pod.namespace == namespace).collect();
+        let found = of_namespace.iter().find(|one| one.pod.name.as_deref() == Some(target.name.as_str()));
+        let Some(running) = found else {
+            let names = of_namespace.iter().filter_map(|one| one.pod.name.as_deref()).map(|name| format!("pod/{name}"));
+            bail!(target.not_found(namespace, names));
+        };
+        return Ok(of_running(looked, running));
+    }
+    let workloads = inventory.workloads();
+    let of_namespace: Vec<_> = workloads.iter().filter(|one| *one.namespace == *namespace).collect();
+    let kind = target.kind(&inventory.owner_kinds)?;
+    match of_namespace.iter().find(|one| *one.kind == *kind && *one.name == *target.name) {
+        Some(workload) => Ok(of_workload(looked, workload, &RunningPods::of(inventory))),
+        None => {
+            let names = of_namespace.iter().map(|one| format!("{}/{}", one.kind.to_lowercase(), one.name));
+            bail!(target.not_found(namespace, names))
+        }
+    }
+}
+
+/// What a new pod of this workload would get.
+fn of_workload(looked: &Looked, workload: &Arc<Owner>, running: &RunningPods) -> Explanation {
+    let template = workload.template.as_deref().expect("a workload has a template");
+    let explanation = Explanation::of(&looked.inventory.facts_for_template(workload, template), looked.now);
+    let running = looked
+        .inventory
+        .pods
+        .is_synced()
+        .then(|| Counts::of(running.of_workload(workload), explanation.effect.outcome));
+    Explanation { running, ..explanation }
+}
+
+/// What a pod would get that were created now as this one was.
+fn of_running(looked: &Looked, running: &Arc<RunningPod>) -> Explanation {
+    // Its sidecar is what came of its creation, and no part of what was asked for.
+    let pod = crate::decision::facts::Pod { has_sidecar: false, ..running.pod.clone() };
+    let controller = running.controller.as_ref();
+    let question = Question { kind: &RequestKind::PodCreate, pod: &pod, controller, requester_is_trusted: true };
+    let explanation = Explanation::of(&looked.inventory.facts_for(question, &[]), looked.now);
+    let counts = Counts::of(std::slice::from_ref(running), explanation.effect.outcome);
+    Explanation { running: Some(counts), ..explanation }
+}
+
+fn of_manifest(looked: &Looked, subject: &Subject) -> Explanation {
+    match subject {
+        Subject::Workload(workload) => of_workload(looked, workload, &RunningPods::default()),
+        Subject::Pod(pod, controller) => {
+            let kind = &RequestKind::PodCreate;
+            // Whoever applies a manifest is nobody's controller.
+            let question = Question { kind, pod, controller: controller.as_ref(), requester_is_trusted: false };
+            Explanation::of(&looked.inventory.facts_for(question, &[]), looked.now)
+        }
+    }
+}
+
+/// An explanation for people.
+fn table(explanation: &Explanation) -> String {
+    let Explanation { pod: PodName { namespace, name }, workload, decision, effect, patch, running } = explanation;
+    let mut text = String::new();
+    let mut line = |what: &str, value: String| {
+        let _ = writeln!(text, "{what:<12}{value}");
+    };
+    match (workload, name) {
+        (Some(workload), _) => line("New pods of", format!("{}/{} in {namespace}", workload.kind, workload.name)),
+        (None, Some(name)) => line("Pod", format!("{name} in {namespace}, of no workload")),
+        (None, None) => line("Pod", format!("in {namespace}, of no workload")),
+    }
+    line("Decision", format!("{}: {}", decision.action, decision.reason));
+    if let Some(until) = decision.until {
+        line("Until", until.to_string());
+    }
+    let webhook = effect.webhook.iter().map(|webhook| webhook.to_owned());
+    let webhook: Vec<_> =
+        webhook.chain(effect.revision.iter().map(|revision| format!("revision {revision}"))).collect();
+    let by = if webhook.is_empty() { String::new() } else { format!(" ({})", webhook.join(", ")) };
+    line("Effect", format!("{}: {}{by}", effect.outcome.as_str(), effect.reason));
+    if patch.is_empty() {
+        line("Written", "nothing".to_owned());
+    }
+    for (index, operation) in patch.iter().flat_map(written).enumerate() {
+        line(if index == 0 { "Written" } else { "" }, operation);
+    }
+    if let Some(Counts { pods, with_sidecar, differing }) = running {
+        let differing = match differing {
+            Some(0) => "; new pods would be the same".to_owned(),
+            Some(differing) => format!("; {differing} not as a new pod would be"),
+            None => String::new(),
+        };
+        line("Running", format!("{with_sidecar} of {pods} pods with a sidecar{differing}"));
+    }
+    if !decision.considered.is_empty() {
+        line("Considered", String::new());
+        let width = decision.considered.iter().map(|one| one.title.chars().count()).max().unwrap_or_default();
+        for one in &decision.considered {
+            line("", format!("{:<11}{:<width$}  {}", one.outcome, one.title, one.reason));
+        }
+    }
+    text
+}
+
+/// What an operation writes, in words.
+fn written(operation: &PatchOperation) -> Vec<String> {
+    let place = |tokens: &[String]| match tokens {
+        [_, map, key] => format!("{} {key}", map.trim_end_matches('s')),
+        tokens => tokens.join("/"),
+    };
+    let tokens = |path: &json_patch::jsonptr::Pointer| -> Vec<String> {
+        path.tokens().map(|token| token.decoded().into_owned()).collect()
+    };
+    match operation {
+        PatchOperation::Add(add) => match (&tokens(&add.path)[..], add.value.as_object()) {
+            ([metadata, map], Some(pairs)) => {
+                let pairs = pairs.iter();
+                let of = |key: &String| place(&[metadata.clone(), map.clone(), key.clone()]);
+                pairs.map(|(key, value)| format!("{}={}", of(key), value.as_str().unwrap_or_default())).collect()
+            }
+            (path, _) => vec![format!("{}={}", place(path), add.value.as_str().unwrap_or_default())],
+        },
+        PatchOperation::Remove(remove) => vec![format!("{} taken away", place(&tokens(&remove.path)))],
+        other => vec![other.to_string()],
+    }
+}

@@ -1,0 +1,153 @@
+//! Whom a command is about: `KIND/NAME` on the command line, or objects of a manifest.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use anyhow::{anyhow, bail};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::decision::facts::{Owner, OwnerReference, Pod};
+use crate::decision::mesh::Mesh;
+use crate::inventory::owner_kind::{OwnerKinds, controller_of};
+use crate::inventory::workload::{PodObject, WorkloadSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+/// A kind and a name, as users type them: `deployment/web`, `deploy/web`, `Deployment/web`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    kind: String,
+    /// The name.
+    pub name: String,
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('/') {
+            Some((kind, name)) if !kind.is_empty() && !name.is_empty() && !name.contains('/') => {
+                Ok(Self { kind: kind.to_lowercase(), name: name.to_owned() })
+            }
+            _ => Err("it is not KIND/NAME, such as deployment/web".to_owned()),
+        }
+    }
+}
+
+/// What people call the kinds of Kubernetes for short.
+const SHORT: [(&str, &str); 7] = [
+    ("deploy", "Deployment"),
+    ("sts", "StatefulSet"),
+    ("ds", "DaemonSet"),
+    ("rs", "ReplicaSet"),
+    ("cj", "CronJob"),
+    ("rc", "ReplicationController"),
+    ("ro", "Rollout"),
+];
+
+impl Target {
+    /// Whether a pod is meant.
+    pub fn is_pod(&self) -> bool {
+        ["pod", "pods", "po"].contains(&self.kind.as_str())
+    }
+
+    /// The kind that is meant, among those that can own pods.
+    pub fn kind(&self, kinds: &OwnerKinds) -> anyhow::Result<String> {
+        let typed = self.kind.as_str();
+        if let Some((_, kind)) = SHORT.iter().find(|(short, _)| *short == typed) {
+            return Ok((*kind).to_owned());
+        }
+        let found = kinds.iter().find(|kind| kind.plural == typed || kind.kind.to_lowercase() == typed);
+        if let Some(found) = found {
+            return Ok(found.kind.clone());
+        }
+        let known: Vec<_> = kinds.iter().map(|kind| kind.kind.to_lowercase()).collect();
+        let nearest = nearest(typed, known.iter().map(String::as_str));
+        let meant = nearest.map(|nearest| format!("did you mean {nearest}? ")).unwrap_or_default();
+        bail!("{typed:?} is no kind that makes pods: {meant}known are pod, {}; --owner-kind adds one", known.join(", "))
+    }
+
+    /// A sentence for when there is no such object, with the nearest that there is.
+    pub fn not_found(&self, namespace: &str, known: impl Iterator<Item = String>) -> String {
+        let Self { kind, name } = self;
+        let known: Vec<_> = known.collect();
+        let wanted = format!("{kind}/{name}");
+        match nearest(&wanted, known.iter().map(String::as_str)) {
+            Some(nearest) => format!("there is no {wanted} in namespace {namespace}; did you mean {nearest}?"),
+            None if known.is_empty() => format!("there is no {wanted} in namespace {namespace}, nor anything like it"),
+            None => format!("there is no {wanted} in namespace {namespace}"),
+        }
+    }
+}
+
+/// The known word that is nearest to one, if any is near.
+pub fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let scored = known.map(|one| (strsim::jaro_winkler(word, one), one));
+    let best = scored.max_by(|left, right| left.0.total_cmp(&right.0))?;
+    (best.0 > 0.8).then_some(best.1)
+}
+
+/// An object of a manifest whose pods can be explained.
+#[derive(Debug)]
+pub enum Subject {
+    /// A pod, and the controlling owner that it names.
+    Pod(Box<Pod<'static>>, Option<OwnerReference>),
+    /// A workload.
+    Workload(Arc<Owner>),
+}
+
+impl Subject {
+    /// Its namespace.
+    pub fn namespace(&self) -> &str {
+        match self {
+            Self::Pod(pod, _) => &pod.namespace,
+            Self::Workload(workload) => &workload.namespace,
+        }
+    }
+}
+
+/// The pods and workloads among objects; others are told and passed over.
+pub fn subjects_of(
+    objects: &[Value],
+    namespace: &str,
+    kinds: &OwnerKinds,
+    mesh: &Mesh,
+) -> anyhow::Result<Vec<Subject>> {
+    let mut subjects = Vec::new();
+    for object in objects {
+        let kind = object["kind"].as_str().unwrap_or_default();
+        match subject_of(object, namespace, kinds, mesh)? {
+            Some(subject) => subjects.push(subject),
+            None => eprintln!("outrigger: {kind} makes no pods that could be explained, and is passed over"),
+        }
+    }
+    if subjects.is_empty() {
+        bail!(
+            "there is neither a pod nor a workload in it; give a Pod, Deployment, StatefulSet, DaemonSet, Job, CronJob or Rollout"
+        );
+    }
+    Ok(subjects)
+}
+
+fn subject_of(object: &Value, namespace: &str, kinds: &OwnerKinds, mesh: &Mesh) -> anyhow::Result<Option<Subject>> {
+    let Some(kind) = object["kind"].as_str() else { bail!("an object has no kind") };
+    let api_version = object["apiVersion"].as_str().unwrap_or_default();
+    let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+    let name = object["metadata"]["name"].as_str().or(object["metadata"]["generateName"].as_str()).unwrap_or_default();
+    let bad = |error: serde_json::Error| anyhow!("{kind} {name}: {error}");
+    let namespace = object["metadata"]["namespace"].as_str().unwrap_or(namespace);
+    if (group, kind) == ("", "Pod") {
+        let pod = PodObject::deserialize(object).map_err(bad)?;
+        let controller = controller_of(&pod.metadata);
+        return Ok(Some(Subject::Pod(Box::new(pod.pod(namespace, mesh)), controller)));
+    }
+    let Some(known) = kinds.named(group, kind) else { return Ok(None) };
+    let mut metadata = ObjectMeta::deserialize(&object["metadata"]).map_err(bad)?;
+    metadata.namespace = Some(namespace.to_owned());
+    let spec = WorkloadSpec::deserialize(&object["spec"]).map_err(bad)?;
+    let workload = known.workload(&metadata, spec, mesh);
+    if workload.template.is_none() {
+        bail!("{kind} {name} has no pod template");
+    }
+    Ok(Some(Subject::Workload(Arc::new(workload))))
+}

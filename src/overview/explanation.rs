@@ -1,0 +1,160 @@
+//! One decision told in full: every rule considered, what is written, what the injector makes of it.
+
+use jiff::Timestamp;
+use json_patch::PatchOperation;
+use serde::Serialize;
+
+use super::running::Counts;
+use crate::admission::patch::patch;
+use crate::decision::decide;
+use crate::decision::effect::{Effect, Outcome, consequence};
+use crate::decision::facts::Facts;
+use crate::decision::reason::{self, Clean, sanitized};
+
+/// A decision about one pod, and what follows from it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Explanation {
+    /// The pod.
+    pub pod: PodName,
+    /// The pod's workload; null for a bare pod.
+    pub workload: Option<WorkloadName>,
+    /// What is decided.
+    pub decision: Told,
+    /// What the injector will do.
+    pub effect: EffectTold,
+    /// What is written on the pod, as a JSON Patch.
+    pub patch: Vec<PatchOperation>,
+    /// What the workload's running pods have, where pods are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub running: Option<Counts>,
+}
+
+/// A pod's name; null where the API server will make one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PodName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: Option<String>,
+}
+
+/// A workload's name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WorkloadName {
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// A decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Told {
+    /// What is to happen.
+    pub action: &'static str,
+    /// The rule that won.
+    pub rule: RuleName,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// Until when that holds, where the rule itself ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Every rule considered.
+    pub considered: Vec<Considered>,
+}
+
+/// How a rule is named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RuleName {
+    /// `Safety`, `Suspension`, `Override`, `Policy` or `None`.
+    pub kind: &'static str,
+    /// Its name among its kind.
+    pub name: String,
+    /// Its namespace, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+}
+
+/// A rule that was considered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Considered {
+    /// The rule.
+    pub rule: RuleName,
+    /// What became of it, in one word.
+    pub outcome: &'static str,
+    /// Why.
+    pub reason: String,
+    /// How the rule calls itself in a sentence.
+    #[serde(skip)]
+    pub title: String,
+}
+
+/// What the injector will do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EffectTold {
+    /// In one word.
+    #[serde(serialize_with = "word")]
+    pub outcome: Outcome,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// The webhook entry that is called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<String>,
+    /// The revision of the control plane that it leads to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+}
+
+impl Explanation {
+    /// Decides about these facts at this instant, and tells everything.
+    pub fn of(facts: &Facts<'_>, now: Timestamp) -> Self {
+        let decision = decide(facts, now);
+        let consequence = consequence(facts, &decision);
+        let considered = decision.considered.iter().map(|one| Considered {
+            rule: (&one.rule).into(),
+            outcome: one.outcome.as_str(),
+            reason: one.outcome.to_string(),
+            title: one.rule.to_string(),
+        });
+        Self {
+            pod: PodName { namespace: sanitized(&facts.pod.namespace), name: facts.pod.name.as_deref().map(sanitized) },
+            workload: facts
+                .owners
+                .workload()
+                .map(|owner| WorkloadName { kind: sanitized(&owner.kind), name: sanitized(&owner.name) }),
+            decision: Told {
+                action: decision.action.as_str(),
+                rule: (&decision.rule).into(),
+                reason: decision.rule.sentence().to_string(),
+                until: decision.until,
+                considered: considered.collect(),
+            },
+            effect: (&consequence.effect).into(),
+            patch: patch(facts.pod, facts.settings.mesh, &consequence.marks),
+            running: None,
+        }
+    }
+}
+
+impl From<&reason::Rule<'_>> for RuleName {
+    fn from(rule: &reason::Rule<'_>) -> Self {
+        let namespace = rule.namespace().map(|namespace| Clean(namespace).to_string());
+        Self { kind: rule.kind(), name: Clean(&rule.name()).to_string(), namespace }
+    }
+}
+
+impl From<&Effect<'_>> for EffectTold {
+    fn from(effect: &Effect<'_>) -> Self {
+        let entry = effect.entry();
+        Self {
+            outcome: effect.outcome,
+            reason: effect.why.to_string(),
+            webhook: entry.map(|entry| entry.webhook.to_string()),
+            revision: entry.and_then(|entry| entry.revision.as_deref()).map(str::to_owned),
+        }
+    }
+}
+
+fn word<S: serde::Serializer>(outcome: &Outcome, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(outcome.as_str())
+}

@@ -1,0 +1,4 @@
+//! What is expected against what is there: explanations, and what a change would change. Pure.
+
+pub mod explanation;
+pub mod running;

@@ -1,0 +1,76 @@
+//! Running pods by the workload that made them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::decision::effect::Outcome;
+use crate::decision::facts::{Owner, RunningPod};
+use crate::inventory::Inventory;
+
+/// Names a workload: its namespace, kind and name.
+pub type WorkloadKey = (Box<str>, Box<str>, Box<str>);
+
+/// Running pods by workload.
+#[derive(Debug, Default)]
+pub struct RunningPods {
+    by_workload: HashMap<WorkloadKey, Vec<Arc<RunningPod>>>,
+    bare: Vec<Arc<RunningPod>>,
+}
+
+/// What a workload's running pods have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counts {
+    /// Pods that have not run to their end.
+    pub pods: usize,
+    /// Those of them with a sidecar.
+    pub with_sidecar: usize,
+    /// Those of them whose sidecar is not what a new pod would get; unknown where the effect is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub differing: Option<usize>,
+}
+
+/// The key of a workload.
+pub fn key_of(workload: &Owner) -> WorkloadKey {
+    (workload.namespace.clone(), workload.kind.clone(), workload.name.clone())
+}
+
+impl RunningPods {
+    /// Sorts the inventory's pods by the outermost owner whose template made them.
+    pub fn of(inventory: &Inventory) -> Self {
+        let mut running = Self::default();
+        for pod in inventory.pods.all().into_iter().filter(|pod| !pod.is_finished) {
+            match inventory.workload_of(&pod) {
+                Some(workload) => running.by_workload.entry(key_of(&workload)).or_default().push(pod),
+                None => running.bare.push(pod),
+            }
+        }
+        running
+    }
+
+    /// The pods of a workload.
+    pub fn of_workload(&self, workload: &Owner) -> &[Arc<RunningPod>] {
+        self.by_workload.get(&key_of(workload)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Pods that no known workload made.
+    pub fn bare(&self) -> &[Arc<RunningPod>] {
+        &self.bare
+    }
+}
+
+impl Counts {
+    /// Counts pods against what a new pod of the same workload would get.
+    pub fn of(pods: &[Arc<RunningPod>], expected: Outcome) -> Self {
+        let with_sidecar = pods.iter().filter(|pod| pod.sidecar.is_some()).count();
+        let differing = match expected {
+            Outcome::Injected => Some(pods.len() - with_sidecar),
+            // A decision that is not reached leaves a new pod without a sidecar, or it would say otherwise.
+            Outcome::NotInjected => Some(with_sidecar),
+            Outcome::Unreachable | Outcome::Unknown => None,
+        };
+        Self { pods: pods.len(), with_sidecar, differing }
+    }
+}
