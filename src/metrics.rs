@@ -38,6 +38,8 @@ pub struct Metrics {
     pub certificate_ends_seconds: Gauge,
     /// Whether the API server's webhook configuration is there and carries our certificate authority.
     pub registered: Gauge,
+    /// Whether this replica leads.
+    pub leader: Gauge,
 }
 
 /// Counters of short reads.
@@ -99,6 +101,8 @@ impl Metrics {
             certificate_ends_seconds.clone(),
         );
         registry.register("registered", "Whether the API server is told to call us", registered.clone());
+        let leader = Gauge::default();
+        registry.register("leader", "Whether this replica leads", leader.clone());
         Self {
             registry: Arc::new(registry),
             decisions: Arc::new(resolved),
@@ -111,6 +115,7 @@ impl Metrics {
             invalid_objects,
             certificate_ends_seconds,
             registered,
+            leader,
         }
     }
 

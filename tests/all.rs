@@ -6,6 +6,7 @@ mod bad_input;
 mod control_plane;
 mod decisions;
 mod layers;
+mod lease;
 mod manifests;
 mod properties;
 mod reviews;

@@ -23,5 +23,8 @@ pub const WEBHOOK: &str = "pods.outrigger.dev";
 /// The Secret in our own namespace that holds our certificates.
 pub const CERTIFICATES_SECRET: &str = "outrigger-certificates";
 
+/// The Lease in our own namespace, held by the replica that leads.
+pub const LEASE: &str = "outrigger";
+
 /// The Service under which the API server reaches us.
 pub const SERVICE: &str = "outrigger";

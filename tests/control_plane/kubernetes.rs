@@ -17,6 +17,11 @@ apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
+  - level: Metadata
+    resources:
+      - group: coordination.k8s.io
+        resources: [leases]
+        resourceNames: [outrigger]
   - level: None
     resources:
       - group: coordination.k8s.io

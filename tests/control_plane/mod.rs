@@ -122,6 +122,13 @@ impl ControlPlane {
         drop(processes.remove(index.unwrap_or_else(|| panic!("no program {name} runs in this control plane"))));
     }
 
+    /// Halts the API server, so that what is asked of it is neither answered nor refused, until it is let go on.
+    pub(crate) fn halt_api_server(&self, halt: bool) {
+        let processes = self.processes.lock().expect("no panic happens under this lock");
+        let server = processes.iter().find(|process| process.name() == "kube-apiserver");
+        server.expect("the API server runs").signal(if halt { "STOP" } else { "CONT" });
+    }
+
     /// Kills the API server and starts it again, with everything it had stored.
     pub(crate) async fn restart_api_server(&self) {
         self.kill("kube-apiserver");

@@ -63,6 +63,16 @@ impl Process {
         self.name
     }
 
+    /// Sends a signal by its name, such as `TERM`, `STOP` or `CONT`.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be sent.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "failed to send {name} to {}", self.name);
+    }
+
     /// A sentence with the end of the log, if the program has ended by itself.
     pub(super) fn how_it_ended(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok()??;

@@ -1,0 +1,159 @@
+//! The right to act for all replicas, as those see it who use it: until when, and what runs on it.
+
+use std::future::{Future, pending};
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+/// Tells whether we lead. It carries the end with it, so that it ends in time even if nobody is left to say so.
+#[derive(Debug, Clone)]
+pub struct Leadership {
+    leads_until: watch::Receiver<Option<Instant>>,
+    running: watch::Sender<()>,
+}
+
+/// The side of whoever wins and loses it.
+#[derive(Debug, Default)]
+pub(super) struct Granting {
+    leads_until: watch::Sender<Option<Instant>>,
+    running: watch::Sender<()>,
+}
+
+impl Granting {
+    pub(super) fn leadership(&self) -> Leadership {
+        Leadership { leads_until: self.leads_until.subscribe(), running: self.running.clone() }
+    }
+
+    pub(super) fn grant(&self, until: Instant) {
+        self.leads_until.send_replace(Some(until));
+    }
+
+    pub(super) fn withdraw(&self) {
+        self.leads_until.send_if_modified(|until| until.take().is_some());
+    }
+
+    /// Completes when nothing runs on it any more.
+    pub(super) async fn is_unused(&self) {
+        self.running.closed().await;
+    }
+}
+
+impl Leadership {
+    /// Whether we lead at this moment.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.leads_until.borrow().is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Waits until we lead; false when that cannot happen any more.
+    pub async fn begun(&mut self) -> bool {
+        while !self.leads() {
+            if self.leads_until.changed().await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Waits until we lead no more.
+    pub async fn ended(&mut self) {
+        loop {
+            let until = *self.leads_until.borrow_and_update();
+            let Some(until) = until.filter(|until| Instant::now() < *until) else { return };
+            tokio::select! {
+                () = sleep_until(until) => {}
+                changed = self.leads_until.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+}
+
+/// Starts the future whenever we begin to lead and drops it, where it waits, when that ends.
+///
+/// One that completes is not started again before the next time. The Lease is not given up before the future is dropped.
+/// Returns when we cannot lead any more.
+pub async fn while_leading<F: Future<Output = ()>>(mut leadership: Leadership, mut start: impl FnMut() -> F) {
+    while leadership.begun().await {
+        let _held = leadership.running.subscribe();
+        let running = async {
+            start().await;
+            pending().await
+        };
+        tokio::select! {
+            biased;
+            () = leadership.ended() => {}
+            () = running => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use futures::FutureExt;
+    use tokio::time::advance;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn leadership_ends_at_its_time_though_nobody_withdraws_it() {
+        let granting = Granting::default();
+        let mut leadership = granting.leadership();
+        assert!(!leadership.leads());
+        granting.grant(Instant::now() + 10 * SECOND);
+        assert!(leadership.begun().await && leadership.leads());
+        advance(9 * SECOND).await;
+        assert!(leadership.leads() && leadership.ended().now_or_never().is_none());
+        advance(SECOND).await;
+        assert!(!leadership.leads());
+        leadership.ended().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_runs_while_leading_outlives_renewals_is_dropped_at_the_end_and_started_anew() {
+        let granting = Granting::default();
+        let (started, dropped) = (Cell::new(0), Cell::new(0));
+        let work = || {
+            started.set(started.get() + 1);
+            let at_end = CountsDrop(&dropped);
+            async move {
+                let _at_end = at_end;
+                pending().await
+            }
+        };
+        let mut running = std::pin::pin!(while_leading(granting.leadership(), work));
+        let mut look = || {
+            assert!(running.as_mut().now_or_never().is_none());
+            (started.get(), dropped.get())
+        };
+        assert_eq!(look(), (0, 0));
+        granting.grant(Instant::now() + 10 * SECOND);
+        assert_eq!(look(), (1, 0));
+        advance(9 * SECOND).await;
+        granting.grant(Instant::now() + 10 * SECOND);
+        advance(9 * SECOND).await;
+        assert_eq!(look(), (1, 0), "a renewal changes nothing");
+        assert!(granting.is_unused().now_or_never().is_none());
+        advance(SECOND).await;
+        assert_eq!(look(), (1, 1), "the time is over");
+        assert!(granting.is_unused().now_or_never().is_some());
+        granting.grant(Instant::now() + 10 * SECOND);
+        assert_eq!(look(), (2, 1));
+        granting.withdraw();
+        assert_eq!(look(), (2, 2), "withdrawn before its time");
+        drop(granting);
+        running.await;
+    }
+
+    struct CountsDrop<'c>(&'c Cell<u32>);
+
+    impl Drop for CountsDrop<'_> {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+}
