@@ -45,6 +45,7 @@
 //! | new annotation or label | `resources::names`, `decision::facts` | a case; the README's table |
 //! | new field of a resource | the resource's file | regenerate `manifests/`: `outrigger install --output manifests` |
 //! | new kind of owner | `inventory::owner_kind` | RBAC in `cli::install` |
+//! | new loop that writes | `cluster`, spawned in `cli::serve` by `cluster::lease::leadership::while_leading` | RBAC in `cli::install`; a test |
 //! | new command | one file in `cli`, one variant | its test |
 //! | limits, timeouts, TLS | `server` | its test |
 

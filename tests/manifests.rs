@@ -85,6 +85,22 @@ fn the_only_secret_that_can_be_reached_is_ours_and_is_printed_empty() {
 }
 
 #[test]
+fn the_only_lease_that_can_be_reached_is_ours_and_is_printed_without_a_holder() {
+    let about_leases: Vec<Value> =
+        rules(&[]).into_iter().filter(|rule| list(&rule["resources"]).contains(&"leases")).collect();
+    assert_eq!(about_leases.len(), 1);
+    assert_eq!(about_leases[0]["resourceNames"], json!(["outrigger"]));
+    assert_eq!(list(&about_leases[0]["verbs"]), ["get", "update"]);
+    let leases = printed(&["--namespace", "mesh"], "Lease");
+    assert_eq!(leases.len(), 1);
+    assert_eq!(
+        (&leases[0]["metadata"]["name"], &leases[0]["metadata"]["namespace"]),
+        (&json!("outrigger"), &json!("mesh"))
+    );
+    assert!(leases[0].get("spec").is_none(), "an apply would take the Lease from its holder");
+}
+
+#[test]
 fn only_our_own_webhook_configuration_can_be_changed_and_none_created() {
     let writes = |rule: &Value| list(&rule["verbs"]).iter().any(|verb| !["get", "list", "watch"].contains(verb));
     let about =

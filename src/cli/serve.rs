@@ -27,6 +27,8 @@ use crate::certs::issue::service_names;
 use crate::certs::read::Certificate;
 use crate::clock::Clock;
 use crate::cluster;
+use crate::cluster::lease::Elector;
+use crate::cluster::lease::election::Timing;
 use crate::decision::mesh::Injector;
 use crate::files;
 use crate::inventory::Inventory;
@@ -65,6 +67,9 @@ pub struct ServeArgs {
     /// How long to go on answering after SIGTERM, in seconds: as long as the cluster may take to hear of it
     #[arg(long, default_value_t = 15, value_name = "SECONDS")]
     drain_seconds: u64,
+    /// The name of this pod, which the Lease shows while it leads
+    #[arg(long, env = "POD_NAME", default_value = "outrigger", value_name = "NAME")]
+    pod_name: String,
     #[command(flatten)]
     pub(super) deciding: DecidingArgs,
 }
@@ -200,6 +205,10 @@ async fn in_cluster(
         let rules = cluster::watch::rules(client.clone(), inventory, metrics, args.deciding.terms(), kind);
         tasks.spawn_until_stopped(kind.as_str(), rules);
     }
+    let (timing, leader) = (Timing::default(), metrics.leader.clone());
+    let elector = Elector::new(client.clone(), namespace, &args.pod_name, timing, clock.clone(), leader);
+    // What only one replica does is a task too: `while_leading(elector.leadership(), ..)`, spawned until stopped.
+    tasks.spawn("lease", elector.run(tasks.stopping()));
     let reads = cluster::read::reads(client, Arc::clone(inventory));
     Ok(World { reads: Some(reads), key, addresses: Addresses::on(Ipv4Addr::UNSPECIFIED, args) })
 }

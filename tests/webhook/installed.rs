@@ -19,7 +19,7 @@ pub(super) const OUR_USER: &str = "system:serviceaccount:outrigger-system:outrig
 
 /// A running Outrigger; killed when dropped.
 pub(super) struct Outrigger {
-    _process: Process,
+    process: Process,
     operations: SocketAddr,
     audit_log: PathBuf,
 }
@@ -54,7 +54,7 @@ impl Outrigger {
         let environment = vec![("KUBECONFIG", kubeconfig.display().to_string())];
         let binary = Path::new(env!("CARGO_BIN_EXE_outrigger"));
         let process = Process::start("outrigger", binary, arguments, environment, plane.directory());
-        let outrigger = Self { _process: process, operations, audit_log };
+        let outrigger = Self { process, operations, audit_log };
         let what = format!("Outrigger to be ready, logging to {}", plane.directory().display());
         await_condition(&what, TIMEOUT, async || {
             let (status, body) = outrigger.get("/readyz")?;
@@ -64,6 +64,11 @@ impl Outrigger {
         })
         .await;
         outrigger
+    }
+
+    /// Asks it to stop in order.
+    pub(super) fn terminate(&self) {
+        self.process.signal("TERM");
     }
 
     /// What a counter or gauge stands at; labels belong to the name.

@@ -2,6 +2,7 @@
 
 mod failures;
 mod installed;
+mod leader;
 mod order;
 mod reads;
 mod workloads;

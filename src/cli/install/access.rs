@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{InstallArgs, cluster_metadata, document, texts};
 use crate::inventory::owner_kind::OwnerKinds;
 use crate::resources::crds;
-use crate::resources::names::{CERTIFICATES_SECRET, GROUP, WEBHOOK_CONFIGURATION};
+use crate::resources::names::{CERTIFICATES_SECRET, GROUP, LEASE, WEBHOOK_CONFIGURATION};
 
 /// The service account of the server, its roles and their bindings.
 pub(super) const NAME: &str = "outrigger";
@@ -27,7 +27,7 @@ pub(super) fn documents(args: &InstallArgs) -> Vec<Value> {
         role_ref: reference("ClusterRole"),
         subjects: Some(vec![subject(args)]),
     };
-    let role = Role { metadata: args.metadata(NAME), rules: Some(vec![certificates()]) };
+    let role = Role { metadata: args.metadata(NAME), rules: Some(vec![certificates(), lease()]) };
     let binding =
         RoleBinding { metadata: args.metadata(NAME), role_ref: reference("Role"), subjects: Some(vec![subject(args)]) };
     vec![document(account), document(cluster_role), document(cluster_binding), document(role), document(binding)]
@@ -61,6 +61,12 @@ fn cluster_rules(args: &InstallArgs) -> Vec<PolicyRule> {
 fn certificates() -> PolicyRule {
     let resource_names = Some(texts([CERTIFICATES_SECRET]));
     PolicyRule { resource_names, ..rule("", texts(["secrets"]), ["get", "patch", "update"]) }
+}
+
+/// The one Lease that is ours, printed for the same reason.
+fn lease() -> PolicyRule {
+    let resource_names = Some(texts([LEASE]));
+    PolicyRule { resource_names, ..rule("coordination.k8s.io", texts(["leases"]), ["get", "update"]) }
 }
 
 fn rule<const N: usize>(group: &str, resources: Vec<String>, verbs: [&str; N]) -> PolicyRule {

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use clap::ValueEnum;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EnvVar, HTTPGetAction, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-    ResourceQuota, ResourceQuotaSpec, ResourceRequirements, ScopeSelector, ScopedResourceSelectorRequirement,
-    SeccompProfile, Secret, SecurityContext, Service, ServicePort, ServiceSpec, TopologySpreadConstraint,
+    Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, ObjectFieldSelector,
+    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceQuota, ResourceQuotaSpec, ResourceRequirements,
+    ScopeSelector, ScopedResourceSelectorRequirement, SeccompProfile, Secret, SecurityContext, Service, ServicePort,
+    ServiceSpec, TopologySpreadConstraint,
 };
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPort, NetworkPolicySpec};
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
@@ -20,7 +22,7 @@ use super::access::NAME;
 use super::{InstallArgs, document, labels, selected, texts};
 use crate::cli::deciding::DecidingArgs;
 use crate::decision::mesh::{MESHES, Place};
-use crate::resources::names::{CERTIFICATES_SECRET, SERVICE};
+use crate::resources::names::{CERTIFICATES_SECRET, LEASE, SERVICE};
 
 /// A port of the container.
 struct Port {
@@ -43,6 +45,8 @@ pub(super) fn services(args: &InstallArgs) -> Vec<Value> {
 pub(super) fn documents(args: &InstallArgs) -> Vec<Value> {
     let secret =
         Secret { metadata: args.metadata(CERTIFICATES_SECRET), type_: Some("Opaque".to_owned()), ..Secret::default() };
+    // Without a spec, so that an apply leaves alone who holds it.
+    let lease = Lease { metadata: args.metadata(LEASE), spec: None };
     let budget = PodDisruptionBudget {
         metadata: args.metadata(NAME),
         spec: Some(PodDisruptionBudgetSpec {
@@ -56,6 +60,7 @@ pub(super) fn documents(args: &InstallArgs) -> Vec<Value> {
     };
     vec![
         document(secret),
+        document(lease),
         document(quota(args)),
         document(deployment(args)),
         document(budget),
@@ -136,12 +141,11 @@ fn container(args: &InstallArgs) -> Container {
         name: "outrigger".to_owned(),
         image: Some(args.image.clone()),
         args: Some(arguments(args)),
-        // glibc would keep the memory of large bodies for itself; so it gives them back.
-        env: Some(vec![EnvVar {
-            name: "MALLOC_MMAP_THRESHOLD_".to_owned(),
-            value: Some("131072".to_owned()),
-            value_from: None,
-        }]),
+        env: Some(vec![
+            // glibc would keep the memory of large bodies for itself; so it gives them back.
+            EnvVar { name: "MALLOC_MMAP_THRESHOLD_".to_owned(), value: Some("131072".to_owned()), value_from: None },
+            EnvVar { name: "POD_NAME".to_owned(), value: None, value_from: Some(own_field("metadata.name")) },
+        ]),
         ports: Some([WEBHOOK, OPERATIONS].map(|port| container_port(&port)).to_vec()),
         startup_probe: Some(probe("/livez", 1, 60)),
         liveness_probe: Some(probe("/livez", 10, 3)),
@@ -159,6 +163,11 @@ fn container(args: &InstallArgs) -> Container {
         }),
         ..Container::default()
     }
+}
+
+fn own_field(path: &str) -> EnvVarSource {
+    let field = ObjectFieldSelector { field_path: path.to_owned(), api_version: None };
+    EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() }
 }
 
 /// The command line of the server: everything that decides is told, so that a newer default changes nothing unseen.
