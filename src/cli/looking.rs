@@ -118,8 +118,7 @@ fn told_on_command_line() -> bool {
     let Some((_, matches)) = matches.subcommand() else { return false };
     let settings = DecidingArgs::augment_args(clap::Command::new("settings"));
     let is_told = |id: &clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
-    let told = settings.get_arguments().map(clap::Arg::get_id).any(is_told);
-    told
+    settings.get_arguments().map(clap::Arg::get_id).any(is_told)
 }
 
 async fn client() -> anyhow::Result<kube::Client> {
