@@ -91,7 +91,7 @@ fn the_only_lease_that_can_be_reached_is_ours_and_is_printed_without_a_holder() 
     assert_eq!(about_leases.len(), 1);
     assert_eq!(about_leases[0]["resourceNames"], json!(["outrigger"]));
     assert_eq!(list(&about_leases[0]["verbs"]), ["get", "update"]);
-    let leases = printed(&["--namespace", "mesh"], "Lease");
+    let leases = printed(&["--own-namespace", "mesh"], "Lease");
     assert_eq!(leases.len(), 1);
     assert_eq!(
         (&leases[0]["metadata"]["name"], &leases[0]["metadata"]["namespace"]),
