@@ -14,16 +14,11 @@ pub(super) const API_SERVER_PORT: u16 = 6443;
 
 /// Name of the kubeconfig, user name and groups. The programs have the names that Kubernetes' own roles expect, so
 /// that they have no more rights than in a real cluster and the audit log tells them apart.
-const USERS: [(&str, &str, &str); 5] = [
+const USERS: [(&str, &str, &str); 4] = [
     ("admin", "admin", "system:masters"),
     ("kube-controller-manager", "system:kube-controller-manager", "system:authenticated"),
     ("kube-scheduler", "system:kube-scheduler", "system:authenticated"),
     ("kwok", "kwok", "system:masters"),
-    (
-        "istiod",
-        "system:serviceaccount:istio-system:istiod",
-        "system:serviceaccounts,system:serviceaccounts:istio-system,system:authenticated",
-    ),
 ];
 
 /// The files in the directory: keys, certificates, tokens and one kubeconfig for each user.

@@ -1,4 +1,6 @@
 //! istiod with the manifests that `istioctl` renders, as a process where its Service points.
+//!
+//! A revision is named as Istio's own values name it: the one without a name is the default.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -24,11 +26,7 @@ impl ControlPlane {
         self.apply(&format!("{{ apiVersion: v1, kind: Namespace, metadata: {{ name: {NAMESPACE} }} }}")).await;
         let manifests = fs::read_to_string(build_directory().join("istio/manifests.yaml"));
         self.apply(&manifests.expect("tests/control-plane/build has rendered the manifests")).await;
-        // No pod stands for the process that is started here.
-        let scaled = self.kubectl(&["scale", "deployment/istiod", "--namespace", NAMESPACE, "--replicas=0"]).await;
-        assert!(scaled.status.success(), "failed to scale istiod: {}", String::from_utf8_lossy(&scaled.stderr));
-        self.write_mesh_configuration().await;
-        self.run_istiod(self.service_address(NAMESPACE, "istiod").await);
+        self.run_istiod("").await;
 
         self.await_ready("istiod to inject and to validate", START_TIMEOUT, async || {
             self.injects().await?;
@@ -69,23 +67,22 @@ impl ControlPlane {
         format!("http://{}:15014/debug", self.service_address(NAMESPACE, "istiod").await)
     }
 
-    async fn write_mesh_configuration(&self) {
-        let configmaps: Api<ConfigMap> = Api::namespaced(self.client(), NAMESPACE);
-        let data = configmaps.get("istio").await.map(|found| found.data.unwrap_or_default());
-        let data = data.expect("the manifests have the ConfigMap istio");
-        for (key, file) in [("mesh", "mesh.yaml"), ("meshNetworks", "mesh-networks.yaml")] {
-            let text = data.get(key).with_context(|| format!("the ConfigMap istio has no key {key}"));
-            fs::write(self.credentials.file(file), text.expect("istiod needs it")).expect("the directory is writable");
-        }
-    }
-
-    fn run_istiod(&self, address: Ipv4Addr) {
+    /// Starts the process of a revision whose manifests are applied.
+    async fn run_istiod(&self, revision: &str) {
+        let istiod = named("istiod", revision);
+        // No pod stands for the process that is started here.
+        let deployment = format!("deployment/{istiod}");
+        let scaled = self.kubectl(&["scale", &deployment, "--namespace", NAMESPACE, "--replicas=0"]).await;
+        assert!(scaled.status.success(), "failed to scale {istiod}: {}", String::from_utf8_lossy(&scaled.stderr));
+        let address = self.service_address(NAMESPACE, &istiod).await;
         assert_may_listen(address);
+        let token = self.service_account_token(NAMESPACE, &istiod).await;
+        let kubeconfig = self.kubeconfig_for_token(&istiod, &token);
         let mut arguments = vec![String::from("discovery")];
         arguments.extend(options(&[
-            ("kubeconfig", &self.credentials.file("istiod.kubeconfig")),
-            ("meshConfig", &self.credentials.file("mesh.yaml")),
-            ("networksConfig", &self.credentials.file("mesh-networks.yaml")),
+            ("kubeconfig", &kubeconfig.to_string_lossy()),
+            ("meshConfig", &self.mesh_file(revision, "mesh").await),
+            ("networksConfig", &self.mesh_file(revision, "meshNetworks").await),
             ("httpsAddr", &format!("{address}:443")),
             ("httpAddr", &format!("{address}:8080")),
             ("grpcAddr", &format!("{address}:15010")),
@@ -96,8 +93,8 @@ impl ControlPlane {
         let environment = [
             ("POD_NAMESPACE", NAMESPACE),
             ("POD_NAME", "istiod-of-the-tests"),
-            ("SERVICE_ACCOUNT", "istiod"),
-            ("REVISION", "default"),
+            ("SERVICE_ACCOUNT", &istiod),
+            ("REVISION", if revision.is_empty() { "default" } else { revision }),
             ("CLUSTER_ID", "Kubernetes"),
             ("PILOT_CERT_PROVIDER", "istiod"),
             ("JWT_POLICY", "first-party-jwt"),
@@ -105,6 +102,23 @@ impl ControlPlane {
         let environment = environment.map(|(name, value)| (name, value.to_owned())).into();
         self.run(Program { name: "pilot-discovery", arguments, environment });
     }
+
+    /// The path of a file with what this key of the revision's mesh configuration says.
+    async fn mesh_file(&self, revision: &str, key: &str) -> String {
+        let name = named("istio", revision);
+        let configmaps: Api<ConfigMap> = Api::namespaced(self.client(), NAMESPACE);
+        let data = configmaps.get(&name).await.map(|found| found.data.unwrap_or_default());
+        let data = data.unwrap_or_else(|error| panic!("the manifests have a ConfigMap {name}: {error}"));
+        let text = data.get(key).with_context(|| format!("the ConfigMap {name} has no key {key}"));
+        let file = self.credentials.file(&format!("{name}-{key}.yaml"));
+        fs::write(&file, text.expect("istiod needs it")).expect("the directory is writable");
+        file
+    }
+}
+
+/// What belongs to a revision carries its name behind its own.
+fn named(name: &str, revision: &str) -> String {
+    if revision.is_empty() { name.to_owned() } else { format!("{name}-{revision}") }
 }
 
 /// istiod's Service has port 443, so its process has to have it too.
