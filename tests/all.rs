@@ -5,6 +5,7 @@
 mod bad_input;
 mod control_plane;
 mod decisions;
+mod effect;
 mod layers;
 mod lease;
 mod manifests;

@@ -82,19 +82,37 @@ impl ControlPlane {
         assert!(output.status.success(), "failed to apply manifests: {errors}");
     }
 
-    /// On a thread of its own, for the test's thread may have to serve the webhook that kubectl's request leads to.
+    /// Runs istioctl as a cluster administrator and returns what it prints.
+    ///
+    /// # Panics
+    ///
+    /// When it fails.
+    pub(crate) async fn istioctl(&self, arguments: &[&str]) -> String {
+        let output = self.run_to_end("istioctl", arguments, String::new()).await;
+        assert!(output.status.success(), "istioctl failed: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("istioctl prints text")
+    }
+
     async fn kubectl_with_input(&self, arguments: &[&str], input: String) -> Output {
+        self.run_to_end("kubectl", arguments, input).await
+    }
+
+    /// On a thread of its own, for the test's thread may have to serve the webhook that the program's request leads to.
+    async fn run_to_end(&self, name: &str, arguments: &[&str], input: String) -> Output {
         let mut command = Command::new("timeout");
         command
             .arg("60s")
-            .arg(binary("kubectl"))
+            .arg(binary(name))
             .args(arguments)
             .env("KUBECONFIG", self.kubeconfig_path())
             // kubectl caches what it discovers, by host.
             .env("KUBECACHEDIR", self.credentials.file("kubectl-cache"))
             .env("NO_PROXY", "*");
         let running = tokio::task::spawn_blocking(move || output_of(command, &input));
-        running.await.expect("waiting for kubectl does not panic").expect("failed to run kubectl")
+        running
+            .await
+            .expect("waiting for a program does not panic")
+            .unwrap_or_else(|error| panic!("failed to run {name}: {error}"))
     }
 
     /// What the API server has audited so far, in order: all requests but those of the cluster's own programs that

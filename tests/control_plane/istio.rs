@@ -18,6 +18,7 @@ use super::process::Program;
 use super::{ControlPlane, build_directory};
 
 const NAMESPACE: &str = "istio-system";
+const DEFINITION: &str = "CustomResourceDefinition";
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 
 impl ControlPlane {
@@ -33,6 +34,26 @@ impl ControlPlane {
             self.validates().await
         })
         .await;
+    }
+
+    /// Starts a revision's istiod beside the default one. It injects once it has written its CA into the revision's
+    /// webhook configuration.
+    pub(crate) async fn start_revision(&self, revision: &str) {
+        let manifests = self.istio_manifests(&[&format!("revision={revision}")], |kind| kind != DEFINITION).await;
+        self.apply(&manifests).await;
+        self.run_istiod(revision).await;
+    }
+
+    /// What `istioctl` renders for an installation with these values, of the wanted kinds.
+    pub(crate) async fn istio_manifests(&self, values: &[&str], wanted: impl Fn(&str) -> bool) -> String {
+        // As in tests/control-plane/build.
+        let mut arguments = vec!["manifest", "generate", "--set=profile=minimal"];
+        arguments.push("--set=values.global.jwtPolicy=first-party-jwt");
+        arguments.extend(values.iter().flat_map(|value| ["--set", value]));
+        let rendered = self.istioctl(&arguments).await;
+        let kind = |document: &str| document.lines().find_map(|line| line.strip_prefix("kind: ").map(str::to_owned));
+        let documents = rendered.split("\n---\n").filter(|document| kind(document).is_some_and(|kind| wanted(&kind)));
+        documents.collect::<Vec<_>>().join("\n---\n")
     }
 
     /// The proof of all that has to work for it: certificate, address, templates, the API server's view of the webhook.

@@ -18,7 +18,7 @@ pub(super) const NAMESPACE: &str = "outrigger-system";
 pub(super) const OUR_USER: &str = "system:serviceaccount:outrigger-system:outrigger";
 
 /// A running Outrigger; killed when dropped.
-pub(super) struct Outrigger {
+pub(crate) struct Outrigger {
     process: Process,
     operations: SocketAddr,
     audit_log: PathBuf,
@@ -38,7 +38,7 @@ impl Outrigger {
     }
 
     /// Starts the binary where the installed Service leads, and returns when it is ready and registered.
-    pub(super) async fn start(plane: &ControlPlane, run: &str) -> Self {
+    pub(crate) async fn start(plane: &ControlPlane, run: &str) -> Self {
         let webhook = SocketAddr::from((plane.service_address(NAMESPACE, "outrigger").await, 443));
         let operations = SocketAddr::from((plane.free_cluster_ip(), 8080));
         let audit_log = plane.directory().join(format!("outrigger-{run}-audit.jsonl"));
@@ -109,15 +109,20 @@ impl Outrigger {
 
     /// The audit entries of one namespace so far, in order.
     pub(super) fn entries(&self, namespace: &str) -> Vec<Value> {
+        self.entries_where(|entry| entry["namespace"] == namespace)
+    }
+
+    /// The audit entries so far that are wanted, in order.
+    pub(crate) fn entries_where(&self, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
         let log = std::fs::read_to_string(&self.audit_log).unwrap_or_default();
         let (whole_lines, _) = log.rsplit_once('\n').unwrap_or_default();
         let entries = whole_lines.lines().map(|line| serde_json::from_str(line).expect("each line is JSON"));
-        entries.filter(|entry: &Value| entry["namespace"] == namespace).collect()
+        entries.filter(wanted).collect()
     }
 }
 
 /// Applies what `outrigger install` prints.
-pub(super) async fn install(plane: &ControlPlane) {
+pub(crate) async fn install(plane: &ControlPlane) {
     let printed = Command::new(env!("CARGO_BIN_EXE_outrigger")).args(["install", "--image", "outrigger:test"]).output();
     let printed = printed.expect("the binary runs");
     assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));

@@ -1,7 +1,7 @@
 //! Outrigger as a user runs it: installed by its own manifests, with its own rights, asked by a real API server.
 
 mod failures;
-mod installed;
+pub(crate) mod installed;
 mod leader;
 mod order;
 mod reads;
@@ -18,9 +18,9 @@ use serde_json::{Value, json};
 
 use crate::control_plane::{ControlPlane, await_condition};
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-const INJECT: &str = "sidecar.istio.io/inject";
+pub(crate) const INJECT: &str = "sidecar.istio.io/inject";
 const RECEIPT: &str = "outrigger.dev/decision";
 
 /// A policy of one namespace that enables or disables everything in it.
@@ -32,7 +32,7 @@ fn policy(namespace: &str, action: &str) -> String {
     .to_string()
 }
 
-fn bare_pod(name: &str) -> Value {
+pub(crate) fn bare_pod(name: &str) -> Value {
     json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "main", "image": "example.test/main:1"}]}})
 }
 
@@ -46,7 +46,7 @@ fn label<'p>(pod: &'p Pod, key: &str) -> Option<&'p str> {
     value(pod.metadata.labels.as_ref(), key)
 }
 
-fn annotation<'p>(pod: &'p Pod, key: &str) -> Option<&'p str> {
+pub(crate) fn annotation<'p>(pod: &'p Pod, key: &str) -> Option<&'p str> {
     value(pod.metadata.annotations.as_ref(), key)
 }
 
@@ -55,7 +55,7 @@ fn value<'p>(pairs: Option<&'p BTreeMap<String, String>>, key: &str) -> Option<&
 }
 
 /// Whether the real injector gave the pod its sidecar, in either form.
-fn is_injected(pod: &Pod) -> bool {
+pub(crate) fn is_injected(pod: &Pod) -> bool {
     let spec = pod.spec.as_ref().expect("a pod has a spec");
     spec.containers.iter().chain(spec.init_containers.iter().flatten()).any(|container| container.name == "istio-proxy")
 }
