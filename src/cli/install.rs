@@ -32,6 +32,9 @@ pub struct InstallArgs {
     /// How many pods of outrigger run
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(i32).range(1..=100))]
     replicas: i32,
+    /// A revision of the mesh's control plane whose own injection rules may be read; may be given several times
+    #[arg(long = "injector-revision", value_name = "REVISION")]
+    injector_revisions: Vec<String>,
     /// Write a file a topic into this directory, with a kustomization, instead of printing
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,

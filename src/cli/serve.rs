@@ -195,6 +195,8 @@ async fn in_cluster(
     tasks.spawn_until_stopped("namespaces", cluster::watch::namespaces(client.clone(), Arc::clone(inventory)));
     if args.deciding.mesh.injector != Injector::Unread {
         tasks.spawn_until_stopped("injectors", cluster::watch::injectors(client.clone(), Arc::clone(inventory)));
+        let rules = cluster::watch::injectors_rules(client.clone(), Arc::clone(inventory));
+        tasks.spawn_until_stopped("injectors' rules", rules);
     }
     for kind in inventory.owner_kinds.iter() {
         let owners = cluster::watch::owners(client.clone(), Arc::clone(inventory), kind.clone());

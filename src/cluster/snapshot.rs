@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 
 use futures::stream::{self, StreamExt};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use super::CALL_TIMEOUT;
 use super::watch::resource;
 use super::workload::Workload;
+use crate::decision::injector::OwnRules;
 use crate::inventory::injectors::{entries_of, own_rules_of};
 use crate::inventory::owner_kind::{OwnerKind, Served};
 use crate::inventory::rules::{Compile, Rule, RuleKind, RuleName, Terms};
@@ -226,15 +227,9 @@ impl Reading<'_> {
         let mut own_rules = HashMap::new();
         let mut problems = Vec::new();
         for (namespace, name) in configs.into_iter().collect::<BTreeSet<_>>() {
-            let configs: Api<ConfigMap> = Api::namespaced(self.client.clone(), &namespace);
-            // Where it may not be read, the injector is taken to be as it is installed by default.
-            let Ok(Ok(Some(config))) = tokio::time::timeout(CALL_TIMEOUT, configs.get_opt(&name)).await else {
-                continue;
-            };
-            match own_rules_of(&config) {
-                Some((revision, Ok(rules))) => drop(own_rules.insert(revision, rules)),
-                Some((_, Err(why))) => problems.push(format!("ConfigMap {namespace}/{name} of the injector: {why}")),
-                None => {}
+            match self::own_rules(self.client, &namespace, &name).await {
+                Ok(found) => own_rules.extend(found),
+                Err(why) => problems.push(format!("{why}: the injector is taken to be as it is installed by default")),
             }
         }
         self.inventory.injectors.set_own_rules(own_rules);
@@ -274,6 +269,25 @@ impl Reading<'_> {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         }
+    }
+}
+
+/// What an injector's own ConfigMap says, by the revision that it is about; none where there is none.
+pub(super) async fn own_rules(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<(Box<str>, OwnRules)>, String> {
+    let configs: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let unread = |why: &dyn Display| format!("cannot read ConfigMap {namespace}/{name} ({why})");
+    match tokio::time::timeout(CALL_TIMEOUT, configs.get_opt(name)).await {
+        Err(_) => Err(unread(&"no answer in time")),
+        Ok(Err(kube::Error::Api(status))) if status.code == 403 => Err(unread(&"forbidden")),
+        Ok(Err(error)) => Err(unread(&error)),
+        Ok(Ok(config)) => match config.as_ref().and_then(own_rules_of) {
+            Some((revision, rules)) => Ok(Some((revision, rules.map_err(|why| unread(&why))?))),
+            None => Ok(None),
+        },
     }
 }
 

@@ -3,9 +3,10 @@
 //! Guarantees: an object that cannot be read is reported and skipped; after a break in the watch the list that follows
 //! takes away what is gone; until then what was known stays known.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
@@ -27,6 +28,9 @@ use crate::resources::cluster_injection_policy::ClusterInjectionPolicy;
 use crate::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
 use crate::resources::injection_policy::InjectionPolicy;
 use crate::resources::suspension_policy::SuspensionPolicy;
+
+/// How soon a change of an injector's own rules is known; they change with an upgrade of the mesh.
+const INJECTORS_RULES_EVERY: Duration = Duration::from_secs(20);
 
 /// Keeps the namespaces.
 pub async fn namespaces(client: Client, inventory: Arc<Inventory>) {
@@ -66,6 +70,31 @@ pub async fn injectors(client: Client, inventory: Arc<Inventory>) {
         Event::Delete(object) => inventory.injectors.remove(&object.name_any()),
     };
     follow("webhook configurations", watcher(api, Config::default()), keep, |_| {}).await;
+}
+
+/// Keeps what the injectors' own configurations say, as far as they may be read, by asking again from time to time.
+pub async fn injectors_rules(client: Client, inventory: Arc<Inventory>) {
+    let mut known = HashMap::new();
+    let mut told = HashSet::new();
+    let mut ticks = tokio::time::interval(INJECTORS_RULES_EVERY);
+    loop {
+        ticks.tick().await;
+        let Some(injectors) = inventory.injectors.get() else { continue };
+        let configs: BTreeSet<_> = injectors.entries().iter().filter_map(|entry| entry.own_rules.clone()).collect();
+        let mut rules = HashMap::new();
+        for (namespace, name) in configs {
+            match super::snapshot::own_rules(&client, &namespace, &name).await {
+                Ok(found) => rules.extend(found),
+                // An injector whose configuration may not be read is taken to be as it is installed by default.
+                Err(why) if told.insert(name.clone()) => info!("an injector's own rules are not known: {why}"),
+                Err(_) => {}
+            }
+        }
+        if rules != known {
+            inventory.injectors.set_own_rules(rules.clone());
+            known = rules;
+        }
+    }
 }
 
 /// Keeps the objects of one kind that can own pods.

@@ -89,6 +89,8 @@ pub enum Why<'f> {
     OwnRevision(&'f str, Vec<&'f str>),
     /// No entry selects the pod with the revision that the policy asks for.
     PolicyRevision(&'f str, Vec<&'f str>),
+    /// The revision that the policy asks for is out of reach, and this entry injects the pod as it came.
+    OtherRevision(&'f str, &'f Entry),
     /// Only a revision label opens the gate, and several would.
     SeveralRevisions(Vec<&'f str>),
     /// The mark may not be changed on this pod.
@@ -114,6 +116,7 @@ impl<'f> Effect<'f> {
     pub fn entry(&self) -> Option<&'f Entry> {
         match &self.why {
             Why::Called(entry, ..)
+            | Why::OtherRevision(_, entry)
             | Why::Skipped(entry, ..)
             | Why::Conditions(entry)
             | Why::RunsBeforeUs(entry)
@@ -240,7 +243,14 @@ impl<'f> Foreseeing<'f, '_, '_> {
         }
         match self.opening() {
             Ok(revision) => self.settled(written(self.facts, self.decision, true, revision), Some(true)),
-            Err(why) => self.unreachable(clean, why),
+            Err(why) => match (self.predict(&clean), self.decision.revision) {
+                // Out of reach is the revision alone; the pod as it came is injected by another.
+                (Prediction::Injected(entry), Some(asked)) if marker_withheld(self.facts).is_none() => {
+                    let effect = Effect { outcome: Outcome::Injected, why: Why::OtherRevision(asked, entry) };
+                    Consequence { marks: clean, effect, withheld: None }
+                }
+                _ => self.unreachable(clean, why),
+            },
         }
     }
 

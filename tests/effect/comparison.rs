@@ -66,7 +66,7 @@ fn mismatch(tried: &Tried, entry: &Value, called: &[String]) -> Option<String> {
                 Some(revision) => format!("a sidecar of revision {revision} by {called:?}"),
                 None => format!("no sidecar, {called:?} called"),
             };
-            (is_right(action, effect, row.asks_for(), revision.as_deref(), called), found)
+            (is_right(action, effect, revision.as_deref(), called), found)
         }
         Err(error) => (false, format!("refused: {error}")),
     };
@@ -75,13 +75,7 @@ fn mismatch(tried: &Tried, entry: &Value, called: &[String]) -> Option<String> {
     (!is_right).then(|| format!("{shape}: {row}: said {said}; found {found}"))
 }
 
-fn is_right(
-    action: Option<&str>,
-    effect: &Value,
-    asked: Option<&str>,
-    sidecar: Option<&str>,
-    called: &[String],
-) -> bool {
+fn is_right(action: Option<&str>, effect: &Value, sidecar: Option<&str>, called: &[String]) -> bool {
     let wants_sidecar = action == Some("Enable");
     match (effect["outcome"].as_str(), sidecar) {
         (Some("Injected"), Some(revision)) => {
@@ -91,8 +85,6 @@ fn is_right(
         }
         (Some("NotInjected"), None) => !wants_sidecar,
         (Some("Unreachable"), None) => wants_sidecar,
-        // The revision that was asked for is out of reach, and another takes the pod as it came.
-        (Some("Unreachable"), Some(revision)) => wants_sidecar && asked.is_some_and(|asked| asked != revision),
         _ => false,
     }
 }

@@ -136,11 +136,6 @@ pub(super) fn objects(one_more: &'static str) -> String {
 }
 
 impl Row {
-    /// The revision that the policy asks for.
-    pub(super) fn asks_for(&self) -> Option<&'static str> {
-        self.policy.rsplit_once("enable-").map(|(_, revision)| revision)
-    }
-
     /// The pod, under a name of the caller's.
     pub(super) fn pod(&self, name: &str) -> Value {
         let PodCase { name: _, labels, annotations, host_network } = self.pod;

@@ -4,6 +4,7 @@ mod failures;
 pub(crate) mod installed;
 mod leader;
 mod order;
+mod own_rules;
 mod reads;
 mod workloads;
 

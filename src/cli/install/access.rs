@@ -7,6 +7,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Ro
 use serde_json::Value;
 
 use super::{InstallArgs, cluster_metadata, document, texts};
+use crate::inventory::injectors::ISTIO_CONFIG;
 use crate::inventory::owner_kind::OwnerKinds;
 use crate::resources::crds;
 use crate::resources::names::{CERTIFICATES_SECRET, GROUP, LEASE, WEBHOOK_CONFIGURATION};
@@ -52,9 +53,17 @@ fn cluster_rules(args: &InstallArgs) -> Vec<PolicyRule> {
             resource_names: Some(texts([WEBHOOK_CONFIGURATION])),
             ..rule(registration, configurations(), ["get", "patch"])
         },
+        // What the injector decides by itself; without it, it is taken to be as it is installed by default.
+        PolicyRule { resource_names: Some(injector_configs(args)), ..rule("", texts(["configmaps"]), ["get"]) },
         rule("events.k8s.io", texts(["events"]), ["create", "patch"]),
     ])
     .collect()
+}
+
+/// The ConfigMaps of the injectors, by the names that Istio gives them.
+fn injector_configs(args: &InstallArgs) -> Vec<String> {
+    let revisions = args.injector_revisions.iter().map(|revision| format!("{ISTIO_CONFIG}-{revision}"));
+    [ISTIO_CONFIG.to_owned()].into_iter().chain(revisions).collect()
 }
 
 /// The one Secret that is ours, which `install` prints empty so that nobody needs the right to create others.

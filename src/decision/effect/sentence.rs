@@ -37,6 +37,13 @@ impl Display for Why<'_> {
             Why::PolicyRevision(asked, installed) => {
                 write!(f, "the revision {asked}, which the policy asks for, is not installed; {}", Installed(installed))
             }
+            Why::OtherRevision(asked, entry) => {
+                let revision = entry.revision.as_deref().unwrap_or("unknown");
+                write!(
+                    f,
+                    "the revision {asked}, which the policy asks for, is not installed; revision {revision} injects the pod as it came"
+                )
+            }
             Why::SeveralRevisions(revisions) => write!(
                 f,
                 "only a revision label reaches an injector here, and several are installed ({}): name one in the policy's revision",
