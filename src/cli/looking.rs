@@ -107,7 +107,8 @@ impl LookingArgs {
         }
     }
 
-    fn now(&self) -> Timestamp {
+    /// The time.
+    pub fn now(&self) -> Timestamp {
         self.now.map_or(Clock::System, Clock::Fixed).now()
     }
 }
@@ -121,7 +122,8 @@ fn told_on_command_line() -> bool {
     settings.get_arguments().map(clap::Arg::get_id).any(is_told)
 }
 
-async fn client() -> anyhow::Result<kube::Client> {
+/// A client with the user's own rights.
+pub(super) async fn client() -> anyhow::Result<kube::Client> {
     cluster::client().await.context("cannot find a cluster; --state DIR does without one")
 }
 

@@ -2,6 +2,7 @@
 
 pub mod certs;
 pub mod deciding;
+pub mod doctor;
 pub mod explain;
 pub mod install;
 pub mod looking;
@@ -32,6 +33,8 @@ enum Command {
     Review(review::ReviewArgs),
     /// Say what is decided for a workload, a pod or a manifest, and why
     Explain(explain::ExplainArgs),
+    /// Say what stands between the rules and their effect
+    Doctor(doctor::DoctorArgs),
     /// Print everything that a cluster needs, as YAML
     Install(install::InstallArgs),
     /// Make a certificate authority and a certificate for development
@@ -45,6 +48,7 @@ impl Cli {
             Command::Serve(args) => serve::run(args).await,
             Command::Review(args) => review::run(args).await,
             Command::Explain(args) => explain::run(args).await,
+            Command::Doctor(args) => doctor::run(args).await,
             Command::Install(args) => install::run(&args),
             Command::Certs(args) => certs::run(&args),
         }

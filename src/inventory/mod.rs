@@ -71,6 +71,13 @@ pub struct NamespaceEntry {
     candidates: ArcSwapOption<Candidates>,
 }
 
+impl NamespaceEntry {
+    /// The namespace.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+}
+
 impl From<Namespace> for NamespaceEntry {
     fn from(namespace: Namespace) -> Self {
         Self { namespace: Arc::new(namespace), candidates: ArcSwapOption::empty() }

@@ -1,4 +1,5 @@
 //! What is expected against what is there: explanations, and what a change would change. Pure.
 
+pub mod diagnosis;
 pub mod explanation;
 pub mod running;
