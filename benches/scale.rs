@@ -56,6 +56,10 @@ async fn measure(scale: usize) -> anyhow::Result<()> {
     let path = |number: usize| format!("/apis/outrigger.dev/v1alpha1/namespaces/{}/injectionpolicies", team(number));
     let policy = || json!({"apiVersion": "outrigger.dev/v1alpha1", "kind": "InjectionPolicy", "metadata": {"name": "all"}, "spec": {"action": "Enable"}});
     fill_by(&client, policies, |number| (path(number), policy())).await?;
+    // Without a controller manager nobody makes the account that pods run under.
+    let path = |number: usize| format!("/api/v1/namespaces/{}/serviceaccounts", team(number));
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+    fill_by(&client, namespaces, |number| (path(number), account.clone())).await?;
     let path = |number: usize| format!("/api/v1/namespaces/{}/pods", team(number % namespaces));
     fill_by(&client, pods, |number| (path(number), pod(number))).await?;
     println!(
