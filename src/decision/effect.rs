@@ -179,13 +179,15 @@ fn unforeseen<'f>(facts: &'f Facts<'_>, decision: &Decision<'_>, why: Why<'f>) -
     Consequence { marks, effect, withheld }
 }
 
-/// The revision label, as far as the decision alone tells; a final word also takes away one that could defeat it.
+/// The revision label, as far as the decision alone tells. A final word replaces the pod's own by the one that it asks
+/// for, and Remove takes it away, since it could open the gate. Where nobody knows whether it keeps a sidecar out or lets
+/// one in, a final Enable without a revision leaves it: without it the pod might reach no injector at all.
 fn revision(facts: &Facts<'_>, decision: &Decision<'_>) -> Mark {
     let wanted = decision.revision.filter(|_| decision.action == Action::Enable && !revision_is_ignored(facts));
     match (wanted, own_revision(facts)) {
         (Some(wanted), None) => revision_to(facts, Some(wanted)),
         (Some(wanted), Some(_)) if decision.is_final => revision_to(facts, Some(wanted)),
-        (None, Some(_)) if decision.is_final && decision.action != Action::Disable && !revision_is_ignored(facts) => {
+        (None, Some(_)) if decision.is_final && decision.action == Action::Remove && !revision_is_ignored(facts) => {
             Mark::Strip
         }
         (None, None) => revision_to(facts, None),
