@@ -18,7 +18,7 @@
 //! | [`audit`], [`metrics`], [`tasks`] | the audit log, the counters, the tasks of the process |
 //! | [`admission`] | a review from bytes to bytes |
 //! | [`server`] | the listeners and their limits |
-//! | [`overview`] | what is expected against what is there: explanations |
+//! | [`overview`] | what is expected against what is there: explanations, and what a change would change |
 //! | [`cluster`] | the only owner of a client of the Kubernetes API |
 //! | [`files`] | the same inventory from a directory |
 //! | [`cli`] | the commands; `serve` puts everything together |

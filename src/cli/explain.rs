@@ -1,19 +1,18 @@
 //! `outrigger explain`: what is decided for a workload, a running pod or a manifest, and why.
 
 use std::fmt::Write;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use json_patch::PatchOperation;
 
 use super::looking::{Looked, LookingArgs, Output};
+use super::manifest;
 use super::subject::{Subject, Target};
 use crate::decision::facts::{Owner, RequestKind, RunningPod};
-use crate::files;
 use crate::inventory::Question;
 use crate::overview::explanation::{Explanation, PodName};
 use crate::overview::running::{Counts, RunningPods};
@@ -50,9 +49,7 @@ pub async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
             vec![explained(&looked, &target, &namespace)?]
         }
         (None, Some(path)) => {
-            let text = read(&path)?;
-            let objects = files::objects_of(&text).map_err(anyhow::Error::msg);
-            let objects = objects.with_context(|| format!("cannot read {}", path.display()))?;
+            let objects = manifest::objects_at(&path)?;
             let mesh = looking.deciding.mesh;
             let subjects =
                 super::subject::subjects_of(&objects, &namespace, &looking.deciding.inventory().owner_kinds, mesh)?;
@@ -68,15 +65,6 @@ pub async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
         several => output.print(&several, |several| several.iter().map(table).collect::<Vec<_>>().join("\n"))?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn read(path: &Path) -> anyhow::Result<String> {
-    if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
-        return Ok(text);
-    }
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 fn explained(looked: &Looked, target: &Target, namespace: &str) -> anyhow::Result<Explanation> {
@@ -184,7 +172,7 @@ fn table(explanation: &Explanation) -> String {
 }
 
 /// What an operation writes, in words.
-fn written(operation: &PatchOperation) -> Vec<String> {
+pub(super) fn written(operation: &PatchOperation) -> Vec<String> {
     let place = |tokens: &[String]| match tokens {
         [_, map, key] => format!("{} {key}", map.trim_end_matches('s')),
         tokens => tokens.join("/"),

@@ -1,11 +1,15 @@
 //! The command line: one command a file. `serve` is the composition root.
 
 pub mod certs;
+pub mod changes;
 pub mod deciding;
 pub mod doctor;
 pub mod explain;
 pub mod install;
 pub mod looking;
+pub mod manifest;
+pub mod preview;
+pub mod progress;
 pub mod review;
 mod sample;
 pub mod serve;
@@ -35,6 +39,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Say what stands between the rules and their effect
     Doctor(doctor::DoctorArgs),
+    /// Say what policies and suspensions would change, before they are applied
+    Preview(preview::PreviewArgs),
     /// Print everything that a cluster needs, as YAML
     Install(install::InstallArgs),
     /// Make a certificate authority and a certificate for development
@@ -49,6 +55,7 @@ impl Cli {
             Command::Review(args) => review::run(args).await,
             Command::Explain(args) => explain::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
+            Command::Preview(args) => preview::run(args).await,
             Command::Install(args) => install::run(&args),
             Command::Certs(args) => certs::run(&args),
         }

@@ -16,7 +16,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 /// A kind and a name, as users type them: `deployment/web`, `deploy/web`, `Deployment/web`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    kind: String,
+    /// The kind, in small letters.
+    pub kind: String,
     /// The name.
     pub name: String,
 }

@@ -43,6 +43,11 @@ impl RuleKind {
         }
     }
 
+    /// Whether its objects stand in a namespace.
+    pub fn is_namespaced(self) -> bool {
+        matches!(self, Self::InjectionPolicy | Self::SuspensionPolicy)
+    }
+
     fn is_policy(self) -> bool {
         matches!(self, Self::ClusterInjectionPolicy | Self::InjectionPolicy)
     }
@@ -130,6 +135,12 @@ impl Rules {
             read.rules.extend(listed.into_iter().map(|(name, rule)| ((kind, name), rule)));
             read.synced.insert(kind);
         });
+    }
+
+    /// The names of all rules, readable or not.
+    pub fn names(&self) -> Vec<(RuleKind, RuleName)> {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.rules.keys().cloned().collect()
     }
 
     /// The rules that cannot be read, with what is wrong.

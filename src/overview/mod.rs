@@ -2,4 +2,5 @@
 
 pub mod diagnosis;
 pub mod explanation;
+pub mod preview;
 pub mod running;

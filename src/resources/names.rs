@@ -2,6 +2,8 @@
 
 /// The API group of our resources.
 pub const GROUP: &str = "outrigger.dev";
+/// The version of it that is served.
+pub const VERSION: &str = "v1alpha1";
 
 /// The override: `"true"` or `"false"`.
 pub const INJECT: &str = "outrigger.dev/inject";

@@ -1,0 +1,172 @@
+//! `outrigger preview`: what would change, and what is refused.
+
+use serde_json::json;
+
+use super::State;
+
+const OBJECTS: &str = r#"
+{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {istio-injection: enabled}}}
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: bank, labels: {istio-injection: disabled}}}
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: kube-system}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop, uid: d1}
+spec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}}}
+---
+apiVersion: apps/v1
+kind: ReplicaSet
+metadata: {name: web-1, namespace: shop, uid: r1, ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: web, uid: d1, controller: true}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web-1-a, namespace: shop, uid: p1, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: web-1, uid: r1, controller: true}]}
+spec: {containers: [{name: web, image: a}, {name: istio-proxy, image: b}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web-1-b, namespace: shop, uid: p2, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: web-1, uid: r1, controller: true}]}
+spec: {containers: [{name: web, image: a}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: alone, namespace: shop, uid: p3}
+spec: {containers: [{name: web, image: a}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: ledger, namespace: bank}
+spec: {selector: {matchLabels: {app: ledger}}, template: {metadata: {labels: {app: ledger}}}}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: proxy, namespace: kube-system}
+spec: {selector: {matchLabels: {app: proxy}}, template: {metadata: {labels: {app: proxy}}}}
+---
+apiVersion: outrigger.dev/v1alpha1
+kind: InjectionPolicy
+metadata: {name: out, namespace: bank}
+spec: {action: Disable}
+"#;
+
+fn policy(name: &str, spec: &str) -> String {
+    format!(
+        "{{apiVersion: outrigger.dev/v1alpha1, kind: ClusterInjectionPolicy, metadata: {{name: {name}}}, spec: {spec}}}"
+    )
+}
+
+#[test]
+fn what_changes_is_told_by_namespace_with_the_pods_that_run() {
+    let told = State::of(OBJECTS).run(&["preview", "-f", "-", "-o", "json"], &policy("none", "{action: Disable}"));
+    let json = told.json();
+    assert_eq!(told.code, 1, "{}", told.err);
+    assert_eq!(json["changes"], json!([{"kind": "ClusterInjectionPolicy", "name": "none", "change": "New"}]));
+    assert_eq!(
+        json["summary"],
+        json!({
+            "workloads": 4, "changed": 2, "otherRule": 0, "gaining": 0, "losing": 2, "unreachable": 0,
+            "pods": 3, "changedPods": 3,
+        })
+    );
+    assert_eq!(json["namespaces"].as_array().unwrap().len(), 1, "only shop changes: bank disables already");
+    let workloads = &json["namespaces"][0]["workloads"];
+    assert_eq!(
+        (&workloads[0]["kind"], &workloads[0]["name"], &workloads[0]["pods"]),
+        (&json!("Deployment"), &json!("web"), &json!(2))
+    );
+    assert_eq!(
+        (&workloads[1]["kind"], &workloads[1]["name"], &workloads[1]["pods"]),
+        (&json!("Pod"), &json!("alone"), &json!(1))
+    );
+    assert_eq!(
+        (&workloads[0]["before"]["action"], &workloads[0]["after"]["action"]),
+        (&json!("Leave"), &json!("Disable"))
+    );
+    assert_eq!(workloads[0]["after"]["effect"]["outcome"], "NotInjected");
+}
+
+#[test]
+fn what_becomes_unreachable_is_told_with_why() {
+    let state = State::of(OBJECTS);
+    let policy = policy("all", "{action: Enable, priority: 1}");
+    let told = state.run(&["preview", "-f", "-"], &policy);
+    assert_eq!(told.code, 1, "{}", told.err);
+    assert!(told.out.contains("1 workload would become unreachable"), "{}", told.out);
+    assert!(told.out.contains("Disable, NotInjected -> Enable, Unreachable"), "{}", told.out);
+    assert!(told.out.contains("Unreachable: Namespace has istio-injection=disabled label"), "{}", told.out);
+}
+
+#[test]
+fn a_policy_that_would_go_away_is_previewed_and_one_that_is_not_there_is_refused() {
+    let state = State::of(OBJECTS);
+    let told = state.run(&["preview", "--delete", "inj/out", "-n", "bank", "-o", "json"], "");
+    assert_eq!(told.code, 1, "{}", told.err);
+    assert_eq!(told.json()["namespaces"][0]["workloads"][0]["after"]["action"], "Leave");
+    let refused = state.run(&["preview", "--delete", "injectionpolicy/outt", "-n", "bank"], "");
+    assert_eq!(refused.refusal(), "there is no InjectionPolicy bank/outt; did you mean out?");
+    let refused = state.run(&["preview", "--delete", "injectionpolici/out", "-n", "bank"], "");
+    assert!(refused.refusal().contains("did you mean injectionpolicy?"), "{}", refused.err);
+}
+
+#[test]
+fn the_same_answer_by_another_rule_is_no_change() {
+    let two = format!("{}\n---\n{}", policy("in-force", "{action: Disable}"), OBJECTS.trim_start());
+    let told =
+        State::of(&two).run(&["preview", "-f", "-", "-o", "json"], &policy("higher", "{action: Disable, priority: 9}"));
+    assert_eq!(told.code, 0, "{}", told.out);
+    assert_eq!((&told.json()["summary"]["changed"], &told.json()["summary"]["otherRule"]), (&json!(0), &json!(3)));
+}
+
+#[test]
+fn a_policy_in_mode_audit_changes_nothing_unless_it_is_previewed_as_enforced() {
+    let (state, audit) = (State::of(OBJECTS), policy("later", "{action: Disable, mode: Audit}"));
+    let told = state.run(&["preview", "-f", "-"], &audit);
+    assert_eq!(told.code, 0, "{}", told.err);
+    assert!(told.out.contains("is in mode Audit, and changes nothing; --as-enforced shows"), "{}", told.out);
+    assert_eq!(state.run(&["preview", "-f", "-", "--as-enforced"], &audit).code, 1);
+}
+
+#[test]
+fn a_suspension_counts_from_now_and_one_that_begins_later_says_so() {
+    let suspension = |spec: &str| {
+        format!(
+            "{{apiVersion: outrigger.dev/v1alpha1, kind: SuspensionPolicy, metadata: {{name: stop}}, spec: {{suspend: Injection, reason: why, {spec}}}}}"
+        )
+    };
+    let state = State::of(OBJECTS);
+    let told = state.run(&["preview", "-f", "-", "-n", "shop"], &suspension("for: 1h"));
+    assert!(told.code == 1 && told.out.contains("until 2026-11-22T13:00:00Z: why"), "{}{}", told.out, told.err);
+    let told = state.run(&["preview", "-f", "-", "-n", "shop"], &suspension("startsAt: 2026-11-22T15:00:00Z, for: 1h"));
+    assert!(told.code == 0 && told.out.contains("begins at 2026-11-22T15:00:00Z; --now"), "{}{}", told.out, told.err);
+    let told = state.run(&["preview", "-f", "-", "-n", "shpo"], &suspension("for: 1h"));
+    assert_eq!(told.refusal(), "there is no namespace shpo; did you mean shop?");
+}
+
+#[test]
+fn what_is_no_policy_is_refused_with_a_sentence() {
+    let state = State::of(OBJECTS);
+    let refused = |manifest: &str| state.run(&["preview", "-f", "-"], manifest).refusal().to_owned();
+    assert_eq!(refused("# nothing"), "there is no policy and no suspension in -");
+    assert_eq!(
+        refused(&policy("a", "{acton: Enable, match: {namespace: {}}}")),
+        "ClusterInjectionPolicy a: spec.acton: unknown field; did you mean action?\n  \
+         spec.match.namespace: unknown field; did you mean namespaces?"
+    );
+    assert!(refused(&policy("a", "{priority: 1}")).contains("missing field `action`"));
+    assert_eq!(
+        refused(&policy("a", "{action: Disable, revision: stable}")),
+        "ClusterInjectionPolicy a: spec.revision is only for action Enable"
+    );
+    assert!(
+        refused("{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}")
+            .starts_with("ConfigMap a is no policy and no suspension: ")
+    );
+    let kind = policy("a", "{action: Enable}").replace("ClusterInjectionPolicy", "ClusterInjectPolicy");
+    assert!(refused(&kind).contains("did you mean ClusterInjectionPolicy?"));
+    let version = policy("a", "{action: Enable}").replace("v1alpha1", "v1");
+    assert!(refused(&version).contains("apiVersion is \"outrigger.dev/v1\", and should be outrigger.dev/v1alpha1"));
+    let twice = format!("{0}\n---\n{0}", policy("a", "{action: Enable}"));
+    assert_eq!(refused(&twice), "ClusterInjectionPolicy a is given twice");
+}
