@@ -38,6 +38,8 @@ pub struct Metrics {
     pub certificate_ends_seconds: Gauge,
     /// Whether the API server's webhook configuration is there and carries our certificate authority.
     pub registered: Gauge,
+    /// Writes of our certificate authority into that configuration; many mean that somebody undoes them.
+    pub registrations: Counter,
     /// Whether this replica leads.
     pub leader: Gauge,
 }
@@ -101,6 +103,12 @@ impl Metrics {
             certificate_ends_seconds.clone(),
         );
         registry.register("registered", "Whether the API server is told to call us", registered.clone());
+        let registrations = Counter::default();
+        registry.register(
+            "registrations",
+            "Writes of our authorities into the webhook configuration",
+            registrations.clone(),
+        );
         let leader = Gauge::default();
         registry.register("leader", "Whether this replica leads", leader.clone());
         Self {
@@ -115,6 +123,7 @@ impl Metrics {
             invalid_objects,
             certificate_ends_seconds,
             registered,
+            registrations,
             leader,
         }
     }

@@ -13,6 +13,9 @@ use rcgen::{
 use super::CertificateError;
 use super::read::Certificate;
 
+/// How the common name of every authority of ours begins.
+pub(super) const AUTHORITY_NAME: &str = "outrigger CA ";
+
 /// How long an authority lives unless told otherwise.
 pub const AUTHORITY_LIFE: SignedDuration = SignedDuration::from_hours(2 * 365 * 24);
 
@@ -23,7 +26,7 @@ pub const LEAF_LIFE: SignedDuration = SignedDuration::from_hours(90 * 24);
 pub const BACKDATED: SignedDuration = SignedDuration::from_mins(10);
 
 /// A certificate and its private key, both as PEM.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Pair {
     /// One certificate, or a chain that begins with the leaf.
     pub certificate_pem: String,
@@ -57,7 +60,7 @@ pub fn service_names(service: &str, namespace: &str) -> Vec<String> {
 pub fn authority(now: Timestamp, life: SignedDuration) -> Result<Pair, CertificateError> {
     let key = KeyPair::generate()?;
     // The moment tells the old authority from the new one in a bundle of both.
-    let mut params = authority_params(&format!("outrigger CA {now:.0}"));
+    let mut params = authority_params(&format!("{AUTHORITY_NAME}{now:.0}"));
     set_validity(&mut params, now, now.saturating_add(life).unwrap_or(Timestamp::MAX));
     let certificate = params.self_signed(&key)?;
     Ok(Pair { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })

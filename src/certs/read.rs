@@ -9,6 +9,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::CertificateError;
+use super::issue::{AUTHORITY_LIFE, AUTHORITY_NAME, BACKDATED};
 
 /// A certificate that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,14 @@ impl Certificate {
         self.not_before <= now && now <= self.not_after
     }
 
+    /// Whether it is an authority as we issue them. That proves nothing about who made it, but bounds how long it lives.
+    #[must_use]
+    pub fn looks_like_ours(&self) -> bool {
+        let life = self.not_after.duration_since(self.not_before);
+        let ours = self.common_name.starts_with(AUTHORITY_NAME) && life <= AUTHORITY_LIFE + BACKDATED;
+        ours && self.is_authority && self.subject == self.issuer
+    }
+
     /// Whether `authority` signed it, judged by names and signature alone.
     pub(super) fn signed_by(&self, authority: &Self) -> bool {
         // The verifier wants a moment and a name, so it is asked about those of this certificate itself.
@@ -72,7 +81,7 @@ impl Certificate {
             })
     }
 
-    fn from_der(der: CertificateDer<'static>) -> Result<Self, CertificateError> {
+    pub(super) fn from_der(der: CertificateDer<'static>) -> Result<Self, CertificateError> {
         let (_, parsed) = X509Certificate::from_der(&der).map_err(unreadable)?;
         let common_name = parsed.subject().iter_common_name().find_map(|name| name.as_str().ok()).unwrap_or_default();
         Ok(Self {

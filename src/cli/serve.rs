@@ -13,7 +13,7 @@ use http::StatusCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use super::certs::{loopback_names, settled_in, write_private};
@@ -22,13 +22,13 @@ use super::sample;
 use crate::admission::{EntryNames, Reviewer};
 use crate::audit::{self, Destination};
 use crate::certs::bundle::Bundle;
-use crate::certs::identity::Identity;
 use crate::certs::issue::service_names;
-use crate::certs::read::Certificate;
 use crate::clock::Clock;
 use crate::cluster;
+use crate::cluster::certificates::{Keeper, Place};
 use crate::cluster::lease::Elector;
 use crate::cluster::lease::election::Timing;
+use crate::cluster::registration::Registration;
 use crate::decision::mesh::Injector;
 use crate::files;
 use crate::inventory::Inventory;
@@ -73,9 +73,6 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub(super) deciding: DecidingArgs,
 }
-
-/// How often certificates are looked at again.
-const CERTIFICATES_EVERY: Duration = Duration::from_secs(3600);
 
 /// Runs the command.
 pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
@@ -183,15 +180,14 @@ async fn in_cluster(
 ) -> anyhow::Result<World> {
     let client = cluster::client().await.context("cannot serve a cluster; `serve --embedded` does without one")?;
     let (namespace, names) = (&args.deciding.namespace, service_names(SERVICE, &args.deciding.namespace));
-    let identity = cluster::certificates::settled(&client, namespace, &names, clock).await?;
-    let key = ServingKey::new(&identity.leaf)?;
-    let (trusted, trusted_now) = watch::channel(String::new());
-    let certificates =
-        Certificates { client: client.clone(), namespace: namespace.clone(), names, clock: clock.clone() };
-    certificates.publish(&identity, &trusted, &key, metrics)?;
-    tasks.spawn_until_stopped("certificates", certificates.keep(trusted, key.clone(), metrics.clone()));
-    let registration = cluster::registration::keep(client.clone(), trusted_now, metrics.clone());
-    tasks.spawn_until_stopped("registration", registration);
+    let place = Place { namespace: namespace.clone(), names };
+    let certificates = Keeper::begin(client.clone(), place, clock.clone(), metrics.clone()).await?;
+    let key = certificates.key();
+    let (wanted, wanted_now) = watch::channel(certificates.wanted());
+    let (live, live_now) = watch::channel(None);
+    tasks.spawn_until_stopped("certificates", certificates.keep(wanted, live_now));
+    let registration = Registration { wanted: wanted_now, live, clock: clock.clone(), metrics: metrics.clone() };
+    tasks.spawn_until_stopped("registration", registration.keep(client.clone()));
     tasks.spawn_until_stopped("namespaces", cluster::watch::namespaces(client.clone(), Arc::clone(inventory)));
     if args.deciding.mesh.injector != Injector::Unread {
         tasks.spawn_until_stopped("injectors", cluster::watch::injectors(client.clone(), Arc::clone(inventory)));
@@ -213,46 +209,6 @@ async fn in_cluster(
     tasks.spawn("lease", elector.run(tasks.stopping()));
     let reads = cluster::read::reads(client, Arc::clone(inventory));
     Ok(World { reads: Some(reads), key, addresses: Addresses::on(Ipv4Addr::UNSPECIFIED, args) })
-}
-
-/// Keeps the certificates of a cluster fresh.
-struct Certificates {
-    client: kube::Client,
-    namespace: String,
-    names: Vec<String>,
-    clock: Clock,
-}
-
-impl Certificates {
-    /// Tells the API server of the authority, then serves with the leaf.
-    fn publish(
-        &self,
-        identity: &Identity,
-        trusted: &watch::Sender<String>,
-        key: &ServingKey,
-        metrics: &Metrics,
-    ) -> anyhow::Result<()> {
-        let mut bundle = Bundle::from_pem(&identity.authority.certificate_pem)?;
-        bundle.remove_ended(self.clock.now());
-        trusted.send_if_modified(|before| std::mem::replace(before, bundle.pem()) != *before);
-        key.swap(&identity.leaf)?;
-        let leaf = Certificate::first(&identity.leaf.certificate_pem)?;
-        metrics.certificate_ends_seconds.set(leaf.not_after.as_second());
-        Ok(())
-    }
-
-    async fn keep(self, trusted: watch::Sender<String>, key: ServingKey, metrics: Metrics) {
-        let mut ticks = tokio::time::interval(CERTIFICATES_EVERY);
-        loop {
-            ticks.tick().await;
-            let settled = cluster::certificates::settled(&self.client, &self.namespace, &self.names, &self.clock).await;
-            let published =
-                settled.map_err(Into::into).and_then(|identity| self.publish(&identity, &trusted, &key, &metrics));
-            if let Err(cause) = published {
-                error!("cannot look after the certificates, and go on with those there are: {cause:#}");
-            }
-        }
-    }
 }
 
 fn client_certificates(authorities: Option<&Path>) -> anyhow::Result<ClientCertificates> {

@@ -84,13 +84,6 @@ impl From<Namespace> for NamespaceEntry {
     }
 }
 
-impl NamespaceEntry {
-    /// What is kept of the namespace.
-    pub fn namespace(&self) -> &Namespace {
-        &self.namespace
-    }
-}
-
 /// Chains of owners are short; a longer one is a loop.
 const LONGEST_CHAIN: usize = 8;
 

@@ -18,6 +18,8 @@ async fn killed_wiped_deleted_and_cut_off_it_never_blocks_a_pod_and_comes_back()
     let plane = ControlPlane::start(Options::default()).await;
     install(&plane).await;
     let outrigger = Outrigger::start(&plane, "first").await;
+    let log = std::fs::read_to_string(plane.directory().join("outrigger.log")).unwrap();
+    assert!(!log.contains("ERROR"), "a start in order has nothing to complain about: {log}");
     with_temp_namespace(&plane, &[], async |namespace| {
         plane.apply(&policy(namespace, "Enable")).await;
         await_label(&plane, namespace, Some("true")).await;

@@ -20,6 +20,7 @@ pub(super) const OUR_USER: &str = "system:serviceaccount:outrigger-system:outrig
 /// A running Outrigger; killed when dropped.
 pub(crate) struct Outrigger {
     process: Process,
+    webhook: SocketAddr,
     operations: SocketAddr,
     audit_log: PathBuf,
 }
@@ -40,6 +41,15 @@ impl Outrigger {
     /// Starts the binary where the installed Service leads, and returns when it is ready and registered.
     pub(crate) async fn start(plane: &ControlPlane, run: &str) -> Self {
         let webhook = SocketAddr::from((plane.service_address(NAMESPACE, "outrigger").await, 443));
+        Self::start_at(plane, run, webhook).await
+    }
+
+    /// Starts a further replica, to which no Service leads.
+    pub(super) async fn start_beside(plane: &ControlPlane, run: &str) -> Self {
+        Self::start_at(plane, run, SocketAddr::from((plane.free_cluster_ip(), 443))).await
+    }
+
+    async fn start_at(plane: &ControlPlane, run: &str, webhook: SocketAddr) -> Self {
         let operations = SocketAddr::from((plane.free_cluster_ip(), 8080));
         let audit_log = plane.directory().join(format!("outrigger-{run}-audit.jsonl"));
         let token = plane.service_account_token(NAMESPACE, "outrigger").await;
@@ -54,7 +64,7 @@ impl Outrigger {
         let environment = vec![("KUBECONFIG", kubeconfig.display().to_string())];
         let binary = Path::new(env!("CARGO_BIN_EXE_outrigger"));
         let process = Process::start("outrigger", binary, arguments, environment, plane.directory());
-        let outrigger = Self { process, operations, audit_log };
+        let outrigger = Self { process, webhook, operations, audit_log };
         let what = format!("Outrigger to be ready, logging to {}", plane.directory().display());
         await_condition(&what, TIMEOUT, async || {
             let (status, body) = outrigger.get("/readyz")?;
@@ -64,6 +74,11 @@ impl Outrigger {
         })
         .await;
         outrigger
+    }
+
+    /// Where it answers reviews.
+    pub(super) fn webhook(&self) -> SocketAddr {
+        self.webhook
     }
 
     /// Asks it to stop in order.
