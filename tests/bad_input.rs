@@ -190,6 +190,7 @@ fn bad_reviews() -> Vec<Case> {
             annotated(r#""outrigger.dev/inject":"true","outrigger.dev/\u0069nject":"false""#),
             Refused(400, "duplicate key \"outrigger.dev/inject\" in annotations"),
         ),
+        ("200,000 annotations that begin like ours", annotated(&numbered("outrigger.dev/", 200_000)), Patched),
         ("an annotation of others twice", annotated(r#""a":"b","a":"c""#), Patched),
         ("lists 10,000 deep that nobody reads", replaced("\"volumes\":[", &format!("\"volumes\":[{deep},")), Patched),
         (
@@ -533,6 +534,11 @@ fn replaced(text: &str, by: &str) -> Vec<u8> {
     let review = String::from_utf8(recorded()).unwrap();
     assert!(review.contains(text), "{text}");
     review.replacen(text, by, 1).into()
+}
+
+/// So many pairs of empty texts, under keys that begin like this.
+fn numbered(start: &str, count: usize) -> String {
+    (0..count).map(|number| format!("\"{start}{number}\":\"\"")).collect::<Vec<_>>().join(",")
 }
 
 fn with(change: impl FnOnce(&mut Value)) -> Vec<u8> {

@@ -293,9 +293,10 @@ impl<'a> Kept<'a> {
     }
 }
 
-/// Whether anything reads an annotation of this key.
+/// Whether anything reads an annotation of this key. There are few such keys, however many a client makes up.
 fn is_read(key: &str) -> bool {
-    key.starts_with("outrigger.dev/") || key == names::MIRROR || MESHES.iter().any(|mesh| mesh.marker_key == key)
+    matches!(key, names::INJECT | names::REASON | names::UNTIL | names::DECISION | names::MIRROR)
+        || MESHES.iter().any(|mesh| mesh.marker_key == key || mesh.legacy_annotation == Some(key))
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Keyed<T> {
