@@ -126,6 +126,9 @@ fn of_manifest(looked: &Looked, subject: &Subject) -> Explanation {
     }
 }
 
+/// How many rules that do not match are named in a table.
+const FAR: usize = 10;
+
 /// An explanation for people.
 fn table(explanation: &Explanation) -> String {
     let Explanation { pod: PodName { namespace, name }, workload, decision, effect, patch, running } = explanation;
@@ -164,8 +167,14 @@ fn table(explanation: &Explanation) -> String {
     if !decision.considered.is_empty() {
         line("Considered", String::new());
         let width = decision.considered.iter().map(|one| one.title.chars().count()).max().unwrap_or_default();
-        for one in &decision.considered {
+        // Of what has nothing to do with this pod a few lines are enough for people.
+        let (near, far): (Vec<_>, Vec<_>) = decision.considered.iter().partition(|one| one.outcome != "NoMatch");
+        let more = far.len().saturating_sub(FAR);
+        for one in near.into_iter().chain(far.into_iter().take(FAR)) {
             line("", format!("{:<11}{:<width$}  {}", one.outcome, one.title, one.reason));
+        }
+        if more > 0 {
+            line("", format!("and {more} more that do not match; -o json tells of each"));
         }
     }
     text

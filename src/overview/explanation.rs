@@ -1,15 +1,18 @@
 //! One decision told in full: every rule considered, what is written, what the injector makes of it.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use json_patch::PatchOperation;
 use serde::Serialize;
 
 use super::running::Counts;
 use crate::admission::patch::patch;
-use crate::decision::decide;
 use crate::decision::effect::{Effect, Outcome, consequence};
 use crate::decision::facts::Facts;
+use crate::decision::policy::{Match, Policy};
 use crate::decision::reason::{self, Clean, sanitized};
+use crate::decision::{Decision, decide};
 
 /// A decision about one pod, and what follows from it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -109,8 +112,10 @@ impl Explanation {
     /// Decides about these facts at this instant, and tells everything.
     pub fn of(facts: &Facts<'_>, now: Timestamp) -> Self {
         let decision = decide(facts, now);
+        let mut all = decision.considered.clone();
+        all.extend(passed_by(facts, &decision));
         let consequence = consequence(facts, &decision);
-        let considered = decision.considered.iter().map(|one| Considered {
+        let considered = all.iter().map(|one| Considered {
             rule: (&one.rule).into(),
             outcome: one.outcome.as_str(),
             reason: one.outcome.to_string(),
@@ -134,6 +139,32 @@ impl Explanation {
             running: None,
         }
     }
+}
+
+/// The policies that a decision does not even look at, because their namespaces or workloads tell that they cannot match.
+fn passed_by<'f>(facts: &'f Facts<'_>, decision: &Decision<'f>) -> Vec<reason::Considered<'f>> {
+    let Ok((policies, _)) = &facts.policies else { return Vec::new() };
+    if matches!(decision.rule, reason::Rule::Safety(_)) {
+        return Vec::new();
+    }
+    let looked_at: HashSet<*const Policy> = decision
+        .considered
+        .iter()
+        .filter_map(|one| match &one.rule {
+            reason::Rule::Policy(policy) => Some(std::ptr::from_ref(*policy)),
+            _ => None,
+        })
+        .collect();
+    let can_be_meant = |policy: &&Policy| policy.namespace.as_deref().is_none_or(|own| *own == *facts.pod.namespace);
+    let others =
+        policies.all().iter().filter(can_be_meant).filter(|one| !looked_at.contains(&std::ptr::from_ref(*one)));
+    let considered = others.filter_map(|policy| match policy.matching.matches(facts) {
+        Match::No(part) => {
+            Some(reason::Considered { rule: reason::Rule::Policy(policy), outcome: reason::Outcome::NoMatch(part) })
+        }
+        Match::Yes | Match::Unknown(_) => None,
+    });
+    considered.collect()
 }
 
 impl From<&reason::Rule<'_>> for RuleName {
