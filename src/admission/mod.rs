@@ -102,33 +102,37 @@ impl Reviewer {
         let Some(reads) = &self.reads else { return facts };
         let deadline = Instant::now() + READS_DEADLINE;
         let mut read = Vec::new();
-        while read.len() < MOST_READS
-            && let Some(wanted) = self.wanted(question, &facts, now)
-        {
-            let outcome = timeout_at(deadline, reads.read(wanted)).await;
-            match outcome.unwrap_or_else(|_| Outcome::Failed("the deadline of 300 ms passed".to_owned())) {
-                Outcome::Found(found) => {
-                    self.metrics.reads.found.inc();
-                    read.push(found);
-                }
-                Outcome::NotFound => {
-                    self.metrics.reads.not_found.inc();
-                    break;
-                }
+        // What is not asked for any more has failed as well: only what was looked for and is not there does not exist.
+        while let Some(wanted) = self.wanted(question, &facts, &read, now) {
+            let outcome = match read.len() {
+                0..MOST_READS => timeout_at(deadline, reads.read(wanted.clone()))
+                    .await
+                    .unwrap_or_else(|_| Outcome::Failed("the deadline of 300 ms passed".to_owned())),
+                _ => Outcome::Failed(format!("{MOST_READS} reads were made for it already")),
+            };
+            match &outcome {
+                Outcome::Found(_) => self.metrics.reads.found.inc(),
+                Outcome::NotFound => self.metrics.reads.not_found.inc(),
                 Outcome::Failed(why) => {
-                    self.metrics.reads.failed.inc();
                     tracing::warn!(namespace = %Clean(&question.pod.namespace), "cannot read what a decision needs: {why}");
-                    break;
+                    self.metrics.reads.failed.inc()
                 }
-            }
+            };
+            read.push((wanted, outcome));
             facts = self.inventory.facts_for(question, &read);
         }
         facts
     }
 
-    fn wanted(&self, question: Question<'_, '_>, facts: &Facts<'_>, now: jiff::Timestamp) -> Option<Wanted> {
-        self.inventory.wanted(question, facts).or_else(|| {
-            let selector = self.inventory.wanted_selector(question, facts)?;
+    fn wanted(
+        &self,
+        question: Question<'_, '_>,
+        facts: &Facts<'_>,
+        read: &[(Wanted, Outcome)],
+        now: jiff::Timestamp,
+    ) -> Option<Wanted> {
+        self.inventory.wanted(question, facts, read).or_else(|| {
+            let selector = self.inventory.wanted_selector(question, facts, read)?;
             // A selector matters only where something is written that it could use.
             let decision = decide(facts, now);
             let Consequence { marks: Marks { marker, revision, .. }, withheld, .. } = consequence(facts, &decision);

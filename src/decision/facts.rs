@@ -19,6 +19,8 @@ pub enum Missing {
     NotSynced,
     /// The cache is filled, and neither it nor a short read knows the object.
     NotFound,
+    /// The cache does not have it, and a short read could not tell whether it exists.
+    NotRead,
 }
 
 impl Missing {
@@ -27,6 +29,7 @@ impl Missing {
         match self {
             Self::NotSynced => "NotSynced",
             Self::NotFound => "NotFound",
+            Self::NotRead => "NotRead",
         }
     }
 }
@@ -169,6 +172,9 @@ pub struct Owners {
     pub chain: Vec<Arc<Owner>>,
     /// Why the chain ends where it does.
     pub end: ChainEnd,
+    /// The gateway that the nearest of them to name one names as its owner, or why it does not count. It stands beside
+    /// the chain: a gateway is no workload.
+    pub gateway: Option<Result<OwnerName, ChainEnd>>,
     /// What the nearest owner's pod selector says about the mesh's marks, where it is known.
     pub selector: Option<SelectorUse>,
 }
@@ -190,7 +196,9 @@ pub enum ChainEnd {
     Unread(OwnerName),
     /// The requester is not trusted to create this owner's pods: the pod is treated as bare.
     Untrusted(OwnerName),
-    /// The next owner should be known, and is not.
+    /// Everything was looked at, and there is no next owner of that UID in the namespace; what comes before it counts.
+    Absent(OwnerName),
+    /// Whether there is a next owner could not be told.
     Missing(OwnerName, Missing),
 }
 
@@ -216,12 +224,14 @@ pub struct Owner {
     pub labels: Labels<'static>,
     /// Its override. Empty for a ReplicaSet with a controller: its annotations are copies that outlive their original.
     pub wish: Wish<'static>,
-    /// Its own controlling owner.
+    /// Its own controlling owner, unless that is a gateway.
     pub controller: Option<OwnerReference>,
+    /// The gateway that it names as an owner, controlling or not.
+    pub gateway: Option<Box<OwnerReference>>,
     /// What its pod selector says about the mesh's markers, where it is known.
     pub selector: Option<SelectorUse>,
-    /// Whether it is a gateway that a controller of the mesh turns into pods.
-    pub is_mesh_gateway: bool,
+    /// Whether it is a gateway, of which a controller of the mesh makes pods.
+    pub is_gateway: bool,
     /// What its new pods will be made of, where that is read.
     pub template: Option<Box<Template>>,
 }

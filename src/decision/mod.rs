@@ -4,9 +4,9 @@
 //!
 //! The first that applies wins.
 //!
-//! 1. **Safety: Leave.** The request creates no pod; the pod mirrors a static one, uses the host network, or belongs to a
-//!    gateway that a controller of the mesh manages; its namespace is excluded. A pod with a container that waits for the
-//!    injector is never disabled or stripped.
+//! 1. **Safety: Leave.** The request creates no pod; the pod mirrors a static one or uses the host network; its namespace
+//!    is excluded; it belongs to a gateway of the mesh, unless a cluster suspension or a cluster policy that allows no
+//!    exception says otherwise. A pod with a container that waits for the injector is never disabled or stripped.
 //! 2. **A suspension of injection in force: Disable.** Cluster suspensions first, then those of the namespace.
 //! 3. **An override**: the pod's, then the mesh's own marker on the pod, then the workload's from the nearest owner outward,
 //!    then the namespace's. One that is over, refused or neither on nor off is passed over for the next. Under a winning
@@ -18,6 +18,17 @@
 //! The policy that wins among the cluster policies alone can forbid: with `overrides: Deny` no override, namespaced policy
 //! or namespaced suspension departs from it, only a cluster suspension; with `RequireReason` an override needs a reason.
 //! The winning policy limits overrides in the same way. Within a rank the strictest `overrides` holds.
+//!
+//! A pod belongs to a **gateway** if one of its owners names it as an owner of its own, controlling or not, and a gateway
+//! of that UID exists in the namespace; labels make none. That the mesh's controller made the workload cannot be proven:
+//! whoever writes workloads in the namespace writes those references and labels too, and whoever may create a gateway
+//! tells Istio by annotations not to manage it, what to call its Deployment, and which image to run. So a gateway is left
+//! alone only where its tenant could have had that by an override. A platform that denies and has gateways says which:
+//! by a cluster policy of a higher priority whose `workloads` name kind `Gateway`, or by leaving their namespaces out. A
+//! suspension does a gateway no harm, since Istio itself marks its pods off. A gateway is no workload: the workload is
+//! the Deployment that it owns, so that naming one takes no pod out of a policy for Deployments.
+//!
+//! An owner that does not exist ends the chain before it, as one of a kind that is not read does.
 //!
 //! Unknown is not empty: where a rule on the way to the answer hangs on something that is not known, the answer is the one
 //! configured for that, and the decision says what was missing.
@@ -36,7 +47,7 @@ pub mod suspension;
 
 use jiff::Timestamp;
 
-use facts::{ChainEnd, Facts, Owner, RequestKind};
+use facts::{ChainEnd, Facts, RequestKind};
 use owner_override::{Until, Wish};
 use policy::{Match, Mode, Overrides, Policy, Ruling};
 use reason::{Considered, Outcome, Override, PassedOver, Rule, Safety, Source, Unknown};
@@ -104,7 +115,7 @@ pub fn decide<'f>(facts: &'f Facts<'_>, now: Timestamp) -> Decision<'f> {
 /// Records for each matching policy in mode Audit what the decision would be with that one policy in Enforce.
 fn record_audited<'f>(facts: &'f Facts<'_>, now: Timestamp, decision: &mut Decision<'f>) {
     let Ok((policies, candidates)) = &facts.policies else { return };
-    if matches!(decision.rule, Rule::Safety(_)) {
+    if safety(facts).is_some() {
         return;
     }
     for policy in policies.ranked(candidates).filter(|policy| policy.mode == Mode::Audit) {
@@ -143,18 +154,13 @@ impl<'f, 'a> Deciding<'f, 'a> {
             self.propose(Action::Leave, Rule::Safety(safety), None);
             return self.decision(&Ruling::default());
         }
-        // A gateway of the mesh is never touched, and this may be one.
-        if let ChainEnd::Missing(owner, missing) = &self.facts.owners.end
-            && &*owner.kind == "Gateway"
-        {
-            self.hangs_on(Unknown::Owner(owner.clone(), *missing));
-        }
         self.cluster_suspensions();
         let matched = self.matched_policies();
         let ruling = Ruling::of(&matched);
         if let Some(unknown) = &ruling.unknown {
             self.hangs_on(unknown.clone());
         }
+        self.gateway(&ruling);
         self.own_suspensions(&ruling);
         self.overrides(&ruling);
         self.policies(matched, &ruling);
@@ -165,6 +171,17 @@ impl<'f, 'a> Deciding<'f, 'a> {
         match &self.facts.suspensions {
             Ok(suspensions) => suspensions.cluster().iter().for_each(|suspension| self.suspension(suspension, None)),
             Err(missing) => self.hangs_on(Unknown::Suspensions(*missing)),
+        }
+    }
+
+    /// A gateway of the mesh is left alone where no cluster policy forbids that, and so is decided what may belong to one.
+    fn gateway(&mut self, ruling: &Ruling<'f>) {
+        let safety = Rule::Safety(Safety::MeshGateway);
+        match (&self.facts.owners.gateway, ruling.forbids) {
+            (None, _) => {}
+            (Some(Ok(_)), None) => self.propose(Action::Leave, safety, None),
+            (Some(Ok(_)), Some(policy)) => self.record(safety, Outcome::Refused(policy)),
+            (Some(Err(end)), _) => self.chain_end(end, ruling.forbids.is_none()),
         }
     }
 
@@ -230,7 +247,7 @@ impl<'f, 'a> Deciding<'f, 'a> {
         for owner in &owners.chain {
             self.wish(Source::Workload(owner), &owner.wish, ruling);
         }
-        self.chain_end(&owners.end, ruling);
+        self.chain_end(&owners.end, !ruling.refuses_all());
         match namespace {
             Ok(namespace) => self.wish(Source::Namespace(&namespace.name), &namespace.wish, ruling),
             Err(_) if ruling.refuses_all() => {}
@@ -238,15 +255,16 @@ impl<'f, 'a> Deciding<'f, 'a> {
         }
     }
 
-    /// Records why the owners that a pod names do not all count.
-    fn chain_end(&mut self, end: &'f ChainEnd, ruling: &Ruling<'f>) {
+    /// Records why an owner does not count; where it may exist and would matter, the decision hangs on it.
+    fn chain_end(&mut self, end: &'f ChainEnd, matters: bool) {
         let (name, outcome) = match end {
             ChainEnd::Top => return,
             ChainEnd::Unread(name) => (name, Outcome::PassedOver(PassedOver::UnreadKind)),
             ChainEnd::Untrusted(name) => (name, Outcome::PassedOver(PassedOver::UntrustedRequester)),
+            ChainEnd::Absent(name) => (name, Outcome::PassedOver(PassedOver::NoSuchOwner)),
             ChainEnd::Missing(name, missing) => {
                 let unknown = Unknown::Owner(name.clone(), *missing);
-                if !ruling.refuses_all() {
+                if matters {
                     self.hangs_on(unknown.clone());
                 }
                 (name, Outcome::Unknown(unknown))
@@ -367,13 +385,12 @@ impl<'f, 'a> Deciding<'f, 'a> {
 
 /// The first reason not to touch a pod at all.
 fn safety(facts: &Facts<'_>) -> Option<Safety> {
-    let Facts { request, pod, owners, settings, .. } = facts;
+    let Facts { request, pod, settings, .. } = facts;
     let rules = [
         (matches!(request, RequestKind::Other(_)), Safety::NotAPodCreation),
         (pod.annotations.mirror, Safety::MirrorPod),
         (pod.host_network, Safety::HostNetwork),
         (settings.excluded_namespaces.iter().any(|name| *name == pod.namespace), Safety::ExcludedNamespace),
-        (owners.workload().is_some_and(|Owner { is_mesh_gateway, .. }| *is_mesh_gateway), Safety::MeshGateway),
     ];
     rules.into_iter().find_map(|(applies, safety)| applies.then_some(safety))
 }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::Action;
-use super::facts::{ChainEnd, Facts, Namespace, Owner};
+use super::facts::{ChainEnd, Facts, Namespace, Owner, OwnerName};
 use super::reason::{Part, Unknown};
 use super::selector::{Glob, Selector};
 
@@ -82,7 +82,7 @@ pub struct Matching {
     pub exclude: Vec<Glob>,
     /// Labels of the namespace.
     pub namespace_selector: Selector,
-    /// The pod's workload.
+    /// The pod's workload, or the gateway that it belongs to.
     pub workloads: Vec<WorkloadPattern>,
     /// Labels of the workload.
     pub workload_selector: Selector,
@@ -183,14 +183,21 @@ impl Matching {
     }
 
     fn matches_workload(&self, facts: &Facts<'_>) -> Match {
+        let named = |kind: &str, name: &str| {
+            self.workloads.iter().any(|pattern| *pattern.kind == *kind && pattern.name.matches(name))
+        };
+        // A gateway that is not known names nothing: it must not keep a policy that denies from being told.
+        let names_gateway = matches!(&facts.owners.gateway, Some(Ok(OwnerName { kind, name })) if named(kind, name));
+        if names_gateway && self.workload_selector.selects_all() {
+            return Match::Yes;
+        }
         if let ChainEnd::Missing(owner, missing) = &facts.owners.end {
             return Match::Unknown(Unknown::Owner(owner.clone(), *missing));
         }
         let Some(Owner { kind, name, labels, .. }) = facts.owners.workload() else {
             return Match::No(Part::Workloads);
         };
-        let named = |pattern: &WorkloadPattern| pattern.kind == *kind && pattern.name.matches(name);
-        if !self.workloads.is_empty() && !self.workloads.iter().any(named) {
+        if !self.workloads.is_empty() && !names_gateway && !named(kind, name) {
             Match::No(Part::Workloads)
         } else if self.workload_selector.matches(labels) {
             Match::Yes

@@ -37,7 +37,7 @@ pub enum Safety {
     HostNetwork,
     /// The namespace is excluded by a setting.
     ExcludedNamespace,
-    /// A controller of the mesh made the pod for a gateway.
+    /// The pod belongs to a gateway of the mesh.
     MeshGateway,
     /// A container waits for the injector to fill in its image.
     WaitsForProxy,
@@ -131,6 +131,8 @@ pub enum PassedOver<'f> {
     UntrustedRequester,
     /// The owner is of a kind that is not read here.
     UnreadKind,
+    /// There is no such owner.
+    NoSuchOwner,
 }
 
 /// A part of a policy's or a suspension's match.
@@ -183,7 +185,7 @@ impl Safety {
             Self::MirrorPod => "the pod mirrors a static pod, which a change here would not reach",
             Self::HostNetwork => "the pod uses the host network, where no sidecar is injected",
             Self::ExcludedNamespace => "the namespace is excluded by a setting of this installation",
-            Self::MeshGateway => "the pod belongs to a gateway that a controller of the mesh manages",
+            Self::MeshGateway => "the pod belongs to a gateway of the mesh",
             Self::WaitsForProxy => {
                 "the container istio-proxy has the image \"auto\", which only the injector replaces: without it the pod could not start"
             }
@@ -386,6 +388,7 @@ impl fmt::Display for PassedOver<'_> {
                 f.write_str("the requester is not trusted to create this owner's pods; the pod is treated as bare")
             }
             Self::UnreadKind => f.write_str("owners of this kind are not read; the chain ends before it"),
+            Self::NoSuchOwner => f.write_str("the namespace has no such owner with this UID; the chain ends before it"),
         }
     }
 }

@@ -25,8 +25,8 @@ use crate::decision::policy::{Candidates, Policies};
 use crate::resources::names;
 use cache::Cache;
 use injectors::InstalledInjectors;
-use owner_kind::{OwnerKinds, Served};
-use reads::{Found, Wanted};
+use owner_kind::{OwnerKinds, Served, is_gateway};
+use reads::{Found, Outcome, Wanted};
 use rules::Rules;
 
 /// What somebody wants a decision about.
@@ -118,12 +118,15 @@ impl Inventory {
         caches
     }
 
-    /// The facts for one question; `read` holds what was read because a cache did not have it.
-    pub fn facts_for<'a>(&'a self, question: Question<'a, 'a>, read: &[Found]) -> Facts<'a> {
+    /// The facts for one question; `read` holds what was asked for because a cache did not have it, and what that came to.
+    ///
+    /// What a filled cache does not have does not exist, unless it was asked for and that failed. Whoever can read has to
+    /// ask for all that is [`wanted`](Self::wanted), since a watch may be late.
+    pub fn facts_for<'a>(&'a self, question: Question<'a, 'a>, read: &[(Wanted, Outcome)]) -> Facts<'a> {
         let entry = self.namespaces.get(&question.pod.namespace);
         let namespace = match &entry {
             Some(entry) => Ok(Arc::clone(&entry.namespace)),
-            None => read.iter().find_map(Found::namespace).ok_or_else(|| self.namespaces.missing()),
+            None => found(read).find_map(Found::namespace).ok_or_else(|| self.namespaces.missing()),
         };
         let policies = self.rules.policies().ok_or(Missing::NotSynced);
         Facts {
@@ -154,14 +157,14 @@ impl Inventory {
             owners.selector = workload.selector;
         }
         owners.chain.push(Arc::clone(workload));
-        self.follow(&mut owners, workload.controller.clone(), &pod.namespace, &[]);
+        self.follow(&mut owners, workload.controller.as_ref(), &pod.namespace, &[]);
         Facts { owners, ..self.facts_for(question, &[]) }
     }
 
     /// The workload of a pod that exists: the outermost of its owners with a template.
     pub fn workload_of(&self, pod: &RunningPod) -> Option<Arc<Owner>> {
         let mut owners = Owners::default();
-        self.follow(&mut owners, pod.controller.clone(), &pod.pod.namespace, &[]);
+        self.follow(&mut owners, pod.controller.as_ref(), &pod.pod.namespace, &[]);
         owners.chain.into_iter().rev().find(|owner| owner.template.is_some())
     }
 
@@ -179,43 +182,65 @@ impl Inventory {
         workloads
     }
 
-    /// What a short read could add to these facts, if anything. Only a trusted requester makes us read.
-    pub fn wanted(&self, question: Question<'_, '_>, facts: &Facts<'_>) -> Option<Wanted> {
+    /// What a short read could add to these facts, if anything was not asked for yet. Only a trusted requester makes us
+    /// read.
+    pub fn wanted(&self, question: Question<'_, '_>, facts: &Facts<'_>, read: &[(Wanted, Outcome)]) -> Option<Wanted> {
         if !question.requester_is_trusted || matches!(question.kind, RequestKind::Other(_)) {
             return None;
         }
         let namespace: Box<str> = question.pod.namespace.as_ref().into();
-        if facts.namespace.is_err() {
-            return Some(Wanted::Namespace(namespace));
-        }
-        let ChainEnd::Missing(..) = facts.owners.end else { return None };
-        let nearest = facts.owners.chain.last().map_or(question.controller, |last| last.controller.as_ref());
-        nearest.map(|reference| Wanted::Owner(namespace, reference.clone()))
+        let could_exist = |end: &ChainEnd| matches!(end, ChainEnd::Missing(..) | ChainEnd::Absent(_));
+        let Owners { chain, end, gateway, selector: _ } = &facts.owners;
+        let nearest = || chain.last().map_or(question.controller, |last| last.controller.as_ref());
+        let owner = could_exist(end).then(nearest).flatten();
+        let gateway = gateway.as_ref().is_some_and(|gateway| gateway.as_ref().is_err_and(could_exist));
+        let gateway = gateway.then(|| gateway_of(chain, question.controller)).flatten();
+        let of = |reference: &OwnerReference| Wanted::Owner(namespace.clone(), reference.clone());
+        let unknown = facts.namespace.is_err().then(|| Wanted::Namespace(namespace.clone()));
+        let mut wanted = unknown.into_iter().chain(owner.into_iter().chain(gateway).map(of));
+        wanted.find(|wanted| !read.iter().any(|(asked, _)| asked == wanted))
     }
 
-    /// The read that tells whether the direct owner's selector uses the mesh's marks.
-    pub fn wanted_selector(&self, question: Question<'_, '_>, facts: &Facts<'_>) -> Option<Wanted> {
+    /// The read that tells whether the direct owner's selector uses the mesh's marks, if it was not asked for yet.
+    pub fn wanted_selector(
+        &self,
+        question: Question<'_, '_>,
+        facts: &Facts<'_>,
+        read: &[(Wanted, Outcome)],
+    ) -> Option<Wanted> {
         let known = facts.owners.selector.is_some() || facts.owners.chain.is_empty();
         let reference = question.controller.filter(|_| !known && question.requester_is_trusted)?;
-        Some(Wanted::Selector(question.pod.namespace.as_ref().into(), reference.clone()))
+        let wanted = Wanted::Selector(question.pod.namespace.as_ref().into(), reference.clone());
+        (!read.iter().any(|(asked, _)| *asked == wanted)).then_some(wanted)
     }
 
-    fn owners_of(&self, question: Question<'_, '_>, read: &[Found]) -> Owners {
+    fn owners_of(&self, question: Question<'_, '_>, read: &[(Wanted, Outcome)]) -> Owners {
         let mut owners = Owners::default();
         let Some(claimed) = question.controller else { return owners };
         if !question.requester_is_trusted {
             owners.end = ChainEnd::Untrusted(OwnerName::from(claimed));
             return owners;
         }
-        self.follow(&mut owners, Some(claimed.clone()), &question.pod.namespace, read);
+        self.follow(&mut owners, Some(claimed), &question.pod.namespace, read);
         owners.selector = selector_of(&owners.chain, claimed, question.pod, read);
         owners
     }
 
-    /// Follows controlling owners outward.
-    fn follow(&self, owners: &mut Owners, mut next: Option<OwnerReference>, namespace: &str, read: &[Found]) {
+    /// Follows controlling owners outward, and looks up the gateway that one of them names.
+    fn follow(
+        &self,
+        owners: &mut Owners,
+        claimed: Option<&OwnerReference>,
+        namespace: &str,
+        read: &[(Wanted, Outcome)],
+    ) {
+        let mut next = claimed.filter(|claimed| !is_gateway(claimed)).cloned();
         while let Some(reference) = next {
-            match self.owner(&reference, namespace, read) {
+            match self.known(&reference, namespace, read) {
+                Ok(owner) if owner.is_gateway => {
+                    owners.end = ChainEnd::Absent(OwnerName::from(&reference));
+                    break;
+                }
                 Ok(owner) if owners.chain.len() < LONGEST_CHAIN => {
                     next = owner.controller.clone();
                     owners.chain.push(owner);
@@ -227,20 +252,50 @@ impl Inventory {
                 }
             }
         }
+        owners.gateway =
+            gateway_of(&owners.chain, claimed).map(|reference| match self.known(reference, namespace, read)? {
+                owner if owner.is_gateway => Ok(OwnerName { kind: owner.kind.clone(), name: owner.name.clone() }),
+                _ => Err(ChainEnd::Absent(OwnerName::from(reference))),
+            });
     }
 
     /// The owner with this UID in this namespace; what the reference says besides the UID is not believed.
-    fn owner(&self, reference: &OwnerReference, namespace: &str, read: &[Found]) -> Result<Arc<Owner>, ChainEnd> {
+    fn known(
+        &self,
+        reference: &OwnerReference,
+        namespace: &str,
+        read: &[(Wanted, Outcome)],
+    ) -> Result<Arc<Owner>, ChainEnd> {
         let served = self.owner_kinds.served(&reference.group, &reference.kind);
         if served == Served::No {
             return Err(ChainEnd::Unread(OwnerName::from(reference)));
         }
-        let known = self.owners.get(&reference.uid).or_else(|| read.iter().find_map(|found| found.owner(reference)));
+        let known = self.owners.get(&reference.uid).or_else(|| found(read).find_map(|found| found.owner(reference)));
         known.filter(|owner| *owner.namespace == *namespace).ok_or_else(|| {
-            let missing = if served == Served::Yes { Missing::NotFound } else { Missing::NotSynced };
-            ChainEnd::Missing(OwnerName::from(reference), missing)
+            let name = OwnerName::from(reference);
+            let is_this = |asked: &Wanted| matches!(asked, Wanted::Owner(_, other) if other == reference);
+            let outcome = read.iter().find_map(|(asked, outcome)| is_this(asked).then_some(outcome));
+            match (outcome, served) {
+                (Some(Outcome::Failed(_)), _) => ChainEnd::Missing(name, Missing::NotRead),
+                (None, Served::NotYet | Served::No) => ChainEnd::Missing(name, Missing::NotSynced),
+                (None, Served::Yes) | (Some(Outcome::NotFound | Outcome::Found(_)), _) => ChainEnd::Absent(name),
+            }
         })
     }
+}
+
+/// What was found of what was asked for.
+fn found(read: &[(Wanted, Outcome)]) -> impl Iterator<Item = &Found> {
+    read.iter().filter_map(|(_, outcome)| match outcome {
+        Outcome::Found(found) => Some(found),
+        Outcome::NotFound | Outcome::Failed(_) => None,
+    })
+}
+
+/// The gateway that the nearest of these owners to name one names, or that the pod itself claims.
+fn gateway_of<'o>(chain: &'o [Arc<Owner>], claimed: Option<&'o OwnerReference>) -> Option<&'o OwnerReference> {
+    let of_owner = || chain.iter().find_map(|owner| owner.gateway.as_deref());
+    claimed.filter(|claimed| is_gateway(claimed)).or_else(of_owner)
 }
 
 /// The policies that can concern the question's namespace, remembered beside it.
@@ -264,7 +319,12 @@ fn candidates(
 }
 
 /// What the direct owner's selector says, as far as that is known without asking for it.
-fn selector_of(chain: &[Arc<Owner>], claimed: &OwnerReference, pod: &Pod<'_>, read: &[Found]) -> Option<SelectorUse> {
+fn selector_of(
+    chain: &[Arc<Owner>],
+    claimed: &OwnerReference,
+    pod: &Pod<'_>,
+    read: &[(Wanted, Outcome)],
+) -> Option<SelectorUse> {
     let direct = chain.first()?;
     let generated = || {
         // A Job's generated selector asks for its UID and nothing else that a pod template could hold.
@@ -274,7 +334,7 @@ fn selector_of(chain: &[Arc<Owner>], claimed: &OwnerReference, pod: &Pod<'_>, re
     };
     // A Deployment gives its ReplicaSets its own selector and the hash of their template.
     let deployment = || chain.get(1).filter(|owner| &*owner.kind == "Deployment").and_then(|owner| owner.selector);
-    direct.selector.or_else(deployment).or_else(generated).or_else(|| read.iter().find_map(Found::selector))
+    direct.selector.or_else(deployment).or_else(generated).or_else(|| found(read).find_map(Found::selector))
 }
 
 /// The override that stands in an object's metadata.

@@ -35,6 +35,9 @@ pub enum Read {
     Spec,
 }
 
+/// The API group of the gateways that a controller of the mesh turns into pods.
+const GATEWAYS: &str = "gateway.networking.k8s.io";
+
 /// Whether a kind is there to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -62,7 +65,7 @@ impl Default for OwnerKinds {
             ("batch", "v1", "jobs", "Job", Read::Metadata),
             ("batch", "v1", "cronjobs", "CronJob", Read::Spec),
             ("", "v1", "replicationcontrollers", "ReplicationController", Read::Metadata),
-            ("gateway.networking.k8s.io", "v1", "gateways", "Gateway", Read::Metadata),
+            (GATEWAYS, "v1", "gateways", "Gateway", Read::Metadata),
         ];
         let kinds = kinds.map(|(group, version, plural, kind, read)| OwnerKind {
             group: group.to_owned(),
@@ -126,7 +129,7 @@ impl OwnerKinds {
 impl OwnerKind {
     /// What is kept of an object of this kind.
     pub fn owner(&self, metadata: &ObjectMeta, selector: Option<SelectorUse>) -> Owner {
-        let controller = controller_of(metadata);
+        let controller = controller_of(metadata).filter(|owner| !is_gateway(owner));
         // A Deployment copies its annotations to its ReplicaSets and never takes one back, so a copy is no override.
         let is_copy = self.kind == "ReplicaSet" && controller.is_some();
         let labels = metadata.labels.clone().filter(|_| controller.is_none()).unwrap_or_default();
@@ -137,8 +140,9 @@ impl OwnerKind {
             labels: labels.into_iter().collect::<Labels<'static>>(),
             wish: if is_copy { Default::default() } else { wish_of(metadata) },
             controller,
+            gateway: gateway_of(metadata).map(Box::new),
             selector,
-            is_mesh_gateway: self.group == "gateway.networking.k8s.io",
+            is_gateway: self.group == GATEWAYS,
             template: None,
         }
     }
@@ -169,12 +173,26 @@ impl OwnerKind {
 /// The owner that controls an object, as the object names it.
 pub fn controller_of(metadata: &ObjectMeta) -> Option<OwnerReference> {
     let controller = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
-    controller.map(|owner| OwnerReference {
+    controller.map(reference)
+}
+
+/// The gateway that owns an object, as the object names it. Istio does not say that it controls what it made for one.
+fn gateway_of(metadata: &ObjectMeta) -> Option<OwnerReference> {
+    metadata.owner_references.iter().flatten().map(reference).find(is_gateway)
+}
+
+/// Whether an object names a gateway.
+pub(super) fn is_gateway(owner: &OwnerReference) -> bool {
+    *owner.group == *GATEWAYS && &*owner.kind == "Gateway"
+}
+
+fn reference(owner: &k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference) -> OwnerReference {
+    OwnerReference {
         group: owner.api_version.rsplit_once('/').map_or("", |(group, _)| group).into(),
         kind: owner.kind.as_str().into(),
         name: owner.name.as_str().into(),
         uid: owner.uid.as_str().into(),
-    })
+    }
 }
 
 impl FromStr for OwnerKind {

@@ -59,8 +59,8 @@ async fn nothing_is_read_for_a_requester_who_is_not_trusted() {
         assert_eq!(label(&bare, INJECT), Some("true"), "a pod with an unverified owner is treated as bare");
         let controller = "system:serviceaccount:kube-system:replicaset-controller";
         let trusted = plane.client_impersonating(controller, &["system:masters"]);
-        let unknown = create(trusted, namespace, claiming("b", "claimed-by-controller"), true).await;
-        assert_eq!(label(&unknown, INJECT), None, "an owner that does not exist leaves the decision open");
+        let absent = create(trusted, namespace, claiming("b", "claimed-by-controller"), true).await;
+        assert_eq!(label(&absent, INJECT), Some("true"), "an owner that was looked for and does not exist is none");
         // The second read is in the log, so the first would be as well.
         await_condition("the read for the trusted requester", TIMEOUT, async || {
             let events = plane.audit_log_of(namespace);
