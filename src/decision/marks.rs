@@ -1,7 +1,7 @@
 //! The marks that a decision leaves on a pod, and why one may be withheld.
 
 use super::Decision;
-use super::facts::{Facts, SelectorUse};
+use super::facts::{ChainEnd, Facts, Owners, SelectorUse};
 use super::mesh::Place;
 use super::reason::{Override, Rule, Source};
 use super::receipt;
@@ -84,9 +84,11 @@ pub(super) fn revision_withheld(facts: &Facts<'_>) -> Option<Withheld> {
 
 /// Why this label may not be changed on this pod. One that is unknown to be used may be added, never changed or removed.
 fn withheld(facts: &Facts<'_>, label: Option<&str>, uses: fn(SelectorUse) -> bool) -> Option<Withheld> {
-    match facts.owners.selector {
+    let Owners { chain, end, selector, gateway: _ } = &facts.owners;
+    let is_bare = chain.is_empty() && !matches!(end, ChainEnd::Missing(..));
+    match *selector {
         Some(used) => uses(used).then_some(Withheld::OwnerSelector),
-        None if facts.owners.chain.is_empty() => None,
+        None if is_bare => None,
         None => label.and_then(|label| facts.pod.label(label)).map(|_| Withheld::OwnerSelectorUnknown),
     }
 }
