@@ -220,7 +220,8 @@ pub struct Owner {
     pub name: Box<str>,
     /// Its namespace.
     pub namespace: Box<str>,
-    /// Its labels; empty for one that is itself controlled, since only the outermost owner's are matched.
+    /// Its labels; not kept for a ReplicaSet of a Deployment or a Job of a CronJob, since only the outermost owner's are
+    /// matched. Where that is gone, the garbage collector is about to delete these as well.
     pub labels: Labels<'static>,
     /// Its override. Empty for a ReplicaSet with a controller: its annotations are copies that outlive their original.
     pub wish: Wish<'static>,

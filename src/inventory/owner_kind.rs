@@ -132,7 +132,12 @@ impl OwnerKind {
         let controller = controller_of(metadata).filter(|owner| !is_gateway(owner));
         // A Deployment copies its annotations to its ReplicaSets and never takes one back, so a copy is no override.
         let is_copy = self.kind == "ReplicaSet" && controller.is_some();
-        let labels = metadata.labels.clone().filter(|_| controller.is_none()).unwrap_or_default();
+        // There are very many of these, and the owner above them, which is always read, is the one that is matched.
+        let is_of_read = controller.as_ref().is_some_and(|above| {
+            matches!((self.kind.as_str(), &*above.kind), ("ReplicaSet", "Deployment") | ("Job", "CronJob"))
+                && ["apps", "batch"].contains(&&*above.group)
+        });
+        let labels = metadata.labels.clone().filter(|_| !is_of_read).unwrap_or_default();
         Owner {
             kind: self.kind.as_str().into(),
             name: metadata.name.as_deref().unwrap_or_default().into(),
