@@ -2,6 +2,7 @@
 //!
 //! A case names a state, a pod and what is expected of the answer; what it leaves out is not compared. Over all cases
 //! hold: the patch applies, reviewing the patched pod changes nothing, and nothing but markers and the receipt is touched.
+//! The files are also ones that `outrigger test` takes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -79,6 +80,8 @@ struct Expected {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct CaseFile {
+    /// The namespace of pods that name none.
+    namespace: String,
     #[serde(default)]
     state: Vec<Value>,
     cases: Vec<Case>,
@@ -97,11 +100,12 @@ const REPLICASET_CONTROLLER: &str = "system:serviceaccount:kube-system:replicase
 async fn every_case_is_decided_as_it_says() {
     let mut failures = Vec::new();
     let mut count = 0;
-    for (file, CaseFile { state, cases }) in case_files() {
+    for (file, CaseFile { namespace, state, cases }) in case_files() {
         for case in cases {
             count += 1;
             let label = format!("{file}: {}", case.name);
-            failures.extend(check(&case, &state).await.into_iter().map(|why| format!("{label}\n    {why}")));
+            failures
+                .extend(check(&case, &namespace, &state).await.into_iter().map(|why| format!("{label}\n    {why}")));
         }
     }
     assert!(failures.is_empty(), "{} of {count} cases:\n{}", failures.len(), failures.join("\n"));
@@ -126,10 +130,10 @@ pub(crate) fn injectors(name: &str) -> Vec<Value> {
     files::objects_of(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-async fn check(case: &Case, shared: &[Value]) -> Vec<String> {
+async fn check(case: &Case, namespace: &str, shared: &[Value]) -> Vec<String> {
     let injectors = case.injectors.as_deref().map(injectors).unwrap_or_default();
     let objects = [shared, &case.state, &injectors].concat();
-    let (pod, review) = review_of(case);
+    let (pod, review) = review_of(case, namespace);
     let first = match answered(case, &objects, &review).await {
         Ok(answer) => answer,
         Err(why) => return vec![why],
@@ -153,9 +157,9 @@ async fn check(case: &Case, shared: &[Value]) -> Vec<String> {
 }
 
 /// The pod and its review.
-fn review_of(case: &Case) -> (Value, Value) {
+fn review_of(case: &Case, namespace: &str) -> (Value, Value) {
     let mut pod = case.pod.clone();
-    let namespace = pod["metadata"]["namespace"].as_str().unwrap_or("shop").to_owned();
+    let namespace = pod["metadata"]["namespace"].as_str().unwrap_or(namespace).to_owned();
     if pod.is_object() && pod["spec"].is_null() {
         pod["spec"] = json!({"containers": [{"name": "web", "image": "nginx"}]});
     }

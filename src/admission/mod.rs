@@ -2,7 +2,7 @@
 
 mod answer;
 pub mod patch;
-mod request;
+pub(crate) mod request;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -18,7 +18,7 @@ use crate::resources::names;
 
 /// What a review asks about.
 #[derive(Debug)]
-pub(super) struct PodRequest<'a> {
+pub(crate) struct PodRequest<'a> {
     /// Names the request; the answer repeats it.
     pub uid: Cow<'a, str>,
     /// Whether it creates a pod.
@@ -67,7 +67,7 @@ fn shortened(text: &str) -> String {
 }
 
 /// Reads a review. The namespace of the request is the truth about where the pod goes.
-pub(super) fn parse<'a>(body: &'a [u8], mesh: &Mesh) -> Result<PodRequest<'a>, BadReview> {
+pub(crate) fn parse<'a>(body: &'a [u8], mesh: &Mesh) -> Result<PodRequest<'a>, BadReview> {
     // Checked once for the whole body, so that no string in it is checked again, and none that is skipped goes unchecked.
     let text = std::str::from_utf8(body).map_err(|error| BadReview::Encoding(error.valid_up_to()))?;
     match serde_json::from_str::<Keyed<Review<'a, Keyed<Object<'a>>>>>(text) {

@@ -67,7 +67,8 @@ pub async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn explained(looked: &Looked, target: &Target, namespace: &str) -> anyhow::Result<Explanation> {
+/// Explains what a target of this namespace gets.
+pub(super) fn explained(looked: &Looked, target: &Target, namespace: &str) -> anyhow::Result<Explanation> {
     let Looked { inventory, .. } = looked;
     if target.is_pod() {
         let pods = inventory.pods.all();
@@ -114,7 +115,8 @@ fn of_running(looked: &Looked, running: &Arc<RunningPod>) -> Explanation {
     Explanation { running: Some(counts), ..explanation }
 }
 
-fn of_manifest(looked: &Looked, subject: &Subject) -> Explanation {
+/// Explains what an object of a manifest gets.
+pub(super) fn of_manifest(looked: &Looked, subject: &Subject) -> Explanation {
     match subject {
         Subject::Workload(workload) => of_workload(looked, workload, &RunningPods::default()),
         Subject::Pod(pod, controller) => {

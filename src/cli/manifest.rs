@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use serde::de::{DeserializeOwned, DeserializeSeed, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserializer, forward_to_deserialize_any};
 use serde_json::Value;
@@ -30,16 +30,21 @@ pub fn objects_at(path: &Path) -> anyhow::Result<Vec<Value>> {
 
 /// Reads an object; every unknown field is told, or the first thing that is wrong otherwise.
 pub fn read<T: DeserializeOwned>(object: &Value) -> anyhow::Result<T> {
+    strictly(object).with_context(|| named(object))
+}
+
+/// The same for something that is no object of Kubernetes.
+pub fn strictly<T: DeserializeOwned>(value: &Value) -> anyhow::Result<T> {
     let found = Found::default();
-    let read = T::deserialize(Strict { value: object, path: String::new(), found: &found });
+    let read = T::deserialize(Strict { value, path: String::new(), found: &found });
     let Found { unknown, wrong_at } = found;
     let unknown = unknown.into_inner();
     if !unknown.is_empty() {
-        return Err(anyhow!(unknown.join("\n  ")).context(named(object)));
+        bail!(unknown.join("\n  "));
     }
     let told = |error: serde_json::Error| match wrong_at.into_inner().filter(|path| !path.is_empty()) {
-        Some(path) => anyhow!("{}: {path}: {error}", named(object)),
-        None => anyhow!("{}: {error}", named(object)),
+        Some(path) => anyhow!("{path}: {error}"),
+        None => anyhow!(error),
     };
     read.map_err(told)
 }

@@ -14,6 +14,7 @@ pub mod review;
 mod sample;
 pub mod serve;
 pub mod subject;
+pub mod test;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Say what policies and suspensions would change, before they are applied
     Preview(preview::PreviewArgs),
+    /// Test policies by cases in files, without a cluster
+    Test(test::TestArgs),
     /// Print everything that a cluster needs, as YAML
     Install(install::InstallArgs),
     /// Make a certificate authority and a certificate for development
@@ -56,6 +59,7 @@ impl Cli {
             Command::Explain(args) => explain::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
             Command::Preview(args) => preview::run(args).await,
+            Command::Test(args) => test::run(&args),
             Command::Install(args) => install::run(&args),
             Command::Certs(args) => certs::run(&args),
         }

@@ -1,6 +1,7 @@
 //! The commands that look and tell, run as a user runs them, with a directory that stands in for the cluster.
 
 mod preview;
+mod testing;
 
 use std::io::Write;
 use std::path::Path;
