@@ -22,6 +22,7 @@ use super::workload::Workload;
 use crate::inventory::injectors::entries_of;
 use crate::inventory::owner_kind::{OwnerKind, Read, Served};
 use crate::inventory::rules::{Compile, Rule, RuleKind, RuleName, Terms};
+use crate::inventory::standings::Standing;
 use crate::inventory::{Inventory, namespace_of};
 use crate::metrics::Metrics;
 use crate::resources::cluster_injection_policy::ClusterInjectionPolicy;
@@ -187,17 +188,32 @@ impl KeptRules<'_> {
         K: Compile + Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
     {
         let api: Api<DeserializeGuard<K>> = Api::all(client);
-        let mut listed = Vec::new();
+        let Inventory { rules, standings, .. } = self.inventory;
+        let (mut listed, mut standing) = (Vec::new(), Vec::new());
         let keep = |event: Event<DeserializeGuard<K>>| {
             match event {
-                Event::Init => listed.clear(),
-                Event::InitApply(object) => listed.push(self.read(&object)),
-                Event::InitDone => self.inventory.rules.replace(self.kind, std::mem::take(&mut listed)),
+                Event::Init => {
+                    listed.clear();
+                    standing.clear();
+                }
+                Event::InitApply(object) => {
+                    listed.push(self.read(&object));
+                    standing.push((rule_name(&object), self.standing(&object)));
+                }
+                Event::InitDone => {
+                    rules.replace(self.kind, std::mem::take(&mut listed));
+                    standings.replace(self.kind, std::mem::take(&mut standing));
+                }
                 Event::Apply(object) => {
                     let (name, rule) = self.read(&object);
-                    self.inventory.rules.insert(self.kind, name, rule);
+                    rules.insert(self.kind, name.clone(), rule);
+                    // Later, so that a generation is never told of a rule that is older.
+                    standings.insert(self.kind, name, self.standing(&object));
                 }
-                Event::Delete(object) => self.inventory.rules.remove(self.kind, &rule_name(&object)),
+                Event::Delete(object) => {
+                    rules.remove(self.kind, &rule_name(&object));
+                    standings.remove(self.kind, &rule_name(&object));
+                }
             }
             let invalid = self.inventory.rules.invalid().len();
             self.metrics.invalid_objects.set(i64::try_from(invalid).unwrap_or(i64::MAX));
@@ -208,6 +224,13 @@ impl KeptRules<'_> {
             }
         };
         follow(self.kind.as_str(), watcher(api, Config::default()), keep, absent).await;
+    }
+
+    fn standing<K: Compile + Resource<DynamicType = ()>>(&self, object: &DeserializeGuard<K>) -> Standing {
+        match &object.0 {
+            Ok(resource) => resource.standing(self.terms),
+            Err(invalid) => Standing::unreadable(&invalid.metadata),
+        }
     }
 
     fn read<K: Compile + Resource<DynamicType = ()>>(&self, object: &DeserializeGuard<K>) -> (RuleName, Rule) {

@@ -150,6 +150,14 @@ impl Injectors {
         &self.entries
     }
 
+    /// The configurations that the API server calls before ours, each once, in order. They see no pod as we change it.
+    pub fn before_us(&self) -> Vec<&str> {
+        let before = self.entries.iter().filter(|entry| entry.runs_before_us);
+        let mut names: Vec<&str> = before.map(|entry| &*entry.configuration).collect();
+        names.dedup();
+        names
+    }
+
     /// What becomes of a pod: of the entries that are called the first that injects, or what keeps the first from it.
     pub fn predict<'i>(&'i self, view: &View<'_, '_>, mesh: &Mesh) -> Prediction<'i> {
         let sent = View::sent(view.pod, view.namespace, mesh);

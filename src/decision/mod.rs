@@ -112,6 +112,11 @@ pub fn decide<'f>(facts: &'f Facts<'_>, now: Timestamp) -> Decision<'f> {
     decision
 }
 
+/// Decides as if this policy in mode Audit were in Enforce, or, without one, with those in Enforce alone.
+pub fn decide_with<'f>(facts: &'f Facts<'_>, now: Timestamp, promoted: Option<&'f Policy>) -> Decision<'f> {
+    Deciding::new(facts, now, promoted).decide()
+}
+
 /// Records for each matching policy in mode Audit what the decision would be with that one policy in Enforce.
 fn record_audited<'f>(facts: &'f Facts<'_>, now: Timestamp, decision: &mut Decision<'f>) {
     let Ok((policies, candidates)) = &facts.policies else { return };

@@ -265,7 +265,7 @@ impl Policies {
     }
 
     /// The candidates in order of rank. Those of another set are none of ours.
-    pub(super) fn ranked<'p>(&'p self, candidates: &'p Candidates) -> impl Iterator<Item = &'p Policy> {
+    pub fn ranked<'p>(&'p self, candidates: &'p Candidates) -> impl Iterator<Item = &'p Policy> {
         debug_assert!(self.made(candidates), "candidates of another set");
         candidates.positions.iter().filter_map(|position| self.ranked.get(*position as usize))
     }

@@ -19,6 +19,7 @@ use crate::decision::injector::{Entry, OwnRules};
 use crate::inventory::injectors::{ISTIO_CONFIG, entries_of, own_rules_of};
 use crate::inventory::owner_kind::{OwnerKind, Served};
 use crate::inventory::rules::{Compile, Rule, RuleKind, RuleName, Terms};
+use crate::inventory::standings::Standing;
 use crate::inventory::workload::{PodObject, WorkloadSpec};
 use crate::inventory::{Inventory, namespace_of};
 use crate::resources::cluster_injection_policy::ClusterInjectionPolicy;
@@ -106,6 +107,7 @@ pub fn fill_listed(
         owners: HashSet::new(),
         pods: HashSet::new(),
         rules: Vec::new(),
+        standings: Vec::new(),
         injectors: Vec::new(),
         own_rules: HashMap::new(),
         problems: Vec::new(),
@@ -128,6 +130,7 @@ struct Filling<'f> {
     owners: HashSet<Box<str>>,
     pods: HashSet<Box<str>>,
     rules: Vec<(RuleKind, RuleName, Rule)>,
+    standings: Vec<(RuleKind, RuleName, Standing)>,
     injectors: Vec<(String, Vec<Entry>)>,
     own_rules: HashMap<Box<str>, OwnRules>,
     problems: Vec<String>,
@@ -209,16 +212,31 @@ impl Filling<'_> {
 
     fn rule<K: Compile + DeserializeOwned>(&mut self, kind: RuleKind, object: &Value) -> Result<(), String> {
         let Metadata { metadata } = decoded(object)?;
-        let name = (metadata.namespace.unwrap_or_default().into(), metadata.name.unwrap_or_default().into());
-        let compiled = decoded::<K>(object).and_then(|resource| resource.compile(self.terms));
+        let unreadable = Standing::unreadable(&metadata);
+        let name: RuleName = (metadata.namespace.unwrap_or_default().into(), metadata.name.unwrap_or_default().into());
+        let resource = decoded::<K>(object);
+        let standing = resource.as_ref().map_or(unreadable, |resource| resource.standing(self.terms));
+        self.standings.push((kind, name.clone(), standing));
+        let compiled = resource.and_then(|resource| resource.compile(self.terms));
         let rule = compiled.clone().unwrap_or_else(Rule::Invalid);
         self.rules.push((kind, name, rule));
         compiled.map(drop)
     }
 
     fn done(self) -> Vec<String> {
-        let Self { inventory, terms: _, is_listed, namespaces, owners, pods, rules, injectors, own_rules, problems } =
-            self;
+        let Self {
+            inventory,
+            terms: _,
+            is_listed,
+            namespaces,
+            owners,
+            pods,
+            rules,
+            standings,
+            injectors,
+            own_rules,
+            problems,
+        } = self;
         if is_listed("mutatingwebhookconfigurations") {
             inventory.injectors.replace(injectors);
             inventory.injectors.set_own_rules(own_rules);
@@ -238,6 +256,8 @@ impl Filling<'_> {
         for kind in RuleKind::ALL.into_iter().filter(|kind| is_listed(kind.as_str())) {
             let of_kind = rules.iter().filter(|(other, ..)| *other == kind);
             inventory.rules.replace(kind, of_kind.map(|(_, name, rule)| (name.clone(), rule.clone())).collect());
+            let of_kind = standings.iter().filter(|(other, ..)| *other == kind);
+            inventory.standings.replace(kind, of_kind.map(|(_, name, one)| (name.clone(), one.clone())).collect());
         }
         problems
     }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::changes::Changes;
 use crate::decision::facts::Missing;
 
 /// Objects by key, and whether all that exist have been seen once.
@@ -11,11 +12,12 @@ use crate::decision::facts::Missing;
 pub struct Cache<V> {
     objects: papaya::HashMap<Box<str>, Arc<V>>,
     synced: AtomicBool,
+    pub(super) changes: Changes,
 }
 
 impl<V> Default for Cache<V> {
     fn default() -> Self {
-        Self { objects: papaya::HashMap::new(), synced: AtomicBool::new(false) }
+        Self { objects: papaya::HashMap::new(), synced: AtomicBool::new(false), changes: Changes::default() }
     }
 }
 
@@ -36,18 +38,28 @@ impl<V> Cache<V> {
     }
 
     /// Puts an object in place of the one under its key.
-    pub fn insert(&self, key: impl Into<Box<str>>, object: impl Into<V>) {
-        self.objects.pin().insert(key.into(), Arc::new(object.into()));
+    pub fn insert(&self, key: impl Into<Box<str>>, object: impl Into<V>)
+    where
+        V: PartialEq,
+    {
+        let object = Arc::new(object.into());
+        let objects = self.objects.pin();
+        let before = objects.insert(key.into(), Arc::clone(&object));
+        if before.is_none_or(|before| *before != object) {
+            self.changes.note();
+        }
     }
 
     /// Takes an object away.
     pub fn remove(&self, key: &str) {
         self.objects.pin().remove(key);
+        self.changes.note();
     }
 
     /// Forgets what a complete list no longer holds, among the objects that the list is about.
     pub fn retain(&self, listed: &HashSet<Box<str>>, is_of_list: impl Fn(&V) -> bool) {
         self.objects.pin().retain(|key, object| !is_of_list(object) || listed.contains(key));
+        self.changes.note();
     }
 
     /// Every object has been seen once.

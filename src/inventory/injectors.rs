@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
 use serde::Deserialize;
 
+use super::changes::Changes;
 use crate::decision::injector::{Entry, Injectors, OwnPolicy, OwnRules};
 use crate::decision::mesh::{Injector, Mesh};
 use crate::decision::selector::{Operator, Requirement, Selector};
@@ -20,6 +21,7 @@ use crate::resources::names;
 pub struct InstalledInjectors {
     read: Mutex<Read>,
     compiled: ArcSwapOption<Injectors>,
+    pub(super) changes: Changes,
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +68,7 @@ impl InstalledInjectors {
         if *is_synced {
             let entries = configurations.values().flatten().cloned().collect();
             self.compiled.store(Some(Arc::new(Injectors::new(entries, own_rules.clone()))));
+            self.changes.note();
         }
     }
 }

@@ -3,10 +3,12 @@
 //! Reading takes no lock and copies no object. [`Inventory::facts_for`] is the only place that reads it for a decision.
 
 pub mod cache;
+mod changes;
 pub mod injectors;
 pub mod owner_kind;
 pub mod reads;
 pub mod rules;
+pub mod standings;
 pub mod workload;
 
 use std::borrow::Cow;
@@ -28,6 +30,7 @@ use injectors::InstalledInjectors;
 use owner_kind::{OwnerKinds, Served, is_gateway};
 use reads::{Found, Outcome, Wanted};
 use rules::Rules;
+use standings::Standings;
 
 /// What somebody wants a decision about.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +60,8 @@ pub struct Inventory {
     pub owner_kinds: OwnerKinds,
     /// Policies and suspensions.
     pub rules: Rules,
+    /// How the objects stand that those were read from. Decisions do not need it.
+    pub standings: Standings,
     /// The installed injectors of the mesh.
     pub injectors: InstalledInjectors,
     /// Who is trusted to create pods in the name of their owners.
@@ -84,6 +89,12 @@ impl From<Namespace> for NamespaceEntry {
     }
 }
 
+impl PartialEq for NamespaceEntry {
+    fn eq(&self, other: &Self) -> bool {
+        self.namespace == other.namespace
+    }
+}
+
 /// Chains of owners are short; a longer one is a loop.
 const LONGEST_CHAIN: usize = 8;
 
@@ -97,6 +108,7 @@ impl Inventory {
             pods: Cache::default(),
             owner_kinds,
             rules: Rules::default(),
+            standings: Standings::default(),
             injectors: InstalledInjectors::default(),
             trusted_requesters,
         }
@@ -116,6 +128,15 @@ impl Inventory {
             caches.push(("mutatingwebhookconfigurations".to_owned(), self.injectors.get().is_some()));
         }
         caches
+    }
+
+    /// A number that grows with every change of anything that decides what new pods get.
+    pub fn changes(&self) -> u64 {
+        let Self { namespaces, owners, rules, standings, injectors, .. } = self;
+        [&namespaces.changes, &owners.changes, &rules.changes, &standings.changes, &injectors.changes]
+            .into_iter()
+            .map(|changes| changes.count())
+            .sum()
     }
 
     /// The facts for one question; `read` holds what was asked for because a cache did not have it, and what that came to.
@@ -161,6 +182,15 @@ impl Inventory {
         Facts { owners, ..self.facts_for(question, &[]) }
     }
 
+    /// The facts for a new pod of a workload whose template is not read, as far as they can be told without it; `pod` is empty
+    /// but for its namespace.
+    pub fn facts_without_template<'a>(&'a self, workload: &Arc<Owner>, pod: &'a Pod<'a>) -> Facts<'a> {
+        let question = Question { kind: &RequestKind::PodCreate, pod, controller: None, requester_is_trusted: true };
+        let mut owners = Owners { chain: vec![Arc::clone(workload)], ..Owners::default() };
+        self.follow(&mut owners, workload.controller.clone(), &pod.namespace, &[]);
+        Facts { owners, ..self.facts_for(question, &[]) }
+    }
+
     /// The workload of a pod that exists: the outermost of its owners with a template.
     pub fn workload_of(&self, pod: &RunningPod) -> Option<Arc<Owner>> {
         let mut owners = Owners::default();
@@ -174,12 +204,17 @@ impl Inventory {
             let controller = owner.controller.as_ref().and_then(|reference| self.owners.get(&reference.uid));
             owner.template.is_some() && controller.is_none_or(|controller| controller.template.is_none())
         };
-        let mut workloads: Vec<_> = self.owners.all().into_iter().filter(makes_pods).collect();
-        workloads.sort_by(|left, right| {
-            let key = |owner: &Owner| (owner.namespace.clone(), owner.kind.clone(), owner.name.clone());
-            key(left).cmp(&key(right))
-        });
-        workloads
+        sorted(self.owners.all().into_iter().filter(makes_pods).collect())
+    }
+
+    /// The workloads whose templates are not read: owners of pods that no other owner controls, as far as we can see.
+    pub fn workloads_without_template(&self) -> Vec<Arc<Owner>> {
+        let is_outermost = |owner: &Arc<Owner>| {
+            let is_read =
+                |reference: &OwnerReference| self.owner_kinds.served(&reference.group, &reference.kind) != Served::No;
+            owner.template.is_none() && !owner.is_mesh_gateway && !owner.controller.as_ref().is_some_and(is_read)
+        };
+        sorted(self.owners.all().into_iter().filter(is_outermost).collect())
     }
 
     /// What a short read could add to these facts, if anything was not asked for yet. Only a trusted requester makes us
@@ -296,6 +331,15 @@ fn found(read: &[(Wanted, Outcome)]) -> impl Iterator<Item = &Found> {
 fn gateway_of<'o>(chain: &'o [Arc<Owner>], claimed: Option<&'o OwnerReference>) -> Option<&'o OwnerReference> {
     let of_owner = || chain.iter().find_map(|owner| owner.gateway.as_deref());
     claimed.filter(|claimed| is_gateway(claimed)).or_else(of_owner)
+}
+
+/// By namespace, kind and name.
+fn sorted(mut owners: Vec<Arc<Owner>>) -> Vec<Arc<Owner>> {
+    fn key(owner: &Owner) -> (&str, &str, &str) {
+        (&owner.namespace, &owner.kind, &owner.name)
+    }
+    owners.sort_by(|left, right| key(left).cmp(&key(right)));
+    owners
 }
 
 /// The policies that can concern the question's namespace, remembered beside it.

@@ -6,13 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::changes::Changes;
+use super::standings::Standing;
 use crate::decision::policy::{Policies, Policy};
 use crate::decision::suspension::{Suspension, Suspensions};
 use crate::resources::cluster_injection_policy::ClusterInjectionPolicy;
 use crate::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
 use crate::resources::injection_policy::InjectionPolicy;
 use crate::resources::invalid::Invalid;
+use crate::resources::status::Status;
+use crate::resources::suspending::Period;
 use crate::resources::suspension_policy::SuspensionPolicy;
 
 /// One of the four kinds of our own.
@@ -57,7 +62,7 @@ impl RuleKind {
 pub type RuleName = (Box<str>, Box<str>);
 
 /// A rule as it was read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
     /// A policy.
     Policy(Policy),
@@ -86,6 +91,9 @@ impl Default for Terms {
 pub trait Compile {
     /// The rule, or what is wrong with it in one sentence.
     fn compile(&self, terms: &Terms) -> Result<Rule, String>;
+
+    /// How the object stands.
+    fn standing(&self, terms: &Terms) -> Standing;
 }
 
 /// All policies and suspensions.
@@ -95,6 +103,7 @@ pub struct Rules {
     policies: ArcSwapOption<Policies>,
     suspensions: ArcSwapOption<Suspensions>,
     generation: AtomicU64,
+    pub(super) changes: Changes,
 }
 
 #[derive(Debug, Default)]
@@ -114,18 +123,14 @@ impl Rules {
         self.suspensions.load_full()
     }
 
-    /// Puts a rule in place of the one of its name.
+    /// Puts a rule in place of the one of its name. One that says the same, whose status may have changed, changes nothing.
     pub fn insert(&self, kind: RuleKind, name: RuleName, rule: Rule) {
-        self.change(kind, |read| {
-            read.rules.insert((kind, name), rule);
-        });
+        self.change(kind, |read| read.rules.insert((kind, name), rule.clone()) != Some(rule));
     }
 
     /// Takes a rule away.
     pub fn remove(&self, kind: RuleKind, name: &RuleName) {
-        self.change(kind, |read| {
-            read.rules.remove(&(kind, name.clone()));
-        });
+        self.change(kind, |read| read.rules.remove(&(kind, name.clone())).is_some());
     }
 
     /// Puts a complete list in place of all rules of a kind, which is then synced.
@@ -134,6 +139,7 @@ impl Rules {
             read.rules.retain(|(other, _), _| *other != kind);
             read.rules.extend(listed.into_iter().map(|(name, rule)| ((kind, name), rule)));
             read.synced.insert(kind);
+            true
         });
     }
 
@@ -141,6 +147,12 @@ impl Rules {
     pub fn names(&self) -> Vec<(RuleKind, RuleName)> {
         let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         read.rules.keys().cloned().collect()
+    }
+
+    /// All rules, readable or not.
+    pub fn all(&self) -> Vec<(RuleKind, RuleName, Rule)> {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.rules.iter().map(|((kind, name), rule)| (*kind, name.clone(), rule.clone())).collect()
     }
 
     /// The rules that cannot be read, with what is wrong.
@@ -159,10 +171,13 @@ impl Rules {
         RuleKind::ALL.iter().map(|kind| (kind.as_str().to_owned(), read.synced.contains(kind))).collect()
     }
 
-    /// Changes what was read and compiles it anew. Only watches come here; decisions read what was compiled.
-    fn change(&self, kind: RuleKind, change: impl FnOnce(&mut Read)) {
+    /// Changes what was read and compiles it anew, if `change` says so. Only watches come here; decisions read what was compiled.
+    fn change(&self, kind: RuleKind, change: impl FnOnce(&mut Read) -> bool) {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut read);
+        if !change(&mut read) {
+            return;
+        }
+        self.changes.note();
         let complete = RuleKind::ALL.iter().filter(|one| one.is_policy() == kind.is_policy());
         if !complete.into_iter().all(|one| read.synced.contains(one)) {
             return;
@@ -188,11 +203,19 @@ impl Compile for ClusterInjectionPolicy {
     fn compile(&self, _: &Terms) -> Result<Rule, String> {
         compiled_policy(self.try_into())
     }
+
+    fn standing(&self, _: &Terms) -> Standing {
+        standing(&self.metadata, self.status.clone().map(Status::Policy), None)
+    }
 }
 
 impl Compile for InjectionPolicy {
     fn compile(&self, _: &Terms) -> Result<Rule, String> {
         compiled_policy(self.try_into())
+    }
+
+    fn standing(&self, _: &Terms) -> Standing {
+        standing(&self.metadata, self.status.clone().map(Status::Policy), None)
     }
 }
 
@@ -200,12 +223,27 @@ impl Compile for ClusterSuspensionPolicy {
     fn compile(&self, terms: &Terms) -> Result<Rule, String> {
         compiled_suspension(self.suspension(terms.longest_suspension))
     }
+
+    fn standing(&self, terms: &Terms) -> Standing {
+        let period = self.period(terms.longest_suspension).ok();
+        standing(&self.metadata, self.status.clone().map(Status::Suspension), period)
+    }
 }
 
 impl Compile for SuspensionPolicy {
     fn compile(&self, terms: &Terms) -> Result<Rule, String> {
         compiled_suspension(self.suspension(terms.longest_suspension))
     }
+
+    fn standing(&self, terms: &Terms) -> Standing {
+        let period = self.period(terms.longest_suspension).ok();
+        standing(&self.metadata, self.status.clone().map(Status::Suspension), period)
+    }
+}
+
+fn standing(metadata: &ObjectMeta, status: Option<Status>, period: Option<Period>) -> Standing {
+    let ObjectMeta { uid, generation, .. } = metadata;
+    Standing { uid: uid.clone(), generation: *generation, status, is_unreadable: false, period }
 }
 
 fn compiled_policy(policy: Result<Policy, Invalid>) -> Result<Rule, String> {

@@ -30,7 +30,14 @@ use crate::decision::policy::{Matching, Policy};
     printcolumn(name = "Overrides", type_ = "string", json_path = ".spec.overrides"),
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
-    printcolumn(name = "Workloads", type_ = "integer", json_path = ".status.matchedWorkloads", priority = 1),
+    printcolumn(name = "Conflict", type_ = "string", json_path = ".status.conditions[?(@.type=='Conflict')].status"),
+    printcolumn(
+        name = "Ineffective",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ineffective')].status"
+    ),
+    printcolumn(name = "Workloads", type_ = "integer", json_path = ".status.matchedWorkloads"),
+    printcolumn(name = "Would-Change", type_ = "integer", json_path = ".status.wouldChange"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

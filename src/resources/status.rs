@@ -1,8 +1,18 @@
 //! What we report on an object of ours.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// The status of an object of one of our kinds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Status {
+    /// Of a policy.
+    Policy(PolicyStatus),
+    /// Of a suspension.
+    Suspension(SuspensionStatus),
+}
 
 /// What a policy does at present.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -11,14 +21,18 @@ pub struct PolicyStatus {
     /// The generation of the spec that this is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready: the policy was understood. Conflict: it differs from another of its rank. Ineffective: what it asks for cannot
-    /// have its effect somewhere.
+    /// Ready: the policy was understood, with a reason of SelectsByTenantLabels where those whom it forbids something can
+    /// step out of its reach. Conflict: it differs from another of its rank about a workload. Ineffective: what it asks for
+    /// cannot have its effect somewhere.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// How many workloads it is about.
+    /// How many workloads it is about, at least.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub matched_workloads: Option<i64>,
+    /// In mode Audit: of how many workloads new pods would be different in mode Enforce.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would_change: Option<i64>,
 }
 
 /// What a suspension does at present.
@@ -28,11 +42,18 @@ pub struct SuspensionStatus {
     /// The generation of the spec that this is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready: the suspension was understood. Active: it holds now. Expired: it is over. Failed: it could not be put into force.
+    /// Ready: the suspension was understood. Active: it holds now, with a reason of InForce, Scheduled, Over, Invalid or
+    /// Unsupported. Expired: it is over. Failed: it cannot be put into force.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// How many workloads it is about.
+    /// How many workloads it is about, at least.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub matched_workloads: Option<i64>,
+    /// The first instant at which it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub starts_at: Option<Time>,
+    /// The first instant at which it no longer holds, which the installation's maximum can bring forward. Absent: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Time>,
 }

@@ -1,0 +1,88 @@
+//! How the objects of our own kinds stand: their generation, and the status that the API server holds for them.
+//!
+//! Decisions need none of this; whoever writes a status compares with it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::changes::Changes;
+use super::rules::{RuleKind, RuleName};
+use crate::resources::status::Status;
+use crate::resources::suspending::Period;
+
+/// How one object stands.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Standing {
+    /// Its UID, which tells it from an earlier one of the same name.
+    pub uid: Option<String>,
+    /// The generation of its spec.
+    pub generation: Option<i64>,
+    /// Its status, where it has one and that can be read.
+    pub status: Option<Status>,
+    /// Whether the object cannot be read, and with it neither its status.
+    pub is_unreadable: bool,
+    /// From when until when it holds, for a suspension.
+    pub period: Option<Period>,
+}
+
+impl Standing {
+    /// An object of which nothing but the metadata can be read.
+    pub fn unreadable(metadata: &ObjectMeta) -> Self {
+        Self { uid: metadata.uid.clone(), generation: metadata.generation, is_unreadable: true, ..Self::default() }
+    }
+
+    fn is_same_object(&self, other: &Self) -> bool {
+        self.uid == other.uid && self.generation == other.generation
+    }
+}
+
+/// The objects of our own kinds, by kind and name.
+#[derive(Debug, Default)]
+pub struct Standings {
+    known: Mutex<BTreeMap<(RuleKind, RuleName), Standing>>,
+    pub(super) changes: Changes,
+}
+
+impl Standings {
+    /// All of them.
+    pub fn all(&self) -> BTreeMap<(RuleKind, RuleName), Standing> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts one in place of what was known. Of an unreadable object the status that we wrote ourselves stays known.
+    pub fn insert(&self, kind: RuleKind, name: RuleName, mut standing: Standing) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.get(&(kind, name.clone()));
+        if let Some(before) = before.filter(|before| standing.is_unreadable && before.is_same_object(&standing)) {
+            standing.status = before.status.clone();
+        }
+        if before != Some(&standing) {
+            known.insert((kind, name), standing);
+            self.changes.note();
+        }
+    }
+
+    /// Records a status that was just written, which is no news.
+    pub fn written(&self, kind: RuleKind, name: &RuleName, uid: Option<&str>, status: Status) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(standing) = known.get_mut(&(kind, name.clone())).filter(|one| one.uid.as_deref() == uid) {
+            standing.status = Some(status);
+        }
+    }
+
+    /// Forgets one.
+    pub fn remove(&self, kind: RuleKind, name: &RuleName) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&(kind, name.clone()));
+        self.changes.note();
+    }
+
+    /// Puts a complete list in place of all of a kind.
+    pub fn replace(&self, kind: RuleKind, listed: Vec<(RuleName, Standing)>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(other, _), _| *other != kind);
+        known.extend(listed.into_iter().map(|(name, standing)| ((kind, name), standing)));
+        self.changes.note();
+    }
+}
