@@ -21,6 +21,7 @@
 //! | [`overview`] | what is expected against what is there: explanations, and what a change would change |
 //! | [`cluster`] | the only owner of a client of the Kubernetes API |
 //! | [`files`] | the same inventory from a directory |
+//! | [`controllers`] | what only the leader does: planned purely, then done |
 //! | [`cli`] | the commands; `serve` puts everything together |
 //!
 //! A module imports only from modules further in; a test reads the imports and insists.
@@ -45,7 +46,7 @@
 //! | new annotation or label | `resources::names`, `decision::facts` | a case; the README's table |
 //! | new field of a resource | the resource's file | regenerate `manifests/`: `outrigger install --output manifests` |
 //! | new kind of owner | `inventory::owner_kind` | RBAC in `cli::install` |
-//! | new loop that writes | `cluster`, spawned in `cli::serve` by `cluster::lease::leadership::while_leading` | RBAC in `cli::install`; a test |
+//! | new loop that writes | `controllers` plans, `cluster` writes; spawned in `cli::serve` by `while_leading` | a plan test; RBAC in `cli::install` |
 //! | new command | one file in `cli`, one variant | its test |
 //! | limits, timeouts, TLS | `server` | its test |
 
@@ -55,6 +56,7 @@ pub mod certs;
 pub mod cli;
 pub mod clock;
 pub mod cluster;
+pub mod controllers;
 pub mod decision;
 pub mod files;
 pub mod inventory;

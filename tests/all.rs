@@ -14,4 +14,5 @@ mod properties;
 mod reviews;
 mod serve;
 mod server;
+mod statuses;
 mod webhook;

@@ -12,6 +12,7 @@ const RINGS: &[&[&str]] = &[
     &["admission", "server"],
     &["overview"],
     &["cluster", "files"],
+    &["controllers"],
     &["cli"],
 ];
 

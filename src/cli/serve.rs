@@ -28,7 +28,10 @@ use crate::cluster;
 use crate::cluster::certificates::{Keeper, Place};
 use crate::cluster::lease::Elector;
 use crate::cluster::lease::election::Timing;
+use crate::cluster::lease::leadership::while_leading;
 use crate::cluster::registration::Registration;
+use crate::cluster::status::Writer;
+use crate::controllers;
 use crate::decision::mesh::Injector;
 use crate::files;
 use crate::inventory::Inventory;
@@ -205,7 +208,10 @@ async fn in_cluster(
     }
     let (timing, leader) = (Timing::default(), metrics.leader.clone());
     let elector = Elector::new(client.clone(), namespace, &args.pod_name, timing, clock.clone(), leader);
-    // What only one replica does is a task too: `while_leading(elector.leadership(), ..)`, spawned until stopped.
+    // What only one replica does is a task too, as long as it leads.
+    let (writer, told, now) = (Writer::new(client.clone()), Arc::clone(inventory), clock.clone());
+    let status = move || controllers::status::keep(Arc::clone(&told), now.clone(), writer.clone());
+    tasks.spawn_until_stopped("status", while_leading(elector.leadership(), status));
     tasks.spawn("lease", elector.run(tasks.stopping()));
     let reads = cluster::read::reads(client, Arc::clone(inventory));
     Ok(World { reads: Some(reads), key, addresses: Addresses::on(Ipv4Addr::UNSPECIFIED, args) })

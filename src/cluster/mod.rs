@@ -6,6 +6,7 @@ pub mod lease;
 pub mod read;
 pub mod registration;
 pub mod snapshot;
+pub mod status;
 pub mod watch;
 mod workload;
 

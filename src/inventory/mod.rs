@@ -187,7 +187,7 @@ impl Inventory {
     pub fn facts_without_template<'a>(&'a self, workload: &Arc<Owner>, pod: &'a Pod<'a>) -> Facts<'a> {
         let question = Question { kind: &RequestKind::PodCreate, pod, controller: None, requester_is_trusted: true };
         let mut owners = Owners { chain: vec![Arc::clone(workload)], ..Owners::default() };
-        self.follow(&mut owners, workload.controller.clone(), &pod.namespace, &[]);
+        self.follow(&mut owners, workload.controller.as_ref(), &pod.namespace, &[]);
         Facts { owners, ..self.facts_for(question, &[]) }
     }
 
@@ -212,7 +212,7 @@ impl Inventory {
         let is_outermost = |owner: &Arc<Owner>| {
             let is_read =
                 |reference: &OwnerReference| self.owner_kinds.served(&reference.group, &reference.kind) != Served::No;
-            owner.template.is_none() && !owner.is_mesh_gateway && !owner.controller.as_ref().is_some_and(is_read)
+            owner.template.is_none() && !owner.is_gateway && !owner.controller.as_ref().is_some_and(is_read)
         };
         sorted(self.owners.all().into_iter().filter(is_outermost).collect())
     }

@@ -40,7 +40,8 @@ fn cluster_rules(args: &InstallArgs) -> Vec<PolicyRule> {
     for kind in OwnerKinds::default().and(args.deciding.owner_kinds.clone()).iter() {
         read.entry(kind.group.clone()).or_default().push(kind.plural.clone());
     }
-    let ours = crds().into_iter().map(|crd| crd.spec.names.plural);
+    let ours: Vec<String> = crds().into_iter().map(|crd| crd.spec.names.plural).collect();
+    let statuses = ours.iter().map(|plural| format!("{plural}/status")).collect();
     read.entry(GROUP.to_owned()).or_default().extend(ours);
     let read = read.into_iter().map(|(group, resources)| rule(&group, resources, READ));
     let configurations = || texts(["mutatingwebhookconfigurations"]);
@@ -55,6 +56,7 @@ fn cluster_rules(args: &InstallArgs) -> Vec<PolicyRule> {
         },
         // What the injector decides by itself; without it, it is taken to be as it is installed by default.
         PolicyRule { resource_names: Some(injector_configs(args)), ..rule("", texts(["configmaps"]), ["get"]) },
+        rule(GROUP, statuses, ["patch"]),
         rule("events.k8s.io", texts(["events"]), ["create", "patch"]),
     ])
     .collect()
