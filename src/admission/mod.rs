@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use json_patch::PatchOperation;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use crate::audit::{self, entry};
@@ -28,6 +29,17 @@ use request::PodRequest;
 const READS_DEADLINE: Duration = Duration::from_millis(300);
 /// A pod's namespace, and its owner's owner.
 const MOST_READS: usize = 3;
+
+/// More labels than this are read by one review at a time.
+const MANY_LABELS: usize = 4096;
+/// More are not read at all. A tenant could otherwise pass us by with a pod that the API server takes and we refuse:
+/// it stores objects of up to 1.5 MiB, and each label takes nine bytes of that or more.
+pub(crate) const MOST_LABELS: usize = 180_000;
+/// A larger body is read by one review at a time.
+const LARGE_BODY: usize = 256 * 1024;
+/// What is read from one large body can take 45 MiB: a copy of the body where it holds escapes, and 48 bytes for each
+/// label, twice while they are gathered.
+static LARGE: Semaphore = Semaphore::const_new(1);
 
 /// Answers reviews.
 #[derive(Debug)]
@@ -69,7 +81,14 @@ impl Reviewer {
     pub async fn review(&self, body: &[u8], caller_verified: bool) -> Result<Vec<u8>, BadReview> {
         let started = Instant::now();
         let mesh = self.inventory.settings.mesh;
-        let request = request::parse(body, mesh).inspect_err(|_| {
+        let turn = async || LARGE.acquire().await.ok();
+        let mut alone = if body.len() > LARGE_BODY { turn().await } else { None };
+        let mut request = request::parse::<MANY_LABELS>(body, mesh);
+        if matches!(request, Err(BadReview::Labels(_))) {
+            alone = if alone.is_none() { turn().await } else { alone };
+            request = request::parse::<MOST_LABELS>(body, mesh);
+        }
+        let request = request.inspect_err(|_| {
             self.metrics.bad_reviews.inc();
         })?;
         let question = self.question(&request);
@@ -86,6 +105,7 @@ impl Reviewer {
             patch: &patch,
         };
         let answer = self.answer(&reviewed, now, caller_verified);
+        drop(alone);
         self.metrics.review_seconds.observe(started.elapsed().as_secs_f64());
         Ok(answer)
     }

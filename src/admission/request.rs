@@ -50,6 +50,9 @@ pub enum BadReview {
         "the body is of version {0:?}; only admission.k8s.io/v1 is understood: set admissionReviewVersions to [v1]"
     )]
     Version(String),
+    /// The pod has more labels than this.
+    #[error("the pod has more than {0} labels, which is more than an API server can store")]
+    Labels(usize),
     /// Something is missing without which there is no answer.
     #[error("{0} is missing")]
     Missing(&'static str),
@@ -66,11 +69,11 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// Reads a review. The namespace of the request is the truth about where the pod goes.
-pub(crate) fn parse<'a>(body: &'a [u8], mesh: &Mesh) -> Result<PodRequest<'a>, BadReview> {
+/// Reads a review with so many labels at most. The namespace of the request is the truth about where the pod goes.
+pub(crate) fn parse<'a, const MOST: usize>(body: &'a [u8], mesh: &Mesh) -> Result<PodRequest<'a>, BadReview> {
     // Checked once for the whole body, so that no string in it is checked again, and none that is skipped goes unchecked.
     let text = std::str::from_utf8(body).map_err(|error| BadReview::Encoding(error.valid_up_to()))?;
-    match serde_json::from_str::<Keyed<Review<'a, Keyed<Object<'a>>>>>(text) {
+    match serde_json::from_str::<Keyed<Review<'a, Keyed<Object<'a, MOST>>>>>(text) {
         Ok(Keyed(review)) => {
             understood(review, |object, request| pod_request(object.map(|Keyed(object)| object), request, mesh))
         }
@@ -103,7 +106,11 @@ fn understood<'a, O>(
     answer(object, request)
 }
 
-fn pod_request<'a>(object: Option<Object<'a>>, request: Request<'a>, mesh: &Mesh) -> Result<PodRequest<'a>, BadReview> {
+fn pod_request<'a, const MOST: usize>(
+    object: Option<Object<'a, MOST>>,
+    request: Request<'a>,
+    mesh: &Mesh,
+) -> Result<PodRequest<'a>, BadReview> {
     if let Some(kind) = other_than_pod_creation(&request) {
         return Ok(bare(request, kind));
     }
@@ -113,11 +120,14 @@ fn pod_request<'a>(object: Option<Object<'a>>, request: Request<'a>, mesh: &Mesh
     let namespace = request.namespace.clone().ok_or(BadReview::Missing("request.namespace"))?;
     let Spec { host_network, service_account_name, containers, init_containers } =
         spec.map(|Keyed(spec)| spec).unwrap_or_default();
+    if labels.as_ref().is_some_and(|labels| labels.are_more) {
+        return Err(BadReview::Labels(MOST));
+    }
     let pod = Pod {
         name,
         generate_name,
         namespace,
-        labels: labels.map(|Pairs(labels)| labels),
+        labels: labels.map(|Pairs { kept, are_more: _ }| kept),
         annotations: annotations.map(|kept| kept.sorted_out(mesh)).unwrap_or_default(),
         host_network: host_network.unwrap_or_default(),
         service_account: service_account_name,
@@ -214,22 +224,22 @@ struct UserInfo<'a> {
 }
 
 #[derive(Deserialize)]
-struct Object<'a> {
+struct Object<'a, const MOST: usize> {
     #[serde(borrow, default)]
-    metadata: Option<Keyed<Metadata<'a>>>,
+    metadata: Option<Keyed<Metadata<'a, MOST>>>,
     #[serde(borrow, default)]
     spec: Option<Keyed<Spec<'a>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Metadata<'a> {
+struct Metadata<'a, const MOST: usize> {
     #[serde(borrow, default)]
     name: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     generate_name: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
-    labels: Option<Pairs<'a>>,
+    labels: Option<Pairs<'a, MOST>>,
     #[serde(borrow, default)]
     annotations: Option<Kept<'a>>,
     #[serde(default)]
@@ -253,8 +263,11 @@ struct Spec<'a> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// All pairs of a map of texts.
-struct Pairs<'a>(Labels<'a>);
+/// All pairs of a map of texts, or so many of them. The rest is skipped: a pair takes many times its bytes in a body.
+struct Pairs<'a, const MOST: usize> {
+    kept: Labels<'a>,
+    are_more: bool,
+}
 
 /// Those annotations that any mesh or we read.
 struct Kept<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
@@ -317,23 +330,28 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Keyed<T> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
+impl<'de: 'a, 'a, const MOST: usize> Deserialize<'de> for Pairs<'a, MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Filling<'a>(PhantomData<&'a ()>);
-        impl<'de: 'a, 'a> Visitor<'de> for Filling<'a> {
-            type Value = Pairs<'a>;
+        struct Filling<'a, const MOST: usize>(PhantomData<&'a ()>);
+        impl<'de: 'a, 'a, const MOST: usize> Visitor<'de> for Filling<'a, MOST> {
+            type Value = Pairs<'a, MOST>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a map of texts")
             }
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut pairs = Vec::with_capacity(8);
+                let (mut pairs, mut are_more) = (Vec::with_capacity(8), false);
                 while let Some((Text(key), Text(value))) = map.next_entry()? {
+                    if pairs.len() == MOST {
+                        are_more = true;
+                        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                        break;
+                    }
                     pairs.push((key, value));
                 }
                 let twice = |key: String| serde::de::Error::custom(format_args!("duplicate key {key:?} in labels"));
-                Labels::new(pairs).map(Pairs).map_err(twice)
+                Labels::new(pairs).map(|kept| Pairs { kept, are_more }).map_err(twice)
             }
         }
         deserializer.deserialize_map(Filling(PhantomData))

@@ -105,7 +105,9 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let bound = limits.drain + limits.finish + Duration::from_secs(2);
     let tls = server_config(key, &client_certificates(args.client_ca.as_deref())?)?;
     let webhook = Listener::bind("webhook", addresses.webhook, limits.clone())?.with_tls(tls);
-    let operations = Listener::bind("operations", addresses.operations, limits.clone())?;
+    // Probes and metrics need few.
+    let few = Limits { connections: 64, ..limits.clone() };
+    let operations = Listener::bind("operations", addresses.operations, few)?;
     if args.embedded.is_some() {
         print_what_to_try(&args.cert_dir, webhook.address(), operations.address())?;
     }

@@ -152,6 +152,7 @@ fn container(args: &InstallArgs) -> Container {
         readiness_probe: Some(probe("/readyz", 2, 2)),
         resources: Some(ResourceRequirements {
             requests: quantities(&[("cpu", "50m"), ("memory", "64Mi")]),
+            // The docs of `server::limits` say what of this is for what.
             limits: quantities(&[("memory", "256Mi")]),
             claims: None,
         }),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use super::expectation::{Expected, Found};
-use crate::admission::request;
+use crate::admission::{MOST_LABELS, request};
 use crate::cli::deciding::DecidingArgs;
 use crate::cli::explain::{explained, of_manifest};
 use crate::cli::looking::Looked;
@@ -167,7 +167,7 @@ impl Case {
         let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": sent});
         let review = review.to_string();
         let inventory = &looked.inventory;
-        let request = request::parse(review.as_bytes(), inventory.settings.mesh)?;
+        let request = request::parse::<MOST_LABELS>(review.as_bytes(), inventory.settings.mesh)?;
         let question = Question {
             kind: &request.kind,
             pod: &request.pod,
