@@ -4,9 +4,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::{anyhow, bail};
+use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::manifest::read;
 use crate::decision::facts::{Owner, OwnerReference, Pod};
 use crate::decision::mesh::Mesh;
 use crate::inventory::owner_kind::{OwnerKinds, controller_of};
@@ -130,12 +132,30 @@ pub fn subjects_of(
     Ok(subjects)
 }
 
+/// Refuses fields that a kind of Kubernetes itself does not have; of other kinds they are not known.
+fn check(group: &str, kind: &str, object: &Value) -> anyhow::Result<()> {
+    match (group, kind) {
+        ("", "Pod") => read::<core::Pod>(object).map(drop),
+        ("", "ReplicationController") => read::<core::ReplicationController>(object).map(drop),
+        ("apps", "Deployment") => read::<apps::Deployment>(object).map(drop),
+        ("apps", "ReplicaSet") => read::<apps::ReplicaSet>(object).map(drop),
+        ("apps", "StatefulSet") => read::<apps::StatefulSet>(object).map(drop),
+        ("apps", "DaemonSet") => read::<apps::DaemonSet>(object).map(drop),
+        ("batch", "Job") => read::<batch::Job>(object).map(drop),
+        ("batch", "CronJob") => read::<batch::CronJob>(object).map(drop),
+        _ => Ok(()),
+    }
+}
+
 fn subject_of(object: &Value, namespace: &str, kinds: &OwnerKinds, mesh: &Mesh) -> anyhow::Result<Option<Subject>> {
-    let Some(kind) = object["kind"].as_str() else { bail!("an object has no kind") };
+    let Some(kind) = object["kind"].as_str() else {
+        bail!("an object has no kind; give a Pod, Deployment, StatefulSet, DaemonSet, Job, CronJob or Rollout")
+    };
     let api_version = object["apiVersion"].as_str().unwrap_or_default();
     let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
     let name = object["metadata"]["name"].as_str().or(object["metadata"]["generateName"].as_str()).unwrap_or_default();
     let bad = |error: serde_json::Error| anyhow!("{kind} {name}: {error}");
+    check(group, kind, object)?;
     let namespace = object["metadata"]["namespace"].as_str().unwrap_or(namespace);
     if (group, kind) == ("", "Pod") {
         let pod = PodObject::deserialize(object).map_err(bad)?;

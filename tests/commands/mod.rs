@@ -1,5 +1,6 @@
 //! The commands that look and tell, run as a user runs them, with a directory that stands in for the cluster.
 
+mod explain;
 mod preview;
 mod testing;
 

@@ -152,6 +152,10 @@ impl Case {
 
     /// Decides about a pod as the API server would send it.
     fn of_pod(&self, looked: &Looked, pod: &Value) -> anyhow::Result<Found> {
+        // What is sent besides pods may look like anything.
+        if pod.is_object() && self.request.is_empty() {
+            strictly::<k8s_openapi::api::core::v1::Pod>(pod).context("in the pod")?;
+        }
         let mut pod = pod.clone();
         if pod.is_object() && pod["spec"].is_null() {
             pod["spec"] = json!({"containers": [{"name": "main", "image": "example.test/main:1"}]});

@@ -1,0 +1,51 @@
+//! `outrigger explain`: manifests are read strictly, and what can be explained is.
+
+use super::State;
+
+const OBJECTS: &str = r#"
+{apiVersion: v1, kind: Namespace, metadata: {name: default, labels: {istio-injection: enabled}}}
+---
+{apiVersion: outrigger.dev/v1alpha1, kind: ClusterInjectionPolicy, metadata: {name: mesh}, spec: {action: Enable}}
+"#;
+
+fn deployment(spec: &str) -> String {
+    format!(
+        "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: web}}, spec: {{selector: {{}}, template: {{spec: {spec}}}}}}}"
+    )
+}
+
+#[test]
+fn an_unknown_field_of_a_manifest_is_refused_with_its_path_and_the_nearest() {
+    let state = State::of(OBJECTS);
+    let refused = |manifest: &str| state.run(&["explain", "-f", "-"], manifest).refusal().to_owned();
+    assert_eq!(
+        refused(&deployment("{hostnetwork: true, containers: [{name: a, image: b}]}")),
+        "Deployment web: spec.template.spec.hostnetwork: unknown field; did you mean hostNetwork?"
+    );
+    let cron =
+        "{apiVersion: batch/v1, kind: CronJob, metadata: {name: night}, spec: {schedule: '@daily', jobtemplate: {}}}";
+    assert_eq!(refused(cron), "CronJob night: spec.jobtemplate: unknown field; did you mean jobTemplate?");
+    for (version, kind) in [("v1", "Pod"), ("apps/v1", "StatefulSet"), ("apps/v1", "DaemonSet"), ("batch/v1", "Job")] {
+        let manifest = format!("{{apiVersion: {version}, kind: {kind}, metadata: {{name: a, anotations: {{}}}}}}");
+        let expected = format!("{kind} a: metadata.anotations: unknown field; did you mean annotations?");
+        assert_eq!(refused(&manifest), expected);
+    }
+    assert_eq!(
+        refused(&deployment("{containers: [{name: a, image: b, env: [{name: A, value: 1}]}]}")),
+        "Deployment web: spec.template.spec.containers[0].env[0].value: invalid type: integer `1`, expected a string"
+    );
+}
+
+#[test]
+fn several_manifests_are_explained_and_other_kinds_are_said_and_passed_over() {
+    let state = State::of(OBJECTS);
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: alone}, spec: {containers: [{name: a, image: b, resources: {limits: {cpu: 1}}}]}}";
+    let service = "{apiVersion: v1, kind: Service, metadata: {name: web}}";
+    let told = state.run(&["explain", "-f", "-", "-o", "json"], &[&deployment("{}"), service, pod].join("\n---\n"));
+    assert_eq!(told.code, 0, "{}", told.err);
+    assert_eq!(told.json().as_array().unwrap().len(), 2);
+    assert_eq!(told.err, "outrigger: Service makes no pods that could be explained, and is passed over\n");
+    let told = state.run(&["explain", "-f", "-"], service);
+    assert_eq!(told.code, 2);
+    assert!(told.err.contains("there is neither a pod nor a workload in it"), "{}", told.err);
+}
