@@ -29,6 +29,13 @@ pub struct LookingArgs {
     pub deciding: DecidingArgs,
 }
 
+impl Looked {
+    /// The parts that could not be read.
+    pub fn unread(&self) -> Vec<String> {
+        self.inventory.synced().into_iter().filter(|(_, synced)| !synced).map(|(cache, _)| cache).collect()
+    }
+}
+
 /// How to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
@@ -137,4 +144,17 @@ impl Output {
         };
         super::write_out(&text)
     }
+}
+
+/// Rows in columns, under their titles; the last column is as wide as it likes.
+pub fn columns<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> String {
+    let titles = titles.map(str::to_owned);
+    let all = || std::iter::once(&titles).chain(rows);
+    let width = |column: usize| all().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    all().map(line).collect()
 }

@@ -13,6 +13,7 @@ pub mod progress;
 pub mod review;
 mod sample;
 pub mod serve;
+pub mod status;
 pub mod subject;
 pub mod test;
 
@@ -42,6 +43,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Say what policies and suspensions would change, before they are applied
     Preview(preview::PreviewArgs),
+    /// Say what stands: with --overrides every override, and what becomes of it
+    Status(status::StatusArgs),
     /// Test policies by cases in files, without a cluster
     Test(test::TestArgs),
     /// Print everything that a cluster needs, as YAML
@@ -59,6 +62,7 @@ impl Cli {
             Command::Explain(args) => explain::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
             Command::Preview(args) => preview::run(args).await,
+            Command::Status(args) => status::run(args).await,
             Command::Test(args) => test::run(&args),
             Command::Install(args) => install::run(&args),
             Command::Certs(args) => certs::run(&args),

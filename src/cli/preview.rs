@@ -116,7 +116,7 @@ fn check(inventory: &Inventory, changes: &[Change]) -> anyhow::Result<()> {
 }
 
 fn previewed(looked: &Looked, changes: Vec<Change>) -> anyhow::Result<Told> {
-    let Looked { inventory, now, problems: _ } = looked;
+    let (inventory, now) = (&looked.inventory, &looked.now);
     let told = changes.iter().map(|change| change.told(inventory)).collect::<anyhow::Result<_>>()?;
     let notes = changes.iter().filter_map(|change| change.note(*now)).collect();
     let origins = origins(inventory);
@@ -128,8 +128,7 @@ fn previewed(looked: &Looked, changes: Vec<Change>) -> anyhow::Result<Told> {
     let before = origins.iter().map(answer).collect();
     changes.into_iter().for_each(|change| change.make(inventory));
     let after = origins.iter().map(answer).collect();
-    let unread = inventory.synced().into_iter().filter(|(_, synced)| !synced).map(|(cache, _)| cache).collect();
-    Ok(Told { changes: told, preview: Preview::of(&origins, before, after), unread, notes })
+    Ok(Told { changes: told, preview: Preview::of(&origins, before, after), unread: looked.unread(), notes })
 }
 
 impl Told {

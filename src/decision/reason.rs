@@ -297,7 +297,8 @@ impl fmt::Display for Source<'_> {
 }
 
 impl Source<'_> {
-    fn key(&self) -> &'static str {
+    /// The label or annotation.
+    pub fn key(&self) -> &'static str {
         match self {
             Self::Marker(key) | Self::Legacy(key) => key,
             Self::Pod | Self::Workload(_) | Self::UncountedOwner(_) | Self::Namespace(_) => "outrigger.dev/inject",

@@ -2,5 +2,6 @@
 
 pub mod diagnosis;
 pub mod explanation;
+pub mod overrides;
 pub mod preview;
 pub mod running;

@@ -2,6 +2,7 @@
 
 mod explain;
 mod preview;
+mod status;
 mod testing;
 
 use std::io::Write;

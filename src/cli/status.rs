@@ -1,0 +1,84 @@
+//! `outrigger status`: what stands in the cluster. So far: every override, and what becomes of it.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::looking::{LookingArgs, Output, columns};
+use super::progress::Progress;
+use crate::overview::overrides::{Place, Standing, standing};
+
+/// What to tell.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Tell every override: where it stands, what it asks for, and whether it is in force
+    #[arg(long, required = true)]
+    overrides: bool,
+    /// Only in this namespace
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    #[command(flatten)]
+    looking: LookingArgs,
+}
+
+/// Everything that is printed.
+#[derive(Debug, Serialize)]
+struct Told {
+    overrides: Vec<Standing>,
+    /// Parts that could not be read, without which the answer is not complete.
+    unread: Vec<String>,
+}
+
+/// Runs the command.
+pub async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
+    let StatusArgs { overrides: _, namespace, output, looking } = args;
+    let looked = {
+        let _progress = Progress::of("reading the cluster");
+        looking.look(namespace.as_deref()).await?
+    };
+    let mut overrides = standing(&looked.inventory, looked.now);
+    overrides.retain(|one| namespace.as_ref().is_none_or(|namespace| one.namespace == *namespace));
+    output.print(&Told { overrides, unread: looked.unread() }, table)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The overrides for people.
+fn table(told: &Told) -> String {
+    let Told { overrides, unread } = told;
+    let rows: Vec<_> = overrides.iter().map(row).collect();
+    let titles = ["NAMESPACE", "WHERE", "ASKS FOR", "STATE", "UNTIL", "REASON"];
+    let mut text = if rows.is_empty() { "No override stands.\n".to_owned() } else { columns(titles, &rows) };
+    if !unread.is_empty() {
+        text.push_str(&format!("\nNot complete: these could not be read: {}\n", unread.join(", ")));
+    }
+    text
+}
+
+fn row(standing: &Standing) -> [String; 6] {
+    let Standing { namespace, place, object, key, value, action, reason, until, outcome, why, by, workloads } =
+        standing;
+    let place = match place {
+        Place::Namespace => format!("namespace ({workloads} of its workloads)"),
+        Place::Workload => object.clone(),
+        Place::PodTemplate => format!("{object}, pod template"),
+        Place::Pod => object.clone(),
+    };
+    // Ours is the usual one.
+    let place = if key == crate::resources::names::INJECT { place } else { format!("{place}: {key}") };
+    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let by_rule = || by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    let state = match *outcome {
+        "Won" => "in force".to_owned(),
+        "Refused" => format!("refused{}", by_rule()),
+        "Outranked" => format!("outranked{}", by_rule()),
+        "Ended" => "over".to_owned(),
+        "PassedOver" => format!("passed over: {why}"),
+        other => format!("{other}: {why}"),
+    };
+    let action = action.map_or_else(|| format!("{value:?}"), str::to_owned);
+    [namespace.clone(), place, action, state, or_dash(until), or_dash(reason)]
+}
