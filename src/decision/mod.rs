@@ -31,7 +31,8 @@
 //! An owner that does not exist ends the chain before it, as one of a kind that is not read does.
 //!
 //! Unknown is not empty: where a rule on the way to the answer hangs on something that is not known, the answer is the one
-//! configured for that, and the decision says what was missing.
+//! configured for that, and the decision says what was missing. Where the unknown could turn out either way and the action
+//! would be the same, that is the action: a policy that may match, or a suspension, does not lift one that asks for as much.
 
 pub mod effect;
 pub mod facts;
@@ -45,11 +46,13 @@ pub mod receipt;
 pub mod selector;
 pub mod suspension;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use facts::{ChainEnd, Facts, RequestKind};
 use owner_override::{Until, Wish};
-use policy::{Match, Mode, Overrides, Policy, Ruling};
+use policy::{Candidates, Match, Matched, Mode, Overrides, Policies, Policy, Ruling, Rulings};
 use reason::{Considered, Outcome, Override, PassedOver, Rule, Safety, Source, Unknown};
 use suspension::Suspension;
 
@@ -107,39 +110,83 @@ pub struct Decision<'f> {
 
 /// Decides for one pod at one instant.
 pub fn decide<'f>(facts: &'f Facts<'_>, now: Timestamp) -> Decision<'f> {
-    let mut decision = Deciding::new(facts, now, None).decide();
-    record_audited(facts, now, &mut decision);
+    let (mut decision, all) = judged(facts, now, None);
+    record_audited(facts, now, &all, &mut decision);
     decision
 }
 
 /// Decides as if this policy in mode Audit were in Enforce, or, without one, with those in Enforce alone.
 pub fn decide_with<'f>(facts: &'f Facts<'_>, now: Timestamp, promoted: Option<&'f Policy>) -> Decision<'f> {
-    Deciding::new(facts, now, promoted).decide()
+    judged(facts, now, promoted).0
+}
+
+/// A decision, and the policies that could concern the pod, each with whether it matches.
+fn judged<'f>(
+    facts: &'f Facts<'_>,
+    now: Timestamp,
+    promoted: Option<&'f Policy>,
+) -> (Decision<'f>, Vec<(&'f Policy, Match)>) {
+    if let Some(safety) = safety(facts) {
+        let (action, rule) = (Action::Leave, Rule::Safety(safety));
+        let considered = vec![Considered { rule: rule.clone(), outcome: Outcome::Won }];
+        return (Decision { action, rule, until: None, revision: None, is_final: false, considered }, Vec::new());
+    }
+    let asked = |(policies, candidates): &'f (Arc<Policies>, Arc<Candidates>)| {
+        let matches = |policy: &'f Policy| (policy, policy.matching.matches(facts));
+        policies.ranked(candidates).map(matches).collect::<Vec<_>>()
+    };
+    match &facts.policies {
+        Ok(policies) => {
+            let all = asked(policies);
+            (decided(facts, now, Matched { all: &all, promoted }, true), all)
+        }
+        Err(missing) => {
+            let unknown = Unknown::Policies(*missing);
+            (Deciding::new(facts, now, None, true).under(&Ruling::default(), Some(unknown)), Vec::new())
+        }
+    }
+}
+
+/// Decides by the policies that count. Where some cannot be told, that is the answer that all possible rulings give.
+fn decided<'f>(facts: &'f Facts<'_>, now: Timestamp, matched: Matched<'_, 'f>, tells: bool) -> Decision<'f> {
+    let deciding = |tells| Deciding::new(facts, now, Some(matched), tells);
+    let Rulings { certain: ruling, others, unknown } = Rulings::of(matched);
+    let certain = deciding(tells).under(&ruling, None);
+    let is_known = |decision: &Decision<'_>| !matches!(decision.rule, Rule::Unknown(..));
+    let agrees = |ruling: &Ruling<'f>| {
+        let other = deciding(false).under(ruling, None);
+        is_known(&other) && other.action == certain.action
+    };
+    match unknown {
+        Some(unknown) if !(is_known(&certain) && others.iter().all(agrees)) => {
+            deciding(tells).under(&Ruling::default(), Some(unknown))
+        }
+        Some(_) | None => certain,
+    }
 }
 
 /// Records for each matching policy in mode Audit what the decision would be with that one policy in Enforce.
-fn record_audited<'f>(facts: &'f Facts<'_>, now: Timestamp, decision: &mut Decision<'f>) {
-    let Ok((policies, candidates)) = &facts.policies else { return };
-    if safety(facts).is_some() {
-        return;
-    }
-    for policy in policies.ranked(candidates).filter(|policy| policy.mode == Mode::Audit) {
-        let outcome = match policy.matching.matches(facts) {
-            Match::Yes => Outcome::Would(Deciding::new(facts, now, Some(policy)).decide().action),
-            Match::No(part) => Outcome::NoMatch(part),
-            Match::Unknown(unknown) => Outcome::Unknown(unknown),
+fn record_audited<'f>(facts: &'f Facts<'_>, now: Timestamp, all: &[(&'f Policy, Match)], decision: &mut Decision<'f>) {
+    for (policy, matches) in all.iter().filter(|(policy, _)| policy.mode == Mode::Audit) {
+        let outcome = match matches {
+            Match::Yes => Outcome::Would(decided(facts, now, Matched { all, promoted: Some(policy) }, false).action),
+            Match::No(part) => Outcome::NoMatch(*part),
+            Match::Unknown(unknown) => Outcome::Unknown(unknown.clone()),
         };
         decision.considered.push(Considered { rule: Rule::Policy(policy), outcome });
     }
 }
 
 /// One run through the rules: the first rule that proposes something wins, the others are recorded.
-struct Deciding<'f, 'a> {
+struct Deciding<'m, 'f, 'a> {
     facts: &'f Facts<'a>,
     now: Timestamp,
-    /// A policy in mode Audit that counts as one in Enforce.
-    promoted: Option<&'f Policy>,
+    matched: Option<Matched<'m, 'f>>,
+    /// Whether what is considered is recorded.
+    tells: bool,
     verdict: Option<Verdict<'f>>,
+    /// What would have to be known to tell whether a suspension disables: no other action stands before that is.
+    suspended_if: Option<Unknown>,
     considered: Vec<Considered<'f>>,
 }
 
@@ -149,27 +196,25 @@ struct Verdict<'f> {
     until: Option<Timestamp>,
 }
 
-impl<'f, 'a> Deciding<'f, 'a> {
-    fn new(facts: &'f Facts<'a>, now: Timestamp, promoted: Option<&'f Policy>) -> Self {
-        Self { facts, now, promoted, verdict: None, considered: Vec::new() }
+impl<'m, 'f, 'a> Deciding<'m, 'f, 'a> {
+    fn new(facts: &'f Facts<'a>, now: Timestamp, matched: Option<Matched<'m, 'f>>, tells: bool) -> Self {
+        Self { facts, now, matched, tells, verdict: None, suspended_if: None, considered: Vec::new() }
     }
 
-    fn decide(mut self) -> Decision<'f> {
-        if let Some(safety) = safety(self.facts) {
-            self.propose(Action::Leave, Rule::Safety(safety), None);
-            return self.decision(&Ruling::default());
-        }
+    /// Follows the rules under this ruling, or until they ask for one that is not known.
+    fn under(mut self, ruling: &Ruling<'f>, unknown: Option<Unknown>) -> Decision<'f> {
         self.cluster_suspensions();
-        let matched = self.matched_policies();
-        let ruling = Ruling::of(&matched);
-        if let Some(unknown) = &ruling.unknown {
-            self.hangs_on(unknown.clone());
+        if let Some(unknown) = unknown {
+            self.hangs_on(unknown);
         }
-        self.gateway(&ruling);
-        self.own_suspensions(&ruling);
-        self.overrides(&ruling);
-        self.policies(matched, &ruling);
-        self.decision(&ruling)
+        self.gateway(ruling);
+        self.own_suspensions(ruling);
+        self.overrides(ruling);
+        self.policies(ruling);
+        if let Some(unknown) = self.suspended_if.take() {
+            self.hangs_on(unknown);
+        }
+        self.decision(ruling)
     }
 
     fn cluster_suspensions(&mut self) {
@@ -210,27 +255,10 @@ impl<'f, 'a> Deciding<'f, 'a> {
                 self.record(rule, Outcome::Refused(policy));
             }
             Match::Unknown(unknown) => {
-                self.hangs_on(unknown.clone());
+                self.suspended_if.get_or_insert_with(|| unknown.clone());
                 self.record(rule, Outcome::Unknown(unknown));
             }
             Match::Yes => self.propose(Action::Disable, rule, suspension.ends_at),
-        }
-    }
-
-    fn matched_policies(&mut self) -> Vec<(&'f Policy, Match)> {
-        match &self.facts.policies {
-            Ok((policies, candidates)) => {
-                let promoted = self.promoted;
-                let enforced = |policy: &&Policy| {
-                    policy.mode == Mode::Enforce || promoted.is_some_and(|promoted| std::ptr::eq(promoted, *policy))
-                };
-                let matches = |policy: &'f Policy| (policy, policy.matching.matches(self.facts));
-                policies.ranked(candidates).filter(enforced).map(matches).collect()
-            }
-            Err(missing) => {
-                self.hangs_on(Unknown::Policies(*missing));
-                Vec::new()
-            }
         }
     }
 
@@ -325,18 +353,18 @@ impl<'f, 'a> Deciding<'f, 'a> {
         }
     }
 
-    fn policies(&mut self, matched: Vec<(&'f Policy, Match)>, ruling: &Ruling<'f>) {
+    fn policies(&mut self, ruling: &Ruling<'f>) {
         let wins = |policy: &Policy| ruling.winner.is_some_and(|winner| std::ptr::eq(winner, policy));
-        for (policy, matches) in matched {
+        for (policy, matches) in self.matched.into_iter().flat_map(Matched::iter) {
             let rule = Rule::Policy(policy);
             match (matches, ruling.forbids) {
-                (Match::Yes, _) if wins(policy) => self.propose(policy.action, rule, None),
+                (Match::Yes | Match::Unknown(_), _) if wins(policy) => self.propose(policy.action, rule, None),
                 (Match::Yes, Some(forbids)) if policy.namespace.is_some() => {
                     self.record(rule, Outcome::Refused(forbids))
                 }
                 (Match::Yes, _) => self.record(rule, Outcome::Outranked),
-                (Match::No(part), _) => self.record(rule, Outcome::NoMatch(part)),
-                (Match::Unknown(unknown), _) => self.record(rule, Outcome::Unknown(unknown)),
+                (Match::No(part), _) => self.record(rule, Outcome::NoMatch(*part)),
+                (Match::Unknown(unknown), _) => self.record(rule, Outcome::Unknown(unknown.clone())),
             }
         }
     }
@@ -345,6 +373,11 @@ impl<'f, 'a> Deciding<'f, 'a> {
         if self.verdict.is_some() {
             return self.record(rule, Outcome::Outranked);
         }
+        if let Some(unknown) = self.suspended_if.take_if(|_| action != Action::Disable) {
+            self.hangs_on(unknown);
+            return self.record(rule, Outcome::Outranked);
+        }
+        self.suspended_if = None;
         self.record(rule.clone(), Outcome::Won);
         self.verdict = Some(Verdict { action, rule, until });
     }
@@ -358,7 +391,9 @@ impl<'f, 'a> Deciding<'f, 'a> {
     }
 
     fn record(&mut self, rule: Rule<'f>, outcome: Outcome<'f>) {
-        self.considered.push(Considered { rule, outcome });
+        if self.tells {
+            self.considered.push(Considered { rule, outcome });
+        }
     }
 
     fn decision(self, ruling: &Ruling<'f>) -> Decision<'f> {

@@ -276,8 +276,25 @@ impl Policies {
     }
 }
 
+/// The policies that can concern one pod, in order of rank, each asked once whether it matches; a view of those that count.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Matched<'m, 'p> {
+    /// All of them, whatever their mode.
+    pub(super) all: &'m [(&'p Policy, Match)],
+    /// The one in mode Audit that counts as if it were in Enforce.
+    pub(super) promoted: Option<&'p Policy>,
+}
+
+impl<'m, 'p> Matched<'m, 'p> {
+    /// Those that count.
+    pub(super) fn iter(self) -> impl Iterator<Item = &'m (&'p Policy, Match)> + Clone {
+        let is_promoted = move |policy| self.promoted.is_some_and(|promoted| std::ptr::eq(promoted, policy));
+        self.all.iter().filter(move |(policy, _)| policy.mode == Mode::Enforce || is_promoted(*policy))
+    }
+}
+
 /// The policies that rule over one pod.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Ruling<'p> {
     /// The one that wins.
     pub(super) winner: Option<&'p Policy>,
@@ -285,8 +302,6 @@ pub(super) struct Ruling<'p> {
     pub(super) forbids: Option<&'p Policy>,
     /// The policy that limits overrides most, of the two winners' ranks.
     pub(super) strictest: Option<&'p Policy>,
-    /// What has to be known first.
-    pub(super) unknown: Option<Unknown>,
 }
 
 impl<'p> Ruling<'p> {
@@ -295,48 +310,122 @@ impl<'p> Ruling<'p> {
         self.strictest.is_some_and(|policy| policy.overrides == Overrides::Deny)
     }
 
-    /// Takes the policies in order of rank, each with whether it matches.
-    pub(super) fn of(matched: &[(&'p Policy, Match)]) -> Self {
-        let unknown = |unknown| Self { unknown: Some(unknown), ..Self::default() };
-        let strictest = |of: Option<&'p Policy>| {
-            let rank = of?.rank();
-            let same_rank = matched.iter().filter(|(policy, matches)| *matches == Match::Yes && policy.rank() == rank);
-            same_rank.map(|(policy, _)| *policy).max_by_key(|policy| policy.overrides)
-        };
-        let cluster = match first(matched.iter().filter(|(policy, _)| policy.namespace.is_none())) {
-            Ok(cluster) => cluster,
-            Err(missing) => return unknown(missing),
-        };
-        let by_cluster = strictest(cluster);
+    /// The ruling where one wins among the cluster policies, and one among all.
+    fn of(cluster: Winner<'p>, all: Winner<'p>) -> Self {
+        let by_cluster = cluster.strictest;
         if by_cluster.is_some_and(|policy| policy.overrides == Overrides::Deny) {
-            // Also where it is unknown whether a namespaced policy matches: it could not depart from this one.
-            return Self { winner: cluster, forbids: by_cluster, strictest: by_cluster, unknown: None };
+            return Self { winner: cluster.policy, forbids: by_cluster, strictest: by_cluster };
         }
-        let winner = match first(matched.iter()) {
-            Ok(winner) => winner,
-            Err(missing) => return unknown(missing),
-        };
-        let by_winner = strictest(winner);
-        let strictest = [by_winner, by_cluster].into_iter().flatten().max_by_key(|policy| policy.overrides);
-        Self { winner, forbids: None, strictest, unknown: None }
+        let strictest = [all.strictest, by_cluster].into_iter().flatten().max_by_key(|policy| policy.overrides);
+        Self { winner: all.policy, forbids: None, strictest }
     }
 }
 
-/// The first policy that matches, unless one of its rank or above cannot be told.
-fn first<'p, 'm>(matched: impl Iterator<Item = &'m (&'p Policy, Match)>) -> Result<Option<&'p Policy>, Unknown>
-where
-    'p: 'm,
-{
-    let mut winner: Option<&Policy> = None;
-    for (policy, matches) in matched {
-        if winner.is_some_and(|winner| winner.rank() < policy.rank()) {
-            break;
+/// The rulings that are possible while it is not known of some policies whether they match.
+#[derive(Debug)]
+pub(super) struct Rulings<'p> {
+    /// The one by the policies that are known to match.
+    pub(super) certain: Ruling<'p>,
+    /// One of each further sort: there are few, however many policies cannot be told. Some may not really be possible.
+    pub(super) others: Vec<Ruling<'p>>,
+    /// What has to be known to tell which it is.
+    pub(super) unknown: Option<Unknown>,
+}
+
+impl<'p> Rulings<'p> {
+    pub(super) fn of(matched: Matched<'_, 'p>) -> Self {
+        let cluster = Winners::of(matched.iter().filter(|(policy, _)| policy.namespace.is_none()));
+        let all = Winners::of(matched.iter());
+        let certain = Ruling::of(cluster.certain, all.certain);
+        // Whatever a namespaced policy turns out to match, it cannot depart from this.
+        let is_final = certain.forbids.is_some() && cluster.others.is_empty();
+        let mut others: Vec<Ruling<'p>> = Vec::new();
+        for cluster in cluster.possible().filter(|_| !is_final) {
+            for all in all.possible() {
+                let ruling = Ruling::of(cluster, all);
+                let sort = |ruling: &Ruling<'_>| {
+                    let Ruling { winner, forbids, strictest } = ruling;
+                    (winner.map(|one| one.action), forbids.is_some(), strictest.map(|one| one.overrides))
+                };
+                if ![certain].iter().chain(&others).any(|other| sort(other) == sort(&ruling)) {
+                    others.push(ruling);
+                }
+            }
         }
-        match matches {
-            Match::Yes => winner = winner.or(Some(policy)),
-            Match::No(_) => {}
-            Match::Unknown(unknown) => return Err(unknown.clone()),
-        }
+        let unknown = cluster.unknown.or(all.unknown).filter(|_| !others.is_empty());
+        Self { certain, others, unknown }
     }
-    Ok(winner)
+}
+
+/// A policy that wins, and the one of its rank that limits overrides most.
+#[derive(Debug, Clone, Copy, Default)]
+struct Winner<'p> {
+    policy: Option<&'p Policy>,
+    strictest: Option<&'p Policy>,
+}
+
+/// The policies that may win.
+struct Winners<'p> {
+    /// The one that does, of those that are known to match.
+    certain: Winner<'p>,
+    /// The further ones, one of each action and limit.
+    others: Vec<Winner<'p>>,
+    unknown: Option<Unknown>,
+}
+
+impl<'p> Winners<'p> {
+    fn of<'m>(matched: impl Iterator<Item = &'m (&'p Policy, Match)> + Clone) -> Self
+    where
+        'p: 'm,
+    {
+        let first = matched.clone().find(|(_, matches)| *matches == Match::Yes).map(|(policy, _)| *policy);
+        let rank = first.map(Policy::rank);
+        let not_below = matched.take_while(|(policy, _)| rank.is_none_or(|rank| policy.rank() <= rank));
+        let of_rank = not_below
+            .clone()
+            .filter(|(policy, matches)| *matches == Match::Yes && Some(policy.rank()) == rank)
+            .map(|(policy, _)| *policy);
+        let certain = Winner { policy: first, strictest: of_rank.max_by_key(|policy| policy.overrides) };
+        let mut unknown = None;
+        let untold = not_below.filter_map(|(policy, matches)| match matches {
+            Match::Unknown(why) => {
+                unknown.get_or_insert_with(|| why.clone());
+                Some(*policy)
+            }
+            Match::Yes | Match::No(_) => None,
+        });
+        let mut untold: Vec<&Policy> = untold.collect();
+        // Those of a rank are in order of these as well, so few of each rank are left.
+        untold.dedup_by_key(|policy| (policy.rank(), policy.action, policy.overrides));
+        Self { certain, others: Self::untold(certain, &untold), unknown }
+    }
+
+    /// The winners and limits that are possible besides the certain one.
+    fn untold(certain: Winner<'p>, untold: &[&'p Policy]) -> Vec<Winner<'p>> {
+        let mut others: Vec<Winner<'p>> = Vec::new();
+        for of_rank in untold.chunk_by(|one, other| one.rank() == other.rank()) {
+            let is_its_rank = |policy: &&Policy| policy.rank() == of_rank[0].rank();
+            let (first, sure) = (certain.policy.filter(is_its_rank), certain.strictest.filter(is_its_rank));
+            for winner in of_rank.iter().copied().chain(first) {
+                let least = sure.map_or(winner.overrides, |sure| sure.overrides.max(winner.overrides));
+                for strictest in of_rank.iter().copied().chain(sure).filter(|one| one.overrides >= least) {
+                    let other = Winner { policy: Some(winner), strictest: Some(strictest) };
+                    if !others.iter().any(|known| known.sort() == other.sort()) {
+                        others.push(other);
+                    }
+                }
+            }
+        }
+        others
+    }
+
+    fn possible(&self) -> impl Iterator<Item = Winner<'p>> {
+        [self.certain].into_iter().chain(self.others.iter().copied())
+    }
+}
+
+impl Winner<'_> {
+    fn sort(&self) -> (Option<Action>, Option<Overrides>) {
+        (self.policy.map(|policy| policy.action), self.strictest.map(|policy| policy.overrides))
+    }
 }
