@@ -112,6 +112,35 @@ async fn every_case_is_decided_as_it_says() {
     assert!(count >= 60, "only {count} cases were found");
 }
 
+#[tokio::test]
+async fn of_very_many_policies_an_entry_tells_the_first_and_the_platforms_before_the_tenants() {
+    let policy = |number: usize, kind: &str, mode: &str| {
+        let metadata = json!({"name": format!("{}-{mode}-{number}", kind.to_lowercase()), "namespace": "shop"});
+        let spec =
+            json!({"action": "Disable", "mode": mode, "priority": if kind == "InjectionPolicy" { 9 } else { 0 }});
+        json!({"apiVersion": "outrigger.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec})
+    };
+    let shop = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
+    let modes = || ["Audit", "Enforce"].into_iter();
+    let tenants = modes().flat_map(|mode| (0..40).map(move |number| policy(number, "InjectionPolicy", mode)));
+    let platforms = modes().flat_map(|mode| (0..8).map(move |number| policy(number, "ClusterInjectionPolicy", mode)));
+    let objects: Vec<Value> = [shop].into_iter().chain(tenants).chain(platforms).collect();
+    let text =
+        "{name: a, pod: {metadata: {name: a}}, expect: {action: Disable, rule: Policy injectionpolicy-Enforce-0}}";
+    let case: Case = serde_saphyr::from_str(text).unwrap();
+    let answer = answered(&case, &objects, &review_of(&case).1).await.unwrap();
+    let told = answer.entry["considered"].as_array().unwrap();
+    let count = |name: &str, outcome: &str| {
+        let is_meant =
+            |one: &&Value| one["rule"]["name"].as_str().unwrap().starts_with(name) && one["outcome"] == outcome;
+        told.iter().filter(is_meant).count()
+    };
+    assert_eq!((count("injectionpolicy-Enforce", "Outranked"), count("injectionpolicy-Audit", "Would")), (24, 24));
+    assert_eq!((count("cluster", "Outranked"), count("cluster", "Would")), (8, 8), "{told:?}");
+    assert_eq!((told.len(), &answer.entry["moreConsidered"]), (64, &json!(40 + 40 - 1 - 24 - 24)));
+    assert_eq!(compared(&case.expect, &answer), Vec::<String>::new());
+}
+
 fn case_files() -> Vec<(String, CaseFile)> {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cases/decisions");
     let mut paths: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();

@@ -49,7 +49,8 @@ pub struct Entry<'e> {
     /// What the injector will do.
     pub effect: EffectOf<'e>,
     /// What became of the other rules that have to do with this pod.
-    pub considered: Vec<ConsideredRule<'e>>,
+    #[serde(flatten)]
+    pub considered: Considerations<'e>,
     /// What was written on the pod, as a JSON Patch.
     pub written: &'e [PatchOperation],
 }
@@ -104,6 +105,16 @@ impl<'e> From<&'e Effect<'e>> for EffectOf<'e> {
     }
 }
 
+/// The rules that were considered, in JSON.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Considerations<'e> {
+    considered: Vec<ConsideredRule<'e>>,
+    /// How many more there were.
+    #[serde(skip_serializing_if = "is_zero")]
+    more_considered: usize,
+}
+
 /// A rule that was considered, in JSON.
 #[derive(Debug, Serialize)]
 pub struct ConsideredRule<'e> {
@@ -118,10 +129,36 @@ impl<'e> From<&'e Considered<'_>> for ConsideredRule<'e> {
     }
 }
 
+/// An entry tells of so many rules at most, and of as many in mode Audit.
+const MOST_TOLD: usize = 32;
+
 /// The considered rules that an entry tells of: those that have to do with this pod, and did not win.
-pub fn worth_telling<'e>(considered: &'e [Considered<'_>]) -> Vec<ConsideredRule<'e>> {
-    let told = |one: &&Considered<'_>| !matches!(one.outcome, Outcome::Won | Outcome::NoMatch(_));
-    considered.iter().filter(told).map(ConsideredRule::from).collect()
+///
+/// Of very many only the first are told, and those of a namespace, of which its tenants could add any number, only where
+/// the others leave room.
+pub fn worth_telling<'e>(considered: &'e [Considered<'_>]) -> Considerations<'e> {
+    let is_worth = |one: &&Considered<'_>| !matches!(one.outcome, Outcome::Won | Outcome::NoMatch(_));
+    let is_audited = |one: &Considered<'_>| matches!(one.outcome, Outcome::Would(_) | Outcome::Untold);
+    let is_of_namespace = |one: &Considered<'_>| one.rule.namespace().is_some();
+    let worth = || considered.iter().filter(is_worth);
+    let room = |audited: bool| {
+        let others = worth().filter(|one| is_audited(one) == audited && !is_of_namespace(one)).count();
+        [MOST_TOLD, MOST_TOLD.saturating_sub(others)]
+    };
+    let mut room = [room(false), room(true)];
+    let fits = |one: &&Considered<'_>| {
+        let left = &mut room[usize::from(is_audited(one))][usize::from(is_of_namespace(one))];
+        let fits = *left > 0 && one.outcome != Outcome::Untold;
+        *left -= usize::from(fits);
+        fits
+    };
+    let told: Vec<_> = worth().filter(fits).map(ConsideredRule::from).collect();
+    Considerations { more_considered: worth().count() - told.len(), considered: told }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 fn text<S: Serializer>(text: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {

@@ -33,6 +33,9 @@
 //! Unknown is not empty: where a rule on the way to the answer hangs on something that is not known, the answer is the one
 //! configured for that, and the decision says what was missing. Where the unknown could turn out either way and the action
 //! would be the same, that is the action: a policy that may match, or a suspension, does not lift one that asks for as much.
+//!
+//! Cost: each policy that can concern the namespace is asked once whether it matches; of policies in mode Audit that do,
+//! the first 32 cost a further run through the rules.
 
 pub mod effect;
 pub mod facts;
@@ -108,6 +111,9 @@ pub struct Decision<'f> {
     pub considered: Vec<Considered<'f>>,
 }
 
+/// Of so many matching policies in mode Audit is told what they would decide; each costs a decision of its own.
+const MOST_AUDITED: usize = 32;
+
 /// Decides for one pod at one instant.
 pub fn decide<'f>(facts: &'f Facts<'_>, now: Timestamp) -> Decision<'f> {
     let (mut decision, all) = judged(facts, now, None);
@@ -166,10 +172,21 @@ fn decided<'f>(facts: &'f Facts<'_>, now: Timestamp, matched: Matched<'_, 'f>, t
 }
 
 /// Records for each matching policy in mode Audit what the decision would be with that one policy in Enforce.
+///
+/// Of very many only the first are told, those of the cluster before any that a namespace could add.
 fn record_audited<'f>(facts: &'f Facts<'_>, now: Timestamp, all: &[(&'f Policy, Match)], decision: &mut Decision<'f>) {
-    for (policy, matches) in all.iter().filter(|(policy, _)| policy.mode == Mode::Audit) {
+    let audited = all.iter().filter(|(policy, _)| policy.mode == Mode::Audit);
+    let of_cluster = audited.clone().filter(|(policy, matches)| policy.namespace.is_none() && *matches == Match::Yes);
+    let mut of_namespace = MOST_AUDITED.saturating_sub(of_cluster.count());
+    let mut of_cluster = MOST_AUDITED;
+    for (policy, matches) in audited {
+        let left = if policy.namespace.is_none() { &mut of_cluster } else { &mut of_namespace };
         let outcome = match matches {
-            Match::Yes => Outcome::Would(decided(facts, now, Matched { all, promoted: Some(policy) }, false).action),
+            Match::Yes if *left == 0 => Outcome::Untold,
+            Match::Yes => {
+                *left -= 1;
+                Outcome::Would(decided(facts, now, Matched { all, promoted: Some(policy) }, false).action)
+            }
             Match::No(part) => Outcome::NoMatch(*part),
             Match::Unknown(unknown) => Outcome::Unknown(unknown.clone()),
         };

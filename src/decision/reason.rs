@@ -112,6 +112,8 @@ pub enum Outcome<'f> {
     PassedOver(PassedOver<'f>),
     /// It is in mode Audit, and would lead to this action.
     Would(Action),
+    /// It is in mode Audit and matches, as too many others do to tell what it would lead to.
+    Untold,
     /// It cannot be told whether it applies.
     Unknown(Unknown),
 }
@@ -348,6 +350,7 @@ impl Outcome<'_> {
             Self::Refused(_) => "Refused",
             Self::PassedOver(_) => "PassedOver",
             Self::Would(_) => "Would",
+            Self::Untold => "Untold",
             Self::Unknown(_) => "Unknown",
         }
     }
@@ -371,6 +374,7 @@ impl fmt::Display for Outcome<'_> {
             Self::Would(action) => {
                 write!(f, "it is in mode Audit; in Enforce the decision would be {}", action.as_str())
             }
+            Self::Untold => f.write_str("it is in mode Audit and matches; too many others do to tell the decision"),
             Self::Unknown(unknown) => write!(f, "{unknown}"),
         }
     }
