@@ -42,6 +42,8 @@ pub struct Metrics {
     pub registrations: Counter,
     /// Whether this replica leads.
     pub leader: Gauge,
+    /// Webhook configurations of injectors that the API server calls before ours.
+    pub injectors_before_us: Gauge,
 }
 
 /// Counters of short reads.
@@ -111,6 +113,12 @@ impl Metrics {
         );
         let leader = Gauge::default();
         registry.register("leader", "Whether this replica leads", leader.clone());
+        let injectors_before_us = Gauge::default();
+        registry.register(
+            "injectors_before_us",
+            "Injectors that the API server calls before us, which do not see what we write",
+            injectors_before_us.clone(),
+        );
         Self {
             registry: Arc::new(registry),
             decisions: Arc::new(resolved),
@@ -125,6 +133,7 @@ impl Metrics {
             registered,
             registrations,
             leader,
+            injectors_before_us,
         }
     }
 

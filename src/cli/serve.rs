@@ -29,6 +29,7 @@ use crate::cluster::certificates::{Keeper, Place};
 use crate::cluster::lease::Elector;
 use crate::cluster::lease::election::Timing;
 use crate::cluster::lease::leadership::while_leading;
+use crate::cluster::order::Events;
 use crate::cluster::registration::Registration;
 use crate::cluster::status::Writer;
 use crate::controllers;
@@ -195,7 +196,8 @@ async fn in_cluster(
     tasks.spawn_until_stopped("registration", registration.keep(client.clone()));
     tasks.spawn_until_stopped("namespaces", cluster::watch::namespaces(client.clone(), Arc::clone(inventory)));
     if args.deciding.mesh.injector != Injector::Unread {
-        tasks.spawn_until_stopped("injectors", cluster::watch::injectors(client.clone(), Arc::clone(inventory)));
+        let injectors = cluster::watch::injectors(client.clone(), Arc::clone(inventory), metrics.clone());
+        tasks.spawn_until_stopped("injectors", injectors);
         let rules = cluster::watch::injectors_rules(client.clone(), Arc::clone(inventory));
         tasks.spawn_until_stopped("injectors' rules", rules);
     }
@@ -214,6 +216,9 @@ async fn in_cluster(
     let (writer, told, now) = (Writer::new(client.clone()), Arc::clone(inventory), clock.clone());
     let status = move || controllers::status::keep(Arc::clone(&told), now.clone(), writer.clone());
     tasks.spawn_until_stopped("status", while_leading(elector.leadership(), status));
+    let (events, told) = (Events::new(client.clone(), namespace, &args.pod_name), Arc::clone(inventory));
+    let order = move || controllers::order::keep(Arc::clone(&told), events.clone());
+    tasks.spawn_until_stopped("order", while_leading(elector.leadership(), order));
     tasks.spawn("lease", elector.run(tasks.stopping()));
     let reads = cluster::read::reads(client, Arc::clone(inventory));
     Ok(World { reads: Some(reads), key, addresses: Addresses::on(Ipv4Addr::UNSPECIFIED, args) })

@@ -3,6 +3,7 @@
 pub mod certificates;
 pub mod diagnosis;
 pub mod lease;
+pub mod order;
 pub mod read;
 pub mod registration;
 pub mod snapshot;

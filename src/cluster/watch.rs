@@ -18,6 +18,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tracing::{debug, info, warn};
 
+use super::order::Told;
 use super::workload::Workload;
 use crate::inventory::injectors::entries_of;
 use crate::inventory::owner_kind::{OwnerKind, Read, Served};
@@ -59,16 +60,19 @@ pub async fn namespaces(client: Client, inventory: Arc<Inventory>) {
 }
 
 /// Keeps the webhook configurations by which the API server calls the mesh's injectors.
-pub async fn injectors(client: Client, inventory: Arc<Inventory>) {
+pub async fn injectors(client: Client, inventory: Arc<Inventory>, metrics: Metrics) {
     let api: Api<MutatingWebhookConfiguration> = Api::all(client);
     let mesh = inventory.settings.mesh;
-    let mut listed = Vec::new();
-    let keep = |event: Event<MutatingWebhookConfiguration>| match event {
-        Event::Init => listed.clear(),
-        Event::InitApply(object) => listed.push((object.name_any(), entries_of(&object, mesh))),
-        Event::InitDone => inventory.injectors.replace(std::mem::take(&mut listed)),
-        Event::Apply(object) => inventory.injectors.insert(&object.name_any(), entries_of(&object, mesh)),
-        Event::Delete(object) => inventory.injectors.remove(&object.name_any()),
+    let (mut listed, mut order) = (Vec::new(), Told::default());
+    let keep = |event: Event<MutatingWebhookConfiguration>| {
+        match event {
+            Event::Init => listed.clear(),
+            Event::InitApply(object) => listed.push((object.name_any(), entries_of(&object, mesh))),
+            Event::InitDone => inventory.injectors.replace(std::mem::take(&mut listed)),
+            Event::Apply(object) => inventory.injectors.insert(&object.name_any(), entries_of(&object, mesh)),
+            Event::Delete(object) => inventory.injectors.remove(&object.name_any()),
+        }
+        order.look(&inventory, &metrics);
     };
     follow("webhook configurations", watcher(api, Config::default()), keep, |_| {}).await;
 }

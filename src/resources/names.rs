@@ -30,3 +30,6 @@ pub const LEASE: &str = "outrigger";
 
 /// The Service under which the API server reaches us.
 pub const SERVICE: &str = "outrigger";
+
+/// The Deployment that runs us.
+pub const DEPLOYMENT: &str = "outrigger";

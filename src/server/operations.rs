@@ -65,6 +65,12 @@ impl Operations {
         for (check, passed) in checks.iter().filter(|(_, passed)| verbose || !passed) {
             let _ = writeln!(lines, "[{}]{check}", if *passed { '+' } else { '-' });
         }
+        // Something to mend, and no reason to be asked less.
+        let injectors = self.inventory.injectors.get().filter(|_| verbose);
+        let before_us = injectors.as_ref().map(|injectors| injectors.before_us()).unwrap_or_default();
+        if !before_us.is_empty() {
+            let _ = writeln!(lines, "[!]order: the API server calls {} before us", before_us.join(", "));
+        }
         lines.push_str(if ready { "ok\n" } else { "not ready\n" });
         text(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, lines)
     }

@@ -8,6 +8,7 @@ mod leader;
 mod order;
 mod own_rules;
 mod reads;
+mod status;
 mod workloads;
 
 use std::collections::BTreeMap;

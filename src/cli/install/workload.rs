@@ -22,7 +22,7 @@ use super::access::NAME;
 use super::{InstallArgs, document, labels, selected, texts};
 use crate::cli::deciding::DecidingArgs;
 use crate::decision::mesh::{MESHES, Place};
-use crate::resources::names::{CERTIFICATES_SECRET, LEASE, SERVICE};
+use crate::resources::names::{CERTIFICATES_SECRET, DEPLOYMENT, LEASE, SERVICE};
 
 /// A port of the container.
 struct Port {
@@ -80,7 +80,7 @@ fn deployment(args: &InstallArgs) -> Deployment {
         marks.insert(mesh.marker_key.to_owned(), mesh.off[0].to_owned());
     }
     Deployment {
-        metadata: args.metadata(NAME),
+        metadata: args.metadata(DEPLOYMENT),
         spec: DeploymentSpec {
             replicas: Some(args.replicas),
             selector: our_pods(),

@@ -1,0 +1,105 @@
+//! The order in which the API server calls webhooks: which injectors come before us, and everything that tells somebody.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Api, Client};
+use thiserror::Error;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::CALL_TIMEOUT;
+use crate::inventory::Inventory;
+use crate::metrics::Metrics;
+use crate::resources::names::DEPLOYMENT;
+
+/// What the log and the metric were last told.
+#[derive(Debug, Default)]
+pub(super) struct Told(Vec<String>);
+
+impl Told {
+    /// Tells the log and the metric what has changed.
+    pub(super) fn look(&mut self, inventory: &Inventory, metrics: &Metrics) {
+        let Some(injectors) = inventory.injectors.get() else { return };
+        let before_us = injectors.before_us();
+        metrics.injectors_before_us.set(i64::try_from(before_us.len()).unwrap_or(i64::MAX));
+        if self.0 == before_us {
+            return;
+        }
+        match &before_us[..] {
+            [] => info!("no injector is called before us any more"),
+            names => warn!("{}", sentence(names)),
+        }
+        self.0 = before_us.into_iter().map(str::to_owned).collect();
+    }
+}
+
+/// What is wrong, and what mends it.
+pub fn sentence(before_us: &[impl AsRef<str>]) -> String {
+    let names: Vec<&str> = before_us.iter().map(AsRef::as_ref).collect();
+    format!(
+        "the API server calls {} before us, because the name sorts first: that injector does not see what we write; rename it",
+        names.join(", ")
+    )
+}
+
+/// Puts events on our own Deployment.
+#[derive(Clone)]
+pub struct Events {
+    client: Client,
+    namespace: String,
+    instance: String,
+}
+
+/// Why there is no event.
+#[derive(Debug, Error)]
+pub enum Unpublished {
+    /// The API server says no, or cannot be asked.
+    #[error(transparent)]
+    Refused(#[from] kube::Error),
+    /// It takes too long to answer.
+    #[error("the API server does not answer")]
+    Silent,
+}
+
+impl Events {
+    /// Events in the name of this pod in our own namespace.
+    pub fn new(client: Client, namespace: &str, pod_name: &str) -> Self {
+        Self { client, namespace: namespace.to_owned(), instance: pod_name.to_owned() }
+    }
+
+    /// Publishes a warning, or the all-clear where nothing is before us.
+    ///
+    /// # Errors
+    ///
+    /// When the API server does not take it.
+    pub async fn publish(&self, before_us: &[String]) -> Result<(), Unpublished> {
+        let (type_, reason, note) = match before_us {
+            [] => (EventType::Normal, "RightOrder", "no injector is called before us any more".to_owned()),
+            names => (EventType::Warning, "WrongOrder", sentence(names)),
+        };
+        let action = "Order".to_owned();
+        let event = Event { type_, reason: reason.to_owned(), note: Some(note), action, secondary: None };
+        let published = async {
+            let regarding = self.regarding().await?;
+            let reporter = Reporter { controller: "outrigger".to_owned(), instance: Some(self.instance.clone()) };
+            // Each change is an event of its own: one recorder would count a second as a repetition of the first.
+            Recorder::new(self.client.clone(), reporter).publish(&event, &regarding).await
+        };
+        Ok(timeout(CALL_TIMEOUT, published).await.map_err(|_| Unpublished::Silent)??)
+    }
+
+    /// Our Deployment, with the UID by which `kubectl describe` finds what is said of it.
+    async fn regarding(&self) -> kube::Result<ObjectReference> {
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
+        let uid = deployments.get_metadata_opt(DEPLOYMENT).await?.and_then(|found| found.metadata.uid);
+        Ok(ObjectReference {
+            api_version: Some("apps/v1".to_owned()),
+            kind: Some("Deployment".to_owned()),
+            name: Some(DEPLOYMENT.to_owned()),
+            namespace: Some(self.namespace.clone()),
+            uid,
+            ..ObjectReference::default()
+        })
+    }
+}
