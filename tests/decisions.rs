@@ -128,7 +128,7 @@ async fn of_very_many_policies_an_entry_tells_the_first_and_the_platforms_before
     let text =
         "{name: a, pod: {metadata: {name: a}}, expect: {action: Disable, rule: Policy injectionpolicy-Enforce-0}}";
     let case: Case = serde_saphyr::from_str(text).unwrap();
-    let answer = answered(&case, &objects, &review_of(&case).1).await.unwrap();
+    let answer = answered(&case, &objects, &review_of(&case, "shop").1).await.unwrap();
     let told = answer.entry["considered"].as_array().unwrap();
     let count = |name: &str, outcome: &str| {
         let is_meant =

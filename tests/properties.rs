@@ -12,16 +12,16 @@ use outrigger::admission::{EntryNames, Reviewer};
 use outrigger::audit;
 use outrigger::clock::Clock;
 use outrigger::decision::Action;
-use outrigger::decision::facts::{Namespace, Owner, OwnerReference, SelectorUse, Settings, Write};
+use outrigger::decision::facts::{Namespace, Owner, OwnerReference, Pod, RequestKind, SelectorUse, Settings, Write};
 use outrigger::decision::mesh::{MESHES, Mesh, Place};
 use outrigger::decision::owner_override::{Until, Wish};
-use outrigger::decision::policy::{Matching, Mode, Overrides, Policy, WorkloadPattern};
+use outrigger::decision::policy::{Match, Matching, Mode, Overrides, Policy, WorkloadPattern};
 use outrigger::decision::selector::{Glob, Operator, Requirement, Selector};
 use outrigger::decision::suspension::Suspension;
 use outrigger::files;
-use outrigger::inventory::Inventory;
 use outrigger::inventory::owner_kind::{OwnerKinds, Served};
 use outrigger::inventory::rules::{Rule, RuleKind, Terms};
+use outrigger::inventory::{Inventory, Question};
 use outrigger::metrics::Metrics;
 use outrigger::resources::names;
 use proptest::collection::vec;
@@ -813,6 +813,34 @@ proptest! {
             for letter in "äöüßéìñx".chars() {
                 prop_assert!(text.chars().filter(|c| *c == letter).count() <= 256, "{text:?}");
             }
+        }
+    }
+
+    #[test]
+    fn no_policy_is_passed_by_that_could_match(world in world(), owner in option::of(select(vec!["dep", "rs", "sts", "job", "gw", "nope"]))) {
+        let inventory = world.inventory();
+        let pod = Pod { namespace: HOME.into(), ..Pod::default() };
+        let controller = owner.map(|uid| {
+            let (group, kind) = match uid {
+                "rs" | "nope" => ("apps", "ReplicaSet"),
+                "dep" => ("apps", "Deployment"),
+                "sts" => ("apps", "StatefulSet"),
+                "job" => ("batch", "Job"),
+                _ => ("gateway.networking.k8s.io", "Gateway"),
+            };
+            OwnerReference { group: group.into(), kind: kind.into(), name: "web".into(), uid: uid.into() }
+        });
+        let kind = RequestKind::PodCreate;
+        let question = Question { kind: &kind, pod: &pod, controller: controller.as_ref(), requester_is_trusted: true };
+        let facts = inventory.facts_for(question, &[]);
+        if let Ok((policies, candidates)) = &facts.policies {
+            let asked: Vec<_> = policies.ranked(candidates, &facts.owners).map(std::ptr::from_ref).collect();
+            let of_here = |policy: &&Policy| policy.namespace.as_deref().is_none_or(|own| own == HOME);
+            let mut passed_by = policies.all().iter().filter(of_here).filter(|policy| !asked.contains(&std::ptr::from_ref(*policy)));
+            let wrong = passed_by.find(|policy| !matches!(policy.matching.matches(&facts), Match::No(_)));
+            prop_assert!(wrong.is_none(), "{wrong:?}");
+            let positions: Vec<_> = asked.iter().map(|one| policies.all().iter().position(|policy| std::ptr::eq(*one, policy))).collect();
+            prop_assert!(positions.is_sorted(), "{positions:?}");
         }
     }
 

@@ -139,7 +139,7 @@ fn judged<'f>(
     }
     let asked = |(policies, candidates): &'f (Arc<Policies>, Arc<Candidates>)| {
         let matches = |policy: &'f Policy| (policy, policy.matching.matches(facts));
-        policies.ranked(candidates).map(matches).collect::<Vec<_>>()
+        policies.ranked(candidates, &facts.owners).map(matches).collect::<Vec<_>>()
     };
     match &facts.policies {
         Ok(policies) => {

@@ -1,10 +1,11 @@
 //! Compiled policies: what they match, how they rank, and which of them rule over one pod.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::Action;
-use super::facts::{ChainEnd, Facts, Namespace, Owner, OwnerName};
+use super::facts::{ChainEnd, Facts, Namespace, Owner, OwnerName, Owners};
 use super::reason::{Part, Unknown};
 use super::selector::{Glob, Selector};
 
@@ -136,6 +137,13 @@ impl Matching {
         }
     }
 
+    /// The kinds and names of the only workloads that can be meant, where each is named outright.
+    fn named_workloads(&self) -> Option<Vec<(&str, &str)>> {
+        let named: Option<Vec<_>> =
+            self.workloads.iter().map(|pattern| Some((&*pattern.kind, pattern.name.exact()?))).collect();
+        named.filter(|named| !named.is_empty())
+    }
+
     /// Whether a namespace of this name can be meant; its labels are another part.
     pub fn names_namespace(&self, name: &str) -> bool {
         (self.include.is_empty() || self.include.iter().any(|glob| glob.matches(name)))
@@ -221,7 +229,10 @@ pub struct Policies {
 /// The policies that can concern one namespace, as positions in order of rank.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Candidates {
-    positions: Box<[u32]>,
+    /// Those that can concern any pod of it.
+    of_any: Box<[u32]>,
+    /// Those that name workloads outright, by kind and then by name.
+    of_workload: HashMap<Box<str>, HashMap<Box<str>, Vec<u32>>>,
     generation: u64,
 }
 
@@ -256,7 +267,19 @@ impl Policies {
         let own = self.by_name.get(name).map_or(&[][..], Vec::as_slice);
         let mut positions: Vec<u32> = own.iter().chain(self.by_pattern.iter().filter(selected)).copied().collect();
         positions.sort_unstable();
-        Candidates { positions: positions.into(), generation: self.generation }
+        let mut of_workload: HashMap<Box<str>, HashMap<Box<str>, Vec<u32>>> = HashMap::new();
+        positions.retain(|position| {
+            let named = self.ranked[*position as usize].matching.named_workloads();
+            for (kind, name) in named.iter().flatten() {
+                let of_name = of_workload.entry((*kind).into()).or_default().entry((*name).into()).or_default();
+                // A policy may name one workload twice.
+                if of_name.last() != Some(position) {
+                    of_name.push(*position);
+                }
+            }
+            named.is_none()
+        });
+        Candidates { of_any: positions.into(), of_workload, generation: self.generation }
     }
 
     /// Whether `candidates` were made from this set.
@@ -264,15 +287,43 @@ impl Policies {
         self.generation == candidates.generation
     }
 
-    /// The candidates in order of rank. Those of another set are none of ours.
-    pub fn ranked<'p>(&'p self, candidates: &'p Candidates) -> impl Iterator<Item = &'p Policy> {
+    /// The candidates that can concern a pod of these owners, in order of rank. Those of another set are none of ours.
+    pub fn ranked<'p>(&'p self, candidates: &'p Candidates, owners: &Owners) -> impl Iterator<Item = &'p Policy> {
         debug_assert!(self.made(candidates), "candidates of another set");
-        candidates.positions.iter().filter_map(|position| self.ranked.get(*position as usize))
+        let positions = candidates.of(owners);
+        (0..positions.len()).filter_map(move |index| self.ranked.get(positions[index] as usize))
     }
 
     /// All policies in order of rank.
     pub fn all(&self) -> &[Policy] {
         &self.ranked
+    }
+}
+
+impl Candidates {
+    /// Those that can concern a pod of these owners: where a workload is named, only those that name its own.
+    fn of(&self, owners: &Owners) -> Cow<'_, [u32]> {
+        let Self { of_any, of_workload, generation: _ } = self;
+        if of_workload.is_empty() {
+            return Cow::Borrowed(of_any);
+        }
+        let mut named: Vec<u32> = match &owners.end {
+            // It may turn out to be any of them.
+            ChainEnd::Missing(..) => of_workload.values().flat_map(HashMap::values).flatten().copied().collect(),
+            ChainEnd::Top | ChainEnd::Unread(_) | ChainEnd::Untrusted(_) | ChainEnd::Absent(_) => {
+                let workload = owners.workload().map(|Owner { kind, name, .. }| (&**kind, &**name));
+                let gateway = owners.gateway.iter().flatten().map(|OwnerName { kind, name }| (&**kind, &**name));
+                let of = |(kind, name): (&str, &str)| of_workload.get(kind)?.get(name);
+                workload.into_iter().chain(gateway).filter_map(of).flatten().copied().collect()
+            }
+        };
+        if named.is_empty() {
+            return Cow::Borrowed(of_any);
+        }
+        named.extend(of_any);
+        named.sort_unstable();
+        named.dedup();
+        Cow::Owned(named)
     }
 }
 

@@ -112,6 +112,11 @@ impl Glob {
         Self(pattern.into())
     }
 
+    /// The one name that it matches, if it is no pattern.
+    pub fn exact(&self) -> Option<&str> {
+        (!self.0.contains('*')).then_some(&*self.0)
+    }
+
     /// Whether it matches every name.
     pub fn matches_all(&self) -> bool {
         !self.0.is_empty() && self.0.bytes().all(|byte| byte == b'*')

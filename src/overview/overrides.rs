@@ -123,6 +123,7 @@ impl Telling<'_, '_, '_> {
             | Outcome::Ended(_)
             | Outcome::PassedOver(_)
             | Outcome::Would(_)
+            | Outcome::Untold
             | Outcome::Unknown(_) => None,
         };
         Standing { outcome: outcome.as_str(), why: outcome.to_string(), by, ..self.standing(own) }

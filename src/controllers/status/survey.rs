@@ -158,7 +158,7 @@ impl Survey {
         workload: &Owner,
     ) -> Vec<usize> {
         let mut matching = Vec::new();
-        for policy in policies.ranked(candidates) {
+        for policy in policies.ranked(candidates, &facts.owners) {
             let position = position_of(policies, policy);
             let OfPolicy { matched, without_template, .. } = &mut self.of_policies[position];
             if matched.count(is_about(&policy.matching, without_template.as_deref(), facts, workload), workload) {
