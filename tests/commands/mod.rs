@@ -23,7 +23,7 @@ pub(crate) struct Told {
 
 impl Told {
     /// What it printed, as JSON.
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
     }
 

@@ -5,6 +5,7 @@ mod doctor;
 mod failures;
 pub(crate) mod installed;
 mod leader;
+mod looking;
 mod order;
 mod own_rules;
 mod reads;

@@ -1,4 +1,5 @@
-//! What the server may do in the cluster: read what it decides from, and write what is its own. No rule holds a wildcard.
+//! What the server may do in the cluster: read what it decides from, and write what is its own; and what people may, who ask
+//! what it decides. No rule holds a wildcard.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use serde_json::Value;
 
-use super::{InstallArgs, cluster_metadata, document, texts};
+use super::{InstallArgs, cluster_metadata, document, texts, with};
 use crate::inventory::injectors::ISTIO_CONFIG;
 use crate::inventory::owner_kind::OwnerKinds;
 use crate::resources::crds;
@@ -31,19 +32,41 @@ pub(super) fn documents(args: &InstallArgs) -> Vec<Value> {
     let role = Role { metadata: args.metadata(NAME), rules: Some(vec![certificates(), lease()]) };
     let binding =
         RoleBinding { metadata: args.metadata(NAME), role_ref: reference("Role"), subjects: Some(vec![subject(args)]) };
-    vec![document(account), document(cluster_role), document(cluster_binding), document(role), document(binding)]
+    let for_people = [explaining(args), viewing()];
+    [document(account), document(cluster_role), document(cluster_binding), document(role), document(binding)]
+        .into_iter()
+        .chain(for_people.into_iter().map(document))
+        .collect()
+}
+
+/// What `explain`, `preview` and `status` read, for people. Bound to nobody: an administrator says who may.
+fn explaining(args: &InstallArgs) -> ClusterRole {
+    const READ: [&str; 2] = ["get", "list"];
+    let mut rules = decided_from(args, READ);
+    rules.extend([
+        rule("", texts(["pods"]), READ),
+        rule("admissionregistration.k8s.io", texts(["mutatingwebhookconfigurations"]), READ),
+        // The rules of Istio's injector itself; those of a further revision have other names.
+        PolicyRule { resource_names: Some(texts([ISTIO_CONFIG])), ..rule("", texts(["configmaps"]), ["get"]) },
+    ]);
+    let metadata = cluster_metadata("outrigger-explain");
+    ClusterRole { metadata, rules: Some(rules), aggregation_rule: None }
+}
+
+/// Whoever may view a namespace may view our objects in it. They hold no secrets, and grant nothing; those of the cluster are
+/// left out, since whoever views one namespace is not to see the others.
+fn viewing() -> ClusterRole {
+    let mut metadata = cluster_metadata("outrigger-view");
+    let aggregated = ("rbac.authorization.k8s.io/aggregate-to-view", "true");
+    metadata.labels = metadata.labels.map(|labels| with(labels, [aggregated]));
+    let ours = crds().into_iter().filter(|crd| crd.spec.scope == "Namespaced").map(|crd| crd.spec.names.plural);
+    let rules = vec![rule(GROUP, ours.collect(), ["get", "list", "watch"])];
+    ClusterRole { metadata, rules: Some(rules), aggregation_rule: None }
 }
 
 fn cluster_rules(args: &InstallArgs) -> Vec<PolicyRule> {
-    const READ: [&str; 3] = ["get", "list", "watch"];
-    let mut read = BTreeMap::from([(String::new(), vec!["namespaces".to_owned()])]);
-    for kind in OwnerKinds::default().and(args.deciding.owner_kinds.clone()).iter() {
-        read.entry(kind.group.clone()).or_default().push(kind.plural.clone());
-    }
-    let ours: Vec<String> = crds().into_iter().map(|crd| crd.spec.names.plural).collect();
-    let statuses = ours.iter().map(|plural| format!("{plural}/status")).collect();
-    read.entry(GROUP.to_owned()).or_default().extend(ours);
-    let read = read.into_iter().map(|(group, resources)| rule(&group, resources, READ));
+    let read = decided_from(args, ["get", "list", "watch"]).into_iter();
+    let statuses = crds().into_iter().map(|crd| format!("{}/status", crd.spec.names.plural)).collect();
     let configurations = || texts(["mutatingwebhookconfigurations"]);
     let registration = "admissionregistration.k8s.io";
     read.chain([
@@ -66,6 +89,17 @@ fn cluster_rules(args: &InstallArgs) -> Vec<PolicyRule> {
 fn injector_configs(args: &InstallArgs) -> Vec<String> {
     let revisions = args.injector_revisions.iter().map(|revision| format!("{ISTIO_CONFIG}-{revision}"));
     [ISTIO_CONFIG.to_owned()].into_iter().chain(revisions).collect()
+}
+
+/// The namespaces, everything that can own pods, and our own objects.
+fn decided_from<const N: usize>(args: &InstallArgs, verbs: [&str; N]) -> Vec<PolicyRule> {
+    let mut read = BTreeMap::from([(String::new(), vec!["namespaces".to_owned()])]);
+    for kind in OwnerKinds::default().and(args.deciding.owner_kinds.clone()).iter() {
+        read.entry(kind.group.clone()).or_default().push(kind.plural.clone());
+    }
+    let ours = crds().into_iter().map(|crd| crd.spec.names.plural);
+    read.entry(GROUP.to_owned()).or_default().extend(ours);
+    read.into_iter().map(|(group, resources)| rule(&group, resources, verbs)).collect()
 }
 
 /// The one Secret that is ours, which `install` prints empty so that nobody needs the right to create others.
