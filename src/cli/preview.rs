@@ -1,5 +1,7 @@
 //! `outrigger preview`: what policies and suspensions would change, before they are applied.
 
+mod adopting;
+
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,12 +24,15 @@ use crate::resources::names::DECISION;
 #[derive(Debug, Args)]
 pub struct PreviewArgs {
     /// A manifest of policies and suspensions, new or changed, or a directory of them; - is standard input; may be given several times
-    #[arg(short = 'f', long, value_name = "FILE", required_unless_present = "delete")]
+    #[arg(short = 'f', long, value_name = "FILE", required_unless_present_any = ["delete", "adopt"])]
     filename: Vec<PathBuf>,
     /// A policy or suspension that would go away, such as clusterinjectionpolicy/mesh; may be given several times
     #[arg(long, value_name = "KIND/NAME")]
     delete: Vec<Target>,
-    /// The namespace of objects that name none
+    /// Instead of a change: the mesh's own markers that stand already and would count as overrides of a first policy
+    #[arg(long, conflicts_with_all = ["filename", "delete", "as_enforced"])]
+    adopt: bool,
+    /// The namespace of objects that name none; with --adopt the only one that is looked at
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
     /// Preview policies in mode Audit as if they were in Enforce
@@ -55,7 +60,10 @@ struct Told {
 
 /// Runs the command.
 pub async fn run(args: PreviewArgs) -> anyhow::Result<ExitCode> {
-    let PreviewArgs { filename, delete, namespace, as_enforced, output, looking } = args;
+    let PreviewArgs { filename, delete, adopt, namespace, as_enforced, output, looking } = args;
+    if adopt {
+        return adopting::run(namespace.as_deref(), output, &looking).await;
+    }
     let namespace = match namespace {
         Some(namespace) => namespace,
         None => looking.default_namespace().await?,
@@ -118,7 +126,7 @@ fn check(inventory: &Inventory, changes: &[Change]) -> anyhow::Result<()> {
 fn previewed(looked: &Looked, changes: Vec<Change>) -> anyhow::Result<Told> {
     let (inventory, now) = (&looked.inventory, &looked.now);
     let told = changes.iter().map(|change| change.told(inventory)).collect::<anyhow::Result<_>>()?;
-    let notes = changes.iter().filter_map(|change| change.note(*now)).collect();
+    let notes: Vec<_> = changes.iter().filter_map(|change| change.note(*now)).collect();
     let origins = origins(inventory);
     let progress = Progress::of_steps("deciding", origins.len() * 2);
     let answer = |origin: &Origin| {
@@ -128,7 +136,8 @@ fn previewed(looked: &Looked, changes: Vec<Change>) -> anyhow::Result<Told> {
     let before = origins.iter().map(answer).collect();
     changes.into_iter().for_each(|change| change.make(inventory));
     let after = origins.iter().map(answer).collect();
-    Ok(Told { changes: told, preview: Preview::of(&origins, before, after), unread: looked.unread(), notes })
+    let preview = Preview::of(&origins, before, after);
+    Ok(Told { changes: told, preview, unread: looked.unread(), notes })
 }
 
 impl Told {

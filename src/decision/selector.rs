@@ -22,6 +22,13 @@ impl<'a> Labels<'a> {
         Some(&self.0[position].1)
     }
 
+    /// All but the one under `key`.
+    #[must_use]
+    pub fn without(mut self, key: &str) -> Self {
+        self.0.retain(|(other, _)| other != key);
+        self
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

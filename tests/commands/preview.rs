@@ -170,3 +170,43 @@ fn what_is_no_policy_is_refused_with_a_sentence() {
     let twice = format!("{0}\n---\n{0}", policy("a", "{action: Enable}"));
     assert_eq!(refused(&twice), "ClusterInjectionPolicy a is given twice");
 }
+
+#[test]
+fn markers_that_would_count_as_overrides_are_told_before_the_first_policy() {
+    let marked = OBJECTS
+        .replace("metadata: {labels: {app: web}}", "metadata: {labels: {app: web, sidecar.istio.io/inject: \"false\"}}")
+        .replace("metadata: {labels: {app: ledger}}", "metadata: {annotations: {sidecar.istio.io/inject: \"false\"}}")
+        .replace("metadata: {labels: {app: proxy}}", "metadata: {labels: {sidecar.istio.io/inject: \"false\"}}");
+    let state = State::of(&marked);
+    let told = state.run(&["preview", "--adopt", "-o", "json"], "");
+    assert_eq!(told.code, 1, "{}", told.err);
+    let found: Vec<_> = told.json()["markers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            json!([
+                one["kind"],
+                one["name"],
+                one["pods"],
+                one["place"],
+                one["value"],
+                one["asks"],
+                one["withoutIt"]["outcome"],
+                one["agrees"]
+            ])
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            json!(["Deployment", "ledger", 0, "annotation", "false", "Disable", "NotInjected", true]),
+            json!(["Deployment", "web", 2, "label", "false", "Disable", "Injected", false]),
+        ]
+    );
+    let table = state.run(&["preview", "--adopt"], "").out;
+    assert!(table.contains("2 of 2 would count as overrides"), "{table}");
+    assert!(table.contains("label sidecar.istio.io/inject=false"), "{table}");
+    let none = State::of(OBJECTS).run(&["preview", "--adopt"], "");
+    assert!(none.code == 0 && none.out.starts_with("No marker of the mesh stands"), "{}{}", none.out, none.err);
+}
