@@ -8,14 +8,15 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::api::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::core::{DeserializeGuard, GroupVersionKind};
+use kube::runtime::watcher;
 use kube::runtime::watcher::{Config, Error, Event};
-use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
 use super::order::Told;
@@ -56,7 +57,7 @@ pub async fn namespaces(client: Client, inventory: Arc<Inventory>) {
             debug!(count = inventory.namespaces.len(), "the namespaces are known");
         }
     };
-    follow("namespaces", watcher(api, Config::default()), keep, |_| {}).await;
+    follow("namespaces", watcher(api, Config::default()), keep, |_| false).await;
 }
 
 /// Keeps the webhook configurations by which the API server calls the mesh's injectors.
@@ -74,7 +75,7 @@ pub async fn injectors(client: Client, inventory: Arc<Inventory>, metrics: Metri
         }
         order.look(&inventory, &metrics);
     };
-    follow("webhook configurations", watcher(api, Config::default()), keep, |_| {}).await;
+    follow("webhook configurations", watcher(api, Config::default()), keep, |_| false).await;
 }
 
 /// Keeps what the injectors' own configurations say, as far as they may be read, by asking again from time to time.
@@ -107,16 +108,19 @@ pub async fn owners(client: Client, inventory: Arc<Inventory>, kind: OwnerKind) 
     let resource = resource(&kind.group, &kind.version, &kind.kind, &kind.plural);
     let what = kind.plural.clone();
     let mut keeping = KeptOwners { inventory: &inventory, kind: &kind, listed: HashSet::new() };
-    let absent = |error: &Error| {
-        if let Some(code @ (403 | 404)) = status(error) {
-            // Not being told of these owners must not keep us from deciding; a chain then ends before them, and says so.
-            let why = if code == 404 { "the cluster does not know this kind" } else { "we may not list them" };
-            let optional = !["apps", "batch", ""].contains(&kind.group.as_str());
-            if optional && inventory.owner_kinds.served(&kind.group, &kind.kind) != Served::No {
-                info!(group = kind.group, "no {} are read: {why}", kind.plural);
-                inventory.owner_kinds.set_served(&kind, Served::No);
-            }
+    let absent = |trouble: Trouble| {
+        let why = match trouble {
+            Trouble::Absent => "the cluster does not know this kind",
+            Trouble::Forbidden => "we may not list them",
+            Trouble::Broken => return false,
+        };
+        // Not being told of these owners must not keep us from deciding; a chain then ends before them, and says so.
+        let optional = !["apps", "batch", ""].contains(&kind.group.as_str());
+        if optional {
+            info!(group = kind.group, "no {} are read: {why}", kind.plural);
+            inventory.owner_kinds.set_served(&kind, Served::No);
         }
+        optional
     };
     match kind.read {
         Read::Metadata => {
@@ -222,10 +226,11 @@ impl KeptRules<'_> {
             let invalid = self.inventory.rules.invalid().len();
             self.metrics.invalid_objects.set(i64::try_from(invalid).unwrap_or(i64::MAX));
         };
-        let absent = |error: &Error| {
-            if let Some(404) = status(error) {
+        let absent = |trouble: Trouble| {
+            if trouble == Trouble::Absent {
                 warn!("the cluster does not know {}; apply what `outrigger install` prints", self.kind.as_str());
             }
+            trouble == Trouble::Absent
         };
         follow(self.kind.as_str(), watcher(api, Config::default()), keep, absent).await;
     }
@@ -255,22 +260,98 @@ fn rule_name(object: &impl ResourceExt) -> RuleName {
     (object.namespace().unwrap_or_default().into(), object.name_any().into())
 }
 
-/// Runs a watch for ever; `failed` is told of each failure before the pause that follows it.
+/// Runs a watch for ever. While it fails, the pauses grow; `told` is asked once about each trouble whether it has said of
+/// it what is to be said.
 async fn follow<K: Send>(
     what: &str,
     stream: impl futures::Stream<Item = Result<Event<K>, Error>> + Send,
     mut keep: impl FnMut(Event<K>) + Send,
-    failed: impl Fn(&Error) + Send,
+    told: impl Fn(Trouble) -> bool + Send,
 ) {
-    let told = stream.inspect_err(|error| {
-        debug!(what, "the watch broke, and begins anew: {error}");
-        failed(error);
-    });
-    let mut events = std::pin::pin!(told.default_backoff());
+    let mut events = std::pin::pin!(stream);
+    let mut retries = Retries::default();
     while let Some(event) = events.next().await {
-        if let Ok(event) = event {
-            keep(event);
+        match event {
+            Ok(event) => {
+                // Each attempt begins with an `Init`, also one that fails.
+                if matches!(event, Event::InitDone | Event::Apply(_) | Event::Delete(_)) && retries.worked() {
+                    info!("{what} are followed again");
+                }
+                keep(event);
+            }
+            Err(error) => {
+                debug!(what, "the watch broke, and begins anew: {error}");
+                let trouble = Trouble::of(&error);
+                // What was known is too old to go on from, and a new list comes: nothing to speak of.
+                let is_routine = status(&error) == Some(410);
+                if !is_routine && retries.is_new(trouble, Instant::now()) && !told(trouble) {
+                    warn!("{what} cannot be followed; what was known of them stays, and it is tried again: {error}");
+                }
+                sleep(retries.pause(trouble)).await;
+            }
         }
+    }
+}
+
+/// What keeps a watch from being followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// The cluster does not know the kind.
+    Absent,
+    /// We may not watch it.
+    Forbidden,
+    /// Anything else.
+    Broken,
+}
+
+impl Trouble {
+    fn of(error: &Error) -> Self {
+        match status(error) {
+            Some(404) => Self::Absent,
+            Some(403) => Self::Forbidden,
+            _ => Self::Broken,
+        }
+    }
+
+    /// A kind that is absent is rarely installed later, and is noticed soon enough within two minutes.
+    fn longest_pause(self) -> Duration {
+        match self {
+            Self::Absent => Duration::from_secs(120),
+            Self::Forbidden | Self::Broken => Duration::from_secs(30),
+        }
+    }
+}
+
+/// The attempts at a watch since it last worked.
+#[derive(Debug, Default)]
+struct Retries {
+    trouble: Option<Trouble>,
+    pause: Duration,
+    last: Option<Instant>,
+}
+
+impl Retries {
+    const SHORTEST: Duration = Duration::from_secs(1);
+    /// A watch that lasted longer had worked, though nothing may have happened on it.
+    const LASTED: Duration = Duration::from_secs(60);
+
+    /// Whether the last failure was of another sort, or long ago.
+    fn is_new(&mut self, trouble: Trouble, now: Instant) -> bool {
+        if self.last.is_some_and(|last| now > last + self.pause + Self::LASTED) {
+            self.worked();
+        }
+        self.last = Some(now);
+        self.trouble.replace(trouble) != Some(trouble)
+    }
+
+    fn pause(&mut self, trouble: Trouble) -> Duration {
+        self.pause = (self.pause * 2).clamp(Self::SHORTEST, trouble.longest_pause());
+        self.pause
+    }
+
+    /// Forgets what there was; true if there was something.
+    fn worked(&mut self) -> bool {
+        std::mem::take(self).trouble.is_some()
     }
 }
 
@@ -292,6 +373,8 @@ pub(super) fn resource(group: &str, version: &str, kind: &str, plural: &str) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
     use super::*;
@@ -303,6 +386,62 @@ mod tests {
     fn replica_set(uid: &str) -> PartialObjectMeta<DynamicObject> {
         let metadata = ObjectMeta { uid: Some(uid.to_owned()), name: Some(uid.to_owned()), ..ObjectMeta::default() };
         PartialObjectMeta { types: None, metadata, _phantom: Default::default() }
+    }
+
+    type Objects = PartialObjectMeta<DynamicObject>;
+
+    fn refused(code: u16) -> Error {
+        Error::WatchError(Box::new(kube::core::Status { code, ..Default::default() }))
+    }
+
+    /// The seconds at which a watch was begun within an hour, of which the attempt of each number ends in this failure,
+    /// or works; and the troubles it told of.
+    async fn attempts(ends: impl Fn(usize) -> Option<u16> + Sync) -> (Vec<u64>, Vec<Trouble>) {
+        let (start, begun, told) = (Instant::now(), Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+        let stream = futures::stream::unfold(0, |polls| {
+            let event = match (polls % 2, ends(polls / 2)) {
+                (0, _) => {
+                    begun.lock().unwrap().push(start.elapsed().as_secs());
+                    Ok(Event::Init)
+                }
+                (_, Some(code)) => Err(refused(code)),
+                (_, None) => Ok(Event::InitDone),
+            };
+            std::future::ready(Some((event, polls + 1)))
+        });
+        let following = follow(
+            "things",
+            stream,
+            |_: Event<Objects>| {},
+            |trouble| {
+                told.lock().unwrap().push(trouble);
+                false
+            },
+        );
+        let _an_hour_is_over = tokio::time::timeout(Duration::from_secs(3600), following).await;
+        (begun.into_inner().unwrap(), told.into_inner().unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kind_that_is_absent_is_asked_for_ever_more_rarely_and_told_of_once() {
+        let (begun, told) = attempts(|_| Some(404)).await;
+        assert_eq!(begun[..9], [0, 1, 3, 7, 15, 31, 63, 127, 247]);
+        assert_eq!(begun.last(), Some(&3487));
+        assert_eq!(told, [Trouble::Absent]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_broke_is_tried_every_half_minute_and_at_once_after_it_has_worked() {
+        let (begun, told) = attempts(|attempt| (attempt != 8).then_some(503)).await;
+        assert_eq!(begun[..12], [0, 1, 3, 7, 15, 31, 61, 91, 121, 121, 122, 124]);
+        assert_eq!(told, [Trouble::Broken, Trouble::Broken]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_change_of_the_trouble_is_told_and_a_list_that_is_too_old_is_none() {
+        let codes = [410, 503, 500, 404, 404, 403, 404];
+        let (_, told) = attempts(|attempt| Some(codes[attempt.min(6)])).await;
+        assert_eq!(told, [Trouble::Broken, Trouble::Absent, Trouble::Forbidden, Trouble::Absent]);
     }
 
     #[test]
