@@ -17,6 +17,7 @@ use super::manifest;
 use super::progress::Progress;
 use super::subject::{Target, nearest};
 use crate::inventory::Inventory;
+use crate::overview::caution::cautions;
 use crate::overview::preview::{Answer, Difference, OfNamespace, Origin, Preview, Summary, origins};
 use crate::resources::names::DECISION;
 
@@ -126,7 +127,7 @@ fn check(inventory: &Inventory, changes: &[Change]) -> anyhow::Result<()> {
 fn previewed(looked: &Looked, changes: Vec<Change>) -> anyhow::Result<Told> {
     let (inventory, now) = (&looked.inventory, &looked.now);
     let told = changes.iter().map(|change| change.told(inventory)).collect::<anyhow::Result<_>>()?;
-    let notes: Vec<_> = changes.iter().filter_map(|change| change.note(*now)).collect();
+    let mut notes: Vec<_> = changes.iter().filter_map(|change| change.note(*now)).collect();
     let origins = origins(inventory);
     let progress = Progress::of_steps("deciding", origins.len() * 2);
     let answer = |origin: &Origin| {
@@ -137,6 +138,7 @@ fn previewed(looked: &Looked, changes: Vec<Change>) -> anyhow::Result<Told> {
     changes.into_iter().for_each(|change| change.make(inventory));
     let after = origins.iter().map(answer).collect();
     let preview = Preview::of(&origins, before, after);
+    notes.extend(cautions(&preview, inventory));
     Ok(Told { changes: told, preview, unread: looked.unread(), notes })
 }
 

@@ -264,6 +264,8 @@ pub struct RunningPod {
 pub struct Sidecar {
     /// The revision of the control plane that injected it, where the pod tells.
     pub revision: Option<Box<str>>,
+    /// Whether it is a native one: an init container that goes on, and ends when the others have.
+    pub is_native: bool,
 }
 
 /// A controlling owner, as an object names it.

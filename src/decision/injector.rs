@@ -33,6 +33,8 @@ pub struct Entry {
     pub own_rules: Option<(Box<str>, Box<str>)>,
     /// Whether it is called under further conditions, which are not evaluated here.
     pub is_conditional: bool,
+    /// Whether no pod that it is called for is created while it does not answer.
+    pub fails_closed: bool,
     /// Whether the API server calls it before us: it then sees the pod as it was sent.
     pub runs_before_us: bool,
 }

@@ -108,6 +108,7 @@ pub fn entries_of(configuration: &MutatingWebhookConfiguration, mesh: &Mesh) -> 
             namespaces,
             objects,
             is_conditional: conditions || unreadable,
+            fails_closed: webhook.failure_policy.as_deref() != Some("Ignore"),
             runs_before_us: name.as_str() < names::WEBHOOK_CONFIGURATION,
         }
     };

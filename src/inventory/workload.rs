@@ -169,13 +169,14 @@ impl PodObject {
             Injector::Istio { .. } | Injector::Unread => "istio-proxy",
         };
         // A native sidecar is an init container.
-        let mut containers = spec.containers.iter().chain(&spec.init_containers);
-        let has_sidecar = containers.any(|container| container.name == proxy);
+        let has_proxy = |containers: &[Container]| containers.iter().any(|container| container.name == proxy);
+        let is_native = !has_proxy(&spec.containers);
+        let has_sidecar = !is_native || has_proxy(&spec.init_containers);
         let revision = || mesh.revision_label.and_then(annotation).map(|revision| revision.as_str().into());
         RunningPod {
             pod: self.pod(metadata.namespace.as_deref().unwrap_or_default(), mesh),
             controller: controller_of(metadata),
-            sidecar: has_sidecar.then(|| Sidecar { revision: revision() }),
+            sidecar: has_sidecar.then(|| Sidecar { revision: revision(), is_native }),
             is_finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
         }
     }

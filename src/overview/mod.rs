@@ -1,6 +1,7 @@
 //! What is expected against what is there: explanations, and what a change would change. Pure.
 
 pub mod adoption;
+pub mod caution;
 pub mod diagnosis;
 pub mod explanation;
 pub mod overrides;

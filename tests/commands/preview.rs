@@ -171,6 +171,64 @@ fn what_is_no_policy_is_refused_with_a_sentence() {
     assert_eq!(refused(&twice), "ClusterInjectionPolicy a is given twice");
 }
 
+const JOB: &str = r#"
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: night, namespace: bank}
+spec: {schedule: "@daily", jobTemplate: {spec: {template: {spec: {containers: [{name: a, image: b}]}}}}}
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: plain}}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: day, namespace: plain}
+spec: {schedule: "@daily", jobTemplate: {spec: {template: {spec: {containers: [{name: a, image: b}]}}}}}
+"#;
+
+/// The notes of previewing a policy.
+fn notes(objects: &str, policy: &str) -> Vec<String> {
+    let told = State::of(objects).run(&["preview", "-f", "-", "-o", "json"], policy);
+    assert_eq!(told.code, 1, "{}{}", told.out, told.err);
+    serde_json::from_value(told.json()["notes"].clone()).unwrap()
+}
+
+#[test]
+fn a_sidecar_for_a_job_that_is_no_native_one_is_warned_of() {
+    let enable = policy("all", "{action: Enable}");
+    let of_jobs =
+        |objects: &str| notes(objects, &enable).into_iter().find(|note| note.starts_with("CronJob/day in plain"));
+    let objects = format!("{OBJECTS}{JOB}");
+    let ordinary = of_jobs(&objects).expect("the pod web-1-a has an ordinary sidecar");
+    assert!(ordinary.contains("its pods would never end: of 1 sidecars that run, 1 are ordinary"), "{ordinary}");
+    let native = "spec: {containers: [{name: web, image: a}], initContainers: [{name: istio-proxy, image: b}]}";
+    let proxy = "spec: {containers: [{name: web, image: a}, {name: istio-proxy, image: b}]}";
+    assert_eq!(of_jobs(&objects.replace(proxy, native)), None);
+    let unknown = of_jobs(&objects.replace(", {name: istio-proxy, image: b}", "")).expect("no pod tells");
+    assert!(unknown.contains("cannot be told, since no running pod has any"), "{unknown}");
+}
+
+#[test]
+fn what_depends_on_the_mesh_from_then_on_is_said_once() {
+    let notes = notes(&format!("{OBJECTS}{JOB}"), &policy("all", "{action: Enable}"));
+    let waiting: Vec<_> = notes.iter().filter(|note| note.contains("while its control plane is down")).collect();
+    assert_eq!(waiting.len(), 1, "{notes:?}");
+}
+
+#[test]
+fn ambient_mode_is_warned_of_where_a_sidecar_goes_or_stays_away() {
+    let ambient =
+        OBJECTS.replace("istio-injection: enabled", "istio-injection: enabled, istio.io/dataplane-mode: ambient");
+    let of = |action: &str| notes(&ambient, &policy("all", &format!("{{action: {action}}}"))).join("; ");
+    assert!(
+        of("Disable")
+            .contains("namespace shop is in ambient mode (istio.io/dataplane-mode=ambient): Disable does not keep")
+    );
+    let marked = ambient.replace("labels: {app: web}", "labels: {app: web, sidecar.istio.io/inject: \"true\"}");
+    let removed = notes(&marked, &policy("all", "{action: Remove}")).join("; ");
+    assert!(removed.contains("Remove puts new pods into ambient mode"), "{removed}");
+}
+
 #[test]
 fn markers_that_would_count_as_overrides_are_told_before_the_first_policy() {
     let marked = OBJECTS
