@@ -85,9 +85,18 @@ impl Tasks {
 
     /// Starts a task that knows nothing of stopping: it is dropped where it waits, once that begins.
     pub fn spawn_until_stopped(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let stopping = self.stopping();
+        self.spawn_until(self.stopping(), name, task);
+    }
+
+    /// Starts such a task that is dropped at `end`, which comes at some time after [`Self::stopping`].
+    pub fn spawn_until(
+        &mut self,
+        end: CancellationToken,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
         self.spawn(name, async move {
-            stopping.run_until_cancelled(task).await;
+            end.run_until_cancelled(task).await;
         });
     }
 

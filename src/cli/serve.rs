@@ -89,9 +89,11 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let audit_destination = destination(&args.audit_log).open().await?;
     let metrics = Metrics::new(audit_log.lost().clone());
     let inventory = Arc::new(args.deciding.inventory());
+    // As long as reviews are answered, what they are decided from is followed: a suspension of this moment counts.
+    let drained = CancellationToken::new();
     let world = match &args.embedded {
         Some(directory) => embedded(&args, directory.as_deref(), &inventory, &clock, &mut tasks)?,
-        None => in_cluster(&args, &inventory, &clock, &metrics, &mut tasks).await?,
+        None => in_cluster(&args, &inventory, &clock, &metrics, &mut tasks, &drained).await?,
     };
     let World { reads, key, addresses } = world;
     let reviewer = Arc::new(Reviewer {
@@ -123,7 +125,11 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
             }
         }
     }));
-    tasks.spawn("webhook", webhook.serve(move |peer| endpoint.service(peer), tasks.stopping()));
+    let answering_reviews = webhook.serve(move |peer| endpoint.service(peer), tasks.stopping());
+    tasks.spawn("webhook", async move {
+        let _at_the_end = drained.drop_guard();
+        answering_reviews.await;
+    });
     tasks.spawn("audit log", audit_writer.run(audit_destination));
     let stop = CancellationToken::new();
     tokio::select! {
@@ -183,6 +189,7 @@ async fn in_cluster(
     clock: &Clock,
     metrics: &Metrics,
     tasks: &mut Tasks,
+    drained: &CancellationToken,
 ) -> anyhow::Result<World> {
     let client = cluster::client().await.context("cannot serve a cluster; `serve --embedded` does without one")?;
     let (namespace, names) = (&args.deciding.namespace, service_names(SERVICE, &args.deciding.namespace));
@@ -191,24 +198,24 @@ async fn in_cluster(
     let key = certificates.key();
     let (wanted, wanted_now) = watch::channel(certificates.wanted());
     let (live, live_now) = watch::channel(None);
-    tasks.spawn_until_stopped("certificates", certificates.keep(wanted, live_now));
+    tasks.spawn_until(drained.clone(), "certificates", certificates.keep(wanted, live_now));
     let registration = Registration { wanted: wanted_now, live, clock: clock.clone(), metrics: metrics.clone() };
-    tasks.spawn_until_stopped("registration", registration.keep(client.clone()));
-    tasks.spawn_until_stopped("namespaces", cluster::watch::namespaces(client.clone(), Arc::clone(inventory)));
+    tasks.spawn_until(drained.clone(), "registration", registration.keep(client.clone()));
+    tasks.spawn_until(drained.clone(), "namespaces", cluster::watch::namespaces(client.clone(), Arc::clone(inventory)));
     if args.deciding.mesh.injector != Injector::Unread {
         let injectors = cluster::watch::injectors(client.clone(), Arc::clone(inventory), metrics.clone());
-        tasks.spawn_until_stopped("injectors", injectors);
+        tasks.spawn_until(drained.clone(), "injectors", injectors);
         let rules = cluster::watch::injectors_rules(client.clone(), Arc::clone(inventory));
-        tasks.spawn_until_stopped("injectors' rules", rules);
+        tasks.spawn_until(drained.clone(), "injectors' rules", rules);
     }
     for kind in inventory.owner_kinds.iter() {
         let owners = cluster::watch::owners(client.clone(), Arc::clone(inventory), kind.clone());
-        tasks.spawn_until_stopped("owners", owners);
+        tasks.spawn_until(drained.clone(), "owners", owners);
     }
     for kind in RuleKind::ALL {
         let (inventory, metrics) = (Arc::clone(inventory), metrics.clone());
         let rules = cluster::watch::rules(client.clone(), inventory, metrics, args.deciding.terms(), kind);
-        tasks.spawn_until_stopped(kind.as_str(), rules);
+        tasks.spawn_until(drained.clone(), kind.as_str(), rules);
     }
     let (timing, leader) = (Timing::default(), metrics.leader.clone());
     let elector = Elector::new(client.clone(), namespace, &args.pod_name, timing, clock.clone(), leader);

@@ -41,15 +41,21 @@ impl Outrigger {
     /// Starts the binary where the installed Service leads, and returns when it is ready and registered.
     pub(crate) async fn start(plane: &ControlPlane, run: &str) -> Self {
         let webhook = SocketAddr::from((plane.service_address(NAMESPACE, "outrigger").await, 443));
-        Self::start_at(plane, run, webhook).await
+        Self::start_at(plane, run, webhook, 1).await
+    }
+
+    /// The same, and it will go on answering for so long after it was asked to stop.
+    pub(super) async fn start_draining_for(plane: &ControlPlane, run: &str, seconds: u32) -> Self {
+        let webhook = SocketAddr::from((plane.service_address(NAMESPACE, "outrigger").await, 443));
+        Self::start_at(plane, run, webhook, seconds).await
     }
 
     /// Starts a further replica, to which no Service leads.
     pub(super) async fn start_beside(plane: &ControlPlane, run: &str) -> Self {
-        Self::start_at(plane, run, SocketAddr::from((plane.free_cluster_ip(), 443))).await
+        Self::start_at(plane, run, SocketAddr::from((plane.free_cluster_ip(), 443)), 1).await
     }
 
-    async fn start_at(plane: &ControlPlane, run: &str, webhook: SocketAddr) -> Self {
+    async fn start_at(plane: &ControlPlane, run: &str, webhook: SocketAddr, drain_seconds: u32) -> Self {
         let operations = SocketAddr::from((plane.free_cluster_ip(), 8080));
         let audit_log = plane.directory().join(format!("outrigger-{run}-audit.jsonl"));
         let token = plane.service_account_token(NAMESPACE, "outrigger").await;
@@ -59,7 +65,7 @@ impl Outrigger {
             format!("--webhook-listen={webhook}"),
             format!("--operations-listen={operations}"),
             format!("--audit-log={}", audit_log.display()),
-            "--drain-seconds=1".to_owned(),
+            format!("--drain-seconds={drain_seconds}"),
         ];
         let environment = vec![("KUBECONFIG", kubeconfig.display().to_string())];
         let binary = Path::new(env!("CARGO_BIN_EXE_outrigger"));

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod doctor;
+mod drain;
 mod failures;
 pub(crate) mod installed;
 mod leader;
