@@ -21,6 +21,7 @@ use tracing::{debug, info, warn};
 
 use super::order::Told;
 use super::workload::Workload;
+use crate::decision::facts::Owner;
 use crate::inventory::injectors::entries_of;
 use crate::inventory::owner_kind::{OwnerKind, Read, Served};
 use crate::inventory::rules::{Compile, Rule, RuleKind, RuleName, Terms};
@@ -159,11 +160,7 @@ struct KeptOwners<'k> {
 }
 
 impl KeptOwners<'_> {
-    fn keep<K: ResourceExt>(
-        &mut self,
-        event: Event<K>,
-        owner: impl Fn(&OwnerKind, &K) -> crate::decision::facts::Owner,
-    ) {
+    fn keep<K: ResourceExt>(&mut self, event: Event<K>, owner: impl Fn(&OwnerKind, &K) -> Owner) {
         let Self { inventory, kind, listed } = self;
         match event {
             Event::Init => listed.clear(),
@@ -175,7 +172,8 @@ impl KeptOwners<'_> {
             Event::Apply(object) => inventory.owners.insert(object.uid().unwrap_or_default(), owner(kind, &object)),
             Event::Delete(object) => inventory.owners.remove(&object.uid().unwrap_or_default()),
             Event::InitDone => {
-                inventory.owners.retain(&std::mem::take(listed), |owner| *owner.kind == *kind.kind);
+                let is_of_kind = |owner: &Owner| *owner.kind == *kind.kind && *owner.group == *kind.group;
+                inventory.owners.retain(&std::mem::take(listed), is_of_kind);
                 inventory.owner_kinds.set_served(kind, Served::Yes);
                 debug!("the {} are known", kind.plural);
             }
@@ -468,5 +466,26 @@ mod tests {
         assert_eq!(known(), [false, true, true], "and another kind's objects are none of its business");
         keep(Event::Delete(replica_set("b")));
         assert_eq!(known(), [false, false, true]);
+    }
+
+    #[test]
+    fn a_list_forgets_nothing_of_a_kind_of_the_same_name_in_another_group() {
+        let settings = Settings {
+            mesh: &MESHES[0],
+            excluded_namespaces: Vec::new(),
+            when_unknown: Action::Leave,
+            write: Write::Always,
+        };
+        let other: OwnerKind = "apps.kruise.io/v1beta1/statefulsets/StatefulSet".parse().unwrap();
+        let inventory = Inventory::new(settings, OwnerKinds::default().and([other.clone()]), Vec::new());
+        let ours = inventory.owner_kinds.named("apps", "StatefulSet").expect("it is built in").clone();
+        for (kind, objects) in [(ours, vec![replica_set("web")]), (other, vec![])] {
+            let mut keeping = KeptOwners { inventory: &inventory, kind: &kind, listed: HashSet::new() };
+            let events = objects.into_iter().map(Event::InitApply);
+            for event in std::iter::once(Event::Init).chain(events).chain([Event::InitDone]) {
+                keeping.keep(event, |kind, object: &Objects| kind.owner(&object.metadata, None));
+            }
+        }
+        assert!(inventory.owners.get("web").is_some());
     }
 }

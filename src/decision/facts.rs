@@ -214,6 +214,8 @@ pub struct OwnerName {
 /// What is kept of an object that can own pods.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Owner {
+    /// Its API group; empty for the core group.
+    pub group: Box<str>,
     /// Its kind, such as `Deployment`.
     pub kind: Box<str>,
     /// Its name.

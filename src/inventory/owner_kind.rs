@@ -139,6 +139,7 @@ impl OwnerKind {
         });
         let labels = metadata.labels.clone().filter(|_| !is_of_read).unwrap_or_default();
         Owner {
+            group: self.group.as_str().into(),
             kind: self.kind.as_str().into(),
             name: metadata.name.as_deref().unwrap_or_default().into(),
             namespace: metadata.namespace.as_deref().unwrap_or_default().into(),
