@@ -78,7 +78,7 @@ fn the_only_secret_that_can_be_reached_is_ours_and_is_printed_empty() {
         rules(&[]).into_iter().filter(|rule| list(&rule["resources"]).contains(&"secrets")).collect();
     assert_eq!(about_secrets.len(), 1);
     assert_eq!(about_secrets[0]["resourceNames"], json!(["outrigger-certificates"]));
-    assert_eq!(list(&about_secrets[0]["verbs"]), ["get", "patch", "update"]);
+    assert_eq!(list(&about_secrets[0]["verbs"]), ["get", "update"]);
     let secret = &printed(&[], "Secret")[0];
     assert_eq!(secret["metadata"]["name"], "outrigger-certificates");
     assert!(secret.get("data").is_none() && secret.get("stringData").is_none());

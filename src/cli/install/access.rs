@@ -105,7 +105,7 @@ fn decided_from<const N: usize>(args: &InstallArgs, verbs: [&str; N]) -> Vec<Pol
 /// The one Secret that is ours, which `install` prints empty so that nobody needs the right to create others.
 fn certificates() -> PolicyRule {
     let resource_names = Some(texts([CERTIFICATES_SECRET]));
-    PolicyRule { resource_names, ..rule("", texts(["secrets"]), ["get", "patch", "update"]) }
+    PolicyRule { resource_names, ..rule("", texts(["secrets"]), ["get", "update"]) }
 }
 
 /// The one Lease that is ours, printed for the same reason.
