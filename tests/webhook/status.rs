@@ -31,7 +31,7 @@ async fn statuses_say_what_rules_do_and_are_written_only_when_that_changes() {
         a_suspension_begins_and_ends_by_the_clock(&plane, namespace).await;
         an_injector_before_us_is_told_of_everywhere(&plane, namespace, &outrigger).await;
         what_somebody_wipes_is_written_again(&plane, namespace).await;
-        println!("{}", kubectl(&plane, &["get", "cinj,inj,csusp,susp", "-n", namespace]).await);
+        kubectl_shows_what_they_do(&plane, namespace).await;
         nothing_is_written_for_a_minute(&plane).await;
     })
     .await;
@@ -208,6 +208,33 @@ async fn what_somebody_wipes_is_written_again(plane: &ControlPlane, namespace: &
         Ok(())
     })
     .await;
+}
+
+async fn kubectl_shows_what_they_do(plane: &ControlPlane, namespace: &str) {
+    let audited = json!({
+        "apiVersion": "outrigger.dev/v1alpha1", "kind": "ClusterInjectionPolicy", "metadata": {"name": "audited"},
+        "spec": {"action": "Enable", "mode": "Audit", "priority": 7, "match": {"namespaces": {"include": [namespace]}}},
+    });
+    let indefinite = json!({
+        "apiVersion": "outrigger.dev/v1alpha1", "kind": "ClusterSuspensionPolicy", "metadata": {"name": "ever"},
+        "spec": {"suspend": "Injection", "namespaces": {"include": ["elsewhere"]}, "reason": "loop", "indefinite": true},
+    });
+    plane.apply(&audited.to_string()).await;
+    plane.apply(&indefinite.to_string()).await;
+    kubectl(plane, &["wait", "--for=condition=Ready", "--timeout=30s", "cinj/audited"]).await;
+    kubectl(plane, &["wait", "--for=condition=Active", "--timeout=30s", "csusp/ever"]).await;
+    let shown = kubectl(plane, &["get", "cinj,inj,csusp,susp", "-n", namespace]).await;
+    println!("{shown}");
+    let words_of = |name: &str| -> Vec<&str> {
+        let line = shown.lines().find(|line| line.split(' ').next().is_some_and(|first| first.ends_with(name)));
+        line.unwrap_or_else(|| panic!("no {name} in {shown}")).split_whitespace().skip(1).collect()
+    };
+    // The namespaced policy wins unless the other has a priority; and what an unknown injector makes of it is unknown.
+    assert_eq!(words_of("/audited")[..9], ["Enable", "7", "Allow", "Audit", "True", "False", "Unknown", "1", "1"]);
+    assert_eq!(words_of("/all")[..8], ["Disable", "0", "Allow", "Enforce", "True", "False", "Unknown", "1"]);
+    assert_eq!(words_of("/nothing")[7], "0");
+    assert_eq!(words_of("/ever")[..2], ["Injection", "InForce"]);
+    assert_eq!(words_of("/debug")[..2], ["Injection", "Over"]);
 }
 
 /// By the API server's own audit log, which is older than a minute and goes on.
