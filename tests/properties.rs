@@ -417,7 +417,7 @@ fn owners() -> impl Strategy<Value = Vec<(&'static str, Owner)>> {
             let labels = || [("team".to_owned(), "a".to_owned())].into_iter().collect();
             let gateway = of_gateway.map(|uid| Box::new(by("gateway.networking.k8s.io", "Gateway", uid)));
             let top = Owner {
-                wish: wish.clone(),
+                wish: Some(Box::new(wish.clone())),
                 selector: deployment,
                 labels: labels(),
                 gateway,
@@ -428,9 +428,14 @@ fn owners() -> impl Strategy<Value = Vec<(&'static str, Owner)>> {
                 controller: owned.map(|uid| by("apps", "Deployment", uid)),
                 ..owner("ReplicaSet", "web-1")
             };
-            let sts = Owner { wish: other, selector: direct, labels: labels(), ..owner("StatefulSet", "web") };
+            let sts = Owner {
+                wish: Some(Box::new(other)),
+                selector: direct,
+                labels: labels(),
+                ..owner("StatefulSet", "web")
+            };
             let gw = Owner { is_gateway: true, ..owner("Gateway", "web") };
-            let foreign = Owner { namespace: "other".into(), wish, ..owner("ReplicaSet", "web") };
+            let foreign = Owner { namespace: "other".into(), wish: Some(Box::new(wish)), ..owner("ReplicaSet", "web") };
             [("dep", top), ("rs", rs), ("sts", sts), ("job", owner("Job", "web")), ("gw", gw), ("foreign", foreign)]
                 .into()
         },
@@ -470,7 +475,7 @@ impl World {
         self.policies.retain(|policy| policy.namespace.is_none());
         self.suspensions.retain(|suspension| suspension.namespace.is_none());
         self.namespace.iter_mut().for_each(|namespace| namespace.wish = Wish::default());
-        self.owners.iter_mut().for_each(|(_, owner)| owner.wish = Wish::default());
+        self.owners.iter_mut().for_each(|(_, owner)| owner.wish = None);
         self
     }
 

@@ -211,22 +211,22 @@ pub struct OwnerName {
     pub name: Box<str>,
 }
 
-/// What is kept of an object that can own pods.
+/// What is kept of an object that can own pods. There may be 100,000: what many have in common is shared.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Owner {
     /// Its API group; empty for the core group.
-    pub group: Box<str>,
+    pub group: Arc<str>,
     /// Its kind, such as `Deployment`.
-    pub kind: Box<str>,
+    pub kind: Arc<str>,
     /// Its name.
     pub name: Box<str>,
     /// Its namespace.
-    pub namespace: Box<str>,
+    pub namespace: Arc<str>,
     /// Its labels; not kept for a ReplicaSet of a Deployment or a Job of a CronJob, since only the outermost owner's are
     /// matched. Where that is gone, the garbage collector is about to delete these as well.
     pub labels: Labels<'static>,
     /// Its override. Empty for a ReplicaSet with a controller: its annotations are copies that outlive their original.
-    pub wish: Wish<'static>,
+    pub wish: Option<Box<Wish<'static>>>,
     /// Its own controlling owner, unless that is a gateway.
     pub controller: Option<OwnerReference>,
     /// The gateway that it names as an owner, controlling or not.
@@ -237,6 +237,15 @@ pub struct Owner {
     pub is_gateway: bool,
     /// What its new pods will be made of, where that is read.
     pub template: Option<Box<Template>>,
+}
+
+static NO_WISH: Wish<'static> = Wish { inject: None, reason: None, until: None };
+
+impl Owner {
+    /// Its override; one that says nothing where there is none.
+    pub fn wish(&self) -> &Wish<'static> {
+        self.wish.as_deref().unwrap_or(&NO_WISH)
+    }
 }
 
 /// What a workload's new pods will be made of.
@@ -274,9 +283,9 @@ pub struct Sidecar {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct OwnerReference {
     /// The API group, without the version.
-    pub group: Box<str>,
+    pub group: Arc<str>,
     /// The kind.
-    pub kind: Box<str>,
+    pub kind: Arc<str>,
     /// The name.
     pub name: Box<str>,
     /// The UID, which is what identifies it.

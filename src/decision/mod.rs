@@ -295,7 +295,7 @@ impl<'m, 'f, 'a> Deciding<'m, 'f, 'a> {
             self.marker(Override { source: Source::Legacy(key), value, reason: wish.reason.as_deref() }, ruling);
         }
         for owner in &owners.chain {
-            self.wish(Source::Workload(owner), &owner.wish, ruling);
+            self.wish(Source::Workload(owner), owner.wish(), ruling);
         }
         self.chain_end(&owners.end, !ruling.refuses_all());
         match namespace {

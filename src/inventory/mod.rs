@@ -8,6 +8,7 @@ pub mod injectors;
 pub mod owner_kind;
 pub mod reads;
 pub mod rules;
+mod shared;
 pub mod standings;
 pub mod workload;
 
@@ -169,7 +170,7 @@ impl Inventory {
         let mut owners = Owners::default();
         if let Some(wish) = job {
             let Owner { kind: _, name, namespace, .. } = &**workload;
-            let (kind, wish) = ("Job".into(), wish.clone());
+            let (kind, wish) = ("Job".into(), Some(Box::new(wish.clone())));
             let job = Owner { kind, name: name.clone(), namespace: namespace.clone(), wish, ..Owner::default() };
             owners.chain.push(Arc::new(job));
             // The selector of a Job asks for its UID.
@@ -289,7 +290,7 @@ impl Inventory {
         }
         owners.gateway =
             gateway_of(&owners.chain, claimed).map(|reference| match self.known(reference, namespace, read)? {
-                owner if owner.is_gateway => Ok(OwnerName { kind: owner.kind.clone(), name: owner.name.clone() }),
+                owner if owner.is_gateway => Ok(OwnerName { kind: (&*owner.kind).into(), name: owner.name.clone() }),
                 _ => Err(ChainEnd::Absent(OwnerName::from(reference))),
             });
     }

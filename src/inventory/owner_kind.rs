@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::shared::shared;
 use super::wish_of;
 use super::workload::WorkloadSpec;
 use crate::decision::facts::{Owner, OwnerReference, SelectorUse};
 use crate::decision::mesh::Mesh;
+use crate::decision::owner_override::Wish;
 use crate::decision::selector::Labels;
 
 /// A kind of object that can own pods.
@@ -139,12 +141,12 @@ impl OwnerKind {
         });
         let labels = metadata.labels.clone().filter(|_| !is_of_read).unwrap_or_default();
         Owner {
-            group: self.group.as_str().into(),
-            kind: self.kind.as_str().into(),
+            group: shared(&self.group),
+            kind: shared(&self.kind),
             name: metadata.name.as_deref().unwrap_or_default().into(),
-            namespace: metadata.namespace.as_deref().unwrap_or_default().into(),
+            namespace: shared(metadata.namespace.as_deref().unwrap_or_default()),
             labels: labels.into_iter().collect::<Labels<'static>>(),
-            wish: if is_copy { Default::default() } else { wish_of(metadata) },
+            wish: Some(wish_of(metadata)).filter(|wish| !is_copy && *wish != Wish::default()).map(Box::new),
             controller,
             gateway: gateway_of(metadata).map(Box::new),
             selector,
@@ -194,8 +196,8 @@ pub(super) fn is_gateway(owner: &OwnerReference) -> bool {
 
 fn reference(owner: &k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference) -> OwnerReference {
     OwnerReference {
-        group: owner.api_version.rsplit_once('/').map_or("", |(group, _)| group).into(),
-        kind: owner.kind.as_str().into(),
+        group: shared(owner.api_version.rsplit_once('/').map_or("", |(group, _)| group)),
+        kind: shared(&owner.kind),
         name: owner.name.as_str().into(),
         uid: owner.uid.as_str().into(),
     }

@@ -132,7 +132,7 @@ impl Telling<'_, '_, '_> {
     /// Our own annotations where a rule of safety keeps every override from being considered.
     fn in_vain(&self) -> Vec<Standing> {
         let Facts { pod, owners, .. } = self.facts;
-        let of_owners = owners.chain.iter().map(|owner| (Source::Workload(owner), &owner.wish));
+        let of_owners = owners.chain.iter().map(|owner| (Source::Workload(owner), owner.wish()));
         let wishes = [(Source::Pod, &pod.annotations.wish)].into_iter().chain(of_owners);
         let told = wishes.filter_map(|(source, wish)| {
             let own = Override { source, value: wish.inject.as_deref()?, reason: wish.reason.as_deref() };
@@ -189,7 +189,7 @@ impl Telling<'_, '_, '_> {
     fn wish<'w>(&'w self, source: &Source<'w>) -> Option<&'w Wish<'w>> {
         match source {
             Source::Pod | Source::Marker(_) | Source::Legacy(_) => Some(&self.facts.pod.annotations.wish),
-            Source::Workload(owner) => Some(&owner.wish),
+            Source::Workload(owner) => Some(owner.wish()),
             Source::UncountedOwner(_) => None,
             Source::Namespace(_) => self.facts.namespace.as_ref().ok().map(|namespace| &namespace.wish),
         }

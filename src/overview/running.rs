@@ -10,7 +10,7 @@ use crate::decision::facts::{Owner, RunningPod};
 use crate::inventory::Inventory;
 
 /// Names a workload: its namespace, kind and name.
-pub type WorkloadKey = (Box<str>, Box<str>, Box<str>);
+pub type WorkloadKey = (Arc<str>, Arc<str>, Box<str>);
 
 /// Running pods by workload.
 #[derive(Debug, Default)]

@@ -36,7 +36,7 @@ pub(super) struct Survey {
     /// The first instant at which the answer to all this changes by itself.
     pub(super) changes_at: Option<Timestamp>,
     /// The policies that can concern the namespace that was looked at last: workloads come by namespace.
-    candidates: Option<(Box<str>, Arc<Candidates>)>,
+    candidates: Option<(Arc<str>, Arc<Candidates>)>,
 }
 
 /// What a rule is about.
