@@ -201,6 +201,7 @@ fn wish() -> impl Strategy<Value = Wish<'static>> {
             inject: inject.map(Cow::Owned),
             reason: reason.map(Cow::Owned),
             until: until.map(|text| Until::read(text.into())),
+            since: None,
         }
     })
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::looking::{LookingArgs, Output, columns};
@@ -42,15 +43,15 @@ pub async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
     };
     let mut overrides = standing(&looked.inventory, looked.now);
     overrides.retain(|one| namespace.as_ref().is_none_or(|namespace| one.namespace == *namespace));
-    output.print(&Told { overrides, unread: looked.unread() }, table)?;
+    output.print(&Told { overrides, unread: looked.unread() }, |told| table(told, looked.now))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// The overrides for people.
-fn table(told: &Told) -> String {
+fn table(told: &Told, now: Timestamp) -> String {
     let Told { overrides, unread } = told;
-    let rows: Vec<_> = overrides.iter().map(row).collect();
-    let titles = ["NAMESPACE", "WHERE", "ASKS FOR", "STATE", "UNTIL", "REASON"];
+    let rows: Vec<_> = overrides.iter().map(|one| row(one, now)).collect();
+    let titles = ["NAMESPACE", "WHERE", "ASKS FOR", "STATE", "AGE", "UNTIL", "REASON"];
     let mut text = if rows.is_empty() { "No override stands.\n".to_owned() } else { columns(titles, &rows) };
     if !unread.is_empty() {
         text.push_str(&format!("\nNot complete: these could not be read: {}\n", unread.join(", ")));
@@ -58,8 +59,8 @@ fn table(told: &Told) -> String {
     text
 }
 
-fn row(standing: &Standing) -> [String; 6] {
-    let Standing { namespace, place, object, key, value, action, reason, until, outcome, why, by, workloads } =
+fn row(standing: &Standing, now: Timestamp) -> [String; 7] {
+    let Standing { namespace, place, object, key, value, action, reason, since, until, outcome, why, by, workloads } =
         standing;
     let place = match place {
         Place::Namespace => format!("namespace ({workloads} of its workloads)"),
@@ -80,5 +81,17 @@ fn row(standing: &Standing) -> [String; 6] {
         other => format!("{other}: {why}"),
     };
     let action = action.map_or_else(|| format!("{value:?}"), str::to_owned);
-    [namespace.clone(), place, action, state, or_dash(until), or_dash(reason)]
+    let age = since.map_or_else(|| "-".to_owned(), |since| age(now.duration_since(since)));
+    [namespace.clone(), place, action, state, age, or_dash(until), or_dash(reason)]
+}
+
+/// How long something stands, as kubectl tells an age.
+fn age(stands: SignedDuration) -> String {
+    let minutes = stands.as_mins().max(0);
+    match minutes {
+        0 => format!("{}s", stands.as_secs().max(0)),
+        1..120 => format!("{minutes}m"),
+        120..2880 => format!("{}h", minutes / 60),
+        _ => format!("{}d", minutes / 1440),
+    }
 }

@@ -239,7 +239,7 @@ pub struct Owner {
     pub template: Option<Box<Template>>,
 }
 
-static NO_WISH: Wish<'static> = Wish { inject: None, reason: None, until: None };
+static NO_WISH: Wish<'static> = Wish { inject: None, reason: None, until: None, since: None };
 
 impl Owner {
     /// Its override; one that says nothing where there is none.

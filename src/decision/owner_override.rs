@@ -13,6 +13,8 @@ pub struct Wish<'a> {
     pub reason: Option<Cow<'a, str>>,
     /// `outrigger.dev/until`.
     pub until: Option<Until<'a>>,
+    /// Since when it stands, where the API server tells; no decision asks for it.
+    pub since: Option<Timestamp>,
 }
 
 /// Until when an override counts.

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::shared::shared;
-use super::wish_of;
 use super::workload::WorkloadSpec;
+use super::{wish_of, written_at};
 use crate::decision::facts::{Owner, OwnerReference, SelectorUse};
 use crate::decision::mesh::Mesh;
 use crate::decision::owner_override::Wish;
@@ -128,6 +128,9 @@ impl OwnerKinds {
     }
 }
 
+/// Where the managed fields of a workload tell of its pod template's metadata.
+const TEMPLATE: [&str; 3] = ["f:spec", "f:template", "f:metadata"];
+
 impl OwnerKind {
     /// What is kept of an object of this kind.
     pub fn owner(&self, metadata: &ObjectMeta, selector: Option<SelectorUse>) -> Owner {
@@ -161,7 +164,11 @@ impl OwnerKind {
             Read::Spec => spec.selector().map(|selector| Self::selector_use(&selector, mesh)),
             Read::Metadata => None,
         };
-        let template = spec.template(metadata.namespace.as_deref().unwrap_or_default(), mesh).map(Box::new);
+        let template = spec.template(metadata.namespace.as_deref().unwrap_or_default(), mesh).map(|mut template| {
+            let wish = &mut template.pod.annotations.wish;
+            wish.since = wish.inject.as_ref().and_then(|_| written_at(metadata, &TEMPLATE));
+            Box::new(template)
+        });
         Owner { template, ..self.owner(metadata, used) }
     }
 

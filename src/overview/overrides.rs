@@ -33,6 +33,9 @@ pub struct Standing {
     /// Its reason, as written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// When it was written last, where the API server tells; of the mesh's own markers it is not told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// Its end, as a time or as written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
@@ -156,6 +159,10 @@ impl Telling<'_, '_, '_> {
             Until::At(end) => end.to_string(),
             Until::Unreadable(text) => sanitized(text),
         });
+        let since = match source {
+            Source::Pod | Source::Workload(_) | Source::Namespace(_) => self.wish(source).and_then(|wish| wish.since),
+            Source::Marker(_) | Source::Legacy(_) | Source::UncountedOwner(_) => None,
+        };
         Standing {
             namespace: sanitized(&self.facts.pod.namespace),
             place,
@@ -164,6 +171,7 @@ impl Telling<'_, '_, '_> {
             value: sanitized(value),
             action: asks.map(|on| if on { Action::Enable } else { Action::Disable }.as_str()),
             reason: reason.map(sanitized),
+            since,
             until,
             outcome: "",
             why: String::new(),

@@ -17,6 +17,9 @@ metadata:
   name: web
   namespace: shop
   annotations: {outrigger.dev/inject: "true", outrigger.dev/reason: "pays\u001b[31m", outrigger.dev/until: "2026-12-01T00:00:00Z"}
+  managedFields:
+  - {manager: kubectl, operation: Update, time: "2026-11-19T12:00:00Z", fieldsV1: {"f:metadata": {"f:annotations": {"f:outrigger.dev/inject": {}}}}}
+  - {manager: other, operation: Update, time: "2026-11-21T12:00:00Z", fieldsV1: {"f:metadata": {"f:labels": {"f:team": {}}}}}
 spec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}}}
 ---
 apiVersion: apps/v1
@@ -85,17 +88,18 @@ fn every_override_is_told_with_what_becomes_of_it() {
     );
     let web = &json["overrides"][3];
     assert_eq!((&web["reason"], &web["until"]), (&json!("pays[31m"), &json!("2026-12-01T00:00:00Z")));
+    assert_eq!(web["since"], "2026-11-19T12:00:00Z", "{web}");
 }
 
 #[test]
 fn overrides_of_one_namespace_are_told_in_columns() {
     let told = State::of(OBJECTS).run(&["status", "--overrides", "-n", "shop"], "");
     let expected = [
-        "NAMESPACE  WHERE                                                  ASKS FOR  STATE                                   UNTIL                 REASON",
-        "shop       namespace (3 of its workloads)                         Disable   refused by ClusterInjectionPolicy mesh  -                     -",
-        "shop       Deployment/web                                         Enable    in force                                2026-12-01T00:00:00Z  pays[31m",
-        "shop       StatefulSet/old                                        Disable   over                                    2026-11-01T00:00:00Z  move",
-        "shop       Deployment/raw, pod template: sidecar.istio.io/inject  Disable   refused by ClusterInjectionPolicy mesh  -                     -",
+        "NAMESPACE  WHERE                                                  ASKS FOR  STATE                                   AGE  UNTIL                 REASON",
+        "shop       namespace (3 of its workloads)                         Disable   refused by ClusterInjectionPolicy mesh  -    -                     -",
+        "shop       Deployment/web                                         Enable    in force                                3d   2026-12-01T00:00:00Z  pays[31m",
+        "shop       StatefulSet/old                                        Disable   over                                    -    2026-11-01T00:00:00Z  move",
+        "shop       Deployment/raw, pod template: sidecar.istio.io/inject  Disable   refused by ClusterInjectionPolicy mesh  -    -                     -",
     ];
     let found: Vec<_> = told.out.lines().collect();
     assert_eq!((told.code, &found[..]), (0, &expected[..]), "{}", told.err);
