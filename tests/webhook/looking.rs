@@ -24,6 +24,29 @@ async fn the_commands_tell_what_their_caller_may_see_and_what_not() {
     with_the_right_to_view_one_namespace(&as_reader).await;
     plane.apply(&binding("explain", "ClusterRoleBinding", "outrigger-explain").to_string()).await;
     with_outrigger_explain(&as_reader).await;
+    since_when_an_override_stands(&plane, &as_admin).await;
+}
+
+/// On a workload and on its pod template, each written by kubectl.
+async fn since_when_an_override_stands(plane: &ControlPlane, run: Run<'_>) {
+    let template = r#"{"spec": {"template": {"metadata": {"annotations": {"outrigger.dev/inject": "false"}}}}}"#;
+    let commands = [
+        &["annotate", "deployment/web", "-n", "shop", "outrigger.dev/inject=true"][..],
+        &["patch", "deployment/web", "-n", "shop", "--type=merge", "-p", template],
+    ];
+    for command in commands {
+        let done = plane.kubectl(command).await;
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+    let told = run(&["status", "--overrides", "-n", "shop", "-o", "json"], "");
+    let found = told.json()["overrides"].clone();
+    let places: Vec<_> = found.as_array().unwrap().iter().map(|one| &one["place"]).collect();
+    assert_eq!(places, ["Workload", "PodTemplate"], "{found}");
+    for one in found.as_array().unwrap() {
+        let since = one["since"].as_str().and_then(|since| since.parse::<jiff::Timestamp>().ok());
+        let age = since.map(|since| outrigger::clock::Clock::System.now().duration_since(since).as_secs());
+        assert!(age.is_some_and(|age| (-5..600).contains(&age)), "{one}");
+    }
 }
 
 type Run<'r> = &'r dyn Fn(&[&str], &str) -> Told;
