@@ -19,6 +19,8 @@
 //! | [`admission`] | a review from bytes to bytes |
 //! | [`server`] | the listeners and their limits |
 //! | [`overview`] | what is expected against what is there: explanations, and what a change would change |
+//! | [`traffic`] | the routing that suspends the traffic of a service: what it is, what stands in its way; pure |
+//! | [`suspensions`] | suspensions as people handle them: made, extended, ended, and whom they are about; pure |
 //! | [`cluster`] | the only owner of a client of the Kubernetes API |
 //! | [`files`] | the same inventory from a directory |
 //! | [`controllers`] | what only the leader does: planned purely, then done |
@@ -64,4 +66,6 @@ pub mod metrics;
 pub mod overview;
 pub mod resources;
 pub mod server;
+pub mod suspensions;
 pub mod tasks;
+pub mod traffic;

@@ -11,6 +11,8 @@ const RINGS: &[&[&str]] = &[
     &["audit", "metrics", "tasks"],
     &["admission", "server"],
     &["overview"],
+    &["traffic"],
+    &["suspensions"],
     &["cluster", "files"],
     &["controllers"],
     &["cli"],

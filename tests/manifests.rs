@@ -198,10 +198,8 @@ fn every_sample_is_understood() {
         match kind.as_str() {
             "ClusterInjectionPolicy" => drop(Policy::try_from(&read::<ClusterInjectionPolicy>(sample)).unwrap()),
             "InjectionPolicy" => drop(Policy::try_from(&read::<InjectionPolicy>(sample)).unwrap()),
-            "ClusterSuspensionPolicy" => {
-                drop(read::<ClusterSuspensionPolicy>(sample).suspension(MONTH).unwrap().unwrap())
-            }
-            "SuspensionPolicy" => drop(read::<SuspensionPolicy>(sample).suspension(MONTH).unwrap().unwrap()),
+            "ClusterSuspensionPolicy" => drop(read::<ClusterSuspensionPolicy>(sample).suspension(MONTH).unwrap()),
+            "SuspensionPolicy" => drop(read::<SuspensionPolicy>(sample).suspension(MONTH).unwrap()),
             other => panic!("a sample of {other}"),
         }
         kinds.push(kind);

@@ -2,6 +2,7 @@
 //!
 //! Guarantees: recording never waits; an entry that finds the queue full is counted, in a metric and in a line of the log itself.
 
+pub mod act;
 pub mod entry;
 
 use std::path::PathBuf;

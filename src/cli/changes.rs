@@ -153,7 +153,7 @@ impl Change {
             Rule::Suspension(suspension) if !suspension.holds_at(now) => {
                 Some(format!("{title} is over already, and changes nothing"))
             }
-            Rule::Other => Some(format!("{title} suspends traffic, which changes no sidecar")),
+            Rule::Traffic(_) => Some(format!("{title} suspends traffic, which changes no sidecar")),
             Rule::Policy(_) | Rule::Suspension(_) | Rule::Invalid(_) => None,
         }
     }

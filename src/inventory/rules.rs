@@ -17,7 +17,8 @@ use crate::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
 use crate::resources::injection_policy::InjectionPolicy;
 use crate::resources::invalid::Invalid;
 use crate::resources::status::Status;
-use crate::resources::suspending::Period;
+use crate::resources::suspending::Suspend;
+use crate::resources::suspension_object::SuspensionObject;
 use crate::resources::suspension_policy::SuspensionPolicy;
 
 /// One of the four kinds of our own.
@@ -68,8 +69,8 @@ pub enum Rule {
     Policy(Policy),
     /// A suspension of injection.
     Suspension(Suspension),
-    /// Nothing that decides about injection: a suspension of traffic.
-    Other,
+    /// A suspension of traffic, which decides nothing about injection.
+    Traffic(Suspension),
     /// It cannot be read, which was reported, and decides nothing.
     Invalid(String),
 }
@@ -160,7 +161,7 @@ impl Rules {
         let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let invalid = |((kind, name), rule): (&(RuleKind, RuleName), &Rule)| match rule {
             Rule::Invalid(why) => Some((*kind, name.clone(), why.clone())),
-            Rule::Policy(_) | Rule::Suspension(_) | Rule::Other => None,
+            Rule::Policy(_) | Rule::Suspension(_) | Rule::Traffic(_) => None,
         };
         read.rules.iter().filter_map(invalid).collect()
     }
@@ -186,13 +187,13 @@ impl Rules {
             let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
             let policies = read.rules.values().filter_map(|rule| match rule {
                 Rule::Policy(policy) => Some(policy.clone()),
-                Rule::Suspension(_) | Rule::Other | Rule::Invalid(_) => None,
+                Rule::Suspension(_) | Rule::Traffic(_) | Rule::Invalid(_) => None,
             });
             self.policies.store(Some(Arc::new(Policies::new(policies.collect(), generation))));
         } else {
             let suspensions = read.rules.values().filter_map(|rule| match rule {
                 Rule::Suspension(suspension) => Some(suspension.clone()),
-                Rule::Policy(_) | Rule::Other | Rule::Invalid(_) => None,
+                Rule::Policy(_) | Rule::Traffic(_) | Rule::Invalid(_) => None,
             });
             self.suspensions.store(Some(Arc::new(Suspensions::new(suspensions.collect()))));
         }
@@ -205,7 +206,7 @@ impl Compile for ClusterInjectionPolicy {
     }
 
     fn standing(&self, _: &Terms) -> Standing {
-        standing(&self.metadata, self.status.clone().map(Status::Policy), None)
+        standing(&self.metadata, self.status.clone().map(Status::Policy))
     }
 }
 
@@ -215,7 +216,7 @@ impl Compile for InjectionPolicy {
     }
 
     fn standing(&self, _: &Terms) -> Standing {
-        standing(&self.metadata, self.status.clone().map(Status::Policy), None)
+        standing(&self.metadata, self.status.clone().map(Status::Policy))
     }
 }
 
@@ -226,7 +227,8 @@ impl Compile for ClusterSuspensionPolicy {
 
     fn standing(&self, terms: &Terms) -> Standing {
         let period = self.period(terms.longest_suspension).ok();
-        standing(&self.metadata, self.status.clone().map(Status::Suspension), period)
+        let suspension = Some(Arc::new(SuspensionObject::from(self)));
+        Standing { suspension, period, ..standing(&self.metadata, self.status.clone().map(Status::Suspension)) }
     }
 }
 
@@ -237,20 +239,23 @@ impl Compile for SuspensionPolicy {
 
     fn standing(&self, terms: &Terms) -> Standing {
         let period = self.period(terms.longest_suspension).ok();
-        standing(&self.metadata, self.status.clone().map(Status::Suspension), period)
+        let suspension = Some(Arc::new(SuspensionObject::from(self)));
+        Standing { suspension, period, ..standing(&self.metadata, self.status.clone().map(Status::Suspension)) }
     }
 }
 
-fn standing(metadata: &ObjectMeta, status: Option<Status>, period: Option<Period>) -> Standing {
+fn standing(metadata: &ObjectMeta, status: Option<Status>) -> Standing {
     let ObjectMeta { uid, generation, .. } = metadata;
-    Standing { uid: uid.clone(), generation: *generation, status, is_unreadable: false, period }
+    Standing { uid: uid.clone(), generation: *generation, status, ..Standing::default() }
 }
 
 fn compiled_policy(policy: Result<Policy, Invalid>) -> Result<Rule, String> {
     policy.map(Rule::Policy).map_err(|invalid| invalid.to_string())
 }
 
-fn compiled_suspension(suspension: Result<Option<Suspension>, Invalid>) -> Result<Rule, String> {
-    let suspension = suspension.map_err(|invalid| invalid.to_string())?;
-    Ok(suspension.map_or(Rule::Other, Rule::Suspension))
+fn compiled_suspension(suspension: Result<(Suspend, Suspension), Invalid>) -> Result<Rule, String> {
+    Ok(match suspension.map_err(|invalid| invalid.to_string())? {
+        (Suspend::Injection, suspension) => Rule::Suspension(suspension),
+        (Suspend::Traffic, suspension) => Rule::Traffic(suspension),
+    })
 }

@@ -3,7 +3,7 @@
 //! Decisions need none of this; whoever writes a status compares with it.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -11,6 +11,7 @@ use super::changes::Changes;
 use super::rules::{RuleKind, RuleName};
 use crate::resources::status::Status;
 use crate::resources::suspending::Period;
+use crate::resources::suspension_object::SuspensionObject;
 
 /// How one object stands.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -25,6 +26,8 @@ pub struct Standing {
     pub is_unreadable: bool,
     /// From when until when it holds, for a suspension.
     pub period: Option<Period>,
+    /// The object itself, for a suspension.
+    pub suspension: Option<Arc<SuspensionObject>>,
 }
 
 impl Standing {
@@ -49,6 +52,11 @@ impl Standings {
     /// All of them.
     pub fn all(&self) -> BTreeMap<(RuleKind, RuleName), Standing> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// One of them.
+    pub fn get(&self, kind: RuleKind, name: &RuleName) -> Option<Standing> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&(kind, name.clone())).cloned()
     }
 
     /// Puts one in place of what was known. Of an unreadable object the status that we wrote ourselves stays known.

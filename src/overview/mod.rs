@@ -1,5 +1,6 @@
 //! What is expected against what is there: explanations, and what a change would change. Pure.
 
+pub mod about;
 pub mod adoption;
 pub mod caution;
 pub mod diagnosis;

@@ -102,13 +102,13 @@ pub struct ClusterSuspensionPolicySpec {
 }
 
 impl ClusterSuspensionPolicy {
-    /// The suspension of injection that this is, or none if it suspends traffic. Neither lasts longer than `maximum`, unless it is
+    /// What this suspends, and the suspension, which lasts no longer than `maximum`, unless it is
     /// indefinite.
     ///
     /// # Errors
     ///
     /// When a rule is broken that the API server would have refused.
-    pub fn suspension(&self, maximum: SignedDuration) -> Result<Option<Suspension>, Invalid> {
+    pub fn suspension(&self, maximum: SignedDuration) -> Result<(Suspend, Suspension), Invalid> {
         self.compile(maximum).map_err(|flaw| flaw.of(self))
     }
 
@@ -121,7 +121,7 @@ impl ClusterSuspensionPolicy {
         self.order().period(maximum).map_err(|flaw| flaw.of(self))
     }
 
-    fn compile(&self, maximum: SignedDuration) -> Result<Option<Suspension>, Flaw> {
+    fn compile(&self, maximum: SignedDuration) -> Result<(Suspend, Suspension), Flaw> {
         let ClusterSuspensionPolicySpec { namespaces, namespace_selector, .. } = &self.spec;
         if namespaces.is_empty() && namespace_selector.is_empty() {
             let sentence = "is missing, and so is spec.namespaceSelector; for all namespaces, include \"*\"";

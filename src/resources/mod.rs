@@ -16,6 +16,7 @@ pub mod matching;
 pub mod names;
 pub mod status;
 pub mod suspending;
+pub mod suspension_object;
 pub mod suspension_policy;
 mod syntax;
 

@@ -14,6 +14,15 @@ pub const UNTIL: &str = "outrigger.dev/until";
 /// The receipt that a decision leaves on a pod.
 pub const DECISION: &str = "outrigger.dev/decision";
 
+/// On a suspension and on everything made for it: the id that ties audit entries together.
+pub const AUDIT_ID: &str = "outrigger.dev/audit-id";
+/// The finalizer by which a suspension of traffic outlives its deletion until its routing is gone.
+pub const ROUTING_FINALIZER: &str = "outrigger.dev/routing";
+/// Who makes and removes an object, by a label that all tools know.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// What that label says on the routing that we make.
+pub const MANAGER: &str = "outrigger";
+
 /// What the kubelet writes on the mirror of a static pod.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";
 

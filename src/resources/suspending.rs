@@ -94,14 +94,14 @@ pub(super) struct Order<'s> {
 }
 
 impl Order<'_> {
-    /// The suspension of injection, if it is one; `matching` says which namespaces.
+    /// What it suspends, and the suspension; `matching` says which namespaces.
     pub(super) fn suspension(
         &self,
         name: Box<str>,
         namespace: Option<Box<str>>,
         matching: Matching,
         maximum: SignedDuration,
-    ) -> Result<Option<Suspension>, Flaw> {
+    ) -> Result<(Suspend, Suspension), Flaw> {
         self.check()?;
         let Period { starts_at, ends_at, is_shortened: _ } = self.period(maximum)?;
         let matching = Matching {
@@ -112,7 +112,7 @@ impl Order<'_> {
         let reason = sanitized(self.reason).into();
         let ticket = self.ticket.map(|ticket| sanitized(ticket).into());
         let suspension = Suspension { name, namespace, matching, starts_at, ends_at, reason, ticket };
-        Ok((self.suspend == Suspend::Injection).then_some(suspension))
+        Ok((self.suspend, suspension))
     }
 
     /// From when until when it holds: never longer than `maximum`, unless it is indefinite.

@@ -85,12 +85,12 @@ pub struct SuspensionPolicySpec {
 }
 
 impl SuspensionPolicy {
-    /// The suspension of injection that this is, or none if it suspends traffic. Neither lasts longer than `maximum`.
+    /// What this suspends, and the suspension, which lasts no longer than `maximum`.
     ///
     /// # Errors
     ///
     /// When a rule is broken that the API server would have refused.
-    pub fn suspension(&self, maximum: SignedDuration) -> Result<Option<Suspension>, Invalid> {
+    pub fn suspension(&self, maximum: SignedDuration) -> Result<(Suspend, Suspension), Invalid> {
         self.compile(maximum).map_err(|flaw| flaw.of(self))
     }
 
@@ -103,7 +103,7 @@ impl SuspensionPolicy {
         self.order().period(maximum).map_err(|flaw| flaw.of(self))
     }
 
-    fn compile(&self, maximum: SignedDuration) -> Result<Option<Suspension>, Flaw> {
+    fn compile(&self, maximum: SignedDuration) -> Result<(Suspend, Suspension), Flaw> {
         let namespace = Some(namespace_of(self)?);
         self.order().suspension(name_of(self)?, namespace, Matching::default(), maximum)
     }

@@ -8,6 +8,7 @@ use super::cluster_injection_policy::ClusterInjectionPolicy;
 use super::cluster_suspension_policy::ClusterSuspensionPolicy;
 use super::crds;
 use super::injection_policy::InjectionPolicy;
+use super::suspending::Suspend;
 use super::suspension_policy::SuspensionPolicy;
 use crate::decision::Action;
 use crate::decision::policy::{Mode, Overrides, Policy, Specificity};
@@ -32,12 +33,14 @@ fn policy(spec: Value) -> Result<Policy, String> {
 
 fn cluster_suspension(spec: Value) -> Result<Option<Suspension>, String> {
     let object: ClusterSuspensionPolicy = object(None, spec);
-    object.suspension(MONTH).map_err(|invalid| invalid.to_string())
+    let (suspend, suspension) = object.suspension(MONTH).map_err(|invalid| invalid.to_string())?;
+    Ok((suspend == Suspend::Injection).then_some(suspension))
 }
 
 fn suspension(spec: Value) -> Result<Option<Suspension>, String> {
     let object: SuspensionPolicy = object(Some("shop"), spec);
-    object.suspension(MONTH).map_err(|invalid| invalid.to_string())
+    let (suspend, suspension) = object.suspension(MONTH).map_err(|invalid| invalid.to_string())?;
+    Ok((suspend == Suspend::Injection).then_some(suspension))
 }
 
 /// A suspension of injection for three hours, with these fields in place of its own; null takes one away.
@@ -205,7 +208,7 @@ fn a_file_without_a_beginning_is_read_as_no_longer_than_the_maximum() {
         serde_json::from_value(json!({"metadata": {"name": "x", "namespace": "shop"}, "spec": spec})).unwrap()
     };
     let ends = file(suspending(json!({"for": null, "expiresAt": "2026-12-22T09:00:00Z"})));
-    assert_eq!(ends.suspension(MONTH).unwrap().unwrap().starts_at.to_string(), "2026-11-22T09:00:00Z");
+    assert_eq!(ends.suspension(MONTH).unwrap().1.starts_at.to_string(), "2026-11-22T09:00:00Z");
     let lasts = file(suspending(json!({})));
     let sentence = "SuspensionPolicy shop/x: spec.for counts from spec.startsAt, which has to be given in a file";
     assert_eq!(lasts.suspension(MONTH).unwrap_err().to_string(), sentence);

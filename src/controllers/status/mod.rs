@@ -192,7 +192,7 @@ fn suspension_status(standing: &Standing, rule: &Rule, name: &RuleName, survey: 
         (Rule::Suspension(_), Some(period)) => {
             (suspension::sayings(period, &matched, survey.now), Some(number(matched.workloads)))
         }
-        (Rule::Suspension(_) | Rule::Policy(_) | Rule::Other, _) => (suspension::unsupported(), None),
+        (Rule::Suspension(_) | Rule::Policy(_) | Rule::Traffic(_), _) => (suspension::unsupported(), None),
     };
     let period = standing.period.filter(|_| !matches!(rule, Rule::Invalid(_)));
     let stands = standing.status.as_ref().map(conditions_of).unwrap_or_default();

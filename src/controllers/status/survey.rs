@@ -13,13 +13,13 @@ use crate::decision::decide_with;
 use crate::decision::effect::{Consequence, Outcome, consequence};
 use crate::decision::facts::{Facts, Owner, Pod};
 use crate::decision::marks::{Mark, Marks};
-use crate::decision::policy::{Candidates, Match, Matching, Mode, Policies, Policy};
+use crate::decision::policy::{Candidates, Matching, Mode, Policies, Policy};
 use crate::decision::reason::{Rule, Safety};
-use crate::decision::selector::Selector;
 use crate::decision::suspension::{Suspension, Suspensions};
 use crate::decision::{Action, Decision};
 use crate::inventory::Inventory;
 use crate::inventory::rules::RuleName;
+use crate::overview::about::{is_about, told, without_template};
 
 /// How many examples a sentence names.
 pub(super) const EXAMPLES: usize = 3;
@@ -259,12 +259,6 @@ impl OfPolicy {
     }
 }
 
-/// How sentences name a workload.
-fn told(workload: &Owner) -> String {
-    let Owner { kind, name, namespace, .. } = workload;
-    format!("{kind} {namespace}/{name}")
-}
-
 fn position_of(policies: &Policies, policy: &Policy) -> usize {
     let position = policies.all().element_offset(policy);
     position.expect("it is one of them")
@@ -273,28 +267,6 @@ fn position_of(policies: &Policies, policy: &Policy) -> usize {
 /// Whether two policies of one rank tell different things about a pod.
 fn differ(left: &Policy, right: &Policy) -> bool {
     (left.action, left.overrides, &left.revision) != (right.action, right.overrides, &right.revision)
-}
-
-/// Whether a workload is meant; none where that cannot be told, as of one whose template is not read.
-fn is_about(
-    matching: &Matching,
-    without_template: Option<&Matching>,
-    facts: &Facts<'_>,
-    workload: &Owner,
-) -> Option<bool> {
-    let hangs_on_template = without_template.filter(|_| workload.template.is_none());
-    match hangs_on_template.unwrap_or(matching).matches(facts) {
-        Match::No(_) => Some(false),
-        Match::Yes if hangs_on_template.is_none() => Some(true),
-        Match::Yes | Match::Unknown(_) => None,
-    }
-}
-
-/// A matching without the parts that ask for what stands in a pod template, if it has such.
-fn without_template(matching: &Matching) -> Option<Matching> {
-    let Matching { pod_selector, service_accounts, .. } = matching;
-    let asks = !pod_selector.selects_all() || !service_accounts.is_empty();
-    asks.then(|| Matching { pod_selector: Selector::default(), service_accounts: Vec::new(), ..matching.clone() })
 }
 
 /// Whether new pods would be different, apart from the receipt, which names the rule.

@@ -1,0 +1,122 @@
+//! What one line of the audit log says of an act: somebody asked for something, or something began or ended by itself.
+//!
+//! Every attempt has one, also one that was refused or failed.
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use crate::decision::reason::Clean;
+
+/// One act.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Act {
+    /// When, in RFC 3339.
+    pub time: Timestamp,
+    /// Ties together a request, the object that it made, what was made for that, and its end.
+    pub id: String,
+    /// What was done, or was to be done.
+    pub act: Deed,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Who did it; absent where nobody did, since a time was reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Actor>,
+    /// What it is about, as far as that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<Object>,
+    /// The object before, without its status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Value>,
+    /// The object after, without its status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Value>,
+    /// Why it was done, in the words of whoever did it.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_clean")]
+    pub reason: Option<String>,
+    /// The ticket that they gave.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_clean")]
+    pub ticket: Option<String>,
+    /// Until when it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Why it was refused or failed, or what else is to be said, in one sentence.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_clean")]
+    pub why: Option<String>,
+    /// Whether nothing was to be stored.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+}
+
+/// What can be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Deed {
+    /// A suspension is made.
+    Create,
+    /// A suspension gets a later end.
+    Extend,
+    /// A suspension is ended before its time.
+    End,
+    /// A suspension begins to hold.
+    Begin,
+    /// A suspension is over, by the clock or because it is gone.
+    Over,
+    /// An object is written that carries out a suspension of traffic.
+    Route,
+    /// Such an object is removed.
+    Unroute,
+    /// Something is read.
+    Read,
+}
+
+/// What can become of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Outcome {
+    /// It was done.
+    Allowed,
+    /// It was not done, because it may not or makes no sense.
+    Refused,
+    /// It was not done, though it may be.
+    Failed,
+}
+
+/// Who did something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Actor {
+    /// Their name, as the cluster knows it; absent where it was not proven.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_clean")]
+    pub user: Option<String>,
+    /// Where the request came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+}
+
+/// An object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Object {
+    /// Its kind.
+    #[serde(serialize_with = "clean")]
+    pub kind: String,
+    /// Its namespace.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_clean")]
+    pub namespace: Option<String>,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_clean")]
+    pub name: Option<String>,
+    /// Its UID.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+}
+
+#[expect(clippy::ptr_arg, reason = "serde asks for it")]
+fn clean<S: Serializer>(text: &String, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Clean(text))
+}
+
+fn maybe_clean<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    match text {
+        Some(text) => clean(text, serializer),
+        None => serializer.serialize_none(),
+    }
+}
