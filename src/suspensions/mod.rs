@@ -4,4 +4,5 @@
 //! so that they say and refuse the same.
 
 pub mod change;
+pub mod live;
 pub mod whom;
