@@ -43,7 +43,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Say what policies and suspensions would change, before they are applied
     Preview(preview::PreviewArgs),
-    /// Say what stands: with --overrides every override, and what becomes of it
+    /// Say who is in the mesh, who is not, and whether that is meant; with --overrides what becomes of every override
     Status(status::StatusArgs),
     /// Test policies by cases in files, without a cluster
     Test(test::TestArgs),

@@ -1,24 +1,36 @@
-//! `outrigger status`: what stands in the cluster. So far: every override, and what becomes of it.
+//! `outrigger status`: who is in the mesh, who is not, and whether that is meant; or every override.
+
+mod overrides;
+mod states;
 
 use std::process::ExitCode;
 
+use anyhow::ensure;
 use clap::Args;
-use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
 
-use super::looking::{LookingArgs, Output, columns};
+use super::looking::{LookingArgs, Output};
 use super::progress::Progress;
-use crate::overview::overrides::{Place, Standing, standing};
+use super::subject::Target;
+use states::Scope;
 
 /// What to tell.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
+    /// One workload, such as deployment/web, with its pods
+    #[arg(value_name = "KIND/NAME", conflicts_with = "overrides")]
+    subject: Option<Target>,
     /// Tell every override: where it stands, what it asks for, and whether it is in force
-    #[arg(long, required = true)]
+    #[arg(long)]
     overrides: bool,
     /// Only in this namespace
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
+    /// Only what is not as it should be: states other than in mesh, out (intended), suspended and no pods
+    #[arg(long, conflicts_with = "overrides")]
+    problems: bool,
+    /// Look again every two seconds, and tell what is new, until interrupted
+    #[arg(short, long, conflicts_with = "overrides")]
+    watch: bool,
     /// How to print
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -26,72 +38,33 @@ pub struct StatusArgs {
     looking: LookingArgs,
 }
 
-/// Everything that is printed.
-#[derive(Debug, Serialize)]
-struct Told {
-    overrides: Vec<Standing>,
-    /// Parts that could not be read, without which the answer is not complete.
-    unread: Vec<String>,
-}
-
 /// Runs the command.
 pub async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
-    let StatusArgs { overrides: _, namespace, output, looking } = args;
-    let looked = {
-        let _progress = Progress::of("reading the cluster");
-        looking.look(namespace.as_deref()).await?
+    let StatusArgs { subject, overrides, namespace, problems, watch, output, looking } = args;
+    let namespace = match (&subject, namespace) {
+        (Some(_), None) => Some(looking.default_namespace().await?),
+        (_, namespace) => namespace,
     };
-    let mut overrides = standing(&looked.inventory, looked.now);
-    overrides.retain(|one| namespace.as_ref().is_none_or(|namespace| one.namespace == *namespace));
-    output.print(&Told { overrides, unread: looked.unread() }, |told| table(told, looked.now))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The overrides for people.
-fn table(told: &Told, now: Timestamp) -> String {
-    let Told { overrides, unread } = told;
-    let rows: Vec<_> = overrides.iter().map(|one| row(one, now)).collect();
-    let titles = ["NAMESPACE", "WHERE", "ASKS FOR", "STATE", "AGE", "UNTIL", "REASON"];
-    let mut text = if rows.is_empty() { "No override stands.\n".to_owned() } else { columns(titles, &rows) };
-    if !unread.is_empty() {
-        text.push_str(&format!("\nNot complete: these could not be read: {}\n", unread.join(", ")));
+    if let Some(namespace) = &namespace {
+        ensure!(!namespace.is_empty(), "the name of the namespace is empty; leave --namespace out for all");
     }
-    text
+    if overrides {
+        let looked = looking.look_showing(namespace.as_deref()).await?;
+        overrides::tell(&looked, namespace.as_deref(), output)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let scope = Scope { namespace, subject, problems };
+    if watch {
+        states::watch(&looking, &scope, output).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let looked = looking.look_showing(scope.namespace.as_deref()).await?;
+    states::tell(&looked, &scope, output)
 }
 
-fn row(standing: &Standing, now: Timestamp) -> [String; 7] {
-    let Standing { namespace, place, object, key, value, action, reason, since, until, outcome, why, by, workloads } =
-        standing;
-    let place = match place {
-        Place::Namespace => format!("namespace ({workloads} of its workloads)"),
-        Place::Workload => object.clone(),
-        Place::PodTemplate => format!("{object}, pod template"),
-        Place::Pod => object.clone(),
-    };
-    // Ours is the usual one.
-    let place = if key == crate::resources::names::INJECT { place } else { format!("{place}: {key}") };
-    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    let by_rule = || by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
-    let state = match *outcome {
-        "Won" => "in force".to_owned(),
-        "Refused" => format!("refused{}", by_rule()),
-        "Outranked" => format!("outranked{}", by_rule()),
-        "Ended" => "over".to_owned(),
-        "PassedOver" => format!("passed over: {why}"),
-        other => format!("{other}: {why}"),
-    };
-    let action = action.map_or_else(|| format!("{value:?}"), str::to_owned);
-    let age = since.map_or_else(|| "-".to_owned(), |since| age(now.duration_since(since)));
-    [namespace.clone(), place, action, state, age, or_dash(until), or_dash(reason)]
-}
-
-/// How long something stands, as kubectl tells an age.
-fn age(stands: SignedDuration) -> String {
-    let minutes = stands.as_mins().max(0);
-    match minutes {
-        0 => format!("{}s", stands.as_secs().max(0)),
-        1..120 => format!("{minutes}m"),
-        120..2880 => format!("{}h", minutes / 60),
-        _ => format!("{}d", minutes / 1440),
+impl LookingArgs {
+    async fn look_showing(&self, namespace: Option<&str>) -> anyhow::Result<super::looking::Looked> {
+        let _progress = Progress::of("reading the cluster");
+        self.look(namespace).await
     }
 }

@@ -10,6 +10,7 @@ use super::marks::{
     without_stale_revision, written,
 };
 use super::mesh::{Injector, Mesh};
+use super::reason::Rule;
 use super::{Action, Decision};
 
 mod sentence;
@@ -142,6 +143,19 @@ pub fn consequence<'f>(facts: &'f Facts<'_>, decision: &Decision<'f>) -> Consequ
         Ok((injectors, namespace)) => Foreseeing { facts, injectors, namespace, decision }.consequence(),
         Err(why) => unforeseen(facts, decision, why),
     }
+}
+
+/// What the injector does with this pod by itself, where nothing is decided for it.
+pub fn left_alone<'f>(facts: &'f Facts<'_>) -> Consequence<'f> {
+    let decision = Decision {
+        action: Action::Leave,
+        rule: Rule::Nothing,
+        revision: None,
+        is_final: false,
+        until: None,
+        considered: Vec::new(),
+    };
+    consequence(facts, &decision)
 }
 
 /// What has to be known to foresee an effect.

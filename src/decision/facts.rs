@@ -268,6 +268,8 @@ pub struct RunningPod {
     pub sidecar: Option<Sidecar>,
     /// Whether it has run to its end.
     pub is_finished: bool,
+    /// When it was created.
+    pub created_at: Option<jiff::Timestamp>,
 }
 
 /// The sidecar of a pod.

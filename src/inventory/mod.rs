@@ -387,14 +387,19 @@ pub fn wish_of(metadata: &ObjectMeta) -> Wish<'static> {
     let text =
         |key| metadata.annotations.as_ref().and_then(|annotations| annotations.get(key)).cloned().map(Cow::Owned);
     let inject = text(names::INJECT);
-    let since = inject.as_ref().and_then(|_| written_at(metadata, &["f:metadata"]));
+    let since = inject.as_ref().and_then(|_| override_written_at(metadata, &["f:metadata"]));
     Wish { inject, reason: text(names::REASON), until: text(names::UNTIL).map(Until::read), since }
 }
 
 /// When the override below this path of an object was written last, as far as the API server's managed fields tell.
-fn written_at(metadata: &ObjectMeta, path: &[&str]) -> Option<jiff::Timestamp> {
+fn override_written_at(metadata: &ObjectMeta, path: &[&str]) -> Option<jiff::Timestamp> {
     let key = format!("f:{}", names::INJECT);
     let path: Vec<&str> = path.iter().copied().chain(["f:annotations", &key]).collect();
+    written_at(metadata, &path)
+}
+
+/// When what stands at this path of an object was written last, as far as the API server's managed fields tell.
+fn written_at(metadata: &ObjectMeta, path: &[&str]) -> Option<jiff::Timestamp> {
     let owns = |fields: &serde_json::Value| path.iter().try_fold(fields, |fields, step| fields.get(*step)).is_some();
     let managed = metadata.managed_fields.iter().flatten();
     let of_key = managed.filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| owns(&fields.0)));

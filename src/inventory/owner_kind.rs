@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::shared::shared;
 use super::workload::WorkloadSpec;
-use super::{wish_of, written_at};
+use super::{override_written_at, wish_of};
 use crate::decision::facts::{Owner, OwnerReference, SelectorUse};
 use crate::decision::mesh::Mesh;
 use crate::decision::owner_override::Wish;
@@ -166,7 +166,7 @@ impl OwnerKind {
         };
         let template = spec.template(metadata.namespace.as_deref().unwrap_or_default(), mesh).map(|mut template| {
             let wish = &mut template.pod.annotations.wish;
-            wish.since = wish.inject.as_ref().and_then(|_| written_at(metadata, &TEMPLATE));
+            wish.since = wish.inject.as_ref().and_then(|_| override_written_at(metadata, &TEMPLATE));
             Box::new(template)
         });
         Owner { template, ..self.owner(metadata, used) }

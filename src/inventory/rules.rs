@@ -246,7 +246,8 @@ impl Compile for SuspensionPolicy {
 
 fn standing(metadata: &ObjectMeta, status: Option<Status>) -> Standing {
     let ObjectMeta { uid, generation, .. } = metadata;
-    Standing { uid: uid.clone(), generation: *generation, status, ..Standing::default() }
+    let since = super::written_at(metadata, &["f:spec"]).or(metadata.creation_timestamp.as_ref().map(|time| time.0));
+    Standing { uid: uid.clone(), generation: *generation, status, since, ..Standing::default() }
 }
 
 fn compiled_policy(policy: Result<Policy, Invalid>) -> Result<Rule, String> {

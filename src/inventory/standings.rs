@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::changes::Changes;
@@ -24,6 +25,8 @@ pub struct Standing {
     pub status: Option<Status>,
     /// Whether the object cannot be read, and with it neither its status.
     pub is_unreadable: bool,
+    /// When its spec was written last, or else when it was created.
+    pub since: Option<Timestamp>,
     /// From when until when it holds, for a suspension.
     pub period: Option<Period>,
     /// The object itself, for a suspension.

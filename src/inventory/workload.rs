@@ -178,6 +178,7 @@ impl PodObject {
             controller: controller_of(metadata),
             sidecar: has_sidecar.then(|| Sidecar { revision: revision(), is_native }),
             is_finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
+            created_at: metadata.creation_timestamp.as_ref().map(|created| created.0),
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::decision::facts::{Facts, Owner, Pod};
+use crate::decision::facts::{Facts, Owner, Pod, RequestKind};
 use crate::decision::policy::{Match, Matching};
 use crate::decision::selector::Selector;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Question};
 
 /// Whether a workload is meant; none where that cannot be told, as of one whose template is not read.
 ///
@@ -38,6 +38,14 @@ pub fn of_new_pod<T>(inventory: &Inventory, workload: &Arc<Owner>, ask: impl FnO
         Some(template) => ask(&inventory.facts_for_template(workload, template)),
         None => ask(&inventory.facts_without_template(workload, &empty)),
     }
+}
+
+/// Asks something about a new pod of this namespace that says nothing by itself.
+pub fn of_unmarked_pod<T>(inventory: &Inventory, namespace: &str, ask: impl FnOnce(&Facts<'_>) -> T) -> T {
+    let pod = Pod { namespace: namespace.into(), ..Pod::default() };
+    let kind = &RequestKind::PodCreate;
+    let question = Question { kind, pod: &pod, controller: None, requester_is_trusted: true };
+    ask(&inventory.facts_for(question, &[]))
 }
 
 /// How sentences name a workload.

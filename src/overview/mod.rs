@@ -8,3 +8,4 @@ pub mod explanation;
 pub mod overrides;
 pub mod preview;
 pub mod running;
+pub mod states;

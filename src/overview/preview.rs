@@ -147,6 +147,14 @@ impl Origin {
         }
     }
 
+    /// Its running pods.
+    pub fn running<'r>(&'r self, running: &'r RunningPods) -> &'r [Arc<RunningPod>] {
+        match &self.makes {
+            Makes::Workload(workload) => running.of_workload(workload),
+            Makes::Pod(pod) => std::slice::from_ref(pod),
+        }
+    }
+
     /// Asks something about the facts of its new pods.
     pub fn about<T>(&self, inventory: &Inventory, ask: impl FnOnce(&Facts<'_>) -> T) -> T {
         match &self.makes {

@@ -2,6 +2,7 @@
 
 mod explain;
 mod preview;
+mod states;
 mod status;
 mod testing;
 
