@@ -44,6 +44,9 @@ pub struct Metrics {
     pub leader: Gauge,
     /// Webhook configurations of injectors that the API server calls before ours.
     pub injectors_before_us: Gauge,
+    /// Suspensions that are over, or gone, and whose routing still stands.
+    pub suspensions_overdue: Gauge,
+    suspensions: Family<SuspensionLabels, Gauge>,
 }
 
 /// Counters of short reads.
@@ -61,6 +64,12 @@ pub struct Reads {
 struct DecisionLabels {
     action: &'static str,
     rule: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SuspensionLabels {
+    suspend: &'static str,
+    state: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -119,6 +128,14 @@ impl Metrics {
             "Injectors that the API server calls before us, which do not see what we write",
             injectors_before_us.clone(),
         );
+        let suspensions = Family::<SuspensionLabels, Gauge>::default();
+        registry.register("suspensions", "Suspensions by what they suspend and how they stand", suspensions.clone());
+        let suspensions_overdue = Gauge::default();
+        registry.register(
+            "suspensions_overdue",
+            "Suspensions that are over and whose routing still stands",
+            suspensions_overdue.clone(),
+        );
         Self {
             registry: Arc::new(registry),
             decisions: Arc::new(resolved),
@@ -134,6 +151,8 @@ impl Metrics {
             registrations,
             leader,
             injectors_before_us,
+            suspensions_overdue,
+            suspensions,
         }
     }
 
@@ -142,6 +161,12 @@ impl Metrics {
         let action = ACTIONS.iter().position(|one| *one == action).unwrap_or_default();
         let rule = RULES.iter().position(|one| *one == rule).unwrap_or(RULES.len() - 1);
         &self.decisions[action][rule]
+    }
+
+    /// The gauge of suspensions of traffic, or else of injection, in this state.
+    pub fn suspensions(&self, traffic: bool, state: &'static str) -> Gauge {
+        let suspend = if traffic { "Traffic" } else { "Injection" };
+        self.suspensions.get_or_create_owned(&SuspensionLabels { suspend, state })
     }
 
     /// The counter of effects with this outcome.

@@ -15,4 +15,5 @@ mod reviews;
 mod serve;
 mod server;
 mod statuses;
+mod traffic;
 mod webhook;

@@ -8,6 +8,7 @@ use crate::decision::facts::{Settings, Write};
 use crate::decision::mesh::{MESHES, Mesh};
 use crate::inventory::Inventory;
 use crate::inventory::owner_kind::{OwnerKind, OwnerKinds};
+use crate::inventory::routing::CLUSTER_DOMAIN;
 use crate::inventory::rules::Terms;
 
 /// Namespaces that are never touched unless told otherwise; our own comes on top.
@@ -50,6 +51,9 @@ pub struct DecidingArgs {
     /// The longest that a suspension may last, such as 30d or 12h; what asks for more ends then
     #[arg(long, default_value = "30d", value_parser = duration, value_name = "DURATION")]
     pub longest_suspension: SignedDuration,
+    /// The domain that full names of services end with, which suspensions of traffic write
+    #[arg(long, default_value = CLUSTER_DOMAIN, value_name = "DOMAIN")]
+    pub cluster_domain: String,
 }
 
 /// The answers that can be configured for the unknown.
@@ -90,7 +94,10 @@ impl DecidingArgs {
                 WriteWhen::Needed => Write::Needed,
             },
         };
-        Inventory::new(settings, OwnerKinds::default().and(owner_kinds.clone()), trusted_requesters.clone())
+        let owner_kinds = OwnerKinds::default().and(owner_kinds.clone());
+        let mut inventory = Inventory::new(settings, owner_kinds, trusted_requesters.clone());
+        inventory.routing.domain.clone_from(&self.cluster_domain);
+        inventory
     }
 
     /// How rules are to be read.

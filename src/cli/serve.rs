@@ -32,11 +32,14 @@ use crate::cluster::lease::leadership::while_leading;
 use crate::cluster::order::Events;
 use crate::cluster::registration::Registration;
 use crate::cluster::status::Writer;
+use crate::cluster::traffic::Routes;
 use crate::controllers;
+use crate::controllers::status::Telling;
 use crate::decision::mesh::Injector;
 use crate::files;
 use crate::inventory::Inventory;
 use crate::inventory::reads::Reads;
+use crate::inventory::routing::Kind;
 use crate::inventory::rules::RuleKind;
 use crate::metrics::Metrics;
 use crate::resources::names::SERVICE;
@@ -93,9 +96,13 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let drained = CancellationToken::new();
     let world = match &args.embedded {
         Some(directory) => embedded(&args, directory.as_deref(), &inventory, &clock, &mut tasks)?,
-        None => in_cluster(&args, &inventory, &clock, &metrics, &mut tasks, &drained).await?,
+        None => in_cluster(&args, &inventory, &clock, &metrics, &audit_log, &mut tasks, &drained).await?,
     };
     let World { reads, key, addresses } = world;
+    let told = audit_log.clone();
+    let told = args.embedded.is_some().then_some(told);
+    let turns = controllers::turns::keep(Arc::clone(&inventory), clock.clone(), metrics.clone(), told);
+    tasks.spawn_until_stopped("suspensions", turns);
     let reviewer = Arc::new(Reviewer {
         inventory: Arc::clone(&inventory),
         reads,
@@ -188,6 +195,7 @@ async fn in_cluster(
     inventory: &Arc<Inventory>,
     clock: &Clock,
     metrics: &Metrics,
+    audit: &audit::Log,
     tasks: &mut Tasks,
     drained: &CancellationToken,
 ) -> anyhow::Result<World> {
@@ -212,6 +220,12 @@ async fn in_cluster(
         let owners = cluster::watch::owners(client.clone(), Arc::clone(inventory), kind.clone());
         tasks.spawn_until(drained.clone(), "owners", owners);
     }
+    if matches!(args.deciding.mesh.injector, Injector::Istio { .. }) {
+        for kind in Kind::ALL {
+            let routing = cluster::watch::routing(client.clone(), Arc::clone(inventory), kind);
+            tasks.spawn_until(drained.clone(), kind.names()[2], routing);
+        }
+    }
     for kind in RuleKind::ALL {
         let (inventory, metrics) = (Arc::clone(inventory), metrics.clone());
         let rules = cluster::watch::rules(client.clone(), inventory, metrics, args.deciding.terms(), kind);
@@ -220,10 +234,18 @@ async fn in_cluster(
     let (timing, leader) = (Timing::default(), metrics.leader.clone());
     let elector = Elector::new(client.clone(), namespace, &args.pod_name, timing, clock.clone(), leader);
     // What only one replica does is a task too, as long as it leads.
+    let events = Events::new(client.clone(), namespace, &args.pod_name);
+    let telling = Telling { events: events.clone(), audit: audit.clone() };
     let (writer, told, now) = (Writer::new(client.clone()), Arc::clone(inventory), clock.clone());
-    let status = move || controllers::status::keep(Arc::clone(&told), now.clone(), writer.clone());
+    let status = move || controllers::status::keep(Arc::clone(&told), now.clone(), writer.clone(), telling.clone());
     tasks.spawn_until_stopped("status", while_leading(elector.leadership(), status));
-    let (events, told) = (Events::new(client.clone(), namespace, &args.pod_name), Arc::clone(inventory));
+    if matches!(args.deciding.mesh.injector, Injector::Istio { .. }) {
+        let (routes, told, now) = (Routes::new(client.clone()), Arc::clone(inventory), clock.clone());
+        let audit = audit.clone();
+        let traffic = move || controllers::traffic::keep(Arc::clone(&told), now.clone(), routes.clone(), audit.clone());
+        tasks.spawn_until_stopped("traffic", while_leading(elector.leadership(), traffic));
+    }
+    let told = Arc::clone(inventory);
     let order = move || controllers::order::keep(Arc::clone(&told), events.clone());
     tasks.spawn_until_stopped("order", while_leading(elector.leadership(), order));
     tasks.spawn("lease", elector.run(tasks.stopping()));

@@ -8,6 +8,8 @@ pub mod read;
 pub mod registration;
 pub mod snapshot;
 pub mod status;
+pub mod suspensions;
+pub mod traffic;
 pub mod watch;
 mod workload;
 

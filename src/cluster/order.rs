@@ -11,7 +11,8 @@ use tracing::{info, warn};
 use super::CALL_TIMEOUT;
 use crate::inventory::Inventory;
 use crate::metrics::Metrics;
-use crate::resources::names::DEPLOYMENT;
+use crate::resources::names::{DEPLOYMENT, GROUP, VERSION};
+use crate::resources::suspension_object::SuspensionObject;
 
 /// What the log and the metric were last told.
 #[derive(Debug, Default)]
@@ -82,11 +83,43 @@ impl Events {
         let event = Event { type_, reason: reason.to_owned(), note: Some(note), action, secondary: None };
         let published = async {
             let regarding = self.regarding().await?;
-            let reporter = Reporter { controller: "outrigger".to_owned(), instance: Some(self.instance.clone()) };
-            // Each change is an event of its own: one recorder would count a second as a repetition of the first.
-            Recorder::new(self.client.clone(), reporter).publish(&event, &regarding).await
+            self.record(&event, &regarding).await
         };
         Ok(timeout(CALL_TIMEOUT, published).await.map_err(|_| Unpublished::Silent)??)
+    }
+
+    /// Publishes what has become of a suspension.
+    ///
+    /// # Errors
+    ///
+    /// When the API server does not take it.
+    pub async fn tell(
+        &self,
+        suspension: &SuspensionObject,
+        type_: EventType,
+        reason: &str,
+        note: &str,
+    ) -> Result<(), Unpublished> {
+        // The API server takes a kilobyte.
+        let note: String = note.chars().take(250).collect();
+        let action = "Suspend".to_owned();
+        let event = Event { type_, reason: reason.to_owned(), note: Some(note), action, secondary: None };
+        let regarding = ObjectReference {
+            api_version: Some(format!("{GROUP}/{VERSION}")),
+            kind: Some(suspension.kind().to_owned()),
+            name: Some(suspension.name.clone()),
+            namespace: suspension.namespace.clone(),
+            uid: suspension.uid.clone(),
+            ..ObjectReference::default()
+        };
+        let published = timeout(CALL_TIMEOUT, self.record(&event, &regarding)).await;
+        Ok(published.map_err(|_| Unpublished::Silent)??)
+    }
+
+    async fn record(&self, event: &Event, regarding: &ObjectReference) -> kube::Result<()> {
+        let reporter = Reporter { controller: "outrigger".to_owned(), instance: Some(self.instance.clone()) };
+        // Each change is an event of its own: one recorder would count a second as a repetition of the first.
+        Recorder::new(self.client.clone(), reporter).publish(event, regarding).await
     }
 
     /// Our Deployment, with the UID by which `kubectl describe` finds what is said of it.

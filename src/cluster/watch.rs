@@ -24,6 +24,7 @@ use super::workload::Workload;
 use crate::decision::facts::Owner;
 use crate::inventory::injectors::entries_of;
 use crate::inventory::owner_kind::{OwnerKind, Read, Served};
+use crate::inventory::routing::{Kind, key_of};
 use crate::inventory::rules::{Compile, Rule, RuleKind, RuleName, Terms};
 use crate::inventory::standings::Standing;
 use crate::inventory::{Inventory, namespace_of};
@@ -140,6 +141,43 @@ pub async fn owners(client: Client, inventory: Arc<Inventory>, kind: OwnerKind) 
             follow(&what, watcher(api, Config::default()), keep, absent).await;
         }
     }
+}
+
+/// Keeps the objects of one kind that have to do with routes to services.
+pub async fn routing(client: Client, inventory: Arc<Inventory>, kind: Kind) {
+    let [group, version, plural, name] = kind.names();
+    let api: Api<DynamicObject> = Api::all_with(client, &resource(group, version, name, plural));
+    let routing = &inventory.routing;
+    let mut listed = HashSet::new();
+    let insert = |object: &DynamicObject| {
+        if let Err(why) = routing.insert(kind, &object.metadata, &object.data) {
+            warn!(kind = name, namespace = ?object.namespace(), name = object.name_any(), "skipped: {why}");
+        }
+    };
+    let keep = |event: Event<DynamicObject>| match event {
+        Event::Init => listed.clear(),
+        Event::InitApply(object) => {
+            insert(&object);
+            listed.insert(key_of(&object.metadata));
+        }
+        Event::Apply(object) => insert(&object),
+        Event::Delete(object) => routing.remove(kind, &object.metadata),
+        Event::InitDone => routing.retain(kind, &std::mem::take(&mut listed)),
+    };
+    let absent = |trouble: Trouble| {
+        let why = match trouble {
+            Trouble::Absent => "the cluster does not know this kind",
+            Trouble::Forbidden => "we may not list them",
+            Trouble::Broken => return false,
+        };
+        // One that is unknown for want of a right stays unknown, and keeps traffic from being suspended.
+        if trouble == Trouble::Absent {
+            routing.set_served(kind, Served::No);
+        }
+        info!(group, "no {plural} are followed: {why}");
+        true
+    };
+    follow(plural, watcher(api, Config::default()), keep, absent).await;
 }
 
 /// Keeps the policies or suspensions of one kind.

@@ -18,6 +18,7 @@ use thiserror::Error;
 use crate::decision::injector::{Entry, OwnRules};
 use crate::inventory::injectors::{ISTIO_CONFIG, entries_of, own_rules_of};
 use crate::inventory::owner_kind::{OwnerKind, Served};
+use crate::inventory::routing::{Kind, key_of};
 use crate::inventory::rules::{Compile, Rule, RuleKind, RuleName, Terms};
 use crate::inventory::standings::Standing;
 use crate::inventory::workload::{PodObject, WorkloadSpec};
@@ -28,6 +29,7 @@ use crate::resources::injection_policy::InjectionPolicy;
 use crate::resources::suspension_policy::SuspensionPolicy;
 
 pub mod reload;
+pub mod store;
 
 /// What is tried when no directory is given.
 pub const SAMPLE: &str = include_str!("sample.yaml");
@@ -108,6 +110,7 @@ pub fn fill_listed(
         pods: HashSet::new(),
         rules: Vec::new(),
         standings: Vec::new(),
+        routing: HashMap::new(),
         injectors: Vec::new(),
         own_rules: HashMap::new(),
         problems: Vec::new(),
@@ -131,6 +134,7 @@ struct Filling<'f> {
     pods: HashSet<Box<str>>,
     rules: Vec<(RuleKind, RuleName, Rule)>,
     standings: Vec<(RuleKind, RuleName, Standing)>,
+    routing: HashMap<Kind, HashSet<Box<str>>>,
     injectors: Vec<(String, Vec<Entry>)>,
     own_rules: HashMap<Box<str>, OwnRules>,
     problems: Vec<String>,
@@ -146,6 +150,9 @@ impl Filling<'_> {
             ("", "Namespace") => Ok(()),
             ("", "Pod") if (self.is_listed)("pods") => self.pod(object),
             ("", "ConfigMap") => self.own_rules(object),
+            _ if Kind::named(group, kind).is_some_and(|kind| (self.is_listed)(kind.names()[2])) => {
+                self.routing(Kind::named(group, kind).expect("it was found"), object)
+            }
             ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => self.injector(object),
             (crate::resources::names::GROUP, "ClusterInjectionPolicy") => {
                 self.rule::<ClusterInjectionPolicy>(RuleKind::ClusterInjectionPolicy, object)
@@ -178,6 +185,13 @@ impl Filling<'_> {
         let configuration: MutatingWebhookConfiguration = decoded(object)?;
         let entries = entries_of(&configuration, self.inventory.settings.mesh);
         self.injectors.push((configuration.name_any(), entries));
+        Ok(())
+    }
+
+    fn routing(&mut self, kind: Kind, object: &Value) -> Result<(), String> {
+        let Metadata { metadata } = decoded(object)?;
+        self.inventory.routing.insert(kind, &metadata, object)?;
+        self.routing.entry(kind).or_default().insert(key_of(&metadata));
         Ok(())
     }
 
@@ -233,10 +247,14 @@ impl Filling<'_> {
             pods,
             rules,
             standings,
+            routing,
             injectors,
             own_rules,
             problems,
         } = self;
+        for kind in Kind::ALL.into_iter().filter(|kind| is_listed(kind.names()[2])) {
+            inventory.routing.retain(kind, routing.get(&kind).unwrap_or(&HashSet::new()));
+        }
         if is_listed("mutatingwebhookconfigurations") {
             inventory.injectors.replace(injectors);
             inventory.injectors.set_own_rules(own_rules);

@@ -7,6 +7,7 @@ mod changes;
 pub mod injectors;
 pub mod owner_kind;
 pub mod reads;
+pub mod routing;
 pub mod rules;
 mod shared;
 pub mod standings;
@@ -30,6 +31,7 @@ use cache::Cache;
 use injectors::InstalledInjectors;
 use owner_kind::{OwnerKinds, Served, is_gateway};
 use reads::{Found, Outcome, Wanted};
+use routing::Routing;
 use rules::Rules;
 use standings::Standings;
 
@@ -65,6 +67,8 @@ pub struct Inventory {
     pub standings: Standings,
     /// The installed injectors of the mesh.
     pub injectors: InstalledInjectors,
+    /// Routes to services. Decisions do not need them.
+    pub routing: Routing,
     /// Who is trusted to create pods in the name of their owners.
     pub trusted_requesters: Vec<String>,
 }
@@ -111,6 +115,7 @@ impl Inventory {
             rules: Rules::default(),
             standings: Standings::default(),
             injectors: InstalledInjectors::default(),
+            routing: Routing::default(),
             trusted_requesters,
         }
     }

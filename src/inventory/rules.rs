@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::changes::Changes;
-use super::standings::Standing;
+use super::standings::{Standing, is_held};
 use crate::decision::policy::{Policies, Policy};
 use crate::decision::suspension::{Suspension, Suspensions};
 use crate::resources::cluster_injection_policy::ClusterInjectionPolicy;
@@ -144,6 +144,12 @@ impl Rules {
         });
     }
 
+    /// The rule of this name.
+    pub fn get(&self, kind: RuleKind, name: &RuleName) -> Option<Rule> {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.rules.get(&(kind, name.clone())).cloned()
+    }
+
     /// The names of all rules, readable or not.
     pub fn names(&self) -> Vec<(RuleKind, RuleName)> {
         let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
@@ -247,7 +253,8 @@ impl Compile for SuspensionPolicy {
 fn standing(metadata: &ObjectMeta, status: Option<Status>) -> Standing {
     let ObjectMeta { uid, generation, .. } = metadata;
     let since = super::written_at(metadata, &["f:spec"]).or(metadata.creation_timestamp.as_ref().map(|time| time.0));
-    Standing { uid: uid.clone(), generation: *generation, status, since, ..Standing::default() }
+    let is_held = is_held(metadata);
+    Standing { uid: uid.clone(), generation: *generation, status, since, is_held, ..Standing::default() }
 }
 
 fn compiled_policy(policy: Result<Policy, Invalid>) -> Result<Rule, String> {

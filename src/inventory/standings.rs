@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::changes::Changes;
 use super::rules::{RuleKind, RuleName};
+use crate::resources::names::ROUTING_FINALIZER;
 use crate::resources::status::Status;
 use crate::resources::suspending::Period;
 use crate::resources::suspension_object::SuspensionObject;
@@ -29,6 +30,8 @@ pub struct Standing {
     pub since: Option<Timestamp>,
     /// From when until when it holds, for a suspension.
     pub period: Option<Period>,
+    /// Whether it carries our finalizer.
+    pub is_held: bool,
     /// The object itself, for a suspension.
     pub suspension: Option<Arc<SuspensionObject>>,
 }
@@ -36,12 +39,24 @@ pub struct Standing {
 impl Standing {
     /// An object of which nothing but the metadata can be read.
     pub fn unreadable(metadata: &ObjectMeta) -> Self {
-        Self { uid: metadata.uid.clone(), generation: metadata.generation, is_unreadable: true, ..Self::default() }
+        let is_held = is_held(metadata);
+        Self {
+            uid: metadata.uid.clone(),
+            generation: metadata.generation,
+            is_unreadable: true,
+            is_held,
+            ..Self::default()
+        }
     }
 
     fn is_same_object(&self, other: &Self) -> bool {
         self.uid == other.uid && self.generation == other.generation
     }
+}
+
+/// Whether an object carries our finalizer.
+pub(super) fn is_held(metadata: &ObjectMeta) -> bool {
+    metadata.finalizers.iter().flatten().any(|one| one == ROUTING_FINALIZER)
 }
 
 /// The objects of our own kinds, by kind and name.
@@ -60,6 +75,26 @@ impl Standings {
     /// One of them.
     pub fn get(&self, kind: RuleKind, name: &RuleName) -> Option<Standing> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&(kind, name.clone())).cloned()
+    }
+
+    /// Those of suspensions.
+    pub fn of_suspensions(&self) -> Vec<(RuleKind, RuleName, Standing)> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = (RuleKind::ClusterSuspensionPolicy, RuleName::default());
+        known.range(first..).map(|((kind, name), standing)| (*kind, name.clone(), standing.clone())).collect()
+    }
+
+    /// The suspensions that can be read, with their periods.
+    pub fn suspensions(&self) -> Vec<(Arc<SuspensionObject>, Option<Period>)> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = (RuleKind::ClusterSuspensionPolicy, RuleName::default());
+        let standings = known.range(first..).map(|(_, standing)| standing);
+        standings.filter_map(|one| Some((Arc::clone(one.suspension.as_ref()?), one.period))).collect()
+    }
+
+    /// A number that grows with every change.
+    pub fn changes(&self) -> u64 {
+        self.changes.count()
     }
 
     /// Puts one in place of what was known. Of an unreadable object the status that we wrote ourselves stays known.

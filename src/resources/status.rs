@@ -35,6 +35,18 @@ pub struct PolicyStatus {
     pub would_change: Option<i64>,
 }
 
+/// An object that carries out a suspension of traffic.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Routed {
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
 /// What a suspension does at present.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -42,14 +54,24 @@ pub struct SuspensionStatus {
     /// The generation of the spec that this is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready: the suspension was understood. Active: it holds now, with a reason of InForce, Scheduled, Over, Invalid or
-    /// Unsupported. Expired: it is over. Failed: it cannot be put into force.
+    /// Ready: the suspension was understood. Active: it holds now, with a reason of InForce, Scheduled, Over or Invalid; of
+    /// one of traffic also Applying, Ending, Overdue, or what stands in its way. Expired: it is over. Failed: it cannot be put
+    /// into force, or not be ended.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// How many workloads it is about, at least.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub matched_workloads: Option<i64>,
+    /// How long it still lasts: whole days, hours, tens of minutes, or minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left: Option<String>,
+    /// For Traffic: the objects that carry it out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routing: Vec<Routed>,
+    /// For Traffic: whom it does not reach, a sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_reached: Vec<String>,
     /// The first instant at which it holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub starts_at: Option<Time>,

@@ -10,7 +10,7 @@ use super::invalid::Invalid;
 use super::names::{AUDIT_ID, GROUP, VERSION};
 use super::suspending::{Period, Suspend};
 use super::suspension_policy::{SuspensionPolicy, SuspensionPolicySpec};
-use crate::decision::reason::sanitized;
+use crate::decision::reason::{Clean, sanitized};
 use crate::decision::suspension::Suspension;
 
 /// A suspension as it is written, without its status.
@@ -73,6 +73,13 @@ impl SuspensionObject {
     /// The name of its kind.
     pub fn kind(&self) -> &'static str {
         if self.namespace.is_some() { "SuspensionPolicy" } else { "ClusterSuspensionPolicy" }
+    }
+
+    /// How sentences name it.
+    pub fn named(&self) -> String {
+        let Self { namespace, name, .. } = self;
+        let place = namespace.as_deref().map(|namespace| format!("{}/", Clean(namespace))).unwrap_or_default();
+        format!("{} {place}{}", self.kind(), Clean(name))
     }
 
     /// The id that ties together the audit entries about it: what its maker wrote on it, or else its UID.

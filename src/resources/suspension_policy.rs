@@ -32,6 +32,7 @@ use crate::decision::suspension::Suspension;
     printcolumn(name = "Suspend", type_ = "string", json_path = ".spec.suspend"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.conditions[?(@.type=='Active')].reason"),
     printcolumn(name = "Starts", type_ = "string", json_path = ".status.startsAt"),
+    printcolumn(name = "Left", type_ = "string", json_path = ".status.left"),
     printcolumn(name = "Ends", type_ = "string", json_path = ".status.endsAt"),
     printcolumn(name = "Workloads", type_ = "integer", json_path = ".status.matchedWorkloads"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".spec.reason"),

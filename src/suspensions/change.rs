@@ -100,20 +100,20 @@ pub fn extended(
 ) -> Result<SuspensionObject, Refusal> {
     let Period { starts_at, ends_at, .. } = changeable(suspension, now, terms)?;
     let Some(present) = ends_at else {
-        return conflict(format!("{} has no end that could be later", named(suspension)));
+        return conflict(format!("{} has no end that could be later", suspension.named()));
     };
     let end = match extension {
         Extension::By(longer) => present.checked_add(longer).unwrap_or(Timestamp::MAX),
         Extension::Until(end) => end,
     };
     if end <= present {
-        return invalid(format!("{} lasts until {present}; {end} is no later", named(suspension)));
+        return invalid(format!("{} lasts until {present}; {end} is no later", suspension.named()));
     }
     let changed = with_period(suspension, starts_at, end);
     let reaches = period(&changed, terms)?.ends_at;
     if reaches.is_some_and(|reached| reached <= present) {
         let sentence = "lasts as long as the installation allows already; create a new one when it ends";
-        return conflict(format!("{} {sentence}", named(suspension)));
+        return conflict(format!("{} {sentence}", suspension.named()));
     }
     Ok(changed)
 }
@@ -137,13 +137,6 @@ pub fn ended(suspension: &SuspensionObject, now: Timestamp, terms: &Terms) -> Re
     Ok(Ending::Write(Box::new(changed)))
 }
 
-/// How sentences name a suspension.
-pub fn named(suspension: &SuspensionObject) -> String {
-    let SuspensionObject { namespace, name, .. } = suspension;
-    let place = namespace.as_deref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
-    format!("{} {place}{name}", suspension.kind())
-}
-
 /// Whether two drafts ask for the same, so that the second is the first once more.
 pub fn asks_for_the_same(standing: &SuspensionObject, draft: &SuspensionObject, starts_were_given: bool) -> bool {
     let mut asked = draft.spec.clone();
@@ -156,10 +149,10 @@ pub fn asks_for_the_same(standing: &SuspensionObject, draft: &SuspensionObject, 
 fn changeable(suspension: &SuspensionObject, now: Timestamp, terms: &Terms) -> Result<Period, Refusal> {
     let period = period(suspension, terms)?;
     if suspension.is_being_deleted {
-        return conflict(format!("{} is being deleted", named(suspension)));
+        return conflict(format!("{} is being deleted", suspension.named()));
     }
     match (period.state(now), period.ends_at) {
-        (State::Over, Some(end)) => conflict(format!("{} is over since {end}; create a new one", named(suspension))),
+        (State::Over, Some(end)) => conflict(format!("{} is over since {end}; create a new one", suspension.named())),
         _ => Ok(period),
     }
 }

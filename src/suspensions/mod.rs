@@ -5,4 +5,5 @@
 
 pub mod change;
 pub mod live;
+pub mod turns;
 pub mod whom;

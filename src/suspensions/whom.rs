@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::change::named;
 use crate::decision::facts::Owner;
 use crate::decision::policy::Matching;
 use crate::decision::reason::{Rule as Reason, Safety};
@@ -76,12 +75,12 @@ fn is_meant(inventory: &Inventory, workload: &Arc<Owner>, matching: &Matching, n
 
 /// The other suspensions of injection that are not over, in words, and whom they match.
 fn others(inventory: &Inventory, suspension: &SuspensionObject, now: Timestamp) -> Vec<(String, Matching)> {
-    let standings = inventory.standings.all();
     let mut others = Vec::new();
     for (kind, name, rule) in inventory.rules.all() {
         let Rule::Suspension(compiled) = rule else { continue };
-        let standing = standings.get(&(kind, name));
-        let Some((object, period)) = standing.and_then(|one| Some((one.suspension.as_ref()?, one.period?))) else {
+        let standing = inventory.standings.get(kind, &name);
+        let Some((object, period)) = standing.as_ref().and_then(|one| Some((one.suspension.as_ref()?, one.period?)))
+        else {
             continue;
         };
         let is_itself = object.name == suspension.name && object.namespace == suspension.namespace;
@@ -96,7 +95,7 @@ fn others(inventory: &Inventory, suspension: &SuspensionObject, now: Timestamp) 
             }
             matching.include = vec![crate::decision::selector::Glob::new(namespace.as_str())];
         }
-        others.push((named(object), matching));
+        others.push((object.named(), matching));
     }
     others
 }

@@ -8,8 +8,10 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Ro
 use serde_json::Value;
 
 use super::{InstallArgs, cluster_metadata, document, texts, with};
+use crate::decision::mesh::Injector;
 use crate::inventory::injectors::ISTIO_CONFIG;
 use crate::inventory::owner_kind::OwnerKinds;
+use crate::inventory::routing::Kind;
 use crate::resources::crds;
 use crate::resources::names::{CERTIFICATES_SECRET, GROUP, LEASE, WEBHOOK_CONFIGURATION};
 
@@ -49,6 +51,9 @@ fn explaining(args: &InstallArgs) -> ClusterRole {
         // The rules of Istio's injector itself; those of a further revision have other names.
         PolicyRule { resource_names: Some(texts([ISTIO_CONFIG])), ..rule("", texts(["configmaps"]), ["get"]) },
     ]);
+    if matches!(args.deciding.mesh.injector, Injector::Istio { .. }) {
+        rules.extend(routes(READ));
+    }
     let metadata = cluster_metadata("outrigger-explain");
     ClusterRole { metadata, rules: Some(rules), aggregation_rule: None }
 }
@@ -80,9 +85,38 @@ fn cluster_rules(args: &InstallArgs) -> Vec<PolicyRule> {
         // What the injector decides by itself; without it, it is taken to be as it is installed by default.
         PolicyRule { resource_names: Some(injector_configs(args)), ..rule("", texts(["configmaps"]), ["get"]) },
         rule(GROUP, statuses, ["patch"]),
-        rule("events.k8s.io", texts(["events"]), ["create", "patch"]),
     ])
+    .chain(routing(args))
+    .chain([rule("events.k8s.io", texts(["events"]), ["create", "patch"])])
     .collect()
+}
+
+/// What suspensions of traffic need: to see what routes to services, to write and remove what is ours of it, and to hold a
+/// suspension until that is gone. What owns objects and blocks its deletion needs the right to its finalizers.
+fn routing(args: &InstallArgs) -> Vec<PolicyRule> {
+    if !matches!(args.deciding.mesh.injector, Injector::Istio { .. }) {
+        return Vec::new();
+    }
+    let suspensions = || texts(["clustersuspensionpolicies", "suspensionpolicies"]);
+    let finalizers = texts(["clustersuspensionpolicies/finalizers", "suspensionpolicies/finalizers"]);
+    let ours = [Kind::VirtualService, Kind::DestinationRule].map(|kind| kind.names()[2]);
+    let mut rules = routes(["get", "list", "watch"]);
+    rules.extend([
+        rule("networking.istio.io", texts(ours), ["create", "patch", "delete"]),
+        rule(GROUP, suspensions(), ["patch"]),
+        rule(GROUP, finalizers, ["update"]),
+    ]);
+    rules
+}
+
+/// What has to do with routes to services.
+fn routes<const N: usize>(verbs: [&str; N]) -> Vec<PolicyRule> {
+    let mut read: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for kind in Kind::ALL {
+        let [group, _, plural, _] = kind.names();
+        read.entry(group).or_default().push(plural.to_owned());
+    }
+    read.into_iter().map(|(group, resources)| rule(group, resources, verbs)).collect()
 }
 
 /// The ConfigMaps of the injectors, by the names that Istio gives them.

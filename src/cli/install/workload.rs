@@ -182,6 +182,7 @@ fn arguments(args: &InstallArgs) -> Vec<String> {
         when_unknown,
         write,
         longest_suspension,
+        cluster_domain,
     } = &args.deciding;
     let mut arguments = vec![
         "serve".to_owned(),
@@ -190,6 +191,7 @@ fn arguments(args: &InstallArgs) -> Vec<String> {
         format!("--own-namespace={namespace}"),
         format!("--mesh={}", mesh.name),
         format!("--longest-suspension={longest_suspension:#}"),
+        format!("--cluster-domain={cluster_domain}"),
     ];
     let unknown = when_unknown.to_possible_value().expect("no variant is skipped");
     arguments.push(format!("--when-unknown={}", unknown.get_name()));

@@ -10,12 +10,14 @@ mod condition;
 mod policy;
 mod survey;
 mod suspension;
+mod traffic;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{debug, warn};
@@ -28,9 +30,9 @@ use crate::inventory::Inventory;
 use crate::inventory::rules::{Rule, RuleKind, RuleName};
 use crate::inventory::standings::Standing;
 use crate::resources::status::{PolicyStatus, Status, SuspensionStatus};
-use crate::resources::suspending::Period;
 use condition::{Saying, ours, settled};
-use survey::Survey;
+use survey::{Matched, Survey};
+pub use suspension::Telling;
 
 /// How many statuses are written in a second.
 pub const WRITES_PER_SECOND: u32 = 5;
@@ -76,10 +78,19 @@ pub struct Plan {
 pub fn plan(inventory: &Inventory, now: Timestamp) -> Plan {
     let Some(mut survey) = Survey::begin(inventory, now) else { return Plan::default() };
     Survey::workloads(inventory).iter().for_each(|workload| survey.look_at(inventory, workload));
-    planned(survey, inventory)
+    let (policies, suspended) = planned(survey, inventory);
+    let mut writes = policies.writes;
+    writes.extend(suspension::planned(inventory, now, Some(&suspended)));
+    Plan { actions: urgent_first(writes), changes_at: policies.changes_at }
 }
 
-fn planned(mut survey: Survey, inventory: &Inventory) -> Plan {
+/// What a survey comes to for the policies.
+struct Surveyed {
+    writes: Vec<(News, Action)>,
+    changes_at: Option<Timestamp>,
+}
+
+fn planned(mut survey: Survey, inventory: &Inventory) -> (Surveyed, HashMap<RuleName, Matched>) {
     // In this order, so that no generation is told of a rule that is older.
     let standings = inventory.standings.all();
     let rules = inventory.rules.all();
@@ -108,18 +119,24 @@ fn planned(mut survey: Survey, inventory: &Inventory) -> Plan {
                 policy_status(standing, policy::invalid(why), None, None, survey.now)
             }
             (RuleKind::ClusterInjectionPolicy | RuleKind::InjectionPolicy, _) => of_policy()?,
-            (RuleKind::ClusterSuspensionPolicy | RuleKind::SuspensionPolicy, rule) => {
-                suspension_status(standing, rule, name, &survey)
-            }
+            (RuleKind::ClusterSuspensionPolicy | RuleKind::SuspensionPolicy, _) => return None,
         };
-        let news = news(standing.status.as_ref(), &status)?;
-        let (kind, name, uid) = (*kind, name.clone(), standing.uid.clone());
-        Some((news, Action::Write { kind, name, uid, status }))
+        write(*kind, name, standing, status)
     };
-    let mut writes: Vec<_> = rules.iter().filter_map(write).collect();
+    let writes = rules.iter().filter_map(write).collect();
+    let suspended = survey.suspended();
+    (Surveyed { writes, changes_at: survey.changes_at }, suspended)
+}
+
+/// What is to be written so that this status stands, if it does not.
+fn write(kind: RuleKind, name: &RuleName, standing: &Standing, status: Status) -> Option<(News, Action)> {
+    let news = news(standing.status.as_ref(), &status)?;
+    Some((news, Action::Write { kind, name: name.clone(), uid: standing.uid.clone(), status }))
+}
+
+fn urgent_first(mut writes: Vec<(News, Action)>) -> Vec<Action> {
     writes.sort_by_key(|(news, _)| *news);
-    let actions = writes.into_iter().map(|(_, action)| action).collect();
-    Plan { actions, changes_at: survey.changes_at }
+    writes.into_iter().map(|(_, action)| action).collect()
 }
 
 /// What is new about a status, the most urgent first.
@@ -176,54 +193,39 @@ fn policy_status(
     })
 }
 
-fn suspension_status(standing: &Standing, rule: &Rule, name: &RuleName, survey: &Survey) -> Status {
-    let matched = survey.of_suspension(name);
-    let stood = match &standing.status {
-        Some(Status::Suspension(status)) => status.matched_workloads,
-        Some(Status::Policy(_)) | None => None,
-    };
-    let is_over = |period: &Period| period.ends_at.is_some_and(|end| end <= survey.now);
-    let (sayings, matched_workloads) = match (rule, &standing.period) {
-        (Rule::Invalid(why), _) => (suspension::invalid(why), None),
-        // What it was about while it held is no longer counted.
-        (Rule::Suspension(_), Some(period)) if is_over(period) => {
-            (suspension::sayings(period, &matched, survey.now), stood)
-        }
-        (Rule::Suspension(_), Some(period)) => {
-            (suspension::sayings(period, &matched, survey.now), Some(number(matched.workloads)))
-        }
-        (Rule::Suspension(_) | Rule::Policy(_) | Rule::Traffic(_), _) => (suspension::unsupported(), None),
-    };
-    let period = standing.period.filter(|_| !matches!(rule, Rule::Invalid(_)));
-    let stands = standing.status.as_ref().map(conditions_of).unwrap_or_default();
-    Status::Suspension(SuspensionStatus {
-        observed_generation: standing.generation,
-        conditions: settled(sayings, stands, standing.generation, survey.now),
-        matched_workloads,
-        starts_at: period.filter(|period| period.starts_at != Timestamp::MIN).map(|period| Time(period.starts_at)),
-        ends_at: period.and_then(|period| period.ends_at).map(Time),
-    })
-}
-
 fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// Keeps every status as it should be, as long as it is polled: by the leader.
-pub async fn keep(inventory: Arc<Inventory>, clock: Clock, writer: Writer) {
+pub async fn keep(inventory: Arc<Inventory>, clock: Clock, writer: Writer, telling: Telling) {
+    let matched = Known::default();
+    let of_policies = keep_policies(&inventory, &clock, &writer, &matched);
+    let of_suspensions = suspension::keep(&inventory, &clock, &writer, &matched, &telling);
+    futures::join!(of_policies, of_suspensions);
+}
+
+/// What the last survey has counted for suspensions, and how many surveys there were.
+type Known = Mutex<(u64, Option<Arc<HashMap<RuleName, Matched>>>)>;
+
+async fn keep_policies(inventory: &Arc<Inventory>, clock: &Clock, writer: &Writer, known: &Known) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut waiting = Waiting::default();
     loop {
         ticks.tick().await;
-        let known = inventory.synced().iter().all(|(_, synced)| *synced);
-        if !known || !waiting.is_due(inventory.changes(), clock.now()) {
+        let is_ready = inventory.synced().iter().all(|(_, synced)| *synced);
+        if !is_ready || !waiting.is_due(inventory.changes(), clock.now()) {
             continue;
         }
         let changes = inventory.changes();
-        let Some(plan) = surveyed(&inventory, clock.now()).await else { continue };
-        let is_done = written(&inventory, &writer, plan.actions).await;
-        waiting = Waiting { looked: is_done.then_some(changes), changes_at: plan.changes_at, ..Waiting::default() };
+        let Some((surveyed, suspended)) = surveyed(inventory, clock.now()).await else { continue };
+        {
+            let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            *known = (known.0 + 1, Some(Arc::new(suspended)));
+        }
+        let is_done = written(inventory, writer, urgent_first(surveyed.writes)).await;
+        waiting = Waiting { looked: is_done.then_some(changes), changes_at: surveyed.changes_at, ..Waiting::default() };
         sleep(PAUSE).await;
     }
 }
@@ -258,7 +260,7 @@ impl Waiting {
 }
 
 /// Plans piece by piece, with rests.
-async fn surveyed(inventory: &Arc<Inventory>, now: Timestamp) -> Option<Plan> {
+async fn surveyed(inventory: &Arc<Inventory>, now: Timestamp) -> Option<(Surveyed, HashMap<RuleName, Matched>)> {
     let begin = Arc::clone(inventory);
     let begun = spawn_blocking(move || Some((Survey::begin(&begin, now)?, Survey::workloads(&begin)))).await;
     let (mut survey, workloads) = begun.ok()??;

@@ -102,9 +102,9 @@ impl Survey {
         known.map(|known| ((known.0.namespace.as_deref().unwrap_or_default(), &*known.0.name), known)).collect()
     }
 
-    /// What a suspension is about.
-    pub(super) fn of_suspension(&self, name: &RuleName) -> Matched {
-        self.of_suspensions.get(name).cloned().unwrap_or_default()
+    /// What the suspensions of injection are about; those about nothing are left out.
+    pub(super) fn suspended(&self) -> HashMap<RuleName, Matched> {
+        self.of_suspensions.clone()
     }
 
     /// Something changes by itself at this instant, if it is still to come.

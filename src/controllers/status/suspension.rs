@@ -1,14 +1,100 @@
-//! What is said of a suspension.
+//! What is said of suspensions, and of their begin and end when those come.
+//!
+//! Guarantee: a begin and an end are told at least once, by an event and in the audit log: what was last told is the status
+//! that stands, so that a leader that comes later, also after the end, tells what the one before it could not.
+//! Cost: a look at the suspensions twice a second; no workload is looked at for it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::runtime::events::EventType;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::warn;
 
-use super::condition::{Saying, Truth};
+use super::condition::{Saying, Truth, settled};
 use super::policy::about;
 use super::survey::Matched;
+use super::{Action, Known, News, TICK, conditions_of, number, traffic, urgent_first, write, written};
+use crate::audit::Log;
+use crate::audit::act::Deed;
+use crate::clock::Clock;
+use crate::cluster::order::Events;
+use crate::cluster::status::Writer;
+use crate::inventory::Inventory;
+use crate::inventory::rules::{Rule, RuleKind, RuleName};
+use crate::inventory::standings::Standing;
+use crate::resources::status::{Status, SuspensionStatus};
 use crate::resources::suspending::Period;
+use crate::resources::suspension_object::State;
+use crate::suspensions::turns::{Turn, Turns, entry, left};
+
+/// Whom it is told when a suspension begins and ends.
+#[derive(Clone)]
+pub struct Telling {
+    /// Events on the suspension.
+    pub events: Events,
+    /// Entries in the audit log.
+    pub audit: Log,
+}
+
+/// What is to be written for suspensions; `matched` is what the last survey has counted, if there was one.
+pub(super) fn planned(
+    inventory: &Inventory,
+    now: Timestamp,
+    matched: Option<&HashMap<RuleName, Matched>>,
+) -> Vec<(News, Action)> {
+    let of = |(kind, name, standing): (RuleKind, RuleName, Standing)| {
+        // A rule of another generation is met when it has come.
+        let rule = inventory.rules.get(kind, &name)?;
+        let counted = matched.map(|matched| matched.get(&name).cloned().unwrap_or_default());
+        let status = status(inventory, &standing, &rule, counted.as_ref(), now);
+        write(kind, &name, &standing, status)
+    };
+    inventory.standings.of_suspensions().into_iter().filter_map(of).collect()
+}
+
+fn status(
+    inventory: &Inventory,
+    standing: &Standing,
+    rule: &Rule,
+    counted: Option<&Matched>,
+    now: Timestamp,
+) -> Status {
+    let stood = match &standing.status {
+        Some(Status::Suspension(status)) => status.matched_workloads,
+        Some(Status::Policy(_)) | None => None,
+    };
+    let mut status = SuspensionStatus { observed_generation: standing.generation, ..SuspensionStatus::default() };
+    let sayings = match (rule, standing.period, &standing.suspension) {
+        (Rule::Invalid(why), ..) => invalid(why),
+        (Rule::Suspension(_), Some(period), _) => {
+            // What it was about while it held is no longer counted.
+            let is_over = period.state(now) == State::Over;
+            let counted = counted.filter(|_| !is_over);
+            status.matched_workloads = counted.map_or(stood, |matched| Some(number(matched.workloads)));
+            sayings(&period, counted, stood, now)
+        }
+        (Rule::Traffic(_), Some(period), Some(suspension)) => {
+            traffic::sayings(inventory, suspension, &period, now, &mut status)
+        }
+        (Rule::Suspension(_) | Rule::Traffic(_) | Rule::Policy(_), ..) => invalid("its times cannot be read"),
+    };
+    if !matches!(rule, Rule::Invalid(_))
+        && let Some(period) = standing.period
+    {
+        status.starts_at = Some(Time(period.starts_at)).filter(|_| period.starts_at != Timestamp::MIN);
+        status.ends_at = period.ends_at.map(Time);
+        status.left = left(&period, now);
+    }
+    let stands = standing.status.as_ref().map(conditions_of).unwrap_or_default();
+    status.conditions = settled(sayings, stands, standing.generation, now);
+    Status::Suspension(status)
+}
 
 /// What is said of one that cannot be read; the sentence names it, and what is wrong.
-pub(super) fn invalid(why: &str) -> Vec<Saying> {
+fn invalid(why: &str) -> Vec<Saying> {
     let nothing = "the suspension cannot be read, and suspends nothing";
     vec![
         Saying::new("Ready", false, "Invalid", why),
@@ -18,19 +104,29 @@ pub(super) fn invalid(why: &str) -> Vec<Saying> {
     ]
 }
 
-/// What is said of one of traffic, as long as nobody carries those out.
-pub(super) fn unsupported() -> Vec<Saying> {
-    let nothing = "suspend: Traffic is not carried out by this version, and traffic flows on";
+/// What is said of one of injection at this instant; what an expired one is about is no longer counted.
+fn sayings(period: &Period, matched: Option<&Matched>, stood: Option<i64>, now: Timestamp) -> Vec<Saying> {
+    let told = told(period, "new pods get no sidecar", now);
+    let state = period.state(now);
+    let is_over = state == State::Over;
+    let ready = match (matched, stood) {
+        _ if is_over => told.clone(),
+        (Some(matched), _) => about(matched),
+        (None, Some(stood)) => {
+            about(&Matched { workloads: usize::try_from(stood).unwrap_or_default(), ..Matched::default() })
+        }
+        (None, None) => "it is not counted yet whom it matches".to_owned(),
+    };
     vec![
-        Saying::new("Ready", false, "Unsupported", nothing),
-        Saying::new("Active", false, "Unsupported", nothing),
-        Saying::new("Expired", Truth::Unknown, "Unsupported", nothing),
-        Saying::new("Failed", true, "Unsupported", nothing),
+        Saying::new("Ready", true, "Understood", ready),
+        Saying::new("Active", state == State::InForce, state.as_str(), told.clone()),
+        Saying::new("Expired", is_over, state.as_str(), told),
+        Saying::new("Failed", false, "Understood", "it is put into force by every decision, without further steps"),
     ]
 }
 
-/// What is said of one of injection at this instant; what an expired one is about is no longer counted.
-pub(super) fn sayings(period: &Period, matched: &Matched, now: Timestamp) -> Vec<Saying> {
+/// What it does from when until when, as a sentence of this instant.
+pub(super) fn told(period: &Period, does: &str, now: Timestamp) -> String {
     let Period { starts_at, ends_at, is_shortened } = period;
     let until = match ends_at {
         Some(end) if *is_shortened => format!("until {end}, which the installation's maximum has brought forward"),
@@ -38,20 +134,87 @@ pub(super) fn sayings(period: &Period, matched: &Matched, now: Timestamp) -> Vec
         None => "until somebody ends it".to_owned(),
     };
     let since = if *starts_at == Timestamp::MIN { String::new() } else { format!("from {starts_at} ") };
-    let over = ends_at.filter(|end| *end <= now);
-    let (active, reason, told) = match over {
+    match ends_at.filter(|end| *end <= now) {
         Some(end) if *is_shortened => {
-            (false, "Over", format!("it ended at {end}, which the installation's maximum had brought forward"))
+            format!("it ended at {end}, which the installation's maximum had brought forward")
         }
-        Some(end) => (false, "Over", format!("it ended at {end}")),
-        None if *starts_at > now => (false, "Scheduled", format!("new pods get no sidecar {since}{until}")),
-        None => (true, "InForce", format!("new pods get no sidecar {since}{until}")),
-    };
-    let ready = if over.is_some() { told.clone() } else { about(matched) };
-    vec![
-        Saying::new("Ready", true, "Understood", ready),
-        Saying::new("Active", active, reason, told.clone()),
-        Saying::new("Expired", over.is_some(), reason, told),
-        Saying::new("Failed", false, "Understood", "it is put into force by every decision, without further steps"),
-    ]
+        Some(end) => format!("it ended at {end}"),
+        None => format!("{does} {since}{until}"),
+    }
+}
+
+/// Keeps the statuses of suspensions, and tells when they begin and end.
+pub(super) async fn keep(inventory: &Arc<Inventory>, clock: &Clock, writer: &Writer, known: &Known, telling: &Telling) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut seen, mut turns) = (None, Turns::default());
+    loop {
+        ticks.tick().await;
+        if !inventory.synced().iter().all(|(_, synced)| *synced) {
+            continue;
+        }
+        let now = clock.now();
+        let all = inventory.standings.suspensions();
+        // Where one that held is taken away there is no status left to tell it by.
+        for (turn, suspension) in turns.look(&all, now) {
+            if let Turn::Deleted(true) = turn {
+                telling.audit.record(&entry(
+                    &suspension,
+                    Deed::Over,
+                    now,
+                    Some("it was deleted while it held".to_owned()),
+                ));
+            }
+        }
+        let (surveys, matched) = known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let words: Vec<_> = all.iter().map(|(_, period)| period.map(|one| (one.state(now), left(&one, now)))).collect();
+        let look = Some((inventory.standings.changes(), inventory.routing.changes(), surveys, words));
+        if look == seen {
+            continue;
+        }
+        let writes = planned(inventory, now, matched.as_deref());
+        let actions = urgent_first(writes);
+        for Action::Write { kind, name, status, .. } in &actions {
+            telling.tell(inventory, *kind, name, status, now).await;
+        }
+        if written(inventory, writer, actions).await {
+            seen = look;
+        }
+    }
+}
+
+impl Telling {
+    /// Tells what has begun or ended, where this status says so and the one that stands does not.
+    async fn tell(&self, inventory: &Inventory, kind: RuleKind, name: &RuleName, status: &Status, now: Timestamp) {
+        let Some(standing) = inventory.standings.get(kind, name) else { return };
+        let Some(suspension) = &standing.suspension else { return };
+        let reason = |status: &Status| {
+            let active = conditions_of(status).iter().find(|condition| condition.type_ == "Active").cloned();
+            active.map(|active| (active.reason, active.message))
+        };
+        let before = standing.status.as_ref().and_then(reason).map(|(reason, _)| reason);
+        let Some((after, message)) = reason(status) else { return };
+        if before.as_deref() == Some(&after) {
+            return;
+        }
+        let (deed, event) = match (&*after, before.as_deref()) {
+            ("InForce", _) => (Some(Deed::Begin), "Begun"),
+            ("Over", _) => (Some(Deed::Over), "Ended"),
+            ("Scheduled" | "Applying" | "Ending" | "Invalid", _) => return,
+            _ => (None, "Failed"),
+        };
+        let was_missed =
+            deed == Some(Deed::Over) && !matches!(before.as_deref(), Some("InForce" | "Ending" | "Overdue"));
+        let note = match was_missed {
+            true => format!("{message}, while nobody was there to tell of it"),
+            false => message,
+        };
+        let type_ = if deed.is_some() { EventType::Normal } else { EventType::Warning };
+        if let Err(why) = self.events.tell(suspension, type_, event, &note).await {
+            warn!(suspension = suspension.named(), "cannot publish an event: {why}");
+        }
+        if let Some(deed) = deed {
+            self.audit.record(&entry(suspension, deed, now, Some(note)));
+        }
+    }
 }

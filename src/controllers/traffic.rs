@@ -1,0 +1,352 @@
+//! Carries out suspensions of traffic: their routing is written when they begin, kept as it should be, and removed when they end.
+//!
+//! Guarantees: a suspension has our finalizer before anything is written for it, and keeps it until all of that is gone. The
+//! DestinationRule comes before the VirtualService that needs it, and goes after it. One service's obstacle keeps no
+//! other from being suspended. Everything is planned from what stands, so that the next leader goes on where the last one was.
+//! Limits: an object that somebody changes again and again is repaired ever more rarely, up to once a minute.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use crate::audit::Log;
+use crate::audit::act::{Act, Deed, Object, Outcome};
+use crate::clock::Clock;
+use crate::cluster::traffic::Routes;
+use crate::inventory::Inventory;
+use crate::inventory::routing::{Kind, Standing};
+use crate::inventory::rules::{RuleKind, RuleName};
+use crate::resources::names::ROUTING_FINALIZER;
+use crate::resources::suspension_object::{State, SuspensionObject};
+use crate::suspensions::live::Unstored;
+use crate::traffic::{OfService, Routing, routing_for};
+
+/// How often it is looked whether anything has changed; a suspension begins and ends so late at most.
+const TICK: Duration = Duration::from_millis(250);
+/// How soon new versions of a service are seen.
+const WORKLOADS_EVERY: Duration = Duration::from_secs(5);
+/// After a failure, or a repair, the next attempt waits so long, and each time twice as long.
+const PAUSE: Duration = Duration::from_secs(1);
+/// It never waits longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Where nothing was tried for so long, all is forgiven.
+const FORGIVEN: Duration = Duration::from_secs(300);
+
+/// What is to be done for one suspension, in this order; what fails ends it for now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The suspension; none where that is gone, and only what was made for it is left.
+    pub suspension: Option<Arc<SuspensionObject>>,
+    /// The UID of it.
+    pub uid: String,
+    /// What is to be done.
+    pub actions: Vec<Action>,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// The suspension gets our finalizer.
+    Hold,
+    /// An object is created.
+    Create(Kind, Value),
+    /// The object of this UID is made what it should be; what it was is kept for the record.
+    Repair(Kind, Value, String, Option<Value>),
+    /// An object is removed.
+    Remove(Kind, Standing),
+    /// The suspension loses our finalizer.
+    LetGo,
+}
+
+/// Plans for what is known at this instant; nothing, while that is not enough.
+pub fn plan(inventory: &Inventory, now: Timestamp) -> Vec<Plan> {
+    let known = [RuleKind::ClusterSuspensionPolicy, RuleKind::SuspensionPolicy].map(RuleKind::as_str);
+    let synced = inventory.synced();
+    if !known.iter().all(|kind| synced.iter().any(|(cache, synced)| cache == kind && *synced)) {
+        return Vec::new();
+    }
+    let mut owned = owned(inventory);
+    let mut plans = Vec::new();
+    for (kind, name, standing) in inventory.standings.of_suspensions() {
+        let Some(uid) = standing.uid.clone() else { continue };
+        let held = owned.remove(&uid).unwrap_or_default();
+        let Some(suspension) = standing.suspension else {
+            // What cannot be read suspends nothing, what was made for it is taken away, and nothing of ours keeps it.
+            let mut actions = removals(&held);
+            if actions.is_empty() && standing.is_held {
+                actions.push(Action::LetGo);
+            }
+            plans.push(Plan { suspension: Some(Arc::new(unreadable(kind, name, &uid))), uid, actions });
+            continue;
+        };
+        let in_force = standing.period.is_some_and(|period| period.state(now) == State::InForce);
+        let holds = in_force && suspension.suspends_traffic() && !suspension.is_being_deleted;
+        let wanted = if holds { routing_for(inventory, &suspension, now) } else { Vec::new() };
+        let actions = actions(&suspension, &wanted, &held);
+        plans.push(Plan { suspension: Some(suspension), uid, actions });
+    }
+    let orphans = owned.into_iter().map(|(uid, held)| Plan { suspension: None, uid, actions: removals(&held) });
+    plans.extend(orphans);
+    plans.retain(|plan| !plan.actions.is_empty());
+    plans
+}
+
+/// As much of a suspension that cannot be read as is needed to let it go.
+fn unreadable(kind: RuleKind, (namespace, name): RuleName, uid: &str) -> SuspensionObject {
+    let spec = serde_json::json!({"suspend": "Traffic", "reason": "it cannot be read"});
+    SuspensionObject {
+        namespace: kind.is_namespaced().then(|| namespace.into()),
+        name: name.into(),
+        uid: Some(uid.to_owned()),
+        generation: None,
+        created_at: None,
+        is_being_deleted: false,
+        finalizers: Vec::new(),
+        written_audit_id: None,
+        spec: serde_json::from_value(spec).expect("these fields are enough"),
+    }
+}
+
+/// An object that was made for a suspension.
+type Held = (Kind, Standing);
+
+/// What stands of ours, by the UID of the suspension.
+fn owned(inventory: &Inventory) -> BTreeMap<String, Vec<Held>> {
+    let routing = &inventory.routing;
+    let routes = routing.routes().into_iter().filter(|route| route.kind == Kind::VirtualService);
+    let routes = routes.map(|route| (Kind::VirtualService, route.object.clone()));
+    let rules = routing.destination_rules().into_iter().map(|rule| (Kind::DestinationRule, rule.object.clone()));
+    let mut owned: BTreeMap<String, Vec<Held>> = BTreeMap::new();
+    for (kind, object) in routes.chain(rules) {
+        if let Some(owner) = &object.owner {
+            owned.entry(owner.to_string()).or_default().push((kind, object));
+        }
+    }
+    owned
+}
+
+fn actions(suspension: &SuspensionObject, wanted: &[OfService], held: &[Held]) -> Vec<Action> {
+    let has_finalizer = suspension.finalizers.iter().any(|one| one == ROUTING_FINALIZER);
+    let wanted: Vec<&Routing> = wanted.iter().filter_map(|one| one.routing.as_ref().ok()).collect();
+    let mut kept = Vec::new();
+    let mut actions = Vec::new();
+    for Routing { destination_rule, virtual_service, not_reached: _ } in wanted {
+        let objects = destination_rule.iter().map(|rule| (Kind::DestinationRule, rule));
+        for (kind, object) in objects.chain([(Kind::VirtualService, virtual_service)]) {
+            let stands = held.iter().find(|(other, standing)| *other == kind && is_named(standing, object));
+            kept.extend(stands);
+            actions.extend(written(kind, object, stands.map(|(_, standing)| standing)));
+        }
+    }
+    if !actions.is_empty() && !has_finalizer {
+        actions.insert(0, Action::Hold);
+    }
+    let gone: Vec<Held> = held.iter().filter(|one| !kept.iter().any(|other| other == one)).cloned().collect();
+    actions.extend(removals(&gone));
+    if actions.is_empty() && kept.is_empty() && has_finalizer {
+        actions.push(Action::LetGo);
+    }
+    actions
+}
+
+/// What makes an object what it should be, if it is not.
+fn written(kind: Kind, object: &Value, stands: Option<&Standing>) -> Option<Action> {
+    let Some(stands) = stands else { return Some(Action::Create(kind, object.clone())) };
+    // One that is being deleted comes again when it is gone.
+    if stands.is_being_deleted || is_as_wanted(stands, object) {
+        return None;
+    }
+    let uid = stands.uid.as_deref().unwrap_or_default().to_owned();
+    Some(Action::Repair(kind, object.clone(), uid, stands.content.as_deref().cloned()))
+}
+
+/// Whether everything that we write stands there; labels and annotations that others add are theirs.
+fn is_as_wanted(stands: &Standing, object: &Value) -> bool {
+    let Some(content) = &stands.content else { return false };
+    let metadata = &object["metadata"];
+    let has_all = |key: &str| {
+        let wanted = metadata[key].as_object().into_iter().flatten();
+        wanted.into_iter().all(|(name, value)| content[key][name] == *value)
+    };
+    let owners = metadata["ownerReferences"].as_array().into_iter().flatten();
+    let stands = |owner: &Value| content["ownerReferences"].as_array().is_some_and(|all| all.contains(owner));
+    content["spec"] == object["spec"] && has_all("labels") && has_all("annotations") && owners.into_iter().all(stands)
+}
+
+/// VirtualServices first: without its rule's subsets a route would answer errors of its own.
+fn removals(held: &[Held]) -> Vec<Action> {
+    let mut gone: Vec<&Held> = held.iter().filter(|(_, object)| !object.is_being_deleted).collect();
+    gone.sort_by_key(|(kind, _)| *kind != Kind::VirtualService);
+    gone.into_iter().map(|(kind, object)| Action::Remove(*kind, object.clone())).collect()
+}
+
+fn is_named(standing: &Standing, object: &Value) -> bool {
+    let metadata = &object["metadata"];
+    metadata["name"] == *standing.name && metadata["namespace"] == *standing.namespace
+}
+
+/// Carries everything out, as long as it is polled: by the leader.
+pub async fn keep(inventory: Arc<Inventory>, clock: Clock, routes: Routes, audit: Log) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut patience: HashMap<String, Patience> = HashMap::new();
+    let doing = Doing { clock: &clock, routes: &routes, audit: &audit };
+    let (mut seen, mut looked) = (None, None);
+    loop {
+        ticks.tick().await;
+        let at = Instant::now();
+        patience.retain(|_, patience| at < patience.until + FORGIVEN);
+        let is_due = patience.values().any(|patience| patience.waits && patience.until <= at);
+        let now =
+            Some((inventory.routing.changes(), inventory.standings.changes(), boundaries(&inventory, clock.now())));
+        // What else changes is workloads, all the time in a large cluster, which bring new versions now and then.
+        let is_stale =
+            looked.is_none_or(|(changes, when)| inventory.changes() != changes && at > when + WORKLOADS_EVERY);
+        if now == seen && !is_due && !is_stale {
+            continue;
+        }
+        (seen, looked) = (now, Some((inventory.changes(), at)));
+        for plan in plan(&inventory, clock.now()) {
+            let own = patience.entry(plan.uid.clone()).or_insert_with(|| Patience::at(at));
+            own.waits = at < own.until;
+            if own.waits {
+                continue;
+            }
+            let is_quiet = plan.actions.iter().all(|action| !matches!(action, Action::Repair(..)));
+            let failed = doing.carry_out(&plan).await;
+            own.next(failed.is_some() || !is_quiet);
+            own.waits = failed.is_some();
+            inventory.routing.troubles.note(&plan.uid, failed);
+        }
+    }
+}
+
+/// How many suspensions of traffic have begun, and how many are over: what changes with nothing but the time.
+fn boundaries(inventory: &Inventory, now: Timestamp) -> [usize; 2] {
+    let traffic = crate::traffic::suspensions(inventory);
+    let count = |state: State| traffic.iter().filter(|(_, period)| period.state(now) == state).count();
+    [count(State::InForce), count(State::Over)]
+}
+
+/// When one that failed, or had to be repaired, is tried again.
+#[derive(Debug)]
+struct Patience {
+    pause: Duration,
+    until: Instant,
+    waits: bool,
+}
+
+impl Patience {
+    fn at(now: Instant) -> Self {
+        Self { pause: Duration::ZERO, until: now, waits: false }
+    }
+
+    fn next(&mut self, in_vain: bool) {
+        if in_vain {
+            self.pause = (self.pause * 2).clamp(PAUSE, LONGEST_PAUSE);
+            self.until = Instant::now() + self.pause;
+        } else if Instant::now() > self.until + FORGIVEN {
+            self.pause = Duration::ZERO;
+        }
+    }
+}
+
+struct Doing<'d> {
+    clock: &'d Clock,
+    routes: &'d Routes,
+    audit: &'d Log,
+}
+
+impl Doing<'_> {
+    /// Does what is planned, and says what failed.
+    async fn carry_out(&self, plan: &Plan) -> Option<String> {
+        for action in &plan.actions {
+            let done = self.act(plan, action).await;
+            self.record(plan, action, done.as_ref().err());
+            if let Err(why) = done {
+                let named = plan.suspension.as_ref().map_or_else(|| plan.uid.clone(), |one| one.named());
+                warn!(suspension = named, "cannot {}: {why}", told(action));
+                return Some(format!("cannot {}: {why}", told(action)));
+            }
+            info!(uid = plan.uid, "did {}", told(action));
+        }
+        None
+    }
+
+    async fn act(&self, plan: &Plan, action: &Action) -> Result<(), Unstored> {
+        match (action, &plan.suspension) {
+            (Action::Hold, Some(suspension)) => self.routes.set_finalizer(suspension, true).await,
+            (Action::LetGo, Some(suspension)) => self.routes.set_finalizer(suspension, false).await,
+            (Action::Hold | Action::LetGo, None) => Ok(()),
+            (Action::Create(kind, object), _) => self.routes.create(*kind, object).await,
+            (Action::Repair(kind, object, uid, _), _) => self.routes.repair(*kind, object, uid).await,
+            (Action::Remove(kind, Standing { namespace, name, uid, .. }), _) => {
+                self.routes.remove(*kind, namespace, name, uid.as_deref()).await
+            }
+        }
+    }
+
+    fn record(&self, plan: &Plan, action: &Action, failed: Option<&Unstored>) {
+        let (act, kind, namespace, name, uid, before, after) = match action {
+            Action::Hold | Action::LetGo => return,
+            Action::Create(kind, object) => {
+                let [namespace, name] = place(object);
+                (Deed::Route, kind, namespace, name, None, None, Some(object.clone()))
+            }
+            Action::Repair(kind, object, uid, before) => {
+                let [namespace, name] = place(object);
+                (Deed::Route, kind, namespace, name, Some(uid.clone()), before.clone(), Some(object.clone()))
+            }
+            Action::Remove(kind, Standing { namespace, name, uid, content, .. }) => {
+                let (namespace, name) = (namespace.to_string(), name.to_string());
+                let before = content.as_deref().cloned();
+                (Deed::Unroute, kind, namespace, name, uid.as_deref().map(str::to_owned), before, None)
+            }
+        };
+        let suspension = plan.suspension.as_deref();
+        let standing = suspension.and_then(|one| one.period(jiff::SignedDuration::MAX).ok());
+        self.audit.record(&Act {
+            time: self.clock.now(),
+            id: suspension.and_then(SuspensionObject::audit_id).unwrap_or_else(|| plan.uid.clone()),
+            act,
+            outcome: if failed.is_some() { Outcome::Failed } else { Outcome::Allowed },
+            actor: None,
+            object: Some(Object {
+                kind: kind.names()[3].to_owned(),
+                namespace: Some(namespace),
+                name: Some(name),
+                uid,
+            }),
+            before,
+            after,
+            reason: suspension.map(|one| one.spec.reason.clone()),
+            ticket: suspension.and_then(|one| one.spec.ticket.clone()),
+            until: standing.and_then(|period| period.ends_at),
+            why: failed.map(ToString::to_string),
+            dry_run: false,
+        });
+    }
+}
+
+fn place(object: &Value) -> [String; 2] {
+    ["namespace", "name"].map(|key| object["metadata"][key].as_str().unwrap_or_default().to_owned())
+}
+
+/// An action in words.
+fn told(action: &Action) -> String {
+    let of = |kind: &Kind, object: &Value| format!("{} {}", kind.names()[3], place(object).join("/"));
+    match action {
+        Action::Hold => "put the finalizer on the suspension".to_owned(),
+        Action::LetGo => "take the finalizer off the suspension".to_owned(),
+        Action::Create(kind, object) => format!("create {}", of(kind, object)),
+        Action::Repair(kind, object, ..) => format!("repair {}", of(kind, object)),
+        Action::Remove(kind, Standing { namespace, name, .. }) => {
+            format!("remove {} {namespace}/{name}", kind.names()[3])
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Suspensions of traffic as data: every case of `cases/traffic/*.yaml` is a world and a suspension, and what that comes to.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Parser;
+use outrigger::cli::deciding::DecidingArgs;
+use outrigger::controllers::traffic::{Action, plan};
+use outrigger::files;
+use outrigger::inventory::Inventory;
+use outrigger::traffic::{Obstacle, OfService, Routing, routing_for};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// One case.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Case {
+    /// A sentence.
+    name: String,
+    /// Flags as for `outrigger serve`.
+    #[serde(default)]
+    flags: Vec<String>,
+    /// Kubernetes objects, on top of those of the file.
+    #[serde(default)]
+    state: Vec<Value>,
+    /// What is suspended.
+    services: Value,
+    http_status: Option<u16>,
+    /// With the fields that say where: a suspension of the cluster.
+    cluster: Option<Value>,
+    /// By service, after a namespace where there are several.
+    expect: BTreeMap<String, BTreeMap<String, Value>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct CaseFile {
+    state: Vec<Value>,
+    cases: Vec<Case>,
+}
+
+#[derive(Parser)]
+struct Flags {
+    #[command(flatten)]
+    deciding: DecidingArgs,
+}
+
+const NOW: &str = "2026-11-22T12:00:00Z";
+const UID: &str = "the-uid";
+
+/// What is known, with a suspension of this spec.
+fn world(flags: &[String], state: &[Value], namespace: Option<&str>, spec: &Value) -> Inventory {
+    let Flags { deciding } = Flags::parse_from([&["case".to_owned()], flags].concat());
+    let inventory = deciding.inventory();
+    let kind = if namespace.is_some() { "SuspensionPolicy" } else { "ClusterSuspensionPolicy" };
+    let suspension = json!({
+        "apiVersion": "outrigger.dev/v1alpha1", "kind": kind, "spec": spec,
+        "metadata": {"name": "pause", "namespace": namespace, "uid": UID, "creationTimestamp": "2026-11-22T11:00:00Z"},
+    });
+    let objects = [state, &[suspension]].concat();
+    let problems = files::fill(&inventory, &deciding.terms(), &objects);
+    assert!(problems.is_empty(), "{problems:?}");
+    inventory
+}
+
+fn comes_to(inventory: &Inventory) -> Vec<OfService> {
+    let all = inventory.standings.suspensions();
+    let own = all.iter().find(|(object, _)| object.uid.as_deref() == Some(UID)).expect("it can be read");
+    routing_for(inventory, &own.0, NOW.parse().unwrap())
+}
+
+#[test]
+fn every_suspension_of_traffic_comes_to_what_its_case_says() {
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cases/traffic");
+    let mut paths: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let (mut failures, mut count) = (Vec::new(), 0);
+    for path in paths {
+        let file: CaseFile = serde_saphyr::from_str(&std::fs::read_to_string(&path).unwrap())
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        for case in file.cases {
+            count += 1;
+            let found = check(&case, &file.state);
+            failures.extend(found.into_iter().map(|why| format!("{}: {}\n    {why}", path.display(), case.name)));
+        }
+    }
+    assert!(failures.is_empty(), "of {count} cases:\n{}", failures.join("\n"));
+    assert!(count >= 25, "only {count} cases were found");
+}
+
+fn check(case: &Case, shared: &[Value]) -> Vec<String> {
+    let Case { flags, state, services, http_status, cluster, expect, .. } = case;
+    let mut spec = json!({"suspend": "Traffic", "reason": "x", "for": "3h", "services": services});
+    if let Some(status) = http_status {
+        spec["httpStatus"] = json!(status);
+    }
+    let namespace = cluster.is_none().then_some("shop");
+    for (key, value) in cluster.iter().flat_map(|fields| fields.as_object().unwrap()) {
+        spec[key] = value.clone();
+    }
+    // A case puts its own in place of an object of the same name.
+    let id = |object: &Value| {
+        [object["kind"].clone(), object["metadata"]["namespace"].clone(), object["metadata"]["name"].clone()]
+    };
+    let kept = shared.iter().filter(|object| !state.iter().any(|own| id(own) == id(object)));
+    let objects: Vec<Value> = kept.chain(state).cloned().collect();
+    let inventory = world(flags, &objects, namespace, &spec);
+    let found = comes_to(&inventory);
+    let mut failures = Vec::new();
+    if found.len() != expect.len() {
+        failures.push(format!("{} services instead of {}", found.len(), expect.len()));
+    }
+    for OfService { namespace, service, routing } in &found {
+        let name = if cluster.is_some() { format!("{namespace}/{service}") } else { service.clone() };
+        let Some(expected) = expect.get(&name) else {
+            failures.push(format!("{name} was not expected"));
+            continue;
+        };
+        failures.extend(expected.iter().filter_map(|(what, value)| differs(what, value, routing)));
+    }
+    failures
+}
+
+/// How what was found differs from what was expected, if it does.
+fn differs(what: &str, expected: &Value, found: &Result<Routing, Obstacle>) -> Option<String> {
+    let (Ok(routing), true) = (found, !["taken", "NoHttp", "NoService", "NoVersion", "Unsupported"].contains(&what))
+    else {
+        let reason = if what == "taken" { "Taken" } else { what };
+        return match found {
+            Err(obstacle) if obstacle.reason() == reason && obstacle.sentence().contains(expected.as_str()?) => None,
+            other => Some(format!("{what} {expected}: {other:?}")),
+        };
+    };
+    let Routing { virtual_service, destination_rule, not_reached } = routing;
+    let spec = &virtual_service["spec"];
+    let found = match what {
+        "virtualService" => virtual_service.clone(),
+        "destinationRule" => json!(destination_rule),
+        "destinationRuleSpec" => destination_rule.as_ref().map(|rule| rule["spec"].clone()).unwrap_or_default(),
+        "fault" => spec["http"][0]["fault"].clone(),
+        "hosts" => spec["hosts"].clone(),
+        "weights" => {
+            let routes = spec["http"][0]["route"].as_array().unwrap();
+            let weights = routes.iter().map(|route| Some((route["destination"]["subset"].as_str()?, &route["weight"])));
+            json!(weights.collect::<Option<BTreeMap<_, _>>>())
+        }
+        "notReached" => {
+            let parts: Vec<&str> = expected.as_array().unwrap().iter().map(|part| part.as_str().unwrap()).collect();
+            let all = parts.len() == not_reached.len()
+                && parts.iter().zip(not_reached).all(|(part, sentence)| sentence.contains(part));
+            return (!all).then(|| format!("not reached: {not_reached:#?}"));
+        }
+        other => panic!("a case cannot expect {other}"),
+    };
+    (found != *expected).then(|| format!("{what}\n      {expected}\n    but\n      {found}"))
+}
+
+const SERVICE: &str = r#"{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"ports": [{"port": 80}]}}"#;
+
+fn suspended(finalizers: &[&str], state: &[Value], now: &str) -> Vec<String> {
+    let spec = json!({"suspend": "Traffic", "reason": "x", "for": "3h", "services": [{"name": "web"}]});
+    let suspension = json!({
+        "apiVersion": "outrigger.dev/v1alpha1", "kind": "SuspensionPolicy", "spec": spec,
+        "metadata": {
+            "name": "pause", "namespace": "shop", "uid": UID, "creationTimestamp": "2026-11-22T11:00:00Z",
+            "finalizers": finalizers,
+        },
+    });
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
+    let Flags { deciding } = Flags::parse_from(["case"]);
+    let inventory = deciding.inventory();
+    let service = serde_json::from_str(SERVICE).unwrap();
+    let objects = [&[namespace, service, suspension], state].concat();
+    assert!(files::fill(&inventory, &deciding.terms(), &objects).is_empty());
+    let plans = plan(&inventory, now.parse().unwrap());
+    plans.iter().flat_map(|plan| &plan.actions).map(told).collect()
+}
+
+fn told(action: &Action) -> String {
+    match action {
+        Action::Hold => "hold".to_owned(),
+        Action::LetGo => "let go".to_owned(),
+        Action::Create(kind, _) => format!("create {}", kind.names()[3]),
+        Action::Repair(kind, _, uid, _) => format!("repair {} {uid}", kind.names()[3]),
+        Action::Remove(kind, object) => format!("remove {} {}", kind.names()[3], object.name),
+    }
+}
+
+/// What the suspension has made, as it should be.
+fn made() -> [Value; 2] {
+    let spec = json!({"suspend": "Traffic", "reason": "x", "for": "3h", "services": [{"name": "web"}]});
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
+    let service: Value = serde_json::from_str(SERVICE).unwrap();
+    let inventory = world(&[], &[namespace, service], Some("shop"), &spec);
+    let found = comes_to(&inventory);
+    let Routing { virtual_service, destination_rule, .. } = found[0].routing.clone().unwrap();
+    let with_uid = |mut object: Value| {
+        object["metadata"]["uid"] = json!(format!("{}-uid", object["kind"].as_str().unwrap()));
+        object
+    };
+    [with_uid(destination_rule.unwrap()), with_uid(virtual_service)]
+}
+
+const OURS: &[&str] = &["outrigger.dev/routing"];
+const OVER: &str = "2026-11-22T14:00:00Z";
+
+#[test]
+fn the_rule_comes_before_the_route_and_goes_after_it_and_the_finalizer_is_around_both() {
+    let begin = suspended(&[], &[], NOW);
+    assert_eq!(begin, ["hold", "create DestinationRule", "create VirtualService"]);
+    let [rule, route] = made();
+    assert_eq!(suspended(OURS, &[rule.clone()], NOW), ["create VirtualService"], "somebody died in between");
+    assert_eq!(suspended(OURS, &[rule.clone(), route.clone()], NOW), [] as [&str; 0]);
+    let end = suspended(OURS, &[rule.clone(), route], OVER);
+    assert_eq!(end, ["remove VirtualService web", "remove DestinationRule web"]);
+    assert_eq!(suspended(OURS, &[rule], OVER), ["remove DestinationRule web"]);
+    assert_eq!(suspended(OURS, &[], OVER), ["let go"]);
+    assert_eq!(suspended(&[], &[], OVER), [] as [&str; 0]);
+    let before = suspended(&[], &[], "2026-11-22T10:59:59Z");
+    assert_eq!(before, [] as [&str; 0], "it has not begun");
+}
+
+#[test]
+fn what_somebody_changes_of_ours_is_repaired_and_what_they_add_stays() {
+    let [rule, route] = made();
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut route = route.clone();
+        change(&mut route);
+        suspended(OURS, &[rule.clone(), route], NOW)
+    };
+    assert_eq!(
+        changed(&|route| route["spec"]["http"][0]["fault"] = json!(null)),
+        ["repair VirtualService VirtualService-uid"]
+    );
+    assert_eq!(
+        changed(&|route| route["spec"]["gateways"] = json!(["edge"])),
+        ["repair VirtualService VirtualService-uid"]
+    );
+    assert_eq!(
+        changed(&|route| route["metadata"]["labels"]["kiali_wizard"] = json!("x")),
+        ["repair VirtualService VirtualService-uid"]
+    );
+    assert_eq!(changed(&|route| route["metadata"]["labels"]["team"] = json!("a")), [] as [&str; 0]);
+    assert_eq!(changed(&|route| route["metadata"]["deletionTimestamp"] = json!(NOW)), [] as [&str; 0]);
+}
+
+#[test]
+fn what_was_made_for_a_suspension_that_is_gone_is_removed_and_nothing_else() {
+    let [mut rule, mut route] = made();
+    for object in [&mut rule, &mut route] {
+        object["metadata"]["ownerReferences"][0]["uid"] = json!("gone");
+        object["metadata"]["name"] = json!("old");
+        object["spec"]["host"] = json!("old.shop.svc.cluster.local");
+        object["spec"]["hosts"] = json!(["old.shop.svc.cluster.local"]);
+    }
+    let mut theirs = route.clone();
+    theirs["metadata"]["ownerReferences"][0]["apiVersion"] = json!("example.com/v1");
+    theirs["metadata"]["name"] = json!("theirs");
+    let mut planned = suspended(&[], &[rule, route, theirs], NOW);
+    planned.sort();
+    assert_eq!(
+        planned,
+        [
+            "create DestinationRule",
+            "create VirtualService",
+            "hold",
+            "remove DestinationRule old",
+            "remove VirtualService old"
+        ]
+    );
+}
