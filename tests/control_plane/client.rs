@@ -93,6 +93,14 @@ impl ControlPlane {
         String::from_utf8(output.stdout).expect("istioctl prints text")
     }
 
+    /// What istiod would send to a sidecar of this namespace about calls to this port, as JSON.
+    pub(crate) async fn routes_of_sidecar(&self, namespace: &str, port: u16) -> String {
+        let address = format!("{}:15010", self.service_address("istio-system", "istiod").await);
+        let output = self.run_to_end("routes", &[&address, namespace, &port.to_string()], String::new()).await;
+        assert!(output.status.success(), "routes failed: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("it prints JSON")
+    }
+
     async fn kubectl_with_input(&self, arguments: &[&str], input: String) -> Output {
         self.run_to_end("kubectl", arguments, input).await
     }

@@ -82,6 +82,11 @@ impl Outrigger {
         outrigger
     }
 
+    /// Kills it, as a crash would.
+    pub(super) fn kill(self) {
+        drop(self.process);
+    }
+
     /// Where it answers reviews.
     pub(super) fn webhook(&self) -> SocketAddr {
         self.webhook

@@ -11,6 +11,7 @@ mod order;
 mod own_rules;
 mod reads;
 mod status;
+mod traffic;
 mod workloads;
 
 use std::collections::BTreeMap;
