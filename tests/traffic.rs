@@ -210,7 +210,11 @@ fn the_rule_comes_before_the_route_and_goes_after_it_and_the_finalizer_is_around
     let begin = suspended(&[], &[], NOW);
     assert_eq!(begin, ["hold", "create DestinationRule", "create VirtualService"]);
     let [rule, route] = made();
-    assert_eq!(suspended(OURS, &[rule.clone()], NOW), ["create VirtualService"], "somebody died in between");
+    assert_eq!(
+        suspended(OURS, std::slice::from_ref(&rule), NOW),
+        ["create VirtualService"],
+        "somebody died in between"
+    );
     assert_eq!(suspended(OURS, &[rule.clone(), route.clone()], NOW), [] as [&str; 0]);
     let end = suspended(OURS, &[rule.clone(), route], OVER);
     assert_eq!(end, ["remove VirtualService web", "remove DestinationRule web"]);

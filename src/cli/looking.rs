@@ -1,6 +1,7 @@
 //! What the commands look at: a cluster with the user's own rights, or a directory that stands in for it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::parser::ValueSource;
@@ -14,6 +15,7 @@ use crate::cluster;
 use crate::cluster::snapshot;
 use crate::files;
 use crate::inventory::Inventory;
+use crate::inventory::rules::Terms;
 
 /// What to look at.
 #[derive(Debug, Args)]
@@ -51,7 +53,9 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Looked {
     /// Everything that decisions need.
-    pub inventory: Inventory,
+    pub inventory: Arc<Inventory>,
+    /// How rules are read.
+    pub terms: Terms,
     /// The time.
     pub now: Timestamp,
     /// What was left out or could not be read, a sentence each.
@@ -72,8 +76,9 @@ impl LookingArgs {
         let looked = match &self.state {
             Some(directory) => {
                 let inventory = self.deciding.inventory();
-                let problems = files::fill(&inventory, &self.deciding.terms(), &files::objects_in(directory)?);
-                Looked { inventory, now: self.now(), problems }
+                let terms = self.deciding.terms();
+                let problems = files::fill(&inventory, &terms, &files::objects_in(directory)?);
+                Looked { inventory: Arc::new(inventory), terms, now: self.now(), problems }
             }
             None => self.look_at_cluster(namespace).await?,
         };
@@ -85,9 +90,10 @@ impl LookingArgs {
         let client = client().await?;
         let deciding = self.deciding_as_installed(&client).await;
         let inventory = deciding.inventory();
-        let problems = snapshot::fill(&client, &inventory, &deciding.terms(), namespace).await;
+        let terms = deciding.terms();
+        let problems = snapshot::fill(&client, &inventory, &terms, namespace).await;
         let problems = problems.context("cannot read the cluster; --state DIR does without one")?;
-        Ok(Looked { inventory, now: self.now(), problems })
+        Ok(Looked { inventory: Arc::new(inventory), terms, now: self.now(), problems })
     }
 
     /// The settings of the server that is installed, so that a command says what it would say; or those of the command line.

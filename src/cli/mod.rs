@@ -10,11 +10,13 @@ pub mod looking;
 pub mod manifest;
 pub mod preview;
 pub mod progress;
+pub mod resume;
 pub mod review;
 mod sample;
 pub mod serve;
 pub mod status;
 pub mod subject;
+pub mod suspend;
 pub mod test;
 
 use std::io::Write;
@@ -45,6 +47,12 @@ enum Command {
     Preview(preview::PreviewArgs),
     /// Say who is in the mesh, who is not, and whether that is meant; with --overrides what becomes of every override
     Status(status::StatusArgs),
+    /// Suspend the injection of sidecars, or the traffic to services, for a while
+    Suspend(Box<suspend::SuspendArgs>),
+    /// End a suspension now
+    Resume(resume::ResumeArgs),
+    /// Give a suspension a later end
+    Extend(resume::ExtendArgs),
     /// Test policies by cases in files, without a cluster
     Test(test::TestArgs),
     /// Print everything that a cluster needs, as YAML
@@ -63,6 +71,9 @@ impl Cli {
             Command::Doctor(args) => doctor::run(args).await,
             Command::Preview(args) => preview::run(args).await,
             Command::Status(args) => status::run(args).await,
+            Command::Suspend(args) => suspend::run(*args).await,
+            Command::Resume(args) => resume::resume(args).await,
+            Command::Extend(args) => resume::extend(args).await,
             Command::Test(args) => test::run(&args),
             Command::Install(args) => install::run(&args),
             Command::Certs(args) => certs::run(&args),

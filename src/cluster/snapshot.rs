@@ -11,7 +11,7 @@ use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{ApiResource, ListParams};
+use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::core::DeserializeGuard;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Deserialize;
@@ -23,6 +23,7 @@ use super::workload::Workload;
 use crate::decision::injector::OwnRules;
 use crate::inventory::injectors::{entries_of, own_rules_of};
 use crate::inventory::owner_kind::{OwnerKind, Served};
+use crate::inventory::routing::{Kind, key_of};
 use crate::inventory::rules::{Compile, Rule, RuleKind, RuleName, Terms};
 use crate::inventory::workload::PodObject;
 use crate::inventory::{Inventory, namespace_of};
@@ -56,6 +57,33 @@ pub async fn fill(
     problems.extend(reading.injectors().await);
     problems.extend(reading.pods().await);
     Ok(problems)
+}
+
+/// Fills what is known of routes to services, of the whole cluster: whatever routes to one may stand in any namespace.
+///
+/// Returns a sentence for each part that could not be read.
+pub async fn fill_routing(client: &Client, inventory: &Inventory) -> Vec<String> {
+    let mut problems = Vec::new();
+    for kind in Kind::ALL {
+        let [group, version, plural, name] = kind.names();
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource(group, version, name, plural));
+        match all(&api).await {
+            Ok(listed) => {
+                for object in &listed {
+                    if let Err(why) = inventory.routing.insert(kind, &object.metadata, &object.data) {
+                        problems.push(format!("skipped {name} {}: {why}", object.name_any()));
+                    }
+                }
+                let keys = listed.iter().map(|object| key_of(&object.metadata)).collect();
+                inventory.routing.retain(kind, &keys);
+            }
+            Err(error) => match NoList::from(error) {
+                NoList::NotServed => inventory.routing.set_served(kind, Served::No),
+                why => problems.push(why.problem(plural, "what stands in the way of a suspension is unknown")),
+            },
+        }
+    }
+    problems
 }
 
 /// The arguments of the server that is installed in this namespace, if that may be read.

@@ -44,7 +44,7 @@ struct Kept {
     inventory: Arc<Inventory>,
     terms: Terms,
     clock: Clock,
-    /// Held by whoever changes the inventory from files, and, without a directory, all there is.
+    /// Held by whoever changes something, and without a directory all there is.
     memory: Mutex<BTreeMap<(RuleKind, RuleName), SuspensionObject>>,
 }
 
@@ -95,12 +95,6 @@ impl Store {
     pub async fn delete(&self, live: &Live, dry_run: bool) -> Result<(), Unstored> {
         let live = live.clone();
         self.run(move |kept| kept.delete(&live, dry_run)).await
-    }
-
-    /// Does something while no suspension is stored, such as reading the directory anew.
-    pub fn while_still<T>(&self, work: impl FnOnce() -> T) -> T {
-        let _still = self.kept.hold();
-        work()
     }
 
     async fn run<T: Send + 'static>(
@@ -227,6 +221,7 @@ impl Kept {
 
     fn keep(&self, memory: &mut Memory<'_>, object: &SuspensionObject) -> Result<(), Unstored> {
         let key = key_of(object);
+        let (rule, standing) = compiled(&to_json(object), &self.terms).map_err(Unstored::Invalid)?;
         match &self.directory {
             Some(directory) => {
                 let path = directory.join(file_name(&key));
@@ -234,7 +229,6 @@ impl Kept {
             }
             None => drop(memory.insert(key.clone(), object.clone())),
         }
-        let (rule, standing) = compiled(&to_json(object), &self.terms).map_err(Unstored::Invalid)?;
         self.inventory.rules.insert(key.0, key.1.clone(), rule);
         self.inventory.standings.insert(key.0, key.1, standing);
         Ok(())
@@ -377,7 +371,7 @@ fn not_found(namespace: Option<&str>, name: &str) -> Unstored {
     })
 }
 
-/// As an API server writes times of creation.
+/// As an API server writes times.
 fn whole_seconds(now: jiff::Timestamp) -> jiff::Timestamp {
     jiff::Timestamp::from_second(now.as_second()).unwrap_or(now)
 }

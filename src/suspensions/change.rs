@@ -51,7 +51,9 @@ pub fn drafted(
     now: Timestamp,
     terms: &Terms,
 ) -> Result<SuspensionObject, Refusal> {
-    spec.starts_at.get_or_insert(Time(now));
+    let whole = |time: Option<Time>| time.map(|Time(time)| Time(whole_seconds(time)));
+    spec.starts_at = whole(spec.starts_at).or(Some(Time(whole_seconds(now))));
+    spec.expires_at = whole(spec.expires_at);
     let object = SuspensionObject {
         namespace,
         name,
@@ -106,6 +108,7 @@ pub fn extended(
         Extension::By(longer) => present.checked_add(longer).unwrap_or(Timestamp::MAX),
         Extension::Until(end) => end,
     };
+    let end = whole_seconds(end);
     if end <= present {
         return invalid(format!("{} lasts until {present}; {end} is no later", suspension.named()));
     }
@@ -129,10 +132,11 @@ pub fn ended(suspension: &SuspensionObject, now: Timestamp, terms: &Terms) -> Re
         return Ok(Ending::Delete);
     }
     let Period { starts_at, .. } = changeable(suspension, now, terms)?;
-    if starts_at >= now {
+    let end = whole_seconds(now);
+    if starts_at >= end {
         return Ok(Ending::Delete);
     }
-    let mut changed = with_period(suspension, starts_at, now);
+    let mut changed = with_period(suspension, starts_at, end);
     changed.spec.indefinite = false;
     Ok(Ending::Write(Box::new(changed)))
 }
@@ -155,6 +159,12 @@ fn changeable(suspension: &SuspensionObject, now: Timestamp, terms: &Terms) -> R
         (State::Over, Some(end)) => conflict(format!("{} is over since {end}; create a new one", suspension.named())),
         _ => Ok(period),
     }
+}
+
+/// As times are written; the second that has begun is the one that is meant.
+fn whole_seconds(instant: Timestamp) -> Timestamp {
+    let seconds = instant.as_nanosecond().div_euclid(1_000_000_000);
+    i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or(instant)
 }
 
 /// With its start pinned, so that nothing of it hangs on when the object was created.
@@ -234,6 +244,19 @@ mod tests {
         ] {
             assert!(draft(fields.clone()).unwrap_err().contains(part), "{fields}: {:?}", draft(fields.clone()));
         }
+    }
+
+    #[test]
+    fn an_end_in_the_second_of_the_start_deletes_since_times_are_written_in_seconds() {
+        let object = draft(json!({"for": "2h"})).unwrap();
+        let soon = now() + SignedDuration::from_millis(900);
+        assert_eq!(ended(&object, soon, &Terms::default()), Ok(Ending::Delete));
+        let spec = serde_json::from_value(json!({"suspend": "Injection", "reason": "x", "for": "1h"})).unwrap();
+        let name = || "debug".to_owned();
+        let object = drafted(None, name(), spec, name(), soon, &Terms::default());
+        assert!(object.is_err(), "one of the cluster says where");
+        let object = draft(json!({"expiresAt": "2026-11-24T12:30:00.7Z"})).unwrap();
+        assert_eq!(end(&object), "2026-11-24T12:30:00Z");
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod explain;
 mod preview;
 mod states;
 mod status;
+mod suspend;
 mod testing;
 
 use std::io::Write;

@@ -34,7 +34,8 @@ pub(super) fn documents(args: &InstallArgs) -> Vec<Value> {
     let role = Role { metadata: args.metadata(NAME), rules: Some(vec![certificates(), lease()]) };
     let binding =
         RoleBinding { metadata: args.metadata(NAME), role_ref: reference("Role"), subjects: Some(vec![subject(args)]) };
-    let for_people = [explaining(args), viewing()];
+    let for_people =
+        [explaining(args), viewing(), suspending("outrigger-suspend"), suspending("outrigger-suspend-cluster")];
     [document(account), document(cluster_role), document(cluster_binding), document(role), document(binding)]
         .into_iter()
         .chain(for_people.into_iter().map(document))
@@ -67,6 +68,15 @@ fn viewing() -> ClusterRole {
     let ours = crds().into_iter().filter(|crd| crd.spec.scope == "Namespaced").map(|crd| crd.spec.names.plural);
     let rules = vec![rule(GROUP, ours.collect(), ["get", "list", "watch"])];
     ClusterRole { metadata, rules: Some(rules), aggregation_rule: None }
+}
+
+/// Who may suspend: in a namespace, given by a RoleBinding there, or anywhere. Bound to nobody: what a tenant may do to a mesh
+/// that others run is for its platform team to say.
+fn suspending(name: &str) -> ClusterRole {
+    let resource = if name.ends_with("cluster") { "clustersuspensionpolicies" } else { "suspensionpolicies" };
+    let verbs = ["get", "list", "watch", "create", "patch", "update", "delete"];
+    let rules = vec![rule(GROUP, texts([resource]), verbs)];
+    ClusterRole { metadata: cluster_metadata(name), rules: Some(rules), aggregation_rule: None }
 }
 
 fn cluster_rules(args: &InstallArgs) -> Vec<PolicyRule> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::{Args, CommandFactory, Parser};
@@ -17,6 +18,7 @@ use crate::cli::looking::Looked;
 use crate::cli::manifest::{self, strictly};
 use crate::cli::subject::{Subject, Target, nearest, subjects_of};
 use crate::files;
+use crate::inventory::rules::Terms;
 use crate::inventory::{Inventory, Question};
 use crate::overview::explanation::Explanation;
 
@@ -128,7 +130,7 @@ impl Case {
         let problems = files::fill(&inventory, &terms, &objects);
         ensure!(problems.is_empty(), "in the state: {}", problems.join("; "));
         if self.not_synced.is_empty() {
-            return self.found_in(inventory, &objects);
+            return self.found_in(inventory, terms, &objects);
         }
         let known: Vec<_> = inventory.synced().into_iter().map(|(cache, _)| cache).collect();
         if let Some(unknown) = self.not_synced.iter().find(|one| !known.contains(one)) {
@@ -136,12 +138,12 @@ impl Case {
         }
         let partial = deciding.inventory();
         files::fill_listed(&partial, &terms, &objects, |cache| !self.not_synced.iter().any(|one| one == cache));
-        self.found_in(partial, &objects)
+        self.found_in(partial, terms, &objects)
     }
 
-    fn found_in(&self, inventory: Inventory, objects: &[Value]) -> anyhow::Result<Found> {
+    fn found_in(&self, inventory: Inventory, terms: Terms, objects: &[Value]) -> anyhow::Result<Found> {
         let now = self.now.unwrap_or_else(|| NOW.parse().expect("this is a time"));
-        let looked = Looked { inventory, now, problems: Vec::new() };
+        let looked = Looked { inventory: Arc::new(inventory), terms, now, problems: Vec::new() };
         match (&self.pod, &self.subject) {
             (Some(pod), _) => self.of_pod(&looked, pod),
             (None, Value::String(target)) => self.of_target(&looked, target, objects),

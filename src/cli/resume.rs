@@ -1,0 +1,191 @@
+//! `outrigger resume` and `outrigger extend`: a suspension ends now, or later than it would have.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{anyhow, bail};
+use clap::Args;
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+
+use super::looking::{Looked, client};
+use super::progress::Progress;
+use super::subject::nearest;
+use super::suspend::listing::Told;
+use super::suspend::place::Place;
+use super::suspend::times::{duration, instant, told};
+use super::suspend::{ActingArgs, refused};
+use crate::cluster::snapshot;
+use crate::cluster::traffic::Routes;
+use crate::inventory::routing::{Kind, Standing};
+use crate::resources::suspension_object::SuspensionObject;
+use crate::suspensions::change::{Ending, Extension, Refusal, ended, extended};
+use crate::suspensions::live::{Live, Unstored};
+
+/// How long the replica that leads is given to remove routing before it is removed from here.
+const GRACE: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Which suspension.
+#[derive(Debug, Args)]
+struct Which {
+    /// Its name
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Its namespace
+    #[arg(short, long, value_name = "NAMESPACE", conflicts_with = "cluster")]
+    namespace: Option<String>,
+    /// It is one of the cluster
+    #[arg(long)]
+    cluster: bool,
+}
+
+/// What to end.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    acting: ActingArgs,
+}
+
+/// What to extend, and until when.
+#[derive(Debug, Args)]
+pub struct ExtendArgs {
+    #[command(flatten)]
+    which: Which,
+    /// How much longer, such as 2h30m
+    #[arg(long, value_name = "DURATION", value_parser = duration, required_unless_present = "until", conflicts_with = "until")]
+    by: Option<SignedDuration>,
+    /// Until when, such as 2026-11-24T18:00:00Z, or 18:00 by the local clock
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    #[command(flatten)]
+    acting: ActingArgs,
+}
+
+/// Ends a suspension now.
+pub async fn resume(args: ResumeArgs) -> anyhow::Result<ExitCode> {
+    let ResumeArgs { which, acting } = args;
+    let (looked, place, live) = which.find(&acting).await?;
+    let object = live.object.clone();
+    let ending = match ended(&object, looked.now, &looked.terms) {
+        // What stands of it though it is over is removed all the same.
+        Err(Refusal::Conflict(why)) if object.suspends_traffic() && acting.looking.state.is_none() => {
+            eprintln!("outrigger: {why}");
+            None
+        }
+        ending => Some(ending?),
+    };
+    eprintln!("{} ({}) ends now.", object.named(), object.spec.reason.trim());
+    if !acting.dry_run && !acting.agreed("End it?")? {
+        return Ok(ExitCode::FAILURE);
+    }
+    match &ending {
+        None => {}
+        Some(Ending::Delete) => {
+            place.delete(&live, acting.dry_run).await.map_err(|why| refused(&why, "end", &object))?
+        }
+        Some(Ending::Write(wanted)) => {
+            place.replace(&live, wanted, acting.dry_run).await.map_err(|why| refused(&why, "end", &object))?;
+        }
+    }
+    if object.suspends_traffic() && acting.looking.state.is_none() && !acting.dry_run {
+        remove_what_stands(&looked, &object).await?;
+    }
+    let done = if acting.dry_run { "would be over; nothing is stored" } else { "is over" };
+    super::write_out(&format!("{} {done}.\n", object.named()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Gives a suspension a later end.
+pub async fn extend(args: ExtendArgs) -> anyhow::Result<ExitCode> {
+    let ExtendArgs { which, by, until, acting } = args;
+    let (looked, place, live) = which.find(&acting).await?;
+    let extension = match (by, until) {
+        (Some(by), _) => Extension::By(by),
+        (None, Some(until)) => {
+            Extension::Until(instant(&until, looked.now, &TimeZone::system()).map_err(|why| anyhow!(why))?)
+        }
+        (None, None) => bail!("say how much longer with --by, or until when with --until"),
+    };
+    let wanted = extended(&live.object, extension, looked.now, &looked.terms)?;
+    let period = wanted.period(looked.terms.longest_suspension)?;
+    let end = period.ends_at.map_or_else(|| "for ever".to_owned(), told);
+    let shortened = if period.is_shortened { ", which is the installation's maximum" } else { "" };
+    eprintln!("{} lasts until {end}{shortened}.", wanted.named());
+    if !acting.dry_run && !acting.agreed("Extend it?")? {
+        return Ok(ExitCode::FAILURE);
+    }
+    let written = place.replace(&live, &wanted, acting.dry_run).await;
+    let written = written.map_err(|why| refused(&why, "extend", &wanted))?.object;
+    let told = Told::of(&written, Some(period), looked.now);
+    let done = if acting.dry_run { "would last longer; nothing is stored" } else { "lasts longer" };
+    acting.output.print(&told, |_| format!("{} {done}.\n", written.named()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Which {
+    async fn find(&self, acting: &ActingArgs) -> anyhow::Result<(Looked, Place, Live)> {
+        let Self { name, namespace, cluster } = self;
+        let namespace = match (cluster, namespace) {
+            (true, _) => None,
+            (false, Some(namespace)) => Some(namespace.clone()),
+            (false, None) => Some(acting.looking.default_namespace().await?),
+        };
+        let looked = acting.looking.look(namespace.as_deref()).await?;
+        let place = Place::of(&acting.looking, &looked).await?;
+        match place.get(namespace.as_deref(), name).await {
+            Ok(live) => Ok((looked, place, live)),
+            Err(Unstored::NotFound(why)) => {
+                let all = looked.inventory.standings.suspensions();
+                let mut names =
+                    all.iter().filter(|(object, _)| object.namespace == namespace).map(|(object, _)| &*object.name);
+                match nearest(name, &mut names) {
+                    Some(nearest) => bail!("{why}; did you mean {nearest}?"),
+                    None => bail!("{why}; `outrigger suspend --list` lists those that there are"),
+                }
+            }
+            Err(why) => bail!("cannot read it: {why}"),
+        }
+    }
+}
+
+/// Waits for the replica that leads, and removes what it leaves with the user's own rights.
+async fn remove_what_stands(looked: &Looked, object: &SuspensionObject) -> anyhow::Result<()> {
+    let client = client().await?;
+    let _progress = Progress::of("waiting for the routing to be removed");
+    let begun = tokio::time::Instant::now();
+    let mut held;
+    loop {
+        snapshot::fill_routing(&client, &looked.inventory).await;
+        held = standing(looked, object);
+        if held.is_empty() || begun.elapsed() > GRACE {
+            break;
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+    let routes = Routes::new(client);
+    held.sort_by_key(|(kind, _)| *kind != Kind::VirtualService);
+    for (kind, Standing { namespace, name, uid, .. }) in &held {
+        eprintln!("removing {} {namespace}/{name}, which nobody else has", kind.names()[3]);
+        let removed = routes.remove(*kind, namespace, name, uid.as_deref()).await;
+        removed.map_err(|why| anyhow!("cannot remove {} {namespace}/{name}: {why}", kind.names()[3]))?;
+    }
+    if !held.is_empty() {
+        let let_go = routes.set_finalizer(object, false).await;
+        let_go.map_err(|why| anyhow!("cannot take the finalizer off {}: {why}", object.named()))?;
+    }
+    Ok(())
+}
+
+/// What stands of the objects that were made for it.
+fn standing(looked: &Looked, object: &SuspensionObject) -> Vec<(Kind, Standing)> {
+    let routing = &looked.inventory.routing;
+    let routes = routing.routes().into_iter().map(|route| (route.kind, route.object.clone()));
+    let rules = routing.destination_rules().into_iter().map(|rule| (Kind::DestinationRule, rule.object.clone()));
+    let is_of_it = |(_, standing): &(Kind, Standing)| {
+        standing.owner.is_some() && standing.owner.as_deref() == object.uid.as_deref()
+    };
+    routes.chain(rules).filter(is_of_it).collect()
+}
