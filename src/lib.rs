@@ -23,6 +23,8 @@
 //! | [`suspensions`] | suspensions as people handle them: made, extended, ended, and whom they are about; pure |
 //! | [`cluster`] | the only owner of a client of the Kubernetes API |
 //! | [`files`] | the same inventory from a directory |
+//! | [`backend`] | what differs between a cluster and a directory for whoever serves people |
+//! | [`api`] | the API for people and their programs, one resource a file |
 //! | [`controllers`] | what only the leader does: planned purely, then done |
 //! | [`cli`] | the commands; `serve` puts everything together |
 //!
@@ -53,7 +55,9 @@
 //! | limits, timeouts, TLS | `server` | its test |
 
 pub mod admission;
+pub mod api;
 pub mod audit;
+pub mod backend;
 pub mod certs;
 pub mod cli;
 pub mod clock;

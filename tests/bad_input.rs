@@ -414,7 +414,13 @@ impl Served {
         let directory = tempfile::tempdir().unwrap();
         let certificates = directory.path().join("certs");
         let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
-        command.args(["serve", "--embedded", "--webhook-listen=127.0.0.1:0", "--operations-listen=127.0.0.1:0"]);
+        command.args([
+            "serve",
+            "--embedded",
+            "--webhook-listen=127.0.0.1:0",
+            "--api-listen=127.0.0.1:0",
+            "--operations-listen=127.0.0.1:0",
+        ]);
         command.arg("--cert-dir").arg(&certificates).arg("--audit-log").arg(directory.path().join("audit.jsonl"));
         // As the installed Deployment has it.
         command.env("MALLOC_MMAP_THRESHOLD_", "131072");

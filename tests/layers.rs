@@ -14,7 +14,8 @@ const RINGS: &[&[&str]] = &[
     &["traffic"],
     &["suspensions"],
     &["cluster", "files"],
-    &["controllers"],
+    &["backend"],
+    &["controllers", "api"],
     &["cli"],
 ];
 

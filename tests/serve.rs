@@ -14,13 +14,18 @@ use crate::control_plane::await_condition;
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running server; killed when dropped.
-struct Served {
+pub(crate) struct Served {
     child: Child,
     webhook: SocketAddr,
     operations: SocketAddr,
-    directory: tempfile::TempDir,
+    /// Where the API is.
+    pub(crate) api: SocketAddr,
+    directory: Directory,
     said: String,
 }
+
+/// Certificates, the token and the audit log, of this server alone or of one after the other.
+type Directory = std::sync::Arc<tempfile::TempDir>;
 
 impl Drop for Served {
     fn drop(&mut self) {
@@ -30,10 +35,26 @@ impl Drop for Served {
 }
 
 impl Served {
-    fn start(state: Option<&Path>, drain_seconds: u32) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+    pub(crate) fn start(state: Option<&Path>, drain_seconds: u32) -> Self {
+        Self::start_in(std::sync::Arc::new(tempfile::tempdir().unwrap()), state, drain_seconds)
+    }
+
+    /// Kills it, and starts another with the same certificates and token.
+    pub(crate) fn killed_and_started(mut self, state: &Path) -> Self {
+        let directory = self.directory.clone();
+        self.child.kill().unwrap();
+        drop(self);
+        Self::start_in(directory, Some(state), 1)
+    }
+
+    fn start_in(directory: Directory, state: Option<&Path>, drain_seconds: u32) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
-        command.args(["serve", "--webhook-listen=127.0.0.1:0", "--operations-listen=127.0.0.1:0"]);
+        command.args([
+            "serve",
+            "--webhook-listen=127.0.0.1:0",
+            "--operations-listen=127.0.0.1:0",
+            "--api-listen=127.0.0.1:0",
+        ]);
         command.arg(format!("--drain-seconds={drain_seconds}"));
         command.arg("--cert-dir").arg(directory.path().join("certs"));
         command.arg("--audit-log").arg(directory.path().join("audit.jsonl")).arg("--embedded").args(state);
@@ -43,21 +64,22 @@ impl Served {
         // Reads to the end, whoever listens: a full pipe would hold the server up, and a closed one would end it.
         std::thread::spawn(move || stderr.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
         let mut said = String::new();
-        let [webhook, operations] = loop {
+        let [webhook, operations, api] = loop {
             let line =
                 lines.recv_timeout(TIMEOUT).unwrap_or_else(|error| panic!("it never listened ({error}): {said}"));
             said.push_str(&line);
             said.push('\n');
-            // The two listeners say so in any order.
-            if let (Some(webhook), Some(operations)) = (listens_on(&said, "webhook"), listens_on(&said, "operations")) {
-                break [webhook, operations];
+            // The listeners say so in any order.
+            let listening = ["webhook", "operations", "api"].map(|listener| listens_on(&said, listener));
+            if let [Some(webhook), Some(operations), Some(api)] = listening {
+                break [webhook, operations, api];
             }
         };
-        Self { child, webhook, operations, directory, said }
+        Self { child, webhook, operations, api, directory, said }
     }
 
     /// Runs curl as the README tells to, and returns the status and the body.
-    fn curl(&self, arguments: &[&str]) -> anyhow::Result<(u16, String)> {
+    pub(crate) fn curl(&self, arguments: &[&str]) -> anyhow::Result<(u16, String)> {
         let output = Command::new("curl")
             .args(["--silent", "--show-error", "--max-time", "10", "--write-out", "\n%{http_code} %header{connection}"])
             .args(arguments)
@@ -88,6 +110,18 @@ impl Served {
 
     fn ready(&self) -> anyhow::Result<u16> {
         Ok(self.curl(&[&format!("http://{}/readyz", self.operations)])?.0)
+    }
+
+    /// The file of this name among its certificates.
+    pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join("certs").join(name)
+    }
+
+    /// The whole lines of its audit log that are wanted.
+    pub(crate) fn audited(&self, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let audit = std::fs::read_to_string(self.directory.path().join("audit.jsonl")).unwrap_or_default();
+        let (lines, _) = audit.rsplit_once('\n').unwrap_or_default();
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).filter(wanted).collect()
     }
 
     fn signal(&self, name: &str) {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 use http::StatusCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,11 +20,15 @@ use super::certs::{loopback_names, settled_in, write_private};
 use super::deciding::DecidingArgs;
 use super::sample;
 use crate::admission::{EntryNames, Reviewer};
+use crate::api::{self, Api};
+use crate::audit::act::fresh_id;
 use crate::audit::{self, Destination};
+use crate::backend::Backend;
 use crate::certs::bundle::Bundle;
 use crate::certs::issue::service_names;
 use crate::clock::Clock;
 use crate::cluster;
+use crate::cluster::access::{Access, Token};
 use crate::cluster::certificates::{Keeper, Place};
 use crate::cluster::lease::Elector;
 use crate::cluster::lease::election::Timing;
@@ -37,6 +41,7 @@ use crate::controllers;
 use crate::controllers::status::Telling;
 use crate::decision::mesh::Injector;
 use crate::files;
+use crate::files::store::Store;
 use crate::inventory::Inventory;
 use crate::inventory::reads::Reads;
 use crate::inventory::routing::Kind;
@@ -62,6 +67,12 @@ pub struct ServeArgs {
     /// Where /livez, /readyz and /metrics are answered, without TLS [default: 0.0.0.0:8080; embedded 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     operations_listen: Option<SocketAddr>,
+    /// Where people and their programs ask, by TLS [default: 0.0.0.0:8443; embedded 127.0.0.1:8443]
+    #[arg(long, value_name = "ADDRESS")]
+    api_listen: Option<SocketAddr>,
+    /// The file of the token that the API takes in embedded mode, made at the first start [default: token in --cert-dir]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// The directory of the certificates in embedded mode; in a cluster they are kept in a Secret
     #[arg(long, default_value = "certs", value_name = "DIR")]
     cert_dir: PathBuf,
@@ -98,7 +109,8 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         Some(directory) => embedded(&args, directory.as_deref(), &inventory, &clock, &mut tasks)?,
         None => in_cluster(&args, &inventory, &clock, &metrics, &audit_log, &mut tasks, &drained).await?,
     };
-    let World { reads, key, addresses } = world;
+    let World { reads, key, addresses, backend } = world;
+    let api_audit = audit_log.clone();
     let told = audit_log.clone();
     let told = args.embedded.is_some().then_some(told);
     let turns = controllers::turns::keep(Arc::clone(&inventory), clock.clone(), metrics.clone(), told);
@@ -113,14 +125,24 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     });
     let limits = Limits { drain: Duration::from_secs(args.drain_seconds), ..Limits::default() };
     let bound = limits.drain + limits.finish + Duration::from_secs(2);
+    // People show tokens, and no certificates.
+    let api_tls = server_config(key.clone(), &ClientCertificates::NotAsked)?;
     let tls = server_config(key, &client_certificates(args.client_ca.as_deref())?)?;
     let webhook = Listener::bind("webhook", addresses.webhook, limits.clone())?.with_tls(tls);
     // Probes and metrics need few.
     let few = Limits { connections: 64, ..limits.clone() };
-    let operations = Listener::bind("operations", addresses.operations, few)?;
+    let operations = Listener::bind("operations", addresses.operations, few.clone())?;
     if args.embedded.is_some() {
         print_what_to_try(&args.cert_dir, webhook.address(), operations.address())?;
     }
+    let api = Listener::bind("api", addresses.api, few.clone())?.with_tls(api_tls);
+    if args.embedded.is_some() {
+        print_how_to_ask(&args, api.address());
+    }
+    let answers = Api::new(Arc::clone(&inventory), args.deciding.terms(), clock.clone(), api_audit, backend);
+    let router = api::router(Arc::new(answers));
+    let answering = api.serve(move |peer| api::service(router.clone(), peer), tasks.stopping());
+    tasks.spawn("api", answering);
     let answering = Arc::new(Operations { inventory, metrics, stopping: tasks.stopping() });
     tasks.spawn("operations", operations.serve(move |_| answering.service(), tasks.stopping()));
     let endpoint = Arc::new(Endpoint::new("/mutate", &limits, move |_, body, peer| {
@@ -150,9 +172,11 @@ struct World {
     reads: Option<Reads>,
     key: ServingKey,
     addresses: Addresses,
+    backend: Backend,
 }
 
 struct Addresses {
+    api: SocketAddr,
     webhook: SocketAddr,
     operations: SocketAddr,
 }
@@ -160,6 +184,7 @@ struct Addresses {
 impl Addresses {
     fn on(host: Ipv4Addr, args: &ServeArgs) -> Self {
         Self {
+            api: args.api_listen.unwrap_or_else(|| (host, 8443).into()),
             webhook: args.webhook_listen.unwrap_or_else(|| (host, 9443).into()),
             operations: args.operations_listen.unwrap_or_else(|| (host, 8080).into()),
         }
@@ -179,11 +204,15 @@ fn embedded(
         None => files::objects_of(files::SAMPLE).map_err(anyhow::Error::msg).context("the built-in sample")?,
     };
     files::fill(inventory, &terms, &objects).iter().for_each(|problem| warn!("{problem}"));
+    let store = Store::new(directory.map(Path::to_owned), Arc::clone(inventory), terms, clock.clone());
     if let Some(directory) = directory {
-        tasks.spawn_until_stopped("files", files::reload::follow(directory.to_owned(), Arc::clone(inventory), terms));
+        let following = files::reload::follow(directory.to_owned(), store.clone(), Arc::clone(inventory), terms);
+        tasks.spawn_until_stopped("files", following);
     }
     let identity = settled_in(&args.cert_dir, &loopback_names(), clock)?;
+    let token = settled_token(&args.token_path())?;
     Ok(World {
+        backend: Backend::Files(store, token),
         reads: None,
         key: ServingKey::new(&identity.leaf)?,
         addresses: Addresses::on(Ipv4Addr::LOCALHOST, args),
@@ -249,8 +278,52 @@ async fn in_cluster(
     let order = move || controllers::order::keep(Arc::clone(&told), events.clone());
     tasks.spawn_until_stopped("order", while_leading(elector.leadership(), order));
     tasks.spawn("lease", elector.run(tasks.stopping()));
+    let backend = Backend::Cluster(Box::new(Access::new(client.clone()).await?));
     let reads = cluster::read::reads(client, Arc::clone(inventory));
-    Ok(World { reads: Some(reads), key, addresses: Addresses::on(Ipv4Addr::UNSPECIFIED, args) })
+    Ok(World { backend, reads: Some(reads), key, addresses: Addresses::on(Ipv4Addr::UNSPECIFIED, args) })
+}
+
+impl ServeArgs {
+    fn token_path(&self) -> PathBuf {
+        self.token_file.clone().unwrap_or_else(|| self.cert_dir.join("token"))
+    }
+}
+
+/// The token in this file, which is made if it is not there. One that others can read is none.
+fn settled_token(path: &Path) -> anyhow::Result<Token> {
+    use std::os::unix::fs::PermissionsExt;
+    match std::fs::metadata(path) {
+        Ok(found) if found.permissions().mode() & 0o077 != 0 => {
+            bail!(
+                "others can read the token in {}; say chmod 600 {0}, or remove it and a new one is made",
+                path.display()
+            )
+        }
+        Ok(_) => {
+            let token = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            ensure!(token.trim().len() >= 32, "{} holds no token; remove it, and one is made", path.display());
+            Ok(Token::new(token.trim()))
+        }
+        Err(_) => {
+            let token = format!("{}{}", fresh_id(), fresh_id()).replace('-', "");
+            write_private(path, &token).with_context(|| format!("cannot write the token to {}", path.display()))?;
+            Ok(Token::new(&token))
+        }
+    }
+}
+
+/// How to ask the API; the token itself is not shown.
+fn print_how_to_ask(args: &ServeArgs, api: SocketAddr) {
+    let (authority, token) = (args.cert_dir.join("ca.crt"), args.token_path());
+    eprintln!(
+        "\nThe API takes the token in {token}:\n\n  curl --cacert {authority} -H \"Authorization: Bearer $(cat {token})\" \
+         https://{api}/api/v1/suspensions",
+        authority = authority.display(),
+        token = token.display(),
+    );
+    if matches!(args.embedded, Some(None)) {
+        eprintln!("Suspensions are kept in memory only; give a directory to keep them.");
+    }
 }
 
 fn client_certificates(authorities: Option<&Path>) -> anyhow::Result<ClientCertificates> {

@@ -1,5 +1,6 @@
 //! The only owner of a client of the Kubernetes API: watches, short reads, our own registration, and which replica leads.
 
+pub mod access;
 pub mod certificates;
 pub mod diagnosis;
 pub mod lease;

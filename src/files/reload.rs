@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tracing::{info, warn};
 
+use super::store::Store;
 use super::{fill, objects_in};
 use crate::inventory::Inventory;
 use crate::inventory::rules::Terms;
@@ -17,7 +18,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 type State = Vec<(PathBuf, u64, Option<SystemTime>)>;
 
 /// Keeps the inventory equal to the directory. A state that cannot be read is reported, and the last good one stays.
-pub async fn follow(directory: PathBuf, inventory: Arc<Inventory>, terms: Terms) {
+/// What the store writes meanwhile is not taken back.
+pub async fn follow(directory: PathBuf, store: Store, inventory: Arc<Inventory>, terms: Terms) {
     let mut seen = state(&directory);
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     loop {
@@ -26,13 +28,13 @@ pub async fn follow(directory: PathBuf, inventory: Arc<Inventory>, terms: Terms)
         if now == seen {
             continue;
         }
-        match objects_in(&directory) {
+        store.while_still(|| match objects_in(&directory) {
             Ok(objects) => {
                 fill(&inventory, &terms, &objects).iter().for_each(|problem| warn!("{problem}"));
                 info!(count = objects.len(), "read {} again", directory.display());
             }
             Err(error) => warn!("what was read before stays: {error}"),
-        }
+        });
         seen = now;
     }
 }

@@ -97,6 +97,12 @@ impl Store {
         self.run(move |kept| kept.delete(&live, dry_run)).await
     }
 
+    /// Does something while nothing is stored, such as reading the directory anew.
+    pub fn while_still<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _still = self.kept.hold();
+        work()
+    }
+
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Kept) -> Result<T, Unstored> + Send + 'static,

@@ -64,6 +64,7 @@ impl Outrigger {
             "serve".to_owned(),
             format!("--webhook-listen={webhook}"),
             format!("--operations-listen={operations}"),
+            format!("--api-listen={}:8443", webhook.ip()),
             format!("--audit-log={}", audit_log.display()),
             format!("--drain-seconds={drain_seconds}"),
         ];
@@ -85,6 +86,11 @@ impl Outrigger {
     /// Kills it, as a crash would.
     pub(super) fn kill(self) {
         drop(self.process);
+    }
+
+    /// Where it answers people.
+    pub(super) fn api(&self) -> String {
+        format!("https://{}:8443/api/v1", self.webhook.ip())
     }
 
     /// Where it answers reviews.

@@ -97,7 +97,12 @@ fn cluster_rules(args: &InstallArgs) -> Vec<PolicyRule> {
         rule(GROUP, statuses, ["patch"]),
     ])
     .chain(routing(args))
-    .chain([rule("events.k8s.io", texts(["events"]), ["create", "patch"])])
+    .chain([
+        rule("events.k8s.io", texts(["events"]), ["create", "patch"]),
+        // Who somebody is that asks the API, and whether they may.
+        rule("authentication.k8s.io", texts(["tokenreviews"]), ["create"]),
+        rule("authorization.k8s.io", texts(["subjectaccessreviews"]), ["create"]),
+    ])
     .collect()
 }
 

@@ -31,11 +31,15 @@ struct Port {
 }
 
 const WEBHOOK: Port = Port { name: "webhook", number: 9443 };
+const API: Port = Port { name: "api", number: 8443 };
 const OPERATIONS: Port = Port { name: "operations", number: 8080 };
 const PRIORITY_CLASS: &str = "system-cluster-critical";
 
 pub(super) fn services(args: &InstallArgs) -> Vec<Value> {
-    let webhook = service(args, SERVICE, 443, &WEBHOOK);
+    let mut webhook = service(args, SERVICE, 443, &WEBHOOK);
+    // Under the same name, which the certificate tells.
+    let api = service(args, SERVICE, API.number, &API).spec.and_then(|spec| spec.ports).unwrap_or_default();
+    webhook.spec.get_or_insert_default().ports.get_or_insert_default().extend(api);
     let mut operations = service(args, &format!("{SERVICE}-operations"), OPERATIONS.number, &OPERATIONS);
     // Metrics are of use most while a pod is not ready.
     operations.spec.get_or_insert_default().publish_not_ready_addresses = Some(true);
@@ -146,7 +150,7 @@ fn container(args: &InstallArgs) -> Container {
             EnvVar { name: "MALLOC_MMAP_THRESHOLD_".to_owned(), value: Some("131072".to_owned()), value_from: None },
             EnvVar { name: "POD_NAME".to_owned(), value: None, value_from: Some(own_field("metadata.name")) },
         ]),
-        ports: Some([WEBHOOK, OPERATIONS].map(|port| container_port(&port)).to_vec()),
+        ports: Some([WEBHOOK, API, OPERATIONS].map(|port| container_port(&port)).to_vec()),
         startup_probe: Some(probe("/livez", 1, 60)),
         liveness_probe: Some(probe("/livez", 10, 3)),
         readiness_probe: Some(probe("/readyz", 2, 2)),
@@ -187,6 +191,7 @@ fn arguments(args: &InstallArgs) -> Vec<String> {
     let mut arguments = vec![
         "serve".to_owned(),
         format!("--webhook-listen=0.0.0.0:{}", WEBHOOK.number),
+        format!("--api-listen=0.0.0.0:{}", API.number),
         format!("--operations-listen=0.0.0.0:{}", OPERATIONS.number),
         format!("--own-namespace={namespace}"),
         format!("--mesh={}", mesh.name),
@@ -226,7 +231,7 @@ fn quota(args: &InstallArgs) -> ResourceQuota {
     }
 }
 
-/// Everything may reach our two ports: neither the API server nor the kubelet can be selected. Nothing reaches another.
+/// Everything may reach our three ports: neither the API server nor the kubelet can be selected. Nothing reaches another.
 fn network_policy(args: &InstallArgs) -> NetworkPolicy {
     let port = |port: Port| NetworkPolicyPort {
         port: Some(IntOrString::String(port.name.to_owned())),
@@ -239,7 +244,7 @@ fn network_policy(args: &InstallArgs) -> NetworkPolicy {
             pod_selector: Some(our_pods()),
             policy_types: Some(texts(["Ingress"])),
             ingress: Some(vec![NetworkPolicyIngressRule {
-                ports: Some([WEBHOOK, OPERATIONS].map(port).to_vec()),
+                ports: Some([WEBHOOK, API, OPERATIONS].map(port).to_vec()),
                 from: None,
             }]),
             egress: None,

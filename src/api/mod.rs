@@ -1,0 +1,116 @@
+//! The API for people and their programs: suspensions, over TLS, for whoever shows a token that may.
+//!
+//! Guarantees: nothing is answered to a caller without a token; every attempt to change something is recorded, whatever came
+//! of it; what is written is written with the caller's own token. Errors are problem details of RFC 9457.
+//! Limits: bodies of a megabyte; 32 changes at once, for whose turn others wait 20 seconds at most.
+
+mod problem;
+mod session;
+pub mod suspensions;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::HeaderValue;
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::Semaphore;
+
+use crate::audit::Log;
+use crate::backend::Backend;
+use crate::clock::Clock;
+use crate::inventory::Inventory;
+use crate::inventory::rules::Terms;
+use crate::server::listener::Peer;
+use problem::Problem;
+
+/// The largest body.
+const BODY: usize = 1024 * 1024;
+/// So many changes are made at once.
+const AT_ONCE: usize = 32;
+/// A change waits so long for its turn.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the API answers from.
+pub struct Api {
+    /// What is known.
+    pub inventory: Arc<Inventory>,
+    /// How rules are read.
+    pub terms: Terms,
+    /// The time.
+    pub clock: Clock,
+    /// Where attempts are recorded.
+    pub audit: Log,
+    /// Who may what, and where suspensions are kept.
+    pub backend: Backend,
+    changes: Semaphore,
+}
+
+impl Api {
+    /// With all that it needs.
+    pub fn new(inventory: Arc<Inventory>, terms: Terms, clock: Clock, audit: Log, backend: Backend) -> Self {
+        Self { inventory, terms, clock, audit, backend, changes: Semaphore::new(AT_ONCE) }
+    }
+}
+
+/// All paths.
+pub fn router(api: Arc<Api>) -> Router {
+    use suspensions::{create, end, extend, list, one};
+    let of = |prefix: &str, path: &str| format!("/api/v1{prefix}/suspensions{path}");
+    let mut router = Router::new();
+    for prefix in ["", "/namespaces/{namespace}"] {
+        router = router
+            .route(&of(prefix, ""), get(list).post(create))
+            .route(&of(prefix, "/{name}"), get(one))
+            .route(&of(prefix, "/{name}/extend"), post(extend))
+            .route(&of(prefix, "/{name}/end"), post(end));
+    }
+    router
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(DefaultBodyLimit::max(BODY))
+        .layer(axum::middleware::map_response(guarded))
+        .with_state(api)
+}
+
+/// The service of one connection.
+pub fn service(
+    router: Router,
+    peer: Peer,
+) -> impl Service<
+    axum::http::Request<Incoming>,
+    Response = axum::http::Response<axum::body::Body>,
+    Error = Infallible,
+    Future: Send,
+> + Send {
+    let router = TowerToHyperService::new(router);
+    service_fn(move |mut request: axum::http::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    })
+}
+
+async fn nothing_here(request: Request) -> Response {
+    let path = crate::decision::reason::sanitized(request.uri().path());
+    Problem::not_found(format!("nothing is served at {path}; suspensions are at /api/v1/suspensions")).into_response()
+}
+
+async fn no_such_method() -> Response {
+    Problem::new(405, "this path does not take that method; the header Allow names those that it takes").into_response()
+}
+
+/// What keeps an answer from being stored, or taken for something else.
+async fn guarded(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    response
+}

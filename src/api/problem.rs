@@ -1,0 +1,74 @@
+//! Problem details: what went wrong, for programs by a number and for people by a sentence.
+
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::suspensions::change::Refusal;
+use crate::suspensions::live::Unstored;
+
+/// A problem, as RFC 9457 has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Problem {
+    r#type: &'static str,
+    title: String,
+    pub(super) status: u16,
+    pub(super) detail: String,
+}
+
+impl Problem {
+    pub(super) fn new(status: u16, detail: impl Into<String>) -> Self {
+        let known = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+        Self { r#type: "about:blank", title: known.unwrap_or("Problem").to_owned(), status, detail: detail.into() }
+    }
+
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(404, detail)
+    }
+
+    /// Whether we failed, and not whoever asked.
+    pub(super) fn is_ours(&self) -> bool {
+        self.status >= 500
+    }
+}
+
+impl From<Unstored> for Problem {
+    fn from(why: Unstored) -> Self {
+        let status = match &why {
+            Unstored::NotFound(_) => 404,
+            Unstored::Exists(_) | Unstored::Changed(_) => 409,
+            Unstored::Invalid(_) => 422,
+            Unstored::Unauthorized(_) => 401,
+            Unstored::Forbidden(_) => 403,
+            Unstored::Unavailable(_) => 503,
+        };
+        Self::new(status, why.to_string())
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(why: Refusal) -> Self {
+        match why {
+            Refusal::Invalid(sentence) => Self::new(422, sentence),
+            Refusal::Conflict(sentence) => Self::new(409, sentence),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        let mut set =
+            |name: HeaderName, value| drop(response.headers_mut().insert(name, HeaderValue::from_static(value)));
+        set(CONTENT_TYPE, "application/problem+json");
+        match self.status {
+            401 => set(WWW_AUTHENTICATE, "Bearer realm=\"outrigger\""),
+            503 => set(RETRY_AFTER, "1"),
+            _ => {}
+        }
+        response
+    }
+}

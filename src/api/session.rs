@@ -1,0 +1,151 @@
+//! One request: who makes it, by the token that it shows and nothing else.
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+
+use super::Api;
+use super::problem::Problem;
+use crate::audit::act::{Act, Actor, Deed, Object, Outcome, fresh_id};
+use crate::cluster::access::{Caller, Token};
+use crate::resources::suspension_object::SuspensionObject;
+use crate::server::listener::Peer;
+
+/// Headers by which proxies name a user. Who shows one wants to be taken for somebody else.
+const NAMING: [&str; 8] = [
+    "x-remote-user",
+    "x-remote-group",
+    "x-remote-uid",
+    "x-forwarded-user",
+    "x-forwarded-email",
+    "x-auth-request-user",
+    "remote-user",
+    "kiali-user",
+];
+
+/// A request of somebody who is known.
+pub(super) struct Session<'s> {
+    pub(super) api: &'s Api,
+    pub(super) token: Token,
+    pub(super) caller: Caller,
+    pub(super) attempt: Attempt,
+}
+
+/// What is recorded of a request that is to change something.
+#[derive(Debug, Clone)]
+pub(super) struct Attempt {
+    /// The id of the request, which becomes that of what it makes.
+    pub(super) id: String,
+    pub(super) act: Deed,
+    pub(super) namespace: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) dry_run: bool,
+    address: String,
+    pub(super) user: Option<String>,
+    pub(super) before: Option<SuspensionObject>,
+    pub(super) after: Option<SuspensionObject>,
+    /// Why, in the words of whoever asks, where they differ from those of the suspension.
+    pub(super) reason: Option<String>,
+}
+
+impl Attempt {
+    pub(super) fn new(act: Deed, namespace: Option<String>, name: Option<String>, dry_run: bool, peer: Peer) -> Self {
+        Self {
+            id: fresh_id(),
+            act,
+            namespace,
+            name,
+            dry_run,
+            address: peer.address.to_string(),
+            user: None,
+            before: None,
+            after: None,
+            reason: None,
+        }
+    }
+}
+
+impl<'s> Session<'s> {
+    /// Finds out who asks.
+    ///
+    /// # Errors
+    ///
+    /// When nobody is known by what was shown; that is recorded.
+    pub(super) async fn begin(api: &'s Api, headers: &HeaderMap, attempt: Attempt) -> Result<Self, Problem> {
+        match known(api, headers).await {
+            Ok((token, caller)) => {
+                let attempt = Attempt { user: Some(caller.user.clone()), ..attempt };
+                Ok(Self { api, token, caller, attempt })
+            }
+            Err(problem) => {
+                record(api, &attempt, Err(&problem));
+                Err(problem)
+            }
+        }
+    }
+
+    /// Asks whether the caller may.
+    pub(super) async fn may(&self, verb: &str) -> Result<(), Problem> {
+        let Attempt { namespace, name, .. } = &self.attempt;
+        let backend = &self.api.backend;
+        Ok(backend.may(&self.caller, verb, namespace.as_deref(), name.as_deref()).await?)
+    }
+
+    /// Records what came of it.
+    pub(super) fn done<T>(&self, outcome: Result<T, Problem>) -> Result<T, Problem> {
+        let is_read = self.attempt.act == Deed::Read;
+        // What was read is nothing to speak of; who tried in vain is.
+        if !is_read || outcome.is_err() {
+            record(self.api, &self.attempt, outcome.as_ref().map(|_| ()));
+        }
+        outcome
+    }
+}
+
+async fn known(api: &Api, headers: &HeaderMap) -> Result<(Token, Caller), Problem> {
+    let names_user = |name: &str| NAMING.contains(&name) || name.starts_with("impersonate-");
+    if let Some(name) = headers.keys().find(|name| names_user(name.as_str())) {
+        return Err(Problem::new(
+            403,
+            format!("the header {name} is not taken: who you are is told by your token alone"),
+        ));
+    }
+    let mut shown = headers.get_all(AUTHORIZATION).iter();
+    let missing = || Problem::new(401, "show a token of the cluster, as Authorization: Bearer TOKEN");
+    let (Some(shown), None) = (shown.next(), shown.next()) else { return Err(missing()) };
+    let token = shown.to_str().ok().and_then(|text| text.split_once(' '));
+    let token = token.filter(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty());
+    let token = Token::new(token.ok_or_else(missing)?.1.trim());
+    let caller = api.backend.authenticate(&token).await?;
+    Ok((token, caller))
+}
+
+fn record(api: &Api, attempt: &Attempt, outcome: Result<(), &Problem>) {
+    let Attempt { id, act, namespace, name, dry_run, address, user, before, after, reason } = attempt.clone();
+    let object = after.as_ref().or(before.as_ref());
+    let kind = if namespace.is_some() { "SuspensionPolicy" } else { "ClusterSuspensionPolicy" };
+    let spec = object.map(|object| &object.spec);
+    api.audit.record(&Act {
+        time: api.clock.now(),
+        id: before.as_ref().and_then(SuspensionObject::audit_id).unwrap_or(id),
+        act,
+        outcome: match outcome {
+            Ok(()) => Outcome::Allowed,
+            Err(problem) if problem.is_ours() => Outcome::Failed,
+            Err(_) => Outcome::Refused,
+        },
+        actor: Some(Actor { user, address: Some(address) }),
+        object: Some(Object {
+            kind: kind.to_owned(),
+            namespace,
+            name: object.map(|object| object.name.clone()).or(name),
+            uid: object.and_then(|object| object.uid.clone()),
+        }),
+        reason: reason.or_else(|| spec.map(|spec| spec.reason.clone())),
+        ticket: spec.and_then(|spec| spec.ticket.clone()),
+        until: object.and_then(|object| object.period(api.terms.longest_suspension).ok()?.ends_at),
+        before: before.map(|object| object.to_json()),
+        after: after.map(|object| object.to_json()),
+        why: outcome.err().map(|problem| problem.detail.clone()),
+        dry_run,
+    });
+}

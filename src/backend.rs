@@ -1,0 +1,123 @@
+//! What differs between a cluster and no cluster for whoever serves people, and nothing else.
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+
+use crate::cluster::access::{Access, Caller, Token};
+use crate::cluster::suspensions::Suspensions;
+use crate::files::store::Store;
+use crate::resources::suspension_object::SuspensionObject;
+use crate::suspensions::live::{Live, Unstored};
+
+/// One of the two worlds.
+pub enum Backend {
+    /// A cluster, which itself says who may what.
+    Cluster(Box<Access>),
+    /// A directory, for whoever has the token.
+    Files(Store, Token),
+}
+
+/// Suspensions with the rights of one caller.
+pub enum Writing {
+    /// In a cluster.
+    Cluster(Suspensions),
+    /// In a directory.
+    Files(Store),
+}
+
+impl Backend {
+    /// Whose token this is.
+    ///
+    /// # Errors
+    ///
+    /// When it is nobody's.
+    pub async fn authenticate(&self, token: &Token) -> Result<Caller, Unstored> {
+        match self {
+            Self::Cluster(access) => access.authenticate(token).await,
+            Self::Files(_, own) => {
+                let is_ours = verify_slices_are_equal(own.secret().as_bytes(), token.secret().as_bytes()).is_ok();
+                let wrong = "this is not the token; it is in the file that was named at the start";
+                is_ours.then(|| Caller::named("admin")).ok_or_else(|| Unstored::Unauthorized(wrong.to_owned()))
+            }
+        }
+    }
+
+    /// Whether somebody may do something with suspensions.
+    ///
+    /// # Errors
+    ///
+    /// When they may not, or that cannot be told.
+    pub async fn may(
+        &self,
+        caller: &Caller,
+        verb: &str,
+        namespace: Option<&str>,
+        name: Option<&str>,
+    ) -> Result<(), Unstored> {
+        match self {
+            Self::Cluster(access) => access.may(caller, verb, namespace, name).await,
+            Self::Files(..) => Ok(()),
+        }
+    }
+
+    /// Suspensions with the rights of this token.
+    ///
+    /// # Errors
+    ///
+    /// When it is no token.
+    pub fn writing(&self, token: &Token) -> Result<Writing, Unstored> {
+        match self {
+            Self::Cluster(access) => access.suspensions_of(token).map(Writing::Cluster),
+            Self::Files(store, _) => Ok(Writing::Files(store.clone())),
+        }
+    }
+}
+
+impl Writing {
+    /// One suspension.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or it may not be read.
+    pub async fn get(&self, namespace: Option<&str>, name: &str) -> Result<Live, Unstored> {
+        match self {
+            Self::Cluster(suspensions) => suspensions.get(namespace, name).await,
+            Self::Files(store) => store.get(namespace, name).await,
+        }
+    }
+
+    /// Stores a new one.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub async fn create(&self, object: &SuspensionObject, dry_run: bool) -> Result<Live, Unstored> {
+        match self {
+            Self::Cluster(suspensions) => suspensions.create(object, dry_run).await,
+            Self::Files(store) => store.create(object, dry_run).await,
+        }
+    }
+
+    /// Changes the one that was read.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused, or another by now.
+    pub async fn replace(&self, live: &Live, object: &SuspensionObject, dry_run: bool) -> Result<Live, Unstored> {
+        match self {
+            Self::Cluster(suspensions) => suspensions.replace(live, object, dry_run).await,
+            Self::Files(store) => store.replace(live, object, dry_run).await,
+        }
+    }
+
+    /// Deletes the one that was read.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused, or another by now.
+    pub async fn delete(&self, live: &Live, dry_run: bool) -> Result<(), Unstored> {
+        match self {
+            Self::Cluster(suspensions) => suspensions.delete(live, dry_run).await,
+            Self::Files(store) => store.delete(live, dry_run).await,
+        }
+    }
+}

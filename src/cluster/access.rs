@@ -1,0 +1,195 @@
+//! Who asks, and what they may: as the cluster itself tells, of a token that they show.
+//!
+//! Guarantees: a token is held in memory only, shows in no log, and is used for nothing but the requests of whoever sent it;
+//! what is written for a caller is written with nothing but the caller's own token.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use kube::api::PostParams;
+use kube::config::AuthInfo;
+use kube::{Api, Client, Config};
+use tokio::time::Instant;
+
+use super::suspensions::{Suspensions, answered};
+use super::{NoClient, READ_TIMEOUT};
+use crate::resources::names::GROUP;
+use crate::suspensions::live::Unstored;
+
+/// For so long the API server is not asked about the same token again.
+const REMEMBERED: Duration = Duration::from_secs(5);
+/// So many tokens are remembered.
+const MOST_REMEMBERED: usize = 1024;
+
+/// Tells who somebody is and what they may.
+pub struct Access {
+    client: Client,
+    config: Config,
+    remembered: Mutex<HashMap<Vec<u8>, (Caller, Instant)>>,
+}
+
+/// Somebody whom the cluster knows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Caller {
+    /// Their name.
+    pub user: String,
+    groups: Vec<String>,
+    uid: Option<String>,
+    extra: BTreeMap<String, Vec<String>>,
+}
+
+impl Caller {
+    /// Somebody who is known by a name alone.
+    pub fn named(user: &str) -> Self {
+        Self { user: user.to_owned(), ..Self::default() }
+    }
+}
+
+/// A token; it does not show.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl Token {
+    /// The token of a request.
+    pub fn new(token: &str) -> Self {
+        Self(token.to_owned())
+    }
+
+    /// What it says, for whoever compares it.
+    pub(crate) fn secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Token(..)")
+    }
+}
+
+impl Access {
+    /// With our own rights to ask about others.
+    ///
+    /// # Errors
+    ///
+    /// When there is no cluster.
+    pub async fn new(client: Client) -> Result<Self, NoClient> {
+        Ok(Self { client, config: Config::infer().await?, remembered: Mutex::default() })
+    }
+
+    /// Whose token this is.
+    ///
+    /// # Errors
+    ///
+    /// When it is nobody's, or not any more, or that cannot be told.
+    pub async fn authenticate(&self, token: &Token) -> Result<Caller, Unstored> {
+        let key = digest(&SHA256, token.0.as_bytes()).as_ref().to_vec();
+        if let Some(caller) = self.remembered(&key) {
+            return Ok(caller);
+        }
+        let spec = TokenReviewSpec { token: token.0.clone(), audiences: None };
+        let review = TokenReview { spec, ..TokenReview::default() };
+        let reviews: Api<TokenReview> = Api::all(self.client.clone());
+        let answer = answered(reviews.create(&PostParams::default(), &review)).await;
+        let status = answer.map_err(unasked)?.status.unwrap_or_default();
+        if status.authenticated != Some(true) {
+            return Err(Unstored::Unauthorized("the cluster does not know this token, or not any more".to_owned()));
+        }
+        let UserInfo { username, groups, uid, extra } = status.user.unwrap_or_default();
+        let caller = Caller {
+            user: username.unwrap_or_default(),
+            groups: groups.unwrap_or_default(),
+            uid,
+            extra: extra.unwrap_or_default(),
+        };
+        self.remember(key, caller.clone());
+        Ok(caller)
+    }
+
+    /// Whether somebody may do something with suspensions, as the cluster's own rules say.
+    ///
+    /// # Errors
+    ///
+    /// When they may not, or that cannot be told.
+    pub async fn may(
+        &self,
+        caller: &Caller,
+        verb: &str,
+        namespace: Option<&str>,
+        name: Option<&str>,
+    ) -> Result<(), Unstored> {
+        let resource = if namespace.is_some() { "suspensionpolicies" } else { "clustersuspensionpolicies" };
+        let Caller { user, groups, uid, extra } = caller;
+        let attributes = ResourceAttributes {
+            group: Some(GROUP.to_owned()),
+            resource: Some(resource.to_owned()),
+            verb: Some(verb.to_owned()),
+            namespace: namespace.map(str::to_owned),
+            name: name.map(str::to_owned),
+            ..ResourceAttributes::default()
+        };
+        let spec = SubjectAccessReviewSpec {
+            user: Some(user.clone()),
+            groups: Some(groups.clone()),
+            uid: uid.clone(),
+            extra: Some(extra.clone()),
+            resource_attributes: Some(attributes),
+            ..SubjectAccessReviewSpec::default()
+        };
+        let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
+        let reviews: Api<SubjectAccessReview> = Api::all(self.client.clone());
+        let answer = answered(reviews.create(&PostParams::default(), &review)).await.map_err(unasked)?;
+        if answer.status.is_some_and(|status| status.allowed) {
+            return Ok(());
+        }
+        let place =
+            namespace.map_or_else(|| "in the cluster".to_owned(), |namespace| format!("in namespace {namespace}"));
+        let role = if namespace.is_some() { "outrigger-suspend" } else { "outrigger-suspend-cluster" };
+        let sentence = format!("{user} may not {verb} {resource}.{GROUP} {place}; the ClusterRole {role} grants it");
+        Err(Unstored::Forbidden(crate::decision::reason::sanitized(&sentence)))
+    }
+
+    /// Suspensions with the rights of this token, and no others.
+    ///
+    /// # Errors
+    ///
+    /// When no client can be made of it.
+    pub fn suspensions_of(&self, token: &Token) -> Result<Suspensions, Unstored> {
+        // Nothing of our own credentials is taken over: a token that fails must not act as us.
+        let mut config = Config::new(self.config.cluster_url.clone());
+        config.root_cert.clone_from(&self.config.root_cert);
+        config.tls_server_name.clone_from(&self.config.tls_server_name);
+        config.read_timeout = Some(READ_TIMEOUT);
+        let auth: Result<AuthInfo, _> = serde_json::from_value(serde_json::json!({"token": token.0}));
+        config.auth_info = auth.map_err(|_| Unstored::Unauthorized("this is no token".to_owned()))?;
+        let client = Client::try_from(config);
+        client.map(Suspensions::new).map_err(|_| Unstored::Unauthorized("this is no token".to_owned()))
+    }
+
+    fn remembered(&self, key: &[u8]) -> Option<Caller> {
+        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let (caller, until) = remembered.get(key)?;
+        (Instant::now() < *until).then(|| caller.clone())
+    }
+
+    fn remember(&self, key: Vec<u8>, caller: Caller) {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if remembered.len() >= MOST_REMEMBERED {
+            remembered.retain(|_, (_, until)| now < *until);
+        }
+        if remembered.len() < MOST_REMEMBERED {
+            remembered.insert(key, (caller, now + REMEMBERED));
+        }
+    }
+}
+
+/// Our own trouble is none of the caller's rights.
+fn unasked(why: Unstored) -> Unstored {
+    Unstored::Unavailable(format!("cannot ask the API server who you are and what you may: {why}"))
+}

@@ -1,0 +1,387 @@
+//! The API without a cluster, over real TLS, with good and bad input, and killed at any instant.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::ensure;
+use serde_json::{Value, json};
+
+use crate::control_plane::await_condition;
+use crate::serve::Served;
+
+const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
+
+const STATE: &str = r#"
+{apiVersion: v1, kind: Namespace, metadata: {name: shop}}
+---
+{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, namespace: shop, uid: u1}, spec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}}}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {selector: {app: web}, ports: [{name: http, port: 80}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: taken, namespace: shop}, spec: {ports: [{name: http, port: 80}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: theirs, namespace: shop}, spec: {hosts: [taken]}}
+"#;
+
+/// An answer.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let of = |line: &'_ str| line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name)).is_some();
+        self.head.lines().find(|line| of(line)).and_then(|line| line.split_once(": ")).map(|(_, value)| value.trim())
+    }
+}
+
+/// Asks with the right token, unless the arguments say otherwise.
+fn ask(served: &Served, method: &str, path: &str, body: Option<&Value>, headers: &[&str]) -> Answer {
+    let token = std::fs::read_to_string(served.file("token")).unwrap();
+    let own = format!("Authorization: Bearer {token}");
+    let shows_none = headers.iter().any(|header| header.starts_with("Authorization"));
+    let headers: Vec<&str> = if shows_none { headers.to_vec() } else { [headers, &[own.as_str()]].concat() };
+    with_curl(served, method, path, body.map(ToString::to_string).as_deref(), &headers).unwrap()
+}
+
+fn with_curl(
+    served: &Served,
+    method: &str,
+    path: &str,
+    body: Option<&str>,
+    headers: &[&str],
+) -> anyhow::Result<Answer> {
+    let authority = served.file("ca.crt");
+    let url = format!("https://{}{path}", served.api);
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error", "--max-time", "30", "--include", "--path-as-is", "--request", method]);
+    command.arg("--cacert").arg(authority);
+    for header in headers {
+        command.args(["--header", header]);
+    }
+    let file = tempfile::NamedTempFile::new()?;
+    if let Some(body) = body {
+        std::fs::write(file.path(), body)?;
+        command.args(["--header", "Expect:", "--data-binary", &format!("@{}", file.path().display())]);
+        if !headers.iter().any(|header| header.starts_with("Content-Type")) {
+            command.args(["--header", "Content-Type: application/json"]);
+        }
+    }
+    let output = command.arg(url).output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    ensure!(status.is_some(), "{head}{}", String::from_utf8_lossy(&output.stderr));
+    Ok(Answer { status: status.unwrap(), head: head.to_owned(), body: body.to_owned() })
+}
+
+fn state() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("state.yaml"), STATE).unwrap();
+    directory
+}
+
+const OF_SHOP: &str = "/api/v1/namespaces/shop/suspensions";
+
+fn injection(name: &str) -> Value {
+    json!({"name": name, "suspend": "Injection", "for": "2h", "reason": "loop", "ticket": "INC-1"})
+}
+
+#[tokio::test]
+async fn a_suspension_is_made_once_extended_ended_and_recorded() {
+    let state = state();
+    let served = Served::start(Some(state.path()), 1);
+    let made = ask(&served, "POST", OF_SHOP, Some(&injection("debug")), &[]);
+    assert_eq!(
+        (made.status, made.header("location")),
+        (201, Some("/api/v1/namespaces/shop/suspensions/debug")),
+        "{made:?}"
+    );
+    let told = made.json();
+    assert_eq!((&told["state"], &told["matched"]["workloads"]), (&json!("InForce"), &json!(1)), "{told}");
+    assert_eq!(told["warnings"], json!([]));
+    let again = ask(&served, "POST", OF_SHOP, Some(&injection("debug")), &[]);
+    assert_eq!((again.status, again.header("etag")), (200, made.header("etag")), "{again:?}");
+    let mut other = injection("debug");
+    other["reason"] = json!("another");
+    assert_eq!(ask(&served, "POST", OF_SHOP, Some(&other), &[]).status, 409);
+
+    let path = format!("{OF_SHOP}/debug");
+    let tag = format!("If-Match: {}", made.header("etag").unwrap());
+    let longer = ask(&served, "POST", &format!("{path}/extend"), Some(&json!({"by": "1h"})), &[&tag]);
+    assert_eq!(longer.status, 200, "{longer:?}");
+    assert!(longer.json()["endsAt"].as_str().unwrap() > told["endsAt"].as_str().unwrap());
+    let stale = ask(&served, "POST", &format!("{path}/extend"), Some(&json!({"by": "1h"})), &[&tag]);
+    assert_eq!(stale.status, 412, "{stale:?}");
+    let listed = ask(&served, "GET", &format!("{OF_SHOP}?state=InForce&suspend=Injection"), None, &[]).json();
+    assert_eq!(listed["items"][0]["name"], "debug", "{listed}");
+
+    // In the second of its start there is nothing to keep.
+    await_condition("a second to pass", TIMEOUT, async || {
+        let started: jiff::Timestamp = told["startsAt"].as_str().unwrap().parse()?;
+        ensure!(outrigger::clock::Clock::System.now() > started + jiff::SignedDuration::from_secs(1), "not yet");
+        // What begins and ends between two looks is told of once.
+        ensure!(!served.audited(|entry| entry["act"] == "Begin").is_empty(), "it has not been seen to begin");
+        Ok(())
+    })
+    .await;
+    let over = ask(&served, "POST", &format!("{path}/end"), Some(&json!({"reason": "fixed"})), &[]);
+    assert_eq!((over.status, &over.json()["state"]), (200, &json!("Over")), "{over:?}");
+    assert_eq!(ask(&served, "GET", &path, None, &[]).json()["state"], "Over");
+    assert_eq!(ask(&served, "POST", &format!("{path}/end"), None, &[]).status, 409);
+
+    let id = told["auditId"].as_str().unwrap();
+    let wanted = [
+        "Create Allowed",
+        "Extend Allowed",
+        "Extend Refused",
+        "End Allowed",
+        "End Refused",
+        "Begin Allowed",
+        "Over Allowed",
+    ];
+    let acts = await_condition("the record", TIMEOUT, async || {
+        let acts = served.audited(|entry| entry["id"] == id);
+        let told = |act: &Value| format!("{} {}", act["act"].as_str().unwrap(), act["outcome"].as_str().unwrap());
+        let missing: Vec<_> = wanted.iter().filter(|one| !acts.iter().any(|act| told(act) == ***one)).collect();
+        ensure!(missing.is_empty(), "no {missing:?} in {acts:?}");
+        Ok(acts)
+    })
+    .await;
+    let end = acts.iter().find(|act| act["act"] == "End" && act["outcome"] == "Allowed").unwrap();
+    assert_eq!(
+        (&end["actor"]["user"], &end["reason"], &end["ticket"]),
+        (&json!("admin"), &json!("fixed"), &json!("INC-1"))
+    );
+    assert!(end["before"]["spec"]["expiresAt"] != end["after"]["spec"]["expiresAt"], "{end}");
+}
+
+#[tokio::test]
+async fn a_caller_without_the_token_gets_nothing_and_is_recorded() {
+    let state = state();
+    let served = Served::start(Some(state.path()), 1);
+    let token = std::fs::read_to_string(served.file("token")).unwrap();
+    let right = format!("Authorization: Bearer {token}");
+    let short = format!("Authorization: Bearer {}", &token[..20]);
+    let basic = format!("Authorization: Basic {token}");
+    for (headers, status) in [
+        (&["Authorization:"][..], 401),
+        (&[short.as_str()], 401),
+        (&["Authorization: Bearer wrong"], 401),
+        (&["Authorization: Bearer"], 401),
+        (&[basic.as_str()], 401),
+        (&[right.as_str(), "Authorization: Bearer another"], 401),
+        (&[right.as_str(), "Impersonate-User: root"], 403),
+        (&[right.as_str(), "impersonate-group: system:masters"], 403),
+        (&[right.as_str(), "X-Remote-User: root"], 403),
+    ] {
+        for (method, path) in [
+            ("POST", OF_SHOP),
+            ("GET", OF_SHOP),
+            ("GET", "/api/v1/suspensions/x"),
+            ("POST", "/api/v1/suspensions/x/end"),
+        ] {
+            let body = (method == "POST").then(|| injection("x"));
+            let answer = ask(&served, method, path, body.as_ref(), headers);
+            assert_eq!(answer.status, status, "{headers:?} {method} {path}: {answer:?}");
+            assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+            assert_eq!(answer.header("www-authenticate").is_some(), status == 401);
+            assert!(!answer.body.contains(&token[..20]), "{answer:?}");
+        }
+    }
+    assert_eq!(ask(&served, "GET", &format!("{OF_SHOP}?token={token}"), None, &["Authorization:"]).status, 401);
+    assert_eq!(ask(&served, "GET", OF_SHOP, None, &[]).json()["items"], json!([]), "nothing was made");
+    let refused = await_condition("the record", TIMEOUT, async || {
+        let refused = served.audited(|entry| entry["outcome"] == "Refused");
+        ensure!(refused.len() >= 36, "{}", refused.len());
+        Ok(refused)
+    })
+    .await;
+    assert!(refused.iter().all(|act| act["actor"]["user"].is_null() && act["actor"]["address"].is_string()));
+}
+
+#[tokio::test]
+async fn bad_input_is_refused_with_a_problem_and_nothing_is_kept() {
+    let state = state();
+    let served = Served::start(Some(state.path()), 1);
+    let with = |field: &str, value: Value| {
+        let mut body = injection("bad");
+        body[field] = value;
+        body.to_string()
+    };
+    let nested = format!("{{\"suspend\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    let large = format!("{{\"reason\": \"{}\"}}", "x".repeat(10 << 20));
+    for (path, body, status, part) in [
+        (OF_SHOP, "{".to_owned(), 400, "the body cannot be read"),
+        (OF_SHOP, "[]".to_owned(), 422, "the body cannot be read"),
+        (OF_SHOP, nested, 400, "the body cannot be read"),
+        (OF_SHOP, large, 413, "larger than 1 MiB"),
+        (OF_SHOP, with("color", json!("red")), 422, "unknown field"),
+        (OF_SHOP, with("suspend", json!("Everything")), 422, "unknown variant"),
+        (OF_SHOP, with("name", json!("Not A Name")), 422, "which is not a name of a-z"),
+        (OF_SHOP, with("name", json!(7)), 422, "name is not a text"),
+        (OF_SHOP, with("name", json!("a".repeat(200))), 422, "longer than 150"),
+        (OF_SHOP, with("for", json!("40y")), 422, "which is not a positive duration"),
+        (OF_SHOP, with("for", json!("0s")), 422, "which is not a positive duration"),
+        (OF_SHOP, with("startsAt", json!("2020-01-01T00:00:00Z")), 422, "which is past"),
+        (OF_SHOP, with("expiresAt", json!("2020-01-01T00:00:00Z")), 422, "only one may say when it ends"),
+        (OF_SHOP, with("namespaces", json!({"include": ["*"]})), 422, "only for a suspension of the cluster"),
+        (OF_SHOP, with("reason", json!("  ")), 422, "reason"),
+        (OF_SHOP, with("reason", json!("x".repeat(300))), 422, "at most 256 characters"),
+        ("/api/v1/suspensions", injection("bad").to_string(), 422, "spec.namespaces is missing"),
+        ("/api/v1/namespaces/nowhere/suspensions", injection("bad").to_string(), 404, "there is no namespace nowhere"),
+        (OF_SHOP, json!({"suspend": "Traffic", "services": [{"name": "wep"}], "for": "1h", "reason": "x"}).to_string(), 422, "did you mean web?"),
+        (OF_SHOP, json!({"suspend": "Traffic", "services": [{"name": "taken"}], "for": "1h", "reason": "x"}).to_string(), 409, "VirtualService shop/theirs routes it already"),
+        (OF_SHOP, json!({"suspend": "Traffic", "services": [{"name": "web", "versions": ["v9"]}], "for": "1h", "reason": "x"}).to_string(), 422, "has no version v9"),
+    ] {
+        let token = std::fs::read_to_string(served.file("token")).unwrap();
+        let own = format!("Authorization: Bearer {token}");
+        let answer = with_curl(&served, "POST", path, Some(&body), &[&own]).unwrap();
+        let start: String = body.chars().take(80).collect();
+        assert_eq!(answer.status, status, "{path} {start}: {answer:?}");
+        let problem = answer.json();
+        assert_eq!((&problem["status"], &problem["type"]), (&json!(status), &json!("about:blank")));
+        assert!(problem["detail"].as_str().unwrap().contains(part), "{start}: {problem}");
+    }
+    for (method, path, headers, status) in [
+        ("PUT", OF_SHOP, &[][..], 405),
+        ("DELETE", "/api/v1/suspensions/x", &[], 405),
+        ("GET", "/api/v1/suspensions/none", &[], 404),
+        ("GET", "/api/v1/nothing", &[], 404),
+        ("GET", "/api/v1/suspensions?limit=0", &[], 400),
+        ("GET", "/api/v1/suspensions?limit=x", &[], 400),
+        ("GET", "/api/v1/suspensions?state=Sometimes", &[], 400),
+        ("GET", "/api/v1/suspensions?colour=red", &[], 400),
+        ("GET", "/api/v1/suspensions?continue=%21", &[], 400),
+        ("POST", "/api/v1/namespaces/shop/suspensions/none/end", &[], 404),
+        ("POST", "/api/v1/namespaces/shop/suspensions/none/extend", &[], 415),
+    ] {
+        let answer = ask(&served, method, path, None, headers);
+        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{method} {path}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(answer.header("allow").is_some(), status == 405, "{answer:?}");
+    }
+    let text = ask(&served, "POST", OF_SHOP, Some(&injection("bad")), &["Content-Type: text/plain"]);
+    assert_eq!(text.status, 415, "{text:?}");
+    assert_eq!(ask(&served, "GET", OF_SHOP, None, &[]).json()["items"], json!([]));
+    let files: Vec<_> = std::fs::read_dir(state.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert!(files.iter().all(|file| ["state.yaml", ".lock"].contains(&file.to_str().unwrap())), "{files:?}");
+}
+
+#[tokio::test]
+async fn a_key_makes_a_creation_one_and_a_dry_run_keeps_nothing() {
+    let state = state();
+    let served = Served::start(Some(state.path()), 1);
+    let mut body = injection("x");
+    body.as_object_mut().unwrap().remove("name");
+    let dry = ask(&served, "POST", &format!("{OF_SHOP}?dryRun=true"), Some(&body), &[]);
+    assert_eq!((dry.status, &dry.json()["state"]), (200, &json!("InForce")), "{dry:?}");
+    let keyed = |key: &str| ask(&served, "POST", OF_SHOP, Some(&body), &[&format!("Idempotency-Key: {key}")]);
+    let (first, second, third) = (keyed("a"), keyed("a"), keyed("b"));
+    assert_eq!((first.status, second.status, third.status), (201, 200, 201));
+    assert_eq!(first.json()["name"], second.json()["name"]);
+    let all = |query: &str| ask(&served, "GET", &format!("{OF_SHOP}?{query}"), None, &[]).json();
+    let page = all("limit=1");
+    assert_eq!(page["items"].as_array().unwrap().len(), 1);
+    let rest = all(&format!("limit=1&continue={}", page["continue"].as_str().unwrap()));
+    assert_ne!(rest["items"][0]["name"], page["items"][0]["name"]);
+    assert!(rest["continue"].is_null());
+    let warnings = third.json()["warnings"].to_string();
+    assert!(warnings.contains("are suspended by SuspensionPolicy shop/") && warnings.contains("too"), "{warnings}");
+}
+
+/// Names that were acknowledged before the server was killed.
+fn create_until_killed(served: &Served, round: usize, acknowledged: &mut Vec<String>, kill_after: usize) {
+    let token = std::fs::read_to_string(served.file("token")).unwrap();
+    let own = format!("Authorization: Bearer {token}");
+    for number in 0..kill_after {
+        let name = format!("s-{round}-{number}");
+        let made = with_curl(served, "POST", OF_SHOP, Some(&injection(&name).to_string()), &[&own]);
+        if made.is_ok_and(|answer| answer.status == 201) {
+            acknowledged.push(name);
+        }
+    }
+}
+
+#[test]
+fn what_was_acknowledged_outlives_hundreds_of_kills_and_no_file_is_half_written() {
+    let state = state();
+    let mut served = Served::start(Some(state.path()), 1);
+    let mut acknowledged = Vec::new();
+    create_until_killed(&served, 0, &mut acknowledged, 3);
+    served = served.killed_and_started(state.path());
+    // Most of what can happen is in the store; a process of its own for each kill, in the middle of what it writes.
+    let binary = env!("CARGO_BIN_EXE_outrigger");
+    for round in 1..=200_u64 {
+        let directory = state.path().display().to_string();
+        let name = format!("k-{round}");
+        let arguments = [
+            "suspend",
+            "injection",
+            "-n",
+            "shop",
+            "--for",
+            "2h",
+            "--reason",
+            "x",
+            "--yes",
+            "--name",
+            &name,
+            "--state",
+            &directory,
+        ];
+        let mut child = Command::new(binary)
+            .args(arguments)
+            .env_remove("POD_NAMESPACE")
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // From before it has begun to after it is done.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_micros(round * 400);
+        while std::time::Instant::now() < deadline && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        let _it_may_have_ended = child.kill();
+        let output = child.wait_with_output().unwrap();
+        if String::from_utf8_lossy(&output.stdout).contains("is made") {
+            acknowledged.push(name);
+        }
+    }
+    served = served.killed_and_started(state.path());
+    let kept = kept_in(state.path());
+    let missing: Vec<_> = acknowledged.iter().filter(|name| !kept.contains(*name)).collect();
+    assert!(missing.is_empty(), "{missing:?} of {} are gone", acknowledged.len());
+    assert!(
+        acknowledged.len() > 3 && acknowledged.len() < 203,
+        "{} of 203 were acknowledged: the kills missed",
+        acknowledged.len()
+    );
+    let listed = ask(&served, "GET", &format!("{OF_SHOP}?limit=500"), None, &[]).json();
+    assert_eq!(listed["items"].as_array().unwrap().len(), kept.len());
+}
+
+/// The names of what is kept: every file is whole.
+fn kept_in(directory: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for file in std::fs::read_dir(directory).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        assert!(!name.ends_with(".incomplete"), "{name} was left");
+        if let Some(name) = name.strip_prefix("suspension.shop.").and_then(|name| name.strip_suffix(".yaml")) {
+            let objects = outrigger::files::objects_of(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            assert_eq!(objects.len(), 1, "{name}");
+            assert_eq!(objects[0]["metadata"]["name"], name);
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
