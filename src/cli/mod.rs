@@ -18,6 +18,7 @@ pub mod status;
 pub mod subject;
 pub mod suspend;
 pub mod test;
+pub mod uninstall;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -57,6 +58,8 @@ enum Command {
     Test(test::TestArgs),
     /// Print everything that a cluster needs, as YAML
     Install(install::InstallArgs),
+    /// End what is in force, and take out what a plain kubectl delete would hang on
+    Uninstall(uninstall::UninstallArgs),
     /// Make a certificate authority and a certificate for development
     Certs(certs::CertsArgs),
 }
@@ -76,6 +79,7 @@ impl Cli {
             Command::Extend(args) => resume::extend(args).await,
             Command::Test(args) => test::run(&args),
             Command::Install(args) => install::run(&args),
+            Command::Uninstall(args) => uninstall::run(args).await,
             Command::Certs(args) => certs::run(&args),
         }
     }

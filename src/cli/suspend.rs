@@ -165,17 +165,22 @@ impl ActingArgs {
 
     /// Whether whoever sits there wants it.
     pub(super) fn agreed(&self, question: &str) -> anyhow::Result<bool> {
-        if self.yes {
-            return Ok(true);
-        }
-        if !std::io::stdin().is_terminal() {
-            bail!("nobody can be asked here; say --yes to go ahead, or --dry-run to see what would be done");
-        }
-        eprint!("{question} [y/N] ");
-        let mut answer = String::new();
-        std::io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;
-        Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+        agreed(self.yes, question)
     }
+}
+
+/// Whether whoever sits there wants it, unless they have said so already.
+pub(super) fn agreed(already: bool, question: &str) -> anyhow::Result<bool> {
+    if already {
+        return Ok(true);
+    }
+    if !std::io::stdin().is_terminal() {
+        bail!("nobody can be asked here; say --yes to go ahead");
+    }
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
 }
 
 /// Why it was not done, with what grants the right where that is missing.

@@ -7,6 +7,7 @@ pub mod lease;
 pub mod order;
 pub mod read;
 pub mod registration;
+pub mod removal;
 pub mod snapshot;
 pub mod status;
 pub mod suspensions;

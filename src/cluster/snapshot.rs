@@ -25,6 +25,7 @@ use crate::inventory::injectors::{entries_of, own_rules_of};
 use crate::inventory::owner_kind::{OwnerKind, Served};
 use crate::inventory::routing::{Kind, key_of};
 use crate::inventory::rules::{Compile, Rule, RuleKind, RuleName, Terms};
+use crate::inventory::standings::Standing;
 use crate::inventory::workload::PodObject;
 use crate::inventory::{Inventory, namespace_of};
 use crate::resources::cluster_injection_policy::ClusterInjectionPolicy;
@@ -220,6 +221,15 @@ impl Reading<'_> {
                     (name, rule)
                 };
                 self.inventory.rules.replace(kind, listed.iter().map(read).collect());
+                let standing = |object: &DeserializeGuard<K>| -> (RuleName, Standing) {
+                    let name: RuleName = (object.namespace().unwrap_or_default().into(), object.name_any().into());
+                    let standing = match &object.0 {
+                        Ok(resource) => resource.standing(self.terms),
+                        Err(invalid) => Standing::unreadable(&invalid.metadata),
+                    };
+                    (name, standing)
+                };
+                self.inventory.standings.replace(kind, listed.iter().map(standing).collect());
                 problems
             }
             Err(error) => {

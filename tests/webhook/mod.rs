@@ -12,6 +12,7 @@ mod order;
 mod own_rules;
 mod reads;
 mod status;
+mod suspend;
 mod traffic;
 mod workloads;
 

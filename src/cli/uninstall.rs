@@ -1,0 +1,86 @@
+//! `outrigger uninstall`: what has to go in order, before `kubectl delete` takes the rest.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+
+use super::looking::client;
+use super::progress::Progress;
+use super::suspend::agreed;
+use crate::cluster::removal::{remove_server, remove_webhook};
+use crate::cluster::snapshot;
+use crate::cluster::traffic::Routes;
+use crate::inventory::Inventory;
+use crate::inventory::routing::{Kind, Standing};
+use crate::resources::names::ROUTING_FINALIZER;
+use crate::resources::suspension_object::SuspensionObject;
+use crate::suspensions::live::Unstored;
+
+/// How to uninstall.
+#[derive(Debug, Args)]
+pub struct UninstallArgs {
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    #[command(flatten)]
+    deciding: super::deciding::DecidingArgs,
+}
+
+/// Runs the command: the webhook first, so that no pod waits; then the server, so that it makes nothing anew; then all routing
+/// of suspended traffic, and the finalizers that wait for that.
+pub async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
+    let UninstallArgs { yes, deciding } = args;
+    let client = client().await?;
+    let inventory = deciding.inventory();
+    let problems =
+        snapshot::fill(&client, &inventory, &deciding.terms(), None).await.context("cannot read the cluster")?;
+    problems.iter().for_each(|problem| eprintln!("outrigger: {problem}"));
+    let held: Vec<_> =
+        inventory.standings.suspensions().into_iter().map(|(object, _)| object).filter(|one| is_held(one)).collect();
+    eprintln!(
+        "The webhook configuration and the Deployment are removed; pods are then created as namespaces and they themselves say."
+    );
+    eprintln!("{} suspensions of traffic are ended, and their routing is removed.", held.len());
+    if !agreed(yes, "Uninstall?")? {
+        return Ok(ExitCode::FAILURE);
+    }
+    let failed = |what: &'static str| {
+        move |why: Unstored| anyhow!("cannot {what}: {why}; what was done until then stays done, try again")
+    };
+    {
+        let _progress = Progress::of("waiting for the server to end");
+        remove_webhook(&client).await.map_err(failed("remove the webhook configuration"))?;
+        remove_server(&client, &deciding.namespace).await.map_err(failed("remove the server"))?;
+    }
+    // Read when nobody writes any more.
+    snapshot::fill_routing(&client, &inventory).await.iter().for_each(|problem| eprintln!("outrigger: {problem}"));
+    let routes = Routes::new(client);
+    for (kind, Standing { namespace, name, uid, .. }) in of_suspensions(&inventory) {
+        eprintln!("removing {} {namespace}/{name}", kind.names()[3]);
+        routes.remove(kind, &namespace, &name, uid.as_deref()).await.map_err(failed("remove routing"))?;
+    }
+    for suspension in held {
+        routes.set_finalizer(&suspension, false).await.map_err(failed("take a finalizer off"))?;
+    }
+    let rest =
+        format!("outrigger install --own-namespace {} | kubectl delete --ignore-not-found -f -", deciding.namespace);
+    super::write_out(&format!(
+        "Nothing is in force any more. What is left, with every policy and suspension, goes with:\n\n    {rest}\n"
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn is_held(suspension: &SuspensionObject) -> bool {
+    suspension.finalizers.iter().any(|one| one == ROUTING_FINALIZER)
+}
+
+/// Everything that was made for suspensions, the routes before the rules that they need.
+fn of_suspensions(inventory: &Inventory) -> Vec<(Kind, Standing)> {
+    let routes = inventory.routing.routes().into_iter().map(|route| (route.kind, route.object.clone()));
+    let rules =
+        inventory.routing.destination_rules().into_iter().map(|rule| (Kind::DestinationRule, rule.object.clone()));
+    let mut all: Vec<_> = routes.chain(rules).filter(|(_, object)| object.owner.is_some()).collect();
+    all.sort_by_key(|(kind, _)| *kind != Kind::VirtualService);
+    all
+}
