@@ -298,6 +298,42 @@ async fn a_key_makes_a_creation_one_and_a_dry_run_keeps_nothing() {
     assert!(warnings.contains("are suspended by SuspensionPolicy shop/") && warnings.contains("too"), "{warnings}");
 }
 
+#[tokio::test]
+async fn who_listens_hears_of_a_begin_and_an_end_that_the_clock_makes() {
+    let state = state();
+    let served = Served::start(Some(state.path()), 1);
+    assert_eq!(ask(&served, "POST", OF_SHOP, Some(&injection("first")), &[]).status, 201);
+    let token = std::fs::read_to_string(served.file("token")).unwrap();
+    let heard = tempfile::NamedTempFile::new().unwrap();
+    let mut listening = Command::new("curl")
+        .args(["--silent", "--no-buffer", "--max-time", "30", "--cacert"])
+        .arg(served.file("ca.crt"))
+        .args(["--header", &format!("Authorization: Bearer {token}")])
+        .arg(format!("https://{}{OF_SHOP}?watch=true", served.api))
+        .stdout(heard.reopen().unwrap())
+        .spawn()
+        .unwrap();
+    let text = || std::fs::read_to_string(heard.path()).unwrap();
+    await_condition("the first event", TIMEOUT, async || {
+        ensure!(text().contains("event: snapshot") && text().contains("\"name\":\"first\""), "{}", text());
+        Ok(())
+    })
+    .await;
+    let now = outrigger::clock::Clock::System.now();
+    let at = |seconds| (now + jiff::SignedDuration::from_secs(seconds)).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let short = json!({"name": "short", "suspend": "Injection", "startsAt": at(2), "expiresAt": at(4), "reason": "x"});
+    assert_eq!(ask(&served, "POST", OF_SHOP, Some(&short), &[]).status, 201);
+    await_condition("what the clock does to be heard", TIMEOUT, async || {
+        let events: Vec<String> =
+            text().lines().filter_map(|line| line.strip_prefix("event: ").map(str::to_owned)).collect();
+        ensure!(events == ["snapshot", "created", "began", "ended"], "{events:?}");
+        Ok(())
+    })
+    .await;
+    listening.kill().unwrap();
+    listening.wait().unwrap();
+}
+
 /// Names that were acknowledged before the server was killed.
 fn create_until_killed(served: &Served, round: usize, acknowledged: &mut Vec<String>, kill_after: usize) {
     let token = std::fs::read_to_string(served.file("token")).unwrap();

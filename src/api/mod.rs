@@ -4,6 +4,7 @@
 //! of it; what is written is written with the caller's own token. Errors are problem details of RFC 9457.
 //! Limits: bodies of a megabyte; 32 changes at once, for whose turn others wait 20 seconds at most.
 
+mod events;
 mod problem;
 mod session;
 pub mod suspensions;
@@ -35,6 +36,8 @@ use problem::Problem;
 const BODY: usize = 1024 * 1024;
 /// So many changes are made at once.
 const AT_ONCE: usize = 32;
+/// So many may listen to events.
+const LISTENERS: usize = 32;
 /// A change waits so long for its turn.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -51,12 +54,21 @@ pub struct Api {
     /// Who may what, and where suspensions are kept.
     pub backend: Backend,
     changes: Semaphore,
+    listeners: Arc<Semaphore>,
 }
 
 impl Api {
     /// With all that it needs.
     pub fn new(inventory: Arc<Inventory>, terms: Terms, clock: Clock, audit: Log, backend: Backend) -> Self {
-        Self { inventory, terms, clock, audit, backend, changes: Semaphore::new(AT_ONCE) }
+        Self {
+            inventory,
+            terms,
+            clock,
+            audit,
+            backend,
+            changes: Semaphore::new(AT_ONCE),
+            listeners: Arc::new(Semaphore::new(LISTENERS)),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::events::events;
 use super::problem::Problem;
 use super::session::{Attempt, Session};
 use super::{Api, PATIENCE};
@@ -55,6 +56,7 @@ struct Wanted {
     state: Option<String>,
     limit: Option<usize>,
     r#continue: Option<String>,
+    watch: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -101,7 +103,11 @@ pub(super) async fn list(
         let session = Session::begin(&api, &headers, attempt).await?;
         let listed = async {
             session.may("list").await?;
-            listed(&api, namespace.as_deref(), &query_of(query.as_deref())?)
+            let wanted: Wanted = query_of(query.as_deref())?;
+            if wanted.watch == Some(true) {
+                return events(Arc::clone(&api), session.token.clone(), namespace.clone());
+            }
+            listed(&api, namespace.as_deref(), &wanted)
         };
         session.done(listed.await)
     })
@@ -109,7 +115,7 @@ pub(super) async fn list(
 }
 
 fn listed(api: &Api, namespace: Option<&str>, wanted: &Wanted) -> Result<Response, Problem> {
-    let Wanted { suspend, state, limit, r#continue } = wanted;
+    let Wanted { suspend, state, limit, r#continue, watch: _ } = wanted;
     one_of("suspend", suspend.as_deref(), &["Injection", "Traffic"])?;
     one_of("state", state.as_deref(), &["Scheduled", "InForce", "Over", "Invalid"])?;
     let limit = limit.unwrap_or(USUAL);
@@ -437,7 +443,7 @@ fn one_of(what: &str, value: Option<&str>, known: &[&str]) -> Result<(), Problem
 }
 
 /// One suspension, as every answer tells of it.
-fn told(object: &SuspensionObject, period: Option<Period>, now: Timestamp) -> Value {
+pub(super) fn told(object: &SuspensionObject, period: Option<Period>, now: Timestamp) -> Value {
     let mut told = object.to_json()["spec"].take();
     let extra = json!({
         "kind": object.kind(), "namespace": object.namespace, "name": object.name, "uid": object.uid,
