@@ -334,6 +334,35 @@ async fn who_listens_hears_of_a_begin_and_an_end_that_the_clock_makes() {
     listening.wait().unwrap();
 }
 
+#[test]
+fn a_thousand_creations_at_once_are_each_answered_and_kept() {
+    const MANY: usize = 1000;
+    let state = state();
+    let served = Served::start(Some(state.path()), 1);
+    let token = std::fs::read_to_string(served.file("token")).unwrap();
+    let one = |number: usize| {
+        format!(
+            "url = \"https://{}{OF_SHOP}\"\nheader = \"Authorization: Bearer {token}\"\nheader = \"Content-Type: application/json\"\n\
+             cacert = \"{}\"\ndata = {:?}\noutput = \"/dev/null\"\nwrite-out = \"%{{http_code}}\\n\"\n",
+            served.api,
+            served.file("ca.crt").display(),
+            injection(&format!("many-{number}")).to_string(),
+        )
+    };
+    let config = (0..MANY).map(one).collect::<Vec<_>>().join("next\n");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), config).unwrap();
+    let output = Command::new("curl")
+        .args(["--silent", "--parallel", "--parallel-max", "300", "--max-time", "120", "--config"])
+        .arg(file.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let created = text.lines().filter(|line| *line == "201").count();
+    assert_eq!((created, text.lines().count()), (MANY, MANY), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(kept_in(state.path()).len(), MANY);
+}
+
 /// Names that were acknowledged before the server was killed.
 fn create_until_killed(served: &Served, round: usize, acknowledged: &mut Vec<String>, kill_after: usize) {
     let token = std::fs::read_to_string(served.file("token")).unwrap();

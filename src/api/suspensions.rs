@@ -1,17 +1,18 @@
 //! `/api/v1/suspensions` and `/api/v1/namespaces/{namespace}/suspensions`: listed, made, extended, ended.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::Extension;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http_body_util::LengthLimitError;
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ use serde_json::{Map, Value, json};
 use super::events::events;
 use super::problem::Problem;
 use super::session::{Attempt, Session};
-use super::{Api, PATIENCE};
+use super::{Api, BODY, PATIENCE};
 use crate::audit::act::Deed;
 use crate::decision::reason::Clean;
 use crate::resources::suspending::Period;
@@ -38,6 +39,8 @@ const MOST: usize = 500;
 const MOST_NAMED: usize = 20;
 /// The header that makes a repeated creation one.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// A body has so long to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A change that lost a race is tried again so often, where no state was asked for.
 const TRIES: usize = 5;
 
@@ -178,7 +181,7 @@ pub(super) async fn create(
     place: Place,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Response {
     let (namespace, _) = self::place(place);
     let acting: Result<Acting, Problem> = query_of(query.as_deref());
@@ -190,7 +193,8 @@ pub(super) async fn create(
             acting?;
             session.may("create").await?;
             let _turn = turn(&api).await?;
-            let mut fields: Map<String, Value> = read(&headers, body)?;
+            let body = whole(body).await?;
+            let mut fields: Map<String, Value> = read(&headers, &body)?;
             let name = name_of(&mut fields, &session, &headers)?;
             session.attempt.name = Some(name.clone());
             made(&mut session, fields, name).await
@@ -273,7 +277,7 @@ pub(super) async fn extend(
     place: Place,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Response {
     change(&api, peer, place, query, headers, body, Deed::Extend).await
 }
@@ -285,7 +289,7 @@ pub(super) async fn end(
     place: Place,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Response {
     change(&api, peer, place, query, headers, body, Deed::End).await
 }
@@ -296,7 +300,7 @@ async fn change(
     place: Place,
     query: Option<String>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
     deed: Deed,
 ) -> Response {
     let (namespace, name) = self::place(place);
@@ -310,7 +314,7 @@ async fn change(
             session.may("get").await?;
             session.may("patch").await?;
             let _turn = turn(api).await?;
-            let asked = asked(&headers, body, deed)?;
+            let asked = asked(&headers, &whole(body).await?, deed)?;
             session.attempt.reason.clone_from(&asked.reason);
             changed(&mut session, &headers, &asked).await
         }
@@ -326,10 +330,9 @@ struct Asked {
     reason: Option<String>,
 }
 
-fn asked(headers: &HeaderMap, body: Result<Bytes, BytesRejection>, deed: Deed) -> Result<Asked, Problem> {
+fn asked(headers: &HeaderMap, body: &Bytes, deed: Deed) -> Result<Asked, Problem> {
     if deed == Deed::End {
-        let is_empty = body.as_ref().is_ok_and(Bytes::is_empty);
-        let Ended { reason } = if is_empty { Ended::default() } else { read(headers, body)? };
+        let Ended { reason } = if body.is_empty() { Ended::default() } else { read(headers, body)? };
         return Ok(Asked { longer: None, reason });
     }
     let Extended { by, expires_at, reason } = read(headers, body)?;
@@ -407,18 +410,24 @@ async fn turn(api: &Api) -> Result<tokio::sync::SemaphorePermit<'_>, Problem> {
     }
 }
 
-fn read<T: DeserializeOwned>(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
-    let body = body.map_err(|rejection| {
-        let status = rejection.status().as_u16();
-        let sentence =
-            if status == 413 { "the body is larger than 1 MiB" } else { "the body cannot be read; send it again" };
-        Problem::new(status, sentence)
-    })?;
+/// The body, which is not read before it is known who sends it, and that they may.
+async fn whole(body: Body) -> Result<Bytes, Problem> {
+    match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, BODY)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) if std::error::Error::source(&error).is_some_and(|cause| cause.is::<LengthLimitError>()) => {
+            Err(Problem::new(413, "the body is larger than 1 MiB"))
+        }
+        Ok(Err(_)) => Err(Problem::new(400, "the body ended early; send it again")),
+        Err(_) => Err(Problem::new(408, "the body took too long to arrive; send it again")),
+    }
+}
+
+fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Problem> {
     let essence = headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().split(|byte| *byte == b';').next());
     if !essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(b"application/json")) {
         return Err(Problem::new(415, "the body is to be JSON; send it with Content-Type: application/json"));
     }
-    serde_json::from_slice(&body).map_err(|error| {
+    serde_json::from_slice(body).map_err(|error| {
         let status = if error.is_data() { 422 } else { 400 };
         Problem::new(status, format!("the body cannot be read: {}", Clean(&error.to_string())))
     })

@@ -131,11 +131,12 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let webhook = Listener::bind("webhook", addresses.webhook, limits.clone())?.with_tls(tls);
     // Probes and metrics need few.
     let few = Limits { connections: 64, ..limits.clone() };
-    let operations = Listener::bind("operations", addresses.operations, few.clone())?;
+    let operations = Listener::bind("operations", addresses.operations, few)?;
     if args.embedded.is_some() {
         print_what_to_try(&args.cert_dir, webhook.address(), operations.address())?;
     }
-    let api = Listener::bind("api", addresses.api, few.clone())?.with_tls(api_tls);
+    let people = Limits { connections: 512, ..limits.clone() };
+    let api = Listener::bind("api", addresses.api, people)?.with_tls(api_tls);
     if args.embedded.is_some() {
         print_how_to_ask(&args, api.address());
     }

@@ -61,6 +61,11 @@ impl Suspensions {
         &self.cluster
     }
 
+    /// Those of all namespaces.
+    pub fn namespaced(&self) -> impl Iterator<Item = &Suspension> {
+        self.namespaced.values().flatten()
+    }
+
     /// Those of one namespace.
     pub fn of_namespace(&self, namespace: &str) -> &[Suspension] {
         self.namespaced.get(namespace).map_or(&[], Vec::as_slice)

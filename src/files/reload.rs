@@ -28,14 +28,24 @@ pub async fn follow(directory: PathBuf, store: Store, inventory: Arc<Inventory>,
         if now == seen {
             continue;
         }
-        store.while_still(|| match objects_in(&directory) {
-            Ok(objects) => {
-                fill(&inventory, &terms, &objects).iter().for_each(|problem| warn!("{problem}"));
-                info!(count = objects.len(), "read {} again", directory.display());
+        let read = objects_in(&directory);
+        let is_done = store.while_still(|| {
+            // Something was written while this was read, and may not be in it. The store has told the inventory already.
+            if state(&directory) != now {
+                return false;
             }
-            Err(error) => warn!("what was read before stays: {error}"),
+            match &read {
+                Ok(objects) => {
+                    fill(&inventory, &terms, objects).iter().for_each(|problem| warn!("{problem}"));
+                    info!(count = objects.len(), "read {} again", directory.display());
+                }
+                Err(error) => warn!("what was read before stays: {error}"),
+            }
+            true
         });
-        seen = now;
+        if is_done {
+            seen = now;
+        }
     }
 }
 

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::decision::decide_with;
 use crate::decision::facts::Owner;
 use crate::decision::policy::Matching;
-use crate::decision::reason::{Rule as Reason, Safety};
-use crate::decision::{decide_with, suspension};
+use crate::decision::reason::{Clean, Rule as Reason, Safety};
+use crate::decision::suspension::{Suspension, Suspensions};
 use crate::inventory::Inventory;
-use crate::inventory::rules::{Rule, Terms};
+use crate::inventory::rules::Terms;
 use crate::overview::about::{is_about, of_new_pod, without_template};
-use crate::resources::suspension_object::{State, SuspensionObject};
+use crate::resources::suspension_object::SuspensionObject;
 
 /// Whom a suspension of injection is about.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,7 +22,7 @@ pub struct Whom {
     pub workloads: Vec<Arc<Owner>>,
     /// Further ones of which it cannot be told, since their templates are not read.
     pub unknown: usize,
-    /// Other suspensions of injection that are about some of these workloads too and are not over: their names, in words.
+    /// Other suspensions of injection that are about some of these workloads too and are not over: a few of their names.
     /// A pod is suspended as long as any of them holds.
     pub also: Vec<String>,
 }
@@ -33,69 +34,96 @@ impl Whom {
     }
 }
 
+/// So many other suspensions are named.
+const MOST_NAMED: usize = 5;
+
 /// Whom this suspension of injection would be about, written as it is; nobody if it cannot be read.
 pub fn whom(inventory: &Inventory, suspension: &SuspensionObject, terms: &Terms, now: Timestamp) -> Whom {
-    let Ok((_, suspension::Suspension { matching, .. })) = suspension.compiled(terms.longest_suspension) else {
+    let Ok((_, Suspension { matching, .. })) = suspension.compiled(terms.longest_suspension) else {
         return Whom::default();
     };
-    let others = others(inventory, suspension, now);
+    let all = inventory.rules.suspensions();
+    let looking = Looking {
+        inventory,
+        now,
+        without: without_template(&matching),
+        matching: &matching,
+        others: others(all.as_deref(), suspension, now),
+    };
     let mut whom = Whom::default();
     let mut also = BTreeSet::new();
     let concerned = |workload: &Owner| suspension.namespace.as_deref().is_none_or(|own| *workload.namespace == *own);
     let (with, without) = (inventory.workloads(), inventory.workloads_without_template());
     for workload in with.into_iter().chain(without).filter(|workload| concerned(workload)) {
-        match is_meant(inventory, &workload, &matching, now) {
+        match looking.is_meant(&workload, &mut also) {
             Some(false) => {}
             None => whom.unknown += 1,
-            Some(true) => {
-                let meets = |(other, matching): &&(String, Matching)| {
-                    !also.contains(other) && is_meant(inventory, &workload, matching, now) != Some(false)
-                };
-                also.extend(others.iter().filter(meets).map(|(other, _)| other.clone()).collect::<Vec<_>>());
-                whom.workloads.push(workload);
-            }
+            Some(true) => whom.workloads.push(workload),
         }
     }
-    whom.workloads.sort_by(|left, right| {
-        (&left.namespace, &left.kind, &left.name).cmp(&(&right.namespace, &right.kind, &right.name))
-    });
-    whom.also = also.into_iter().collect();
+    fn key(owner: &Owner) -> (&str, &str, &str) {
+        (&owner.namespace, &owner.kind, &owner.name)
+    }
+    whom.workloads.sort_by(|left, right| key(left).cmp(&key(right)));
+    let more = also.len().saturating_sub(MOST_NAMED);
+    whom.also = also.into_iter().take(MOST_NAMED).map(|position| named(looking.others[position])).collect();
+    if more > 0 {
+        whom.also.push(format!("{more} more"));
+    }
     whom
 }
 
-fn is_meant(inventory: &Inventory, workload: &Arc<Owner>, matching: &Matching, now: Timestamp) -> Option<bool> {
-    of_new_pod(inventory, workload, |facts| {
-        let decision = decide_with(facts, now, None);
-        if matches!(decision.rule, Reason::Safety(safety) if safety != Safety::WaitsForProxy) {
-            return Some(false);
-        }
-        is_about(matching, without_template(matching).as_ref(), facts, workload)
-    })
+struct Looking<'l> {
+    inventory: &'l Inventory,
+    now: Timestamp,
+    matching: &'l Matching,
+    without: Option<Matching>,
+    others: Vec<&'l Suspension>,
 }
 
-/// The other suspensions of injection that are not over, in words, and whom they match.
-fn others(inventory: &Inventory, suspension: &SuspensionObject, now: Timestamp) -> Vec<(String, Matching)> {
-    let mut others = Vec::new();
-    for (kind, name, rule) in inventory.rules.all() {
-        let Rule::Suspension(compiled) = rule else { continue };
-        let standing = inventory.standings.get(kind, &name);
-        let Some((object, period)) = standing.as_ref().and_then(|one| Some((one.suspension.as_ref()?, one.period?)))
-        else {
-            continue;
-        };
-        let is_itself = object.name == suspension.name && object.namespace == suspension.namespace;
-        if is_itself || period.state(now) == State::Over {
-            continue;
-        }
-        // One of another namespace can meet none of these workloads.
-        let mut matching = compiled.matching;
-        if let Some(namespace) = &object.namespace {
-            if suspension.namespace.as_ref().is_some_and(|own| own != namespace) {
-                continue;
+impl Looking<'_> {
+    /// Whether it is about a workload; of those that it is about for certain, which others are about them too.
+    fn is_meant(&self, workload: &Arc<Owner>, also: &mut BTreeSet<usize>) -> Option<bool> {
+        let Self { inventory, now, matching, without, others } = self;
+        of_new_pod(inventory, workload, |facts| {
+            let decision = decide_with(facts, *now, None);
+            if matches!(decision.rule, Reason::Safety(safety) if safety != Safety::WaitsForProxy) {
+                return Some(false);
             }
-            matching.include = vec![crate::decision::selector::Glob::new(namespace.as_str())];
-        }
-        others.push((object.named(), matching));
+            let meant = is_about(matching, without.as_ref(), facts, workload);
+            if meant == Some(true) {
+                let concerns = |other: &Suspension| {
+                    let own = other.namespace.as_deref().is_none_or(|namespace| *namespace == *workload.namespace);
+                    own && is_about(&other.matching, without_template(&other.matching).as_ref(), facts, workload)
+                        != Some(false)
+                };
+                also.extend((0..others.len()).filter(|position| concerns(others[*position])));
+            }
+            meant
+        })
     }
+}
+
+/// The other suspensions of injection that are not over.
+fn others<'s>(all: Option<&'s Suspensions>, suspension: &SuspensionObject, now: Timestamp) -> Vec<&'s Suspension> {
+    let Some(all) = all else { return Vec::new() };
+    let mut others: Vec<&Suspension> = all.cluster().iter().collect();
+    match &suspension.namespace {
+        Some(namespace) => others.extend(all.of_namespace(namespace)),
+        None => others.extend(all.namespaced()),
+    }
+    others.retain(|other| {
+        let is_itself =
+            *other.name == *suspension.name && other.namespace.as_deref() == suspension.namespace.as_deref();
+        !is_itself && other.ends_at.is_none_or(|end| now < end)
+    });
     others
+}
+
+/// How sentences name a compiled suspension.
+fn named(Suspension { name, namespace, .. }: &Suspension) -> String {
+    match namespace {
+        Some(namespace) => format!("SuspensionPolicy {}/{}", Clean(namespace), Clean(name)),
+        None => format!("ClusterSuspensionPolicy {}", Clean(name)),
+    }
 }
