@@ -159,6 +159,11 @@ fn differs(what: &str, expected: &Value, found: &Result<Routing, Obstacle>) -> O
 const SERVICE: &str = r#"{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"ports": [{"port": 80}]}}"#;
 
 fn suspended(finalizers: &[&str], state: &[Value], now: &str) -> Vec<String> {
+    suspended_knowing(finalizers, state, now, |_| true)
+}
+
+/// The same where only the caches of these names are filled.
+fn suspended_knowing(finalizers: &[&str], state: &[Value], now: &str, is_known: impl Fn(&str) -> bool) -> Vec<String> {
     let spec = json!({"suspend": "Traffic", "reason": "x", "for": "3h", "services": [{"name": "web"}]});
     let suspension = json!({
         "apiVersion": "outrigger.dev/v1alpha1", "kind": "SuspensionPolicy", "spec": spec,
@@ -172,7 +177,7 @@ fn suspended(finalizers: &[&str], state: &[Value], now: &str) -> Vec<String> {
     let inventory = deciding.inventory();
     let service = serde_json::from_str(SERVICE).unwrap();
     let objects = [&[namespace, service, suspension], state].concat();
-    assert!(files::fill(&inventory, &deciding.terms(), &objects).is_empty());
+    assert!(files::fill_listed(&inventory, &deciding.terms(), &objects, is_known).is_empty());
     let plans = plan(&inventory, now.parse().unwrap());
     plans.iter().flat_map(|plan| &plan.actions).map(told).collect()
 }
@@ -181,9 +186,9 @@ fn told(action: &Action) -> String {
     match action {
         Action::Hold => "hold".to_owned(),
         Action::LetGo => "let go".to_owned(),
-        Action::Create(kind, _) => format!("create {}", kind.names()[3]),
-        Action::Repair(kind, _, uid, _) => format!("repair {} {uid}", kind.names()[3]),
-        Action::Remove(kind, object) => format!("remove {} {}", kind.names()[3], object.name),
+        Action::Create(kind, _) => format!("create {}", kind.as_str()),
+        Action::Repair(kind, _, uid, _) => format!("repair {} {uid}", kind.as_str()),
+        Action::Remove(kind, object) => format!("remove {} {}", kind.as_str(), object.name),
     }
 }
 
@@ -247,6 +252,39 @@ fn what_somebody_changes_of_ours_is_repaired_and_what_they_add_stays() {
     );
     assert_eq!(changed(&|route| route["metadata"]["labels"]["team"] = json!("a")), [] as [&str; 0]);
     assert_eq!(changed(&|route| route["metadata"]["deletionTimestamp"] = json!(NOW)), [] as [&str; 0]);
+}
+
+#[test]
+fn what_is_not_known_yet_takes_nothing_away() {
+    let [rule, route] = made();
+    for unknown in ["services", "httproutes", "deployments", "namespaces", "virtualservices", "SuspensionPolicy"] {
+        let state = [rule.clone(), route.clone()];
+        let planned = suspended_knowing(OURS, &state, NOW, |cache| cache != unknown);
+        assert_eq!(planned, [] as [&str; 0], "without {unknown}");
+    }
+    let ends = suspended_knowing(OURS, &[rule, route], OVER, |cache| cache != "services");
+    assert_eq!(ends, ["remove VirtualService web", "remove DestinationRule web"], "an end needs no service");
+}
+
+#[test]
+fn what_comes_later_does_not_end_what_holds() {
+    let [rule, route] = made();
+    let mut rival = route.clone();
+    rival["metadata"] = json!({"name": "theirs", "namespace": "shop", "uid": "theirs"});
+    let mut pool = rule.clone();
+    pool["metadata"] = json!({"name": "pool", "namespace": "shop", "uid": "pool"});
+    let state = [rule, route, rival.clone(), pool.clone()];
+    assert_eq!(suspended(OURS, &state, NOW), [] as [&str; 0]);
+    assert_eq!(suspended(OURS, &[rival, pool], NOW), ["let go"], "it is not begun where somebody routes already");
+}
+
+#[test]
+fn what_another_rule_of_our_group_owns_is_none_of_ours() {
+    let [_, mut route] = made();
+    route["metadata"]["ownerReferences"][0]["kind"] = json!("InjectionPolicy");
+    route["metadata"]["name"] = json!("theirs");
+    route["spec"]["hosts"] = json!(["elsewhere.example.com"]);
+    assert_eq!(suspended(OURS, &[route], OVER), ["let go"]);
 }
 
 #[test]

@@ -168,9 +168,9 @@ async fn remove_what_stands(looked: &Looked, object: &SuspensionObject) -> anyho
     let routes = Routes::new(client);
     held.sort_by_key(|(kind, _)| *kind != Kind::VirtualService);
     for (kind, Standing { namespace, name, uid, .. }) in &held {
-        eprintln!("removing {} {namespace}/{name}, which nobody else has", kind.names()[3]);
+        eprintln!("removing {} {namespace}/{name}, which nobody else has", kind.as_str());
         let removed = routes.remove(*kind, namespace, name, uid.as_deref()).await;
-        removed.map_err(|why| anyhow!("cannot remove {} {namespace}/{name}: {why}", kind.names()[3]))?;
+        removed.map_err(|why| anyhow!("cannot remove {} {namespace}/{name}: {why}", kind.as_str()))?;
     }
     if !held.is_empty() {
         let let_go = routes.set_finalizer(object, false).await;

@@ -253,7 +253,7 @@ async fn in_cluster(
     if matches!(args.deciding.mesh.injector, Injector::Istio { .. }) {
         for kind in Kind::ALL {
             let routing = cluster::watch::routing(client.clone(), Arc::clone(inventory), kind);
-            tasks.spawn_until(drained.clone(), kind.names()[2], routing);
+            tasks.spawn_until(drained.clone(), kind.plural(), routing);
         }
     }
     for kind in RuleKind::ALL {

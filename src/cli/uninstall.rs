@@ -11,10 +11,7 @@ use super::suspend::agreed;
 use crate::cluster::removal::{remove_server, remove_webhook};
 use crate::cluster::snapshot;
 use crate::cluster::traffic::Routes;
-use crate::inventory::Inventory;
-use crate::inventory::routing::{Kind, Standing};
-use crate::resources::names::ROUTING_FINALIZER;
-use crate::resources::suspension_object::SuspensionObject;
+use crate::inventory::routing::Standing;
 use crate::suspensions::live::Unstored;
 
 /// How to uninstall.
@@ -37,7 +34,7 @@ pub async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
         snapshot::fill(&client, &inventory, &deciding.terms(), None).await.context("cannot read the cluster")?;
     problems.iter().for_each(|problem| eprintln!("outrigger: {problem}"));
     let held: Vec<_> =
-        inventory.standings.suspensions().into_iter().map(|(object, _)| object).filter(|one| is_held(one)).collect();
+        inventory.standings.suspensions().into_iter().map(|(object, _)| object).filter(|one| one.is_held()).collect();
     eprintln!(
         "The webhook configuration and the Deployment are removed; pods are then created as namespaces and they themselves say."
     );
@@ -56,8 +53,8 @@ pub async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
     // Read when nobody writes any more.
     snapshot::fill_routing(&client, &inventory).await.iter().for_each(|problem| eprintln!("outrigger: {problem}"));
     let routes = Routes::new(client);
-    for (kind, Standing { namespace, name, uid, .. }) in of_suspensions(&inventory) {
-        eprintln!("removing {} {namespace}/{name}", kind.names()[3]);
+    for (kind, Standing { namespace, name, uid, .. }) in inventory.routing.made() {
+        eprintln!("removing {} {namespace}/{name}", kind.as_str());
         routes.remove(kind, &namespace, &name, uid.as_deref()).await.map_err(failed("remove routing"))?;
     }
     for suspension in held {
@@ -69,18 +66,4 @@ pub async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
         "Nothing is in force any more. What is left, with every policy and suspension, goes with:\n\n    {rest}\n"
     ))?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn is_held(suspension: &SuspensionObject) -> bool {
-    suspension.finalizers.iter().any(|one| one == ROUTING_FINALIZER)
-}
-
-/// Everything that was made for suspensions, the routes before the rules that they need.
-fn of_suspensions(inventory: &Inventory) -> Vec<(Kind, Standing)> {
-    let routes = inventory.routing.routes().into_iter().map(|route| (route.kind, route.object.clone()));
-    let rules =
-        inventory.routing.destination_rules().into_iter().map(|rule| (Kind::DestinationRule, rule.object.clone()));
-    let mut all: Vec<_> = routes.chain(rules).filter(|(_, object)| object.owner.is_some()).collect();
-    all.sort_by_key(|(kind, _)| *kind != Kind::VirtualService);
-    all
 }

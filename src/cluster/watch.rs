@@ -172,7 +172,7 @@ pub async fn routing(client: Client, inventory: Arc<Inventory>, kind: Kind) {
         };
         // One that is unknown for want of a right stays unknown, and keeps traffic from being suspended.
         if trouble == Trouble::Absent {
-            routing.set_served(kind, Served::No);
+            routing.set_absent(kind);
         }
         info!(group, "no {plural} are followed: {why}");
         true

@@ -19,12 +19,12 @@ use crate::audit::act::{Act, Deed, Object, Outcome};
 use crate::clock::Clock;
 use crate::cluster::traffic::Routes;
 use crate::inventory::Inventory;
+use crate::inventory::owner_kind::Served;
 use crate::inventory::routing::{Kind, Standing};
 use crate::inventory::rules::{RuleKind, RuleName};
-use crate::resources::names::ROUTING_FINALIZER;
 use crate::resources::suspension_object::{State, SuspensionObject};
 use crate::suspensions::live::Unstored;
-use crate::traffic::{OfService, Routing, routing_for};
+use crate::traffic::{Obstacle, OfService, Routing, routing_for};
 
 /// How often it is looked whether anything has changed; a suspension begins and ends so late at most.
 const TICK: Duration = Duration::from_millis(250);
@@ -65,9 +65,9 @@ pub enum Action {
 
 /// Plans for what is known at this instant; nothing, while that is not enough.
 pub fn plan(inventory: &Inventory, now: Timestamp) -> Vec<Plan> {
-    let known = [RuleKind::ClusterSuspensionPolicy, RuleKind::SuspensionPolicy].map(RuleKind::as_str);
-    let synced = inventory.synced();
-    if !known.iter().all(|kind| synced.iter().any(|(cache, synced)| cache == kind && *synced)) {
+    let routing = [Kind::VirtualService, Kind::DestinationRule].map(|kind| inventory.routing.served(kind));
+    // What is not known yet is neither missing nor over.
+    if routing.contains(&Served::NotYet) || !inventory.synced().iter().all(|(_, synced)| *synced) {
         return Vec::new();
     }
     let mut owned = owned(inventory);
@@ -96,6 +96,19 @@ pub fn plan(inventory: &Inventory, now: Timestamp) -> Vec<Plan> {
     plans
 }
 
+impl Plan {
+    /// Whether nothing is written any more.
+    fn is_end(&self) -> bool {
+        self.actions.iter().all(|action| matches!(action, Action::Remove(..) | Action::LetGo))
+    }
+
+    /// Whether something is written anew that was written before.
+    fn is_repair(&self) -> bool {
+        let begins = self.actions.contains(&Action::Hold);
+        !begins && self.actions.iter().any(|action| matches!(action, Action::Repair(..) | Action::Create(..)))
+    }
+}
+
 /// As much of a suspension that cannot be read as is needed to let it go.
 fn unreadable(kind: RuleKind, (namespace, name): RuleName, uid: &str) -> SuspensionObject {
     let spec = serde_json::json!({"suspend": "Traffic", "reason": "it cannot be read"});
@@ -117,25 +130,26 @@ type Held = (Kind, Standing);
 
 /// What stands of ours, by the UID of the suspension.
 fn owned(inventory: &Inventory) -> BTreeMap<String, Vec<Held>> {
-    let routing = &inventory.routing;
-    let routes = routing.routes().into_iter().filter(|route| route.kind == Kind::VirtualService);
-    let routes = routes.map(|route| (Kind::VirtualService, route.object.clone()));
-    let rules = routing.destination_rules().into_iter().map(|rule| (Kind::DestinationRule, rule.object.clone()));
     let mut owned: BTreeMap<String, Vec<Held>> = BTreeMap::new();
-    for (kind, object) in routes.chain(rules) {
-        if let Some(owner) = &object.owner {
-            owned.entry(owner.to_string()).or_default().push((kind, object));
-        }
+    for (kind, object) in inventory.routing.made() {
+        owned.entry(object.owner.as_deref().unwrap_or_default().to_owned()).or_default().push((kind, object));
     }
     owned
 }
 
 fn actions(suspension: &SuspensionObject, wanted: &[OfService], held: &[Held]) -> Vec<Action> {
-    let has_finalizer = suspension.finalizers.iter().any(|one| one == ROUTING_FINALIZER);
-    let wanted: Vec<&Routing> = wanted.iter().filter_map(|one| one.routing.as_ref().ok()).collect();
     let mut kept = Vec::new();
     let mut actions = Vec::new();
-    for Routing { destination_rule, virtual_service, not_reached: _ } in wanted {
+    for OfService { namespace, service, routing } in wanted {
+        let Routing { destination_rule, virtual_service, not_reached: _ } = match routing {
+            Ok(routing) => routing,
+            // What cannot be told at present stays as it is.
+            Err(Obstacle::Unknown(_)) => {
+                kept.extend(held.iter().filter(|(_, one)| *one.namespace == **namespace && *one.name == **service));
+                continue;
+            }
+            Err(_) => continue,
+        };
         let objects = destination_rule.iter().map(|rule| (Kind::DestinationRule, rule));
         for (kind, object) in objects.chain([(Kind::VirtualService, virtual_service)]) {
             let stands = held.iter().find(|(other, standing)| *other == kind && is_named(standing, object));
@@ -143,12 +157,12 @@ fn actions(suspension: &SuspensionObject, wanted: &[OfService], held: &[Held]) -
             actions.extend(written(kind, object, stands.map(|(_, standing)| standing)));
         }
     }
-    if !actions.is_empty() && !has_finalizer {
+    if !actions.is_empty() && !suspension.is_held() {
         actions.insert(0, Action::Hold);
     }
     let gone: Vec<Held> = held.iter().filter(|one| !kept.iter().any(|other| other == one)).cloned().collect();
     actions.extend(removals(&gone));
-    if actions.is_empty() && kept.is_empty() && has_finalizer {
+    if actions.is_empty() && kept.is_empty() && suspension.is_held() {
         actions.push(Action::LetGo);
     }
     actions
@@ -178,11 +192,10 @@ fn is_as_wanted(stands: &Standing, object: &Value) -> bool {
     content["spec"] == object["spec"] && has_all("labels") && has_all("annotations") && owners.into_iter().all(stands)
 }
 
-/// VirtualServices first: without its rule's subsets a route would answer errors of its own.
+/// In the order in which they are held, VirtualServices first: without its rule's subsets a route would answer errors of its own.
 fn removals(held: &[Held]) -> Vec<Action> {
-    let mut gone: Vec<&Held> = held.iter().filter(|(_, object)| !object.is_being_deleted).collect();
-    gone.sort_by_key(|(kind, _)| *kind != Kind::VirtualService);
-    gone.into_iter().map(|(kind, object)| Action::Remove(*kind, object.clone())).collect()
+    let gone = held.iter().filter(|(_, object)| !object.is_being_deleted);
+    gone.map(|(kind, object)| Action::Remove(*kind, object.clone())).collect()
 }
 
 fn is_named(standing: &Standing, object: &Value) -> bool {
@@ -213,13 +226,13 @@ pub async fn keep(inventory: Arc<Inventory>, clock: Clock, routes: Routes, audit
         (seen, looked) = (now, Some((inventory.changes(), at)));
         for plan in plan(&inventory, clock.now()) {
             let own = patience.entry(plan.uid.clone()).or_insert_with(|| Patience::at(at));
-            own.waits = at < own.until;
+            // An end does not wait for what was in vain while it held.
+            own.waits = at < own.until && own.of_end == plan.is_end();
             if own.waits {
                 continue;
             }
-            let is_quiet = plan.actions.iter().all(|action| !matches!(action, Action::Repair(..)));
             let failed = doing.carry_out(&plan).await;
-            own.next(failed.is_some() || !is_quiet);
+            own.next(failed.is_some() || plan.is_repair(), plan.is_end());
             own.waits = failed.is_some();
             inventory.routing.troubles.note(&plan.uid, failed);
         }
@@ -239,14 +252,19 @@ struct Patience {
     pause: Duration,
     until: Instant,
     waits: bool,
+    /// Whether it was an end that is tried again.
+    of_end: bool,
 }
 
 impl Patience {
     fn at(now: Instant) -> Self {
-        Self { pause: Duration::ZERO, until: now, waits: false }
+        Self { pause: Duration::ZERO, until: now, waits: false, of_end: false }
     }
 
-    fn next(&mut self, in_vain: bool) {
+    fn next(&mut self, in_vain: bool, of_end: bool) {
+        if of_end != self.of_end {
+            *self = Self { of_end, ..Self::at(Instant::now()) };
+        }
         if in_vain {
             self.pause = (self.pause * 2).clamp(PAUSE, LONGEST_PAUSE);
             self.until = Instant::now() + self.pause;
@@ -316,12 +334,7 @@ impl Doing<'_> {
             act,
             outcome: if failed.is_some() { Outcome::Failed } else { Outcome::Allowed },
             actor: None,
-            object: Some(Object {
-                kind: kind.names()[3].to_owned(),
-                namespace: Some(namespace),
-                name: Some(name),
-                uid,
-            }),
+            object: Some(Object { kind: kind.as_str().to_owned(), namespace: Some(namespace), name: Some(name), uid }),
             before,
             after,
             reason: suspension.map(|one| one.spec.reason.clone()),
@@ -339,14 +352,14 @@ fn place(object: &Value) -> [String; 2] {
 
 /// An action in words.
 fn told(action: &Action) -> String {
-    let of = |kind: &Kind, object: &Value| format!("{} {}", kind.names()[3], place(object).join("/"));
+    let of = |kind: &Kind, object: &Value| format!("{} {}", kind.as_str(), place(object).join("/"));
     match action {
         Action::Hold => "put the finalizer on the suspension".to_owned(),
         Action::LetGo => "take the finalizer off the suspension".to_owned(),
         Action::Create(kind, object) => format!("create {}", of(kind, object)),
         Action::Repair(kind, object, ..) => format!("repair {}", of(kind, object)),
         Action::Remove(kind, Standing { namespace, name, .. }) => {
-            format!("remove {} {namespace}/{name}", kind.names()[3])
+            format!("remove {} {namespace}/{name}", kind.as_str())
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What every replica sees of suspensions: how many there are, and without a cluster also when they begin and end.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,6 @@ use crate::audit::Log;
 use crate::audit::act::Deed;
 use crate::clock::Clock;
 use crate::inventory::Inventory;
-use crate::inventory::routing::Kind;
 use crate::metrics::Metrics;
 use crate::resources::suspension_object::State;
 use crate::suspensions::turns::{Turn, Turns, entry};
@@ -41,29 +41,21 @@ pub async fn keep(inventory: Arc<Inventory>, clock: Clock, metrics: Metrics, aud
 
 fn count(inventory: &Inventory, metrics: &Metrics, now: jiff::Timestamp) {
     let all = inventory.standings.suspensions();
+    let mut counts: BTreeMap<(bool, &'static str), i64> = BTreeMap::new();
     for traffic in [false, true] {
-        for state in [State::Scheduled, State::InForce, State::Over] {
-            let is_one = |(object, period): &&(Arc<_>, Option<crate::resources::suspending::Period>)| {
-                let object: &crate::resources::suspension_object::SuspensionObject = object;
-                object.suspends_traffic() == traffic && period.is_some_and(|period| period.state(now) == state)
-            };
-            let number = all.iter().filter(is_one).count();
-            metrics.suspensions(traffic, state.as_str()).set(i64::try_from(number).unwrap_or(i64::MAX));
-        }
+        counts.extend([State::Scheduled, State::InForce, State::Over].map(|state| ((traffic, state.as_str()), 0)));
     }
-    let owners: std::collections::BTreeSet<Box<str>> = owners(inventory);
-    let is_over = |uid: &str| {
-        let of = all.iter().find(|(object, _)| object.uid.as_deref() == Some(uid));
-        of.is_none_or(|(_, period)| period.is_none_or(|period| period.state(now) == State::Over))
-    };
-    let overdue = owners.iter().filter(|uid| is_over(uid)).count();
+    let mut in_time: HashSet<&str> = HashSet::new();
+    for (object, period) in &all {
+        let Some(state) = period.map(|period| period.state(now)) else { continue };
+        *counts.entry((object.suspends_traffic(), state.as_str())).or_default() += 1;
+        in_time.extend(object.uid.as_deref().filter(|_| state != State::Over));
+    }
+    for ((traffic, state), count) in counts {
+        metrics.suspensions(traffic, state).set(count);
+    }
+    let made = inventory.routing.made();
+    let owners: HashSet<&str> = made.iter().filter_map(|(_, object)| object.owner.as_deref()).collect();
+    let overdue = owners.difference(&in_time).count();
     metrics.suspensions_overdue.set(i64::try_from(overdue).unwrap_or(i64::MAX));
-}
-
-/// The suspensions, by UID, of which routing stands.
-fn owners(inventory: &Inventory) -> std::collections::BTreeSet<Box<str>> {
-    let routes = inventory.routing.routes().into_iter().filter(|route| route.kind == Kind::VirtualService);
-    let routes = routes.filter_map(|route| route.object.owner.clone());
-    let rules = inventory.routing.destination_rules().into_iter().filter_map(|rule| rule.object.owner.clone());
-    routes.chain(rules).collect()
 }

@@ -150,7 +150,7 @@ impl Filling<'_> {
             ("", "Namespace") => Ok(()),
             ("", "Pod") if (self.is_listed)("pods") => self.pod(object),
             ("", "ConfigMap") => self.own_rules(object),
-            _ if Kind::named(group, kind).is_some_and(|kind| (self.is_listed)(kind.names()[2])) => {
+            _ if Kind::named(group, kind).is_some_and(|kind| (self.is_listed)(kind.plural())) => {
                 self.routing(Kind::named(group, kind).expect("it was found"), object)
             }
             ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => self.injector(object),
@@ -252,7 +252,7 @@ impl Filling<'_> {
             own_rules,
             problems,
         } = self;
-        for kind in Kind::ALL.into_iter().filter(|kind| is_listed(kind.names()[2])) {
+        for kind in Kind::ALL.into_iter().filter(|kind| is_listed(kind.plural())) {
             inventory.routing.retain(kind, routing.get(&kind).unwrap_or(&HashSet::new()));
         }
         if is_listed("mutatingwebhookconfigurations") {

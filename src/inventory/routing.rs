@@ -2,12 +2,12 @@
 //!
 //! Decisions about pods need none of it. Kept small: of what others wrote only what tells whether it stands in the way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -47,6 +47,16 @@ impl Kind {
             Self::HttpRoute => ["gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute"],
             Self::GrpcRoute => ["gateway.networking.k8s.io", "v1", "grpcroutes", "GRPCRoute"],
         }
+    }
+
+    /// The kind, as objects of it say.
+    pub fn as_str(self) -> &'static str {
+        self.names()[3]
+    }
+
+    /// The plural, as paths say it.
+    pub fn plural(self) -> &'static str {
+        self.names()[2]
     }
 
     /// The kind of this name in this group.
@@ -223,17 +233,17 @@ impl Routing {
     }
 
     /// The service of this name.
-    pub fn service(&self, namespace: &str, name: &str) -> Option<std::sync::Arc<Service>> {
+    pub fn service(&self, namespace: &str, name: &str) -> Option<Arc<Service>> {
         self.services.get(&key(namespace, name))
     }
 
     /// All services.
-    pub fn services(&self) -> Vec<std::sync::Arc<Service>> {
+    pub fn services(&self) -> Vec<Arc<Service>> {
         self.services.all()
     }
 
     /// Everything that routes, of all kinds, in order of kinds and names.
-    pub fn routes(&self) -> Vec<std::sync::Arc<Route>> {
+    pub fn routes(&self) -> Vec<Arc<Route>> {
         let mut routes: Vec<_> = Kind::ROUTES.into_iter().flat_map(|kind| self.routes_of(kind).all()).collect();
         routes.sort_by(|left, right| {
             let place = |route: &Route| (route.kind, route.object.namespace.clone(), route.object.name.clone());
@@ -243,22 +253,37 @@ impl Routing {
     }
 
     /// The VirtualService of this name.
-    pub fn virtual_service(&self, namespace: &str, name: &str) -> Option<std::sync::Arc<Route>> {
+    pub fn virtual_service(&self, namespace: &str, name: &str) -> Option<Arc<Route>> {
         self.virtual_services.get(&key(namespace, name))
     }
 
     /// The DestinationRule of this name.
-    pub fn destination_rule(&self, namespace: &str, name: &str) -> Option<std::sync::Arc<DestinationRule>> {
+    pub fn destination_rule(&self, namespace: &str, name: &str) -> Option<Arc<DestinationRule>> {
         self.destination_rules.get(&key(namespace, name))
     }
 
     /// All DestinationRules.
-    pub fn destination_rules(&self) -> Vec<std::sync::Arc<DestinationRule>> {
+    pub fn destination_rules(&self) -> Vec<Arc<DestinationRule>> {
         let mut rules = self.destination_rules.all();
         rules.sort_by(|left, right| {
             (&left.object.namespace, &left.object.name).cmp(&(&right.object.namespace, &right.object.name))
         });
         rules
+    }
+
+    /// Everything that was made for suspensions: the VirtualServices, and then the DestinationRules that they need.
+    pub fn made(&self) -> Vec<(Kind, Standing)> {
+        let routes = self.routes().into_iter().map(|route| (route.kind, route.object.clone()));
+        let rules = self.destination_rules().into_iter().map(|rule| (Kind::DestinationRule, rule.object.clone()));
+        let is_route = |kind: &Kind| matches!(kind, Kind::VirtualService | Kind::DestinationRule);
+        routes.chain(rules).filter(|(kind, object)| is_route(kind) && object.owner.is_some()).collect()
+    }
+
+    /// What was made for the suspension of this UID.
+    pub fn made_for(&self, uid: &str) -> Vec<(Kind, Standing)> {
+        let mut made = self.made();
+        made.retain(|(_, object)| object.owner.as_deref() == Some(uid));
+        made
     }
 
     /// Puts an object in place of the one of its name; one that cannot be read is said to be so.
@@ -284,8 +309,14 @@ impl Routing {
         }
     }
 
+    /// The cluster does not have this kind, nor any object of it any more.
+    pub fn set_absent(&self, kind: Kind) {
+        self.retain(kind, &HashSet::new());
+        self.set_served(kind, Served::No);
+    }
+
     /// Forgets what a complete list of a kind no longer holds; from then on all of it has been seen.
-    pub fn retain(&self, kind: Kind, listed: &std::collections::HashSet<Box<str>>) {
+    pub fn retain(&self, kind: Kind, listed: &HashSet<Box<str>>) {
         match kind {
             Kind::Service => self.services.retain(listed, |_| true),
             Kind::DestinationRule => self.destination_rules.retain(listed, |_| true),
@@ -314,8 +345,11 @@ fn key(namespace: &str, name: &str) -> Box<str> {
 
 fn standing(metadata: &ObjectMeta, data: &Value) -> Standing {
     let owners = metadata.owner_references.iter().flatten();
-    let ours = |api_version: &str| api_version.split_once('/').is_some_and(|(group, _)| group == GROUP);
-    let owner = owners.clone().find(|owner| owner.controller == Some(true) && ours(&owner.api_version));
+    let is_suspension = |owner: &OwnerReference| {
+        let group = owner.api_version.split_once('/').map(|(group, _)| group);
+        group == Some(GROUP) && ["SuspensionPolicy", "ClusterSuspensionPolicy"].contains(&owner.kind.as_str())
+    };
+    let owner = owners.clone().find(|owner| owner.controller == Some(true) && is_suspension(owner));
     let content = owner.map(|_| {
         Box::new(json!({
             "labels": metadata.labels, "annotations": metadata.annotations,
@@ -337,7 +371,7 @@ fn service(metadata: &ObjectMeta, data: &Value) -> Result<Service, String> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Spec {
-        selector: Option<std::collections::BTreeMap<String, String>>,
+        selector: Option<BTreeMap<String, String>>,
         ports: Option<Vec<Port>>,
         r#type: Option<String>,
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::cluster_suspension_policy::{ClusterSuspensionPolicy, ClusterSuspensionPolicySpec};
 use super::invalid::Invalid;
-use super::names::{AUDIT_ID, GROUP, VERSION};
+use super::names::{AUDIT_ID, GROUP, ROUTING_FINALIZER, VERSION};
 use super::suspending::{Period, Suspend};
 use super::suspension_policy::{SuspensionPolicy, SuspensionPolicySpec};
 use crate::decision::reason::{Clean, sanitized};
@@ -73,6 +73,11 @@ impl SuspensionObject {
     /// The name of its kind.
     pub fn kind(&self) -> &'static str {
         if self.namespace.is_some() { "SuspensionPolicy" } else { "ClusterSuspensionPolicy" }
+    }
+
+    /// Whether it carries our finalizer.
+    pub fn is_held(&self) -> bool {
+        self.finalizers.iter().any(|one| one == ROUTING_FINALIZER)
     }
 
     /// How sentences name it.

@@ -20,7 +20,7 @@ use crate::decision::facts::Owner;
 use crate::decision::mesh::Injector;
 use crate::inventory::Inventory;
 use crate::inventory::owner_kind::Served;
-use crate::inventory::routing::{Kind, Service};
+use crate::inventory::routing::{Kind, Service, Standing};
 use crate::resources::suspending;
 use crate::resources::suspension_object::SuspensionObject;
 
@@ -213,9 +213,28 @@ impl<'t> Target<'t> {
 
     fn routing(&self, now: Timestamp) -> Result<Routing, Obstacle> {
         obstacle::found(self, now)?;
-        let destination_rule =
-            if obstacle::foreign_rules(self).is_empty() { Some(self.destination_rule()) } else { None };
+        // One of ours that stands is kept: a route may need its subsets.
+        let is_free = obstacle::foreign_rules(self).is_empty() || self.has(Kind::DestinationRule);
+        let destination_rule = is_free.then(|| self.destination_rule());
         Ok(Routing { virtual_service: self.virtual_service(), destination_rule, not_reached: reach::not_reached(self) })
+    }
+
+    /// Whether an object of this kind stands already that was made for this suspension and service.
+    pub(crate) fn has(&self, kind: Kind) -> bool {
+        let Service { namespace, name, .. } = self.service;
+        let routing = &self.inventory.routing;
+        let object = match kind {
+            Kind::VirtualService => routing.virtual_service(namespace, name).map(|route| route.object.clone()),
+            Kind::DestinationRule => routing.destination_rule(namespace, name).map(|rule| rule.object.clone()),
+            Kind::Service | Kind::HttpRoute | Kind::GrpcRoute => None,
+        };
+        object.is_some_and(|object| self.is_ours(&object))
+    }
+
+    /// Whether an object was made for this suspension.
+    pub(crate) fn is_ours(&self, object: &Standing) -> bool {
+        let uid = self.suspension.uid.as_deref();
+        uid.is_some() && object.owner.as_deref() == uid
     }
 
     /// Whether all of the service is to be suspended.

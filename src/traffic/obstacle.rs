@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Obstacle, Target, is_excluded, suspensions};
-use crate::inventory::routing::{DestinationRule, Port, Route, Service, Standing};
+use crate::inventory::routing::{DestinationRule, Kind, Port, Route, Service, Standing};
 use crate::resources::suspending::Period;
 use crate::resources::suspension_object::{State, SuspensionObject};
 
@@ -19,6 +19,10 @@ pub(super) fn found(target: &Target<'_>, now: Timestamp) -> Result<(), Obstacle>
     }
     unspoken(target)?;
     unversioned(target)?;
+    // Whoever has it keeps it; what comes later is told of.
+    if target.has(Kind::VirtualService) {
+        return Ok(());
+    }
     taken_by_route(target)?;
     taken_by_rule(target)?;
     taken_by_suspension(target, now)
@@ -72,18 +76,24 @@ fn unversioned(target: &Target<'_>) -> Result<(), Obstacle> {
     Err(Obstacle::NoVersion(format!("{} has no version {missing}: {known}", target.named())))
 }
 
-/// Whoever routes the host for callers in the mesh already, in whatever namespace.
+/// The routes of others that take the host for callers in the mesh, in whatever namespace.
+pub(super) fn foreign_routes(target: &Target<'_>) -> Vec<Arc<Route>> {
+    let mut routes = target.inventory.routing.routes();
+    routes.retain(|route| {
+        let Route { object, hosts, on_mesh, .. } = &**route;
+        let takes = *on_mesh && hosts.iter().any(|host| means(host, &object.namespace, target));
+        takes && !target.is_ours(object)
+    });
+    routes
+}
+
+/// Somebody routes it already.
 fn taken_by_route(target: &Target<'_>) -> Result<(), Obstacle> {
-    let routes = target.inventory.routing.routes();
-    let takes = |route: &&Arc<Route>| {
-        let Route { object, hosts, on_mesh, .. } = &***route;
-        *on_mesh && hosts.iter().any(|host| means(host, &object.namespace, target))
-    };
-    if let Some(route) = routes.iter().filter(takes).find(|route| !is_ours(&route.object, target)) {
-        return Err(taken(target, route.kind.names()[3], &route.object, "routes it already"));
+    if let Some(route) = foreign_routes(target).first() {
+        return Err(taken(target, route.kind.as_str(), &route.object, "routes it already"));
     }
     let of_our_name = target.inventory.routing.virtual_service(&target.service.namespace, &target.service.name);
-    match of_our_name.filter(|route| !is_ours(&route.object, target)) {
+    match of_our_name.filter(|route| !target.is_ours(&route.object)) {
         Some(route) => Err(taken(target, "VirtualService", &route.object, "has the name that ours would have")),
         None => Ok(()),
     }
@@ -110,18 +120,14 @@ pub(super) fn foreign_rules(target: &Target<'_>) -> Vec<Arc<DestinationRule>> {
         // any: a pattern hides ours only from callers in its namespace.
         let is_weaker = rule.host.starts_with('*') && (theirs == namespace || is_excluded(target.inventory, theirs));
         let is_about_it = is_of_our_name || (!is_weaker && means(&rule.host, theirs, target));
-        is_about_it && !is_ours(&rule.object, target)
+        is_about_it && !target.is_ours(&rule.object)
     });
     rules
 }
 
 /// Of two suspensions that name one service, the one that has it keeps it, and else the older one gets it.
 fn taken_by_suspension(target: &Target<'_>, now: Timestamp) -> Result<(), Obstacle> {
-    let Target { inventory, suspension, service, .. } = target;
-    let has_it = inventory.routing.virtual_service(&service.namespace, &service.name).is_some();
-    if has_it {
-        return Ok(());
-    }
+    let Target { inventory, suspension, .. } = target;
     let others = suspensions(inventory);
     let own = others.iter().find(|(other, _)| is_same(other, suspension)).map(|(_, period)| *period);
     let is_first = |(other, period): &&(Arc<SuspensionObject>, Period)| {
@@ -152,11 +158,6 @@ fn is_same(left: &SuspensionObject, right: &SuspensionObject) -> bool {
 
 fn age(suspension: &SuspensionObject) -> (Option<Timestamp>, &str, &str) {
     (suspension.created_at, suspension.namespace.as_deref().unwrap_or_default(), &suspension.name)
-}
-
-fn is_ours(object: &Standing, target: &Target<'_>) -> bool {
-    let uid = target.suspension.uid.as_deref();
-    uid.is_some() && object.owner.as_deref() == uid
 }
 
 fn taken(target: &Target<'_>, kind: &str, object: &Standing, does: &str) -> Obstacle {

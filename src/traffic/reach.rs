@@ -1,8 +1,8 @@
 //! Whom a suspension of traffic does not reach, and what else follows from it: said before, and while it holds.
 
-use super::obstacle::{foreign_rules, may_speak_http, means, told};
+use super::obstacle::{foreign_routes, foreign_rules, may_speak_http, means, told};
 use super::{Target, version_of};
-use crate::inventory::routing::Service;
+use crate::inventory::routing::{Kind, Service};
 
 /// How many are named in a sentence.
 const MOST_NAMED: usize = 5;
@@ -16,6 +16,7 @@ pub(super) fn not_reached(target: &Target<'_>) -> Vec<String> {
     sentences.extend(ambient(target));
     sentences.extend(unversioned(target));
     sentences.extend(foreign(target));
+    sentences.extend(rivals(target));
     sentences.push("requests and connections that are under way are not cut".to_owned());
     sentences
 }
@@ -27,7 +28,7 @@ fn ingress(target: &Target<'_>) -> Option<String> {
     let through: Vec<_> = routes
         .iter()
         .filter(|route| !route.on_mesh && leads_here(&route.leads_to, &route.object.namespace))
-        .map(|route| format!("{} {}/{}", route.kind.names()[3], route.object.namespace, route.object.name))
+        .map(|route| format!("{} {}/{}", route.kind.as_str(), route.object.namespace, route.object.name))
         .collect();
     Some(match &through[..] {
         [] => "traffic from an ingress gateway goes on, where one routes to it by rules of its own".to_owned(),
@@ -70,9 +71,20 @@ fn unversioned(target: &Target<'_>) -> Option<String> {
     })
 }
 
+/// What came after ours takes the host too, for those callers to whom Istio tells of it first.
+fn rivals(target: &Target<'_>) -> Option<String> {
+    let rivals = foreign_routes(target);
+    let named = rivals.iter().map(|route| {
+        let (kind, object) = (route.kind.as_str(), &route.object);
+        format!("{kind} {}/{}", object.namespace, object.name)
+    });
+    let named: Vec<String> = named.collect();
+    (!named.is_empty()).then(|| format!("what came since takes the host too, and may go before: {}", listed(&named)))
+}
+
 fn foreign(target: &Target<'_>) -> Option<String> {
     let rules = foreign_rules(target);
-    let rule = rules.first()?;
+    let rule = rules.first().filter(|_| !target.has(Kind::DestinationRule))?;
     let (namespace, name) = (&rule.object.namespace, &rule.object.name);
     Some(format!("DestinationRule {namespace}/{name} stays as it is, and none is written beside it"))
 }

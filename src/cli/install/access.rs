@@ -114,7 +114,7 @@ fn routing(args: &InstallArgs) -> Vec<PolicyRule> {
     }
     let suspensions = || texts(["clustersuspensionpolicies", "suspensionpolicies"]);
     let finalizers = texts(["clustersuspensionpolicies/finalizers", "suspensionpolicies/finalizers"]);
-    let ours = [Kind::VirtualService, Kind::DestinationRule].map(|kind| kind.names()[2]);
+    let ours = [Kind::VirtualService, Kind::DestinationRule].map(|kind| kind.plural());
     let mut rules = routes(["get", "list", "watch"]);
     rules.extend([
         rule("networking.istio.io", texts(ours), ["create", "patch", "delete"]),

@@ -23,8 +23,9 @@ pub(super) fn sayings(
     status: &mut SuspensionStatus,
 ) -> Vec<Saying> {
     let uid = suspension.uid.as_deref().unwrap_or_default();
-    let held = held(inventory, uid);
+    let held = inventory.routing.made_for(uid);
     status.routing = held.iter().map(|(kind, object)| routed(*kind, object)).collect();
+    status.routing.sort_by(|left, right| (&left.kind, &left.namespace).cmp(&(&right.kind, &right.namespace)));
     let trouble = inventory.routing.troubles.of(uid);
     let services: Vec<&str> = suspension.spec.services.iter().map(|service| service.name.as_str()).collect();
     let sentence = told(period, &format!("traffic to {} is suspended", services.join(", ")), now);
@@ -110,19 +111,9 @@ fn said(
     ]
 }
 
-/// The objects that were made for a suspension.
-pub(super) fn held(inventory: &Inventory, uid: &str) -> Vec<(Kind, Standing)> {
-    let is_of = |object: &Standing| object.owner.as_deref() == Some(uid);
-    let rules = inventory.routing.destination_rules().into_iter();
-    let rules = rules.map(|rule| (Kind::DestinationRule, rule.object.clone()));
-    let routes = inventory.routing.routes().into_iter().filter(|route| route.kind == Kind::VirtualService);
-    let routes = routes.map(|route| (Kind::VirtualService, route.object.clone()));
-    rules.chain(routes).filter(|(_, object)| is_of(object)).collect()
-}
-
 fn routed(kind: Kind, object: &Standing) -> Routed {
     let (namespace, name) = (object.namespace.to_string(), object.name.to_string());
-    Routed { kind: kind.names()[3].to_owned(), namespace, name }
+    Routed { kind: kind.as_str().to_owned(), namespace, name }
 }
 
 /// Of several services each sentence once.
