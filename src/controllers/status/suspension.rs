@@ -10,13 +10,13 @@ use std::sync::{Arc, PoisonError};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::events::EventType;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::warn;
 
 use super::condition::{Saying, Truth, settled};
 use super::policy::about;
 use super::survey::Matched;
-use super::{Action, Known, News, TICK, conditions_of, number, traffic, urgent_first, write, written};
+use super::{Action, Known, News, PAUSE, TICK, conditions_of, number, traffic, urgent_first, write, written};
 use crate::audit::Log;
 use crate::audit::act::Deed;
 use crate::clock::Clock;
@@ -147,7 +147,7 @@ pub(super) fn told(period: &Period, does: &str, now: Timestamp) -> String {
 pub(super) async fn keep(inventory: &Arc<Inventory>, clock: &Clock, writer: &Writer, known: &Known, telling: &Telling) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut seen, mut turns) = (None, Turns::default());
+    let (mut seen, mut turns, mut told) = (None, Turns::default(), HashMap::new());
     loop {
         ticks.tick().await;
         if !inventory.synced().iter().all(|(_, synced)| *synced) {
@@ -175,17 +175,28 @@ pub(super) async fn keep(inventory: &Arc<Inventory>, clock: &Clock, writer: &Wri
         let writes = planned(inventory, now, matched.as_deref());
         let actions = urgent_first(writes);
         for Action::Write { kind, name, status, .. } in &actions {
-            telling.tell(inventory, *kind, name, status, now).await;
+            telling.tell(inventory, *kind, name, status, now, &mut told).await;
         }
         if written(inventory, writer, actions).await {
-            seen = look;
+            (seen, told) = (look, HashMap::new());
+        } else {
+            sleep(PAUSE).await;
         }
     }
 }
 
 impl Telling {
-    /// Tells what has begun or ended, where this status says so and the one that stands does not.
-    async fn tell(&self, inventory: &Inventory, kind: RuleKind, name: &RuleName, status: &Status, now: Timestamp) {
+    /// Tells what has begun or ended, where this status says so and neither the one that stands does nor what was told
+    /// already: a status that cannot be written is tried again and again.
+    async fn tell(
+        &self,
+        inventory: &Inventory,
+        kind: RuleKind,
+        name: &RuleName,
+        status: &Status,
+        now: Timestamp,
+        told: &mut HashMap<Option<String>, String>,
+    ) {
         let Some(standing) = inventory.standings.get(kind, name) else { return };
         let Some(suspension) = &standing.suspension else { return };
         let reason = |status: &Status| {
@@ -194,7 +205,9 @@ impl Telling {
         };
         let before = standing.status.as_ref().and_then(reason).map(|(reason, _)| reason);
         let Some((after, message)) = reason(status) else { return };
-        if before.as_deref() == Some(&after) {
+        if before.as_deref() == Some(&after)
+            || told.insert(standing.uid.clone(), after.clone()).as_ref() == Some(&after)
+        {
             return;
         }
         let (deed, event) = match (&*after, before.as_deref()) {
