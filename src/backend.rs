@@ -16,7 +16,7 @@ pub enum Backend {
     Files(Store, Token),
 }
 
-/// Suspensions with the rights of one caller.
+/// Suspensions with the rights of one caller: of a request, or of whoever runs a command.
 pub enum Writing {
     /// In a cluster.
     Cluster(Suspensions),

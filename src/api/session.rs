@@ -7,7 +7,7 @@ use super::Api;
 use super::problem::Problem;
 use crate::audit::act::{Act, Actor, Deed, Object, Outcome, fresh_id};
 use crate::cluster::access::{Caller, Token};
-use crate::resources::suspension_object::SuspensionObject;
+use crate::resources::suspension_object::{SuspensionObject, can_be};
 use crate::server::listener::Peer;
 
 /// Headers by which proxies name a user. Who shows one wants to be taken for somebody else.
@@ -86,6 +86,10 @@ impl<'s> Session<'s> {
     /// Asks whether the caller may.
     pub(super) async fn may(&self, verb: &str) -> Result<(), Problem> {
         let Attempt { namespace, name, .. } = &self.attempt;
+        // A name that Kubernetes does not take would become another path of its API.
+        if !can_be(namespace.as_deref(), name.as_deref().unwrap_or("a")) {
+            return Err(Problem::not_found("there is nothing of this name: Kubernetes takes only a-z, 0-9, - and ."));
+        }
         let backend = &self.api.backend;
         Ok(backend.may(&self.caller, verb, namespace.as_deref(), name.as_deref()).await?)
     }

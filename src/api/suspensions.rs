@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http_body_util::LengthLimitError;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -24,7 +24,7 @@ use super::session::{Attempt, Session};
 use super::{Api, BODY, PATIENCE};
 use crate::audit::act::Deed;
 use crate::decision::reason::Clean;
-use crate::resources::suspending::Period;
+use crate::resources::suspending::{Period, lasting};
 use crate::resources::suspension_object::SuspensionObject;
 use crate::server::listener::Peer;
 use crate::suspensions::change::{Ending, Extension as Longer, asks_for_the_same, drafted, ended, extended};
@@ -164,10 +164,8 @@ pub(super) async fn one(
             let name = name.unwrap_or_default();
             let all = api.inventory.standings.suspensions();
             let found = all.into_iter().find(|(object, _)| object.namespace == namespace && object.name == name);
-            let (object, period) =
-                found.ok_or_else(|| Problem::not_found(format!("there is no suspension {}", Clean(&name))))?;
-            let body = in_full(&api, &object, period);
-            Ok(tagged(json_answer(StatusCode::OK, &body), &object))
+            let missing = || Problem::not_found(format!("there is no suspension {}", Clean(&name)));
+            Ok(answer_with(&api, &found.ok_or_else(missing)?.0, StatusCode::OK))
         };
         session.done(found.await)
     })
@@ -214,37 +212,38 @@ async fn made(session: &mut Session<'_>, fields: Map<String, Value>, name: Strin
     let draft = drafted(namespace, name, spec, session.attempt.id.clone(), api.clock.now(), &api.terms)?;
     session.attempt.after = Some(draft.clone());
     let writing = api.backend.writing(&session.token)?;
-    // The same once more is no conflict with itself.
-    let standing = api.inventory.standings.suspensions().into_iter();
-    let mut standing = standing.filter(|(object, _)| object.namespace == draft.namespace && object.name == draft.name);
-    if standing.next().is_none() {
-        unobstructed(api, &draft)?;
-    }
-    match writing.create(&draft, dry_run).await {
+    let created = match unobstructed(api, &draft) {
+        Ok(()) => writing.create(&draft, dry_run).await.map_err(Problem::from),
+        Err(problem) => Err(problem),
+    };
+    match created {
         Ok(Live { object, .. }) => {
             session.attempt.after = Some(object.clone());
-            let body = in_full(api, &object, object.period(api.terms.longest_suspension).ok());
-            let status = if dry_run { StatusCode::OK } else { StatusCode::CREATED };
-            let mut response = tagged(json_answer(status, &body), &object);
+            let mut response = answer_with(api, &object, if dry_run { StatusCode::OK } else { StatusCode::CREATED });
             if !dry_run && let Ok(location) = HeaderValue::from_str(&path_of(&object)) {
                 response.headers_mut().insert(LOCATION, location);
             }
             Ok(response)
         }
-        Err(Unstored::Exists(why)) => {
-            let stands = writing.get(draft.namespace.as_deref(), &draft.name).await?.object;
+        // The same once more is no conflict, also not with what the first has made.
+        Err(problem) if problem.status == 409 => {
+            let stands = writing.get(draft.namespace.as_deref(), &draft.name).await;
+            let Ok(Live { object: stands, .. }) = stands else { return Err(problem) };
             if !asks_for_the_same(&stands, &draft, starts_were_given) {
-                return Err(Problem::new(
-                    409,
-                    format!("{why}, and asks for something else; choose another name, or extend or end it"),
-                ));
+                let asks = format!("{} stands there, and asks for something else", stands.named());
+                return Err(Problem::new(409, format!("{asks}; choose another name, or extend or end it")));
             }
             session.attempt.after = Some(stands.clone());
-            let body = in_full(api, &stands, stands.period(api.terms.longest_suspension).ok());
-            Ok(tagged(json_answer(StatusCode::OK, &body), &stands))
+            Ok(answer_with(api, &stands, StatusCode::OK))
         }
-        Err(why) => Err(why.into()),
+        Err(problem) => Err(problem),
     }
+}
+
+/// One suspension in full, with its tag.
+fn answer_with(api: &Api, object: &SuspensionObject, status: StatusCode) -> Response {
+    let period = object.period(api.terms.longest_suspension).ok();
+    tagged(json_answer(status, &in_full(api, object, period)), object)
 }
 
 /// Refuses what could not be carried out.
@@ -337,11 +336,9 @@ fn asked(headers: &HeaderMap, body: &Bytes, deed: Deed) -> Result<Asked, Problem
     }
     let Extended { by, expires_at, reason } = read(headers, body)?;
     let longer = match (by, expires_at) {
-        (Some(by), None) => {
-            let by: Result<SignedDuration, _> = by.parse();
-            let by = by.ok().filter(|by| by.is_positive());
-            Longer::By(by.ok_or_else(|| Problem::new(422, "by is not a positive duration, such as 3h, 2h30m or 90s"))?)
-        }
+        (Some(by), None) => Longer::By(
+            lasting(&by).ok_or_else(|| Problem::new(422, "by is not a positive duration, such as 3h, 2h30m or 90s"))?,
+        ),
         (None, Some(until)) => Longer::Until(until),
         (Some(_), Some(_)) | (None, None) => {
             return Err(Problem::new(422, "exactly one of by and expiresAt says how much longer"));
@@ -355,7 +352,9 @@ async fn changed(session: &mut Session<'_>, headers: &HeaderMap, asked: &Asked) 
     let (namespace, name) = (session.attempt.namespace.clone(), session.attempt.name.clone().unwrap_or_default());
     let writing = api.backend.writing(&session.token)?;
     let wanted_state = headers.get(IF_MATCH);
-    for attempt in 1.. {
+    let mut tries = 1..=TRIES;
+    loop {
+        let is_last = tries.next().is_none_or(|attempt| attempt == TRIES);
         let live = writing.get(namespace.as_deref(), &name).await?;
         session.attempt.before = Some(live.object.clone());
         if wanted_state.is_some_and(|wanted| !names_state(wanted, &live.object)) {
@@ -373,19 +372,17 @@ async fn changed(session: &mut Session<'_>, headers: &HeaderMap, asked: &Asked) 
         match written {
             Ok(Some(Live { object, .. })) => {
                 session.attempt.after = Some(object.clone());
-                let body = in_full(api, &object, object.period(api.terms.longest_suspension).ok());
-                return Ok(tagged(json_answer(StatusCode::OK, &body), &object));
+                return Ok(answer_with(api, &object, StatusCode::OK));
             }
             // It had not begun, and is no more.
             Ok(None) => return Ok(StatusCode::NO_CONTENT.into_response()),
             Err(Unstored::Changed(_)) if wanted_state.is_some() => {
                 return Err(Problem::new(412, "it has been changed since you read it; read it again"));
             }
-            Err(Unstored::Changed(_)) if attempt < TRIES => {}
+            Err(Unstored::Changed(_)) if !is_last => {}
             Err(why) => return Err(why.into()),
         }
     }
-    unreachable!("the loop returns")
 }
 
 /// A name that was given, or one that is the same for the same key of the same caller, or a new one.

@@ -12,19 +12,19 @@ use super::looking::{Looked, client};
 use super::progress::Progress;
 use super::subject::nearest;
 use super::suspend::listing::Told;
-use super::suspend::place::Place;
 use super::suspend::times::{duration, instant, told};
 use super::suspend::{ActingArgs, refused};
+use crate::backend::Writing;
 use crate::cluster::snapshot;
 use crate::cluster::traffic::Routes;
-use crate::inventory::routing::{Kind, Standing};
+use crate::inventory::routing::Standing;
 use crate::resources::suspension_object::SuspensionObject;
 use crate::suspensions::change::{Ending, Extension, Refusal, ended, extended};
 use crate::suspensions::live::{Live, Unstored};
 
 /// How long the replica that leads is given to remove routing before it is removed from here.
 const GRACE: Duration = Duration::from_secs(10);
-const AGAIN: Duration = Duration::from_millis(500);
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Which suspension.
 #[derive(Debug, Args)]
@@ -126,7 +126,7 @@ pub async fn extend(args: ExtendArgs) -> anyhow::Result<ExitCode> {
 }
 
 impl Which {
-    async fn find(&self, acting: &ActingArgs) -> anyhow::Result<(Looked, Place, Live)> {
+    async fn find(&self, acting: &ActingArgs) -> anyhow::Result<(Looked, Writing, Live)> {
         let Self { name, namespace, cluster } = self;
         let namespace = match (cluster, namespace) {
             (true, _) => None,
@@ -134,7 +134,7 @@ impl Which {
             (false, None) => Some(acting.looking.default_namespace().await?),
         };
         let looked = acting.looking.look(namespace.as_deref()).await?;
-        let place = Place::of(&acting.looking, &looked).await?;
+        let place = acting.place(&looked).await?;
         match place.get(namespace.as_deref(), name).await {
             Ok(live) => Ok((looked, place, live)),
             Err(Unstored::NotFound(why)) => {
@@ -153,20 +153,22 @@ impl Which {
 
 /// Waits for the replica that leads, and removes what it leaves with the user's own rights.
 async fn remove_what_stands(looked: &Looked, object: &SuspensionObject) -> anyhow::Result<()> {
-    let client = client().await?;
+    let (client, routing) = (client().await?, &looked.inventory.routing);
     let _progress = Progress::of("waiting for the routing to be removed");
+    let uid = object.uid.as_deref().unwrap_or_default();
     let begun = tokio::time::Instant::now();
-    let mut held;
-    loop {
-        snapshot::fill_routing(&client, &looked.inventory).await;
-        held = standing(looked, object);
+    let held = loop {
+        let problems = snapshot::fill_made(&client, &looked.inventory, object.namespace.as_deref()).await;
+        if !problems.is_empty() {
+            bail!("{}; whether its routing is gone is not known", problems.join("; "));
+        }
+        let held = routing.made_for(uid);
         if held.is_empty() || begun.elapsed() > GRACE {
-            break;
+            break held;
         }
         tokio::time::sleep(AGAIN).await;
-    }
+    };
     let routes = Routes::new(client);
-    held.sort_by_key(|(kind, _)| *kind != Kind::VirtualService);
     for (kind, Standing { namespace, name, uid, .. }) in &held {
         eprintln!("removing {} {namespace}/{name}, which nobody else has", kind.as_str());
         let removed = routes.remove(*kind, namespace, name, uid.as_deref()).await;
@@ -177,15 +179,4 @@ async fn remove_what_stands(looked: &Looked, object: &SuspensionObject) -> anyho
         let_go.map_err(|why| anyhow!("cannot take the finalizer off {}: {why}", object.named()))?;
     }
     Ok(())
-}
-
-/// What stands of the objects that were made for it.
-fn standing(looked: &Looked, object: &SuspensionObject) -> Vec<(Kind, Standing)> {
-    let routing = &looked.inventory.routing;
-    let routes = routing.routes().into_iter().map(|route| (route.kind, route.object.clone()));
-    let rules = routing.destination_rules().into_iter().map(|rule| (Kind::DestinationRule, rule.object.clone()));
-    let is_of_it = |(_, standing): &(Kind, Standing)| {
-        standing.owner.is_some() && standing.owner.as_deref() == object.uid.as_deref()
-    };
-    routes.chain(rules).filter(is_of_it).collect()
 }

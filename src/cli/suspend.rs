@@ -2,12 +2,12 @@
 
 pub(super) mod listing;
 mod order;
-pub(super) mod place;
 mod summary;
 pub(super) mod times;
 
 use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -16,13 +16,16 @@ use serde_json::Value;
 use super::looking::{Looked, LookingArgs, Output, client};
 use super::progress::Progress;
 use crate::audit::act::fresh_id;
+use crate::backend::Writing;
+use crate::clock::Clock;
 use crate::cluster::snapshot;
+use crate::cluster::suspensions::Suspensions;
+use crate::files::store::Store;
 use crate::resources::suspension_object::SuspensionObject;
 use crate::suspensions::change::drafted;
 use crate::suspensions::live::Unstored;
 use listing::Told;
 use order::{InjectionArgs, OrderArgs, TrafficArgs};
-use place::Place;
 use summary::Summary;
 
 /// What to suspend, or to list.
@@ -129,7 +132,7 @@ async fn suspend(
     if !acting.dry_run && !acting.agreed("Suspend?")? {
         return Ok(ExitCode::FAILURE);
     }
-    let place = Place::of(&acting.looking, &looked).await?;
+    let place = acting.place(&looked).await?;
     let made = place.create(&draft, acting.dry_run).await.map_err(|why| refused(&why, "create", &draft))?;
     let object = made.object;
     if acting.dry_run && acting.output != Output::Table {
@@ -161,6 +164,14 @@ impl ActingArgs {
             problems.iter().for_each(|problem| eprintln!("outrigger: {problem}"));
         }
         Ok(looked)
+    }
+
+    /// Where suspensions are: in the cluster with the user's own rights, or in the directory that was looked at.
+    pub(super) async fn place(&self, looked: &Looked) -> anyhow::Result<Writing> {
+        let LookingArgs { state, now, .. } = &self.looking;
+        let Some(directory) = state else { return Ok(Writing::Cluster(Suspensions::new(client().await?))) };
+        let (inventory, clock) = (Arc::clone(&looked.inventory), now.map_or(Clock::System, Clock::Fixed));
+        Ok(Writing::Files(Store::new(Some(directory.clone()), inventory, looked.terms, clock)))
     }
 
     /// Whether whoever sits there wants it.

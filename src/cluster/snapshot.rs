@@ -64,22 +64,37 @@ pub async fn fill(
 ///
 /// Returns a sentence for each part that could not be read.
 pub async fn fill_routing(client: &Client, inventory: &Inventory) -> Vec<String> {
+    fill_kinds(client, inventory, &Kind::ALL, None).await
+}
+
+/// Fills what can have been made for suspensions, of one namespace or of the cluster.
+///
+/// Returns a sentence for each part that could not be read.
+pub async fn fill_made(client: &Client, inventory: &Inventory, namespace: Option<&str>) -> Vec<String> {
+    fill_kinds(client, inventory, &[Kind::VirtualService, Kind::DestinationRule], namespace).await
+}
+
+async fn fill_kinds(client: &Client, inventory: &Inventory, kinds: &[Kind], namespace: Option<&str>) -> Vec<String> {
     let mut problems = Vec::new();
-    for kind in Kind::ALL {
+    for kind in kinds {
         let [group, version, plural, name] = kind.names();
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource(group, version, name, plural));
+        let resource = resource(group, version, name, plural);
+        let api: Api<DynamicObject> = match namespace {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+            None => Api::all_with(client.clone(), &resource),
+        };
         match all(&api).await {
             Ok(listed) => {
                 for object in &listed {
-                    if let Err(why) = inventory.routing.insert(kind, &object.metadata, &object.data) {
+                    if let Err(why) = inventory.routing.insert(*kind, &object.metadata, &object.data) {
                         problems.push(format!("skipped {name} {}: {why}", object.name_any()));
                     }
                 }
                 let keys = listed.iter().map(|object| key_of(&object.metadata)).collect();
-                inventory.routing.retain(kind, &keys);
+                inventory.routing.retain(*kind, &keys);
             }
             Err(error) => match NoList::from(error) {
-                NoList::NotServed => inventory.routing.set_served(kind, Served::No),
+                NoList::NotServed => inventory.routing.set_absent(*kind),
                 why => problems.push(why.problem(plural, "what stands in the way of a suspension is unknown")),
             },
         }

@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::inventory::Inventory;
 use crate::inventory::rules::{Compile, Rule, RuleKind, RuleName, Terms};
 use crate::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
-use crate::resources::suspension_object::SuspensionObject;
+use crate::resources::suspension_object::{SuspensionObject, can_be};
 use crate::resources::suspension_policy::SuspensionPolicy;
 use crate::suspensions::live::{Live, Unstored};
 
@@ -28,6 +28,8 @@ use crate::suspensions::live::{Live, Unstored};
 pub const MOST: usize = 10_000;
 /// A file is named after its suspension, and file systems take 255 bytes.
 const LONGEST_NAME: usize = 150;
+/// The file whose lock whoever changes something holds.
+const LOCK: &str = ".lock";
 /// What a file is called until it is complete; nothing reads it.
 const INCOMPLETE: &str = ".incomplete";
 
@@ -208,9 +210,8 @@ impl Kept {
     /// What we keep under this name.
     fn kept(&self, memory: &Memory<'_>, key: &(RuleKind, RuleName)) -> Result<Option<SuspensionObject>, Unstored> {
         let Some(directory) = &self.directory else { return Ok(memory.get(key).cloned()) };
-        if key.1.0.len() + key.1.1.len() > LONGEST_NAME + 63
-            || [&key.1.0, &key.1.1].iter().any(|part| part.contains('/'))
-        {
+        let (namespace, name) = (&*key.1.0, &*key.1.1);
+        if name.len() > LONGEST_NAME || !can_be(Some(namespace).filter(|namespace| !namespace.is_empty()), name) {
             return Ok(None);
         }
         let path = directory.join(file_name(key));
@@ -263,7 +264,7 @@ impl Kept {
     /// Keeps other processes out; the lock goes with the file.
     fn lock(&self) -> Result<Option<File>, Unstored> {
         let Some(directory) = &self.directory else { return Ok(None) };
-        let path = directory.join(".lock");
+        let path = directory.join(LOCK);
         let locked = File::options().create(true).append(true).open(&path).and_then(|file| {
             file.lock()?;
             Ok(file)
@@ -356,7 +357,10 @@ fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
+/// Takes away what a crash has left. Where another process holds the lock, it is in the middle of a change of its own.
 fn clear(directory: &Path) {
+    let lock = File::options().create(true).append(true).open(directory.join(LOCK));
+    let Some(_alone) = lock.ok().filter(|file| file.try_lock().is_ok()) else { return };
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(INCOMPLETE)) {
         if let Err(error) = fs::remove_file(entry.path()) {

@@ -205,6 +205,11 @@ impl Service {
     }
 }
 
+/// How long, as `for` is written: hours, minutes and seconds, such as 3h, 2h30m or 90s.
+pub fn lasting(text: &str) -> Option<SignedDuration> {
+    duration(text)
+}
+
 fn later(start: Timestamp, by: SignedDuration) -> Timestamp {
     start.checked_add(by).unwrap_or(Timestamp::MAX)
 }

@@ -10,6 +10,7 @@ use super::invalid::Invalid;
 use super::names::{AUDIT_ID, GROUP, ROUTING_FINALIZER, VERSION};
 use super::suspending::{Period, Suspend};
 use super::suspension_policy::{SuspensionPolicy, SuspensionPolicySpec};
+use super::syntax::{is_namespace_name, is_object_name};
 use crate::decision::reason::{Clean, sanitized};
 use crate::decision::suspension::Suspension;
 
@@ -67,6 +68,11 @@ impl Period {
             _ => State::InForce,
         }
     }
+}
+
+/// Whether a suspension of this name can be in this namespace: what cannot be is not asked for.
+pub fn can_be(namespace: Option<&str>, name: &str) -> bool {
+    namespace.is_none_or(is_namespace_name) && is_object_name(name)
 }
 
 impl SuspensionObject {

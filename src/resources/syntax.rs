@@ -193,6 +193,16 @@ fn is_label_part(text: &str) -> bool {
     made_of(text, |byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) && !edged(text, b"-_.")
 }
 
+/// Whether Kubernetes takes this as the name of an object of ours.
+pub(super) fn is_object_name(text: &str) -> bool {
+    text.len() <= 253 && is_dns_subdomain(text)
+}
+
+/// Whether Kubernetes takes this as the name of a namespace.
+pub(super) fn is_namespace_name(text: &str) -> bool {
+    text.len() <= 63 && (DNS_LABEL.fits)(text)
+}
+
 fn is_dns_subdomain(text: &str) -> bool {
     text.split('.').all(|label| (DNS_LABEL.fits)(label))
 }

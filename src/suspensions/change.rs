@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::inventory::rules::Terms;
 use crate::resources::cluster_suspension_policy::ClusterSuspensionPolicySpec;
 use crate::resources::suspending::Period;
-use crate::resources::suspension_object::{State, SuspensionObject};
+use crate::resources::suspension_object::{State, SuspensionObject, can_be};
 
 /// Why a change makes no sense; the sentence says what would.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -65,7 +65,12 @@ pub fn drafted(
         written_audit_id: Some(audit_id),
         spec,
     };
-    check_name(&object)?;
+    if !can_be(object.namespace.as_deref(), &object.name) {
+        let clean = crate::decision::reason::Clean(&object.name);
+        return invalid(format!(
+            "name is \"{clean}\", which is not a name of a-z, 0-9, - and ., at most 253 characters long"
+        ));
+    }
     if object.namespace.is_some() {
         let ClusterSuspensionPolicySpec { namespaces, namespace_selector, indefinite, .. } = &object.spec;
         let foreign = [
@@ -180,19 +185,6 @@ fn with_period(suspension: &SuspensionObject, starts_at: Timestamp, end: Timesta
 
 fn period(suspension: &SuspensionObject, terms: &Terms) -> Result<Period, Refusal> {
     suspension.period(terms.longest_suspension).map_err(|broken| Refusal::Invalid(broken.to_string()))
-}
-
-/// Kubernetes names objects as DNS does.
-fn check_name(object: &SuspensionObject) -> Result<(), Refusal> {
-    let label = |part: &str| {
-        let inner = part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-        inner && !part.is_empty() && !part.starts_with('-') && !part.ends_with('-')
-    };
-    if object.name.len() <= 253 && object.name.split('.').all(label) {
-        return Ok(());
-    }
-    let clean = crate::decision::reason::Clean(&object.name);
-    invalid(format!("name is \"{clean}\", which is not a name of a-z, 0-9, - and ., at most 253 characters long"))
 }
 
 fn invalid<T>(sentence: String) -> Result<T, Refusal> {

@@ -126,6 +126,25 @@ async fn uninstalling_ends_what_is_in_force_and_nothing_hangs() {
         .await;
         // What the Deployment would be here is a process, which ends with it.
         server.kill();
+        let resumed = outrigger(&["resume", "pause", "-n", namespace, "--yes"], Some(&admin), "");
+        assert_eq!(resumed.code, 0, "{}{}", resumed.out, resumed.err);
+        assert!(
+            resumed.err.contains("removing VirtualService") && resumed.err.contains("nobody else has"),
+            "{}",
+            resumed.err
+        );
+        let left = plane.kubectl(&["get", "vs,dr", "-n", namespace, "-o", "name"]).await;
+        assert_eq!(String::from_utf8_lossy(&left.stdout), "", "with the user's own rights");
+        let server = Outrigger::start(&plane, "again").await;
+        let again = suspended.map(|argument| if argument == "pause" { "again" } else { argument });
+        assert_eq!(outrigger(&again, Some(&admin), "").code, 0);
+        await_condition("the next to be carried out", TIMEOUT, async || {
+            let routes = plane.kubectl(&["get", "vs,dr", "-n", namespace, "-o", "name"]).await;
+            ensure!(String::from_utf8_lossy(&routes.stdout).lines().count() == 2, "not yet");
+            Ok(())
+        })
+        .await;
+        server.kill();
         let done = outrigger(&["uninstall", "--yes"], Some(&admin), "");
         assert_eq!(done.code, 0, "{}{}", done.out, done.err);
         let left = plane.kubectl(&["get", "vs,dr", "-n", namespace, "-o", "name"]).await;
