@@ -35,7 +35,8 @@
 //! 1. `decision` has no clock, no I/O, no lock and no log. There is one `decide`.
 //! 2. Admission makes no API call, apart from short reads under one deadline for what is unknown.
 //! 3. Each resource is parsed once; one that cannot be parsed is reported and skipped.
-//! 4. Only `cluster` talks to the API server.
+//! 4. Only `cluster` talks to the API server. Only controllers on the leader, or somebody's own request or command, make it
+//!    write; the latter with their own rights and no others.
 //! 5. With failure policy Ignore, a failure of ours never blocks a pod.
 //! 6. No task is detached; each outside call has a timeout; each queue has a bound and a policy for when it is full.
 //! 7. Every name that a user types in YAML stands in `resources::names`.
@@ -49,8 +50,10 @@
 //! | new rule or precedence | `decision`, its `reason` | a case in `tests/cases/decisions` |
 //! | new annotation or label | `resources::names`, `decision::facts` | a case; the README's table |
 //! | new field of a resource | the resource's file | regenerate `manifests/`: `outrigger install --output manifests` |
+//! | new kind that routes to services | `inventory::routing` | a case in `tests/cases/traffic`; RBAC in `cli::install` |
 //! | new kind of owner | `inventory::owner_kind` | RBAC in `cli::install` |
 //! | new loop that writes | `controllers` plans, `cluster` writes; spawned in `cli::serve` by `while_leading` | a plan test; RBAC in `cli::install` |
+//! | new endpoint | one file in `api`, one route | its test; the README's table |
 //! | new command | one file in `cli`, one variant | its test |
 //! | limits, timeouts, TLS | `server` | its test |
 

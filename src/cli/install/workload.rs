@@ -157,7 +157,7 @@ fn container(args: &InstallArgs) -> Container {
         resources: Some(ResourceRequirements {
             requests: quantities(&[("cpu", "50m"), ("memory", "64Mi")]),
             // The docs of `server::limits` say what of this is for what.
-            limits: quantities(&[("memory", "256Mi")]),
+            limits: quantities(&[("memory", "352Mi")]),
             claims: None,
         }),
         security_context: Some(SecurityContext {
