@@ -5,6 +5,7 @@
 mod api;
 mod bad_input;
 mod commands;
+mod conformance;
 mod control_plane;
 mod decisions;
 mod effect;

@@ -17,7 +17,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::Api;
 use super::problem::Problem;
-use super::suspensions::told;
+use super::suspensions::told::Suspension;
 use crate::cluster::access::Token;
 use crate::resources::suspending::Period;
 use crate::resources::suspension_object::SuspensionObject;
@@ -62,7 +62,7 @@ pub(super) fn events(api: Arc<Api>, token: Token, namespace: Option<String>) -> 
     };
     let (all, now) = (listening.all(), listening.api.clock.now());
     listening.turns.look(&all, now);
-    let items: Vec<_> = all.iter().map(|(object, period)| told(object, *period, now)).collect();
+    let items: Vec<_> = all.iter().map(|(object, period)| Suspension::told(object, *period, now)).collect();
     listening.say("snapshot", &json!({"items": items}));
     let events = stream::unfold(listening, async |mut listening: Listening| {
         let event = listening.next().await?;
@@ -100,7 +100,7 @@ impl Listening {
                 Turn::Deleted(_) => "deleted",
             };
             let period = all.iter().find(|(other, _)| other.uid == object.uid).and_then(|(_, period)| *period);
-            self.say(event, &told(&object, period, now));
+            self.say(event, &json!(Suspension::told(&object, period, now)));
         }
     }
 

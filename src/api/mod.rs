@@ -1,13 +1,17 @@
 //! The API for people and their programs: suspensions, over TLS, for whoever shows a token that may.
 //!
+//! Each resource names its endpoints with their handlers and their types; the paths and `/openapi.json` are made from that.
 //! Guarantees: nothing is answered to a caller without a token; every attempt to change something is recorded, whatever came
 //! of it; what is written is written with the caller's own token. Errors are problem details of RFC 9457.
 //! Limits: bodies of a megabyte; 32 changes at once, for whose turn others wait 20 seconds at most.
 
+mod document;
+mod endpoint;
 mod events;
 mod problem;
+mod request;
 mod session;
-pub mod suspensions;
+mod suspensions;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,10 +19,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::service::TowerToHyperService;
@@ -74,17 +78,10 @@ impl Api {
 
 /// All paths.
 pub fn router(api: Arc<Api>) -> Router {
-    use suspensions::{create, end, extend, list, one};
-    let of = |prefix: &str, path: &str| format!("/api/v1{prefix}/suspensions{path}");
-    let mut router = Router::new();
-    for prefix in ["", "/namespaces/{namespace}"] {
-        router = router
-            .route(&of(prefix, ""), get(list).post(create))
-            .route(&of(prefix, "/{name}"), get(one))
-            .route(&of(prefix, "/{name}/extend"), post(extend))
-            .route(&of(prefix, "/{name}/end"), post(end));
-    }
-    router
+    let endpoints = suspensions::endpoints();
+    let document = document::document(&endpoints);
+    endpoint::routed(endpoints)
+        .route(document::PATH, get(async move || request::json_answer(StatusCode::OK, &document)))
         .fallback(nothing_here)
         .method_not_allowed_fallback(no_such_method)
         .layer(axum::middleware::map_response(guarded))

@@ -3,17 +3,22 @@
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::suspensions::change::Refusal;
 use crate::suspensions::live::Unstored;
 
 /// A problem, as RFC 9457 has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct Problem {
+    /// What kind of problem: none but those of HTTP.
     r#type: &'static str,
+    /// The kind, in words.
     title: String,
+    /// The status of the answer.
     pub(super) status: u16,
+    /// What went wrong, and what to do.
     pub(super) detail: String,
 }
 

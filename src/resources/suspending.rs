@@ -230,7 +230,7 @@ pub(super) fn ticket(_: &mut SchemaGenerator) -> Schema {
     TICKET.optional_schema()
 }
 
-pub(super) fn lasts(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn lasts(_: &mut SchemaGenerator) -> Schema {
     DURATION.optional_schema()
 }
 
