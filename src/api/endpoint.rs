@@ -1,13 +1,17 @@
 //! The table of what is served: the paths and the document are both made from it, so that neither tells of what the other lacks.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::handler::Handler;
+use axum::middleware::map_response;
+use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::Api;
+use crate::metrics::Metrics;
 
 /// The schema of something, whose parts are kept with the generator.
 pub(super) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
@@ -94,7 +98,14 @@ pub(super) fn schema_of_inline<T: JsonSchema>(generator: &mut SchemaGenerator) -
     T::json_schema(generator)
 }
 
-/// The paths of the table.
-pub(super) fn routed(endpoints: Vec<Endpoint>) -> Router<Arc<Api>> {
-    endpoints.into_iter().fold(Router::new(), |router, Endpoint { path, handler, .. }| router.route(&path, handler))
+/// The paths of the table; each answer is counted.
+pub(super) fn routed(endpoints: Vec<Endpoint>, metrics: &Metrics) -> Router<Arc<Api>> {
+    endpoints.into_iter().fold(Router::new(), |router, Endpoint { path, handler, operation, .. }| {
+        let metrics = metrics.clone();
+        let counted = map_response(move |response: Response| {
+            metrics.api_requests(operation.id, response.status().as_u16()).inc();
+            ready(response)
+        });
+        router.route(&path, handler.layer(counted))
+    })
 }

@@ -11,6 +11,7 @@ mod events;
 mod problem;
 mod request;
 mod session;
+mod strangers;
 mod suspensions;
 
 use std::convert::Infallible;
@@ -33,8 +34,10 @@ use crate::backend::Backend;
 use crate::clock::Clock;
 use crate::inventory::Inventory;
 use crate::inventory::rules::Terms;
+use crate::metrics::Metrics;
 use crate::server::listener::Peer;
 use problem::Problem;
+use strangers::Strangers;
 
 /// The largest body.
 const BODY: usize = 1024 * 1024;
@@ -57,19 +60,31 @@ pub struct Api {
     pub audit: Log,
     /// Who may what, and where suspensions are kept.
     pub backend: Backend,
+    /// Where requests are counted.
+    pub metrics: Metrics,
+    strangers: Strangers,
     changes: Semaphore,
     listeners: Arc<Semaphore>,
 }
 
 impl Api {
     /// With all that it needs.
-    pub fn new(inventory: Arc<Inventory>, terms: Terms, clock: Clock, audit: Log, backend: Backend) -> Self {
+    pub fn new(
+        inventory: Arc<Inventory>,
+        terms: Terms,
+        clock: Clock,
+        audit: Log,
+        backend: Backend,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             inventory,
             terms,
             clock,
             audit,
             backend,
+            metrics,
+            strangers: Strangers::default(),
             changes: Semaphore::new(AT_ONCE),
             listeners: Arc::new(Semaphore::new(LISTENERS)),
         }
@@ -80,7 +95,7 @@ impl Api {
 pub fn router(api: Arc<Api>) -> Router {
     let endpoints = suspensions::endpoints();
     let document = document::document(&endpoints);
-    endpoint::routed(endpoints)
+    endpoint::routed(endpoints, &api.metrics)
         .route(document::PATH, get(async move || request::json_answer(StatusCode::OK, &document)))
         .fallback(nothing_here)
         .method_not_allowed_fallback(no_such_method)

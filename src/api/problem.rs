@@ -32,6 +32,14 @@ impl Problem {
         Self::new(404, detail)
     }
 
+    /// The same, which tells that so many before it were not recorded.
+    pub(super) fn after(mut self, unrecorded: u64) -> Self {
+        if unrecorded > 0 {
+            self.detail += &format!("; {unrecorded} before it of nobody that is known were not recorded one by one");
+        }
+        self
+    }
+
     /// Whether we failed, and not whoever asked.
     pub(super) fn is_ours(&self) -> bool {
         self.status >= 500

@@ -69,7 +69,7 @@ impl<'s> Session<'s> {
     ///
     /// # Errors
     ///
-    /// When nobody is known by what was shown; that is recorded.
+    /// When nobody is known by what was shown; that is recorded, unless there are too many of them.
     pub(super) async fn begin(api: &'s Api, headers: &HeaderMap, attempt: Attempt) -> Result<Self, Problem> {
         match known(api, headers).await {
             Ok((token, caller)) => {
@@ -77,7 +77,9 @@ impl<'s> Session<'s> {
                 Ok(Self { api, token, caller, attempt })
             }
             Err(problem) => {
-                record(api, &attempt, Err(&problem));
+                if let Some(unrecorded) = api.strangers.recorded(api.clock.now()) {
+                    record(api, &attempt, Err(&problem.clone().after(unrecorded)));
+                }
                 Err(problem)
             }
         }

@@ -140,7 +140,8 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     if args.embedded.is_some() {
         print_how_to_ask(&args, api.address());
     }
-    let answers = Api::new(Arc::clone(&inventory), args.deciding.terms(), clock.clone(), api_audit, backend);
+    let answers =
+        Api::new(Arc::clone(&inventory), args.deciding.terms(), clock.clone(), api_audit, backend, metrics.clone());
     let router = api::router(Arc::new(answers));
     let answering = api.serve(move |peer| api::service(router.clone(), peer), tasks.stopping());
     tasks.spawn("api", answering);
