@@ -99,7 +99,7 @@ impl Listening {
                 Turn::Ended => "ended",
                 Turn::Deleted(_) => "deleted",
             };
-            let period = all.iter().find(|(other, _)| other.uid == object.uid).and_then(|(_, period)| *period);
+            let period = object.period(self.api.terms.longest_suspension).ok();
             self.say(event, &json!(Suspension::told(&object, period, now)));
         }
     }

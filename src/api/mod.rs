@@ -3,7 +3,7 @@
 //! Each resource names its endpoints with their handlers and their types; the paths and `/openapi.json` are made from that.
 //! Guarantees: nothing is answered to a caller without a token; every attempt to change something is recorded, whatever came
 //! of it; what is written is written with the caller's own token. Errors are problem details of RFC 9457.
-//! Limits: bodies of a megabyte; 32 changes at once, for whose turn others wait 20 seconds at most.
+//! Limits: bodies of 256 KiB; 32 changes at once, for whose turn others wait 20 seconds at most.
 
 mod document;
 mod endpoint;
@@ -28,6 +28,10 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::Semaphore;
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tracing::error;
 
 use crate::audit::Log;
 use crate::backend::Backend;
@@ -39,12 +43,14 @@ use crate::server::listener::Peer;
 use problem::Problem;
 use strangers::Strangers;
 
-/// The largest body.
-const BODY: usize = 1024 * 1024;
+/// The largest body; the largest suspension is a tenth of it.
+const BODY: usize = 256 * 1024;
 /// So many changes are made at once.
 const AT_ONCE: usize = 32;
 /// So many may listen to events.
 const LISTENERS: usize = 32;
+/// At the end changes that have been begun have so long.
+const SETTLING: Duration = Duration::from_secs(5);
 /// A change waits so long for its turn.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -63,6 +69,8 @@ pub struct Api {
     /// Where requests are counted.
     pub metrics: Metrics,
     strangers: Strangers,
+    under_way: TaskTracker,
+    computing: Semaphore,
     changes: Semaphore,
     listeners: Arc<Semaphore>,
 }
@@ -85,8 +93,27 @@ impl Api {
             backend,
             metrics,
             strangers: Strangers::default(),
+            under_way: TaskTracker::new(),
+            computing: Semaphore::new(1),
             changes: Semaphore::new(AT_ONCE),
             listeners: Arc::new(Semaphore::new(LISTENERS)),
+        }
+    }
+
+    /// Works out what may take long, one thing at a time and beside the threads that answer the webhook.
+    async fn computed<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+        let _turn = self.computing.acquire().await;
+        spawn_blocking(work).await
+    }
+
+    /// Waits until every change that has been begun is made, or for a few seconds.
+    pub async fn settled(&self) {
+        self.under_way.close();
+        if timeout(SETTLING, self.under_way.wait()).await.is_err() {
+            error!(
+                changes = self.under_way.len(),
+                "changes were still under way at the end, and what came of them is not recorded"
+            );
         }
     }
 }

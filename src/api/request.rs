@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -20,11 +21,17 @@ use crate::decision::reason::Clean;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The named parts of a path.
-pub(super) type Place = Path<HashMap<String, String>>;
+pub(super) type Place = Result<Path<HashMap<String, String>>, PathRejection>;
 
-/// The namespace and the name of a path.
-pub(super) fn place(Path(mut parts): Place) -> (Option<String>, Option<String>) {
-    (parts.remove("namespace"), parts.remove("name"))
+/// The namespace and the name of a path. What is no text is a name that nothing has, for whoever is known.
+pub(super) fn place(place: Place) -> (Option<String>, Option<String>) {
+    match place {
+        Ok(Path(mut parts)) => (parts.remove("namespace"), parts.remove("name")),
+        Err(_) => {
+            let unreadable = || Some(char::REPLACEMENT_CHARACTER.to_string());
+            (unreadable(), unreadable())
+        }
+    }
 }
 
 /// Waits for one's turn to change something.
@@ -40,7 +47,7 @@ pub(super) async fn whole(body: Body) -> Result<Bytes, Problem> {
     match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, BODY)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if std::error::Error::source(&error).is_some_and(|cause| cause.is::<LengthLimitError>()) => {
-            Err(Problem::new(413, "the body is larger than 1 MiB"))
+            Err(Problem::new(413, "the body is larger than 256 KiB"))
         }
         Ok(Err(_)) => Err(Problem::new(400, "the body ended early; send it again")),
         Err(_) => Err(Problem::new(408, "the body took too long to arrive; send it again")),
@@ -74,6 +81,16 @@ pub(super) fn json_answer(status: StatusCode, body: &impl Serialize) -> Response
         Ok(bytes) => (status, [(CONTENT_TYPE, "application/json")], bytes).into_response(),
         Err(error) => Problem::new(500, format!("the answer cannot be written: {error}")).into_response(),
     }
+}
+
+/// Does what has been begun to its end, also when whoever asked has gone meanwhile, and answers: nothing is stored unrecorded.
+pub(super) async fn carried_through(
+    api: &Api,
+    work: impl Future<Output = Result<Response, Problem>> + Send + 'static,
+) -> Response {
+    let done = api.under_way.spawn(work).await;
+    let failed = |_| Err(Problem::new(500, "this failed within; the log of the server says how"));
+    done.unwrap_or_else(failed).unwrap_or_else(IntoResponse::into_response)
 }
 
 /// The answer to a request, also where it has none but a problem.

@@ -1,5 +1,7 @@
 //! One request: who makes it, by the token that it shows and nothing else.
 
+use std::sync::Arc;
+
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
@@ -24,7 +26,7 @@ const NAMING: [&str; 8] = [
 
 /// A request of somebody who is known.
 pub(super) struct Session<'s> {
-    pub(super) api: &'s Api,
+    pub(super) api: &'s Arc<Api>,
     pub(super) token: Token,
     pub(super) caller: Caller,
     pub(super) attempt: Attempt,
@@ -45,6 +47,8 @@ pub(super) struct Attempt {
     pub(super) after: Option<SuspensionObject>,
     /// Why, in the words of whoever asks, where they differ from those of the suspension.
     pub(super) reason: Option<String>,
+    /// What else is to be known of it, if all was well.
+    pub(super) note: Option<&'static str>,
 }
 
 impl Attempt {
@@ -60,6 +64,7 @@ impl Attempt {
             before: None,
             after: None,
             reason: None,
+            note: None,
         }
     }
 }
@@ -70,7 +75,7 @@ impl<'s> Session<'s> {
     /// # Errors
     ///
     /// When nobody is known by what was shown; that is recorded, unless there are too many of them.
-    pub(super) async fn begin(api: &'s Api, headers: &HeaderMap, attempt: Attempt) -> Result<Self, Problem> {
+    pub(super) async fn begin(api: &'s Arc<Api>, headers: &HeaderMap, attempt: Attempt) -> Result<Self, Problem> {
         match known(api, headers).await {
             Ok((token, caller)) => {
                 let attempt = Attempt { user: Some(caller.user.clone()), ..attempt };
@@ -126,13 +131,13 @@ async fn known(api: &Api, headers: &HeaderMap) -> Result<(Token, Caller), Proble
 }
 
 fn record(api: &Api, attempt: &Attempt, outcome: Result<(), &Problem>) {
-    let Attempt { id, act, namespace, name, dry_run, address, user, before, after, reason } = attempt.clone();
+    let Attempt { id, act, namespace, name, dry_run, address, user, before, after, reason, note } = attempt.clone();
     let object = after.as_ref().or(before.as_ref());
     let kind = if namespace.is_some() { "SuspensionPolicy" } else { "ClusterSuspensionPolicy" };
     let spec = object.map(|object| &object.spec);
     api.audit.record(&Act {
         time: api.clock.now(),
-        id: before.as_ref().and_then(SuspensionObject::audit_id).unwrap_or(id),
+        id: before.as_ref().or(after.as_ref()).and_then(SuspensionObject::audit_id).unwrap_or(id),
         act,
         outcome: match outcome {
             Ok(()) => Outcome::Allowed,
@@ -151,7 +156,7 @@ fn record(api: &Api, attempt: &Attempt, outcome: Result<(), &Problem>) {
         until: object.and_then(|object| object.period(api.terms.longest_suspension).ok()?.ends_at),
         before: before.map(|object| object.to_json()),
         after: after.map(|object| object.to_json()),
-        why: outcome.err().map(|problem| problem.detail.clone()),
+        why: outcome.err().map(|problem| problem.detail.clone()).or_else(|| note.map(str::to_owned)),
         dry_run,
     });
 }

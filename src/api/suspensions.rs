@@ -69,6 +69,17 @@ struct Acting {
     dry_run: bool,
 }
 
+impl Wanted {
+    /// A stream tells of all.
+    fn is_of_all(&self) -> Result<(), Problem> {
+        let Self { suspend, state, limit, r#continue, watch: _ } = self;
+        if suspend.is_none() && state.is_none() && limit.is_none() && r#continue.is_none() {
+            return Ok(());
+        }
+        Err(Problem::new(400, "watch tells of every suspension; leave out suspend, state, limit and continue"))
+    }
+}
+
 impl WantedState {
     fn stands(self) -> Option<State> {
         match self {
@@ -195,6 +206,7 @@ pub(super) async fn list(
             session.may("list").await?;
             let wanted: Wanted = query_of(query.as_deref())?;
             if wanted.watch == Some(true) {
+                wanted.is_of_all()?;
                 return events(Arc::clone(&api), session.token.clone(), namespace.clone());
             }
             listed(&api, namespace.as_deref(), &wanted)
@@ -244,7 +256,7 @@ pub(super) async fn one(
             let all = api.inventory.standings.suspensions();
             let found = all.into_iter().find(|(object, _)| object.namespace == namespace && object.name == name);
             let missing = || Problem::not_found(format!("there is no suspension {}", Clean(&name)));
-            Ok(answer_with(&api, &found.ok_or_else(missing)?.0, StatusCode::OK))
+            Ok(answer_with(&api, &found.ok_or_else(missing)?.0, StatusCode::OK).await)
         };
         session.done(found.await)
     })

@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::header::IF_MATCH;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
@@ -16,7 +16,7 @@ use super::told::{answer_with, etag};
 use super::{Acting, asked};
 use crate::api::Api;
 use crate::api::problem::Problem;
-use crate::api::request::{self, Place, answer, query_of, read, turn, whole};
+use crate::api::request::{self, Place, carried_through, query_of, read, turn, whole};
 use crate::api::session::{Attempt, Session};
 use crate::audit::act::Deed;
 use crate::resources::suspending::{lasting, lasts};
@@ -25,7 +25,7 @@ use crate::server::listener::Peer;
 use crate::suspensions::change::{Ending, Extension as Longer, ended, extended};
 use crate::suspensions::live::{Live, Unstored};
 
-/// A change that lost a race is tried again so often, where no state was asked for.
+/// A change that lost a race is tried again so often.
 const TRIES: usize = 5;
 
 /// How much longer: exactly one of by and expiresAt says so.
@@ -59,7 +59,7 @@ pub(super) async fn extend(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    change(&api, peer, place, query, headers, body, Deed::Extend).await
+    change(api, peer, place, query, headers, body, Deed::Extend).await
 }
 
 /// Ends one now.
@@ -71,11 +71,11 @@ pub(super) async fn end(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    change(&api, peer, place, query, headers, body, Deed::End).await
+    change(api, peer, place, query, headers, body, Deed::End).await
 }
 
 async fn change(
-    api: &Arc<Api>,
+    api: Arc<Api>,
     peer: Peer,
     place: Place,
     query: Option<String>,
@@ -87,14 +87,15 @@ async fn change(
     let acting: Result<Acting, Problem> = query_of(query.as_deref());
     let dry_run = acting.as_ref().is_ok_and(|acting| acting.dry_run);
     let attempt = Attempt::new(deed, namespace, name, dry_run, peer);
-    answer(async {
-        let mut session = Session::begin(api, &headers, attempt).await?;
+    carried_through(&Arc::clone(&api), async move {
+        let mut session = Session::begin(&api, &headers, attempt).await?;
         let changed = async {
             acting?;
             session.may("get").await?;
             session.may("patch").await?;
-            let _turn = turn(api).await?;
             let asked = asked(&headers, &whole(body).await?, deed)?;
+            // Whoever sends slowly keeps nobody else waiting.
+            let _turn = turn(&api).await?;
             session.attempt.reason.clone_from(&asked.reason);
             changed(&mut session, &headers, &asked).await
         }
@@ -117,9 +118,9 @@ fn asked(headers: &HeaderMap, body: &Bytes, deed: Deed) -> Result<Asked, Problem
     }
     let Extended { by, expires_at, reason } = read(headers, body)?;
     let longer = match (by, expires_at) {
-        (Some(by), None) => Longer::By(
-            lasting(&by).ok_or_else(|| Problem::new(422, "by is not a positive duration, such as 3h, 2h30m or 90s"))?,
-        ),
+        (Some(by), None) => Longer::By(lasting(&by).ok_or_else(|| {
+            Problem::new(422, "by is not a positive duration of at most 99999h, such as 3h, 2h30m or 90s")
+        })?),
         (None, Some(Time(until))) => Longer::Until(until),
         (Some(_), Some(_)) | (None, None) => {
             return Err(Problem::new(422, "exactly one of by and expiresAt says how much longer"));
@@ -132,13 +133,12 @@ async fn changed(session: &mut Session<'_>, headers: &HeaderMap, asked: &Asked) 
     let (api, dry_run) = (session.api, session.attempt.dry_run);
     let (namespace, name) = (session.attempt.namespace.clone(), session.attempt.name.clone().unwrap_or_default());
     let writing = api.backend.writing(&session.token)?;
-    let wanted_state = headers.get(IF_MATCH);
     let mut tries = 1..=TRIES;
     loop {
         let is_last = tries.next().is_none_or(|attempt| attempt == TRIES);
         let live = writing.get(namespace.as_deref(), &name).await?;
         session.attempt.before = Some(live.object.clone());
-        if wanted_state.is_some_and(|wanted| !names_state(wanted, &live.object)) {
+        if headers.contains_key(IF_MATCH) && !names_state(headers, &live.object) {
             return Err(Problem::new(412, "it has been changed since you read it; read it again"));
         }
         let now = api.clock.now();
@@ -153,20 +153,20 @@ async fn changed(session: &mut Session<'_>, headers: &HeaderMap, asked: &Asked) 
         match written {
             Ok(Some(Live { object, .. })) => {
                 session.attempt.after = Some(object.clone());
-                return Ok(answer_with(api, &object, StatusCode::OK));
+                return Ok(answer_with(api, &object, StatusCode::OK).await);
             }
             // It had not begun, and is no more.
             Ok(None) => return Ok(StatusCode::NO_CONTENT.into_response()),
-            Err(Unstored::Changed(_)) if wanted_state.is_some() => {
-                return Err(Problem::new(412, "it has been changed since you read it; read it again"));
-            }
+            // Also a new status makes it another; whether what is asked for is, the next look tells.
             Err(Unstored::Changed(_)) if !is_last => {}
             Err(why) => return Err(why.into()),
         }
     }
 }
 
-fn names_state(wanted: &HeaderValue, object: &SuspensionObject) -> bool {
+/// Whether one of the states that are named is this one.
+fn names_state(headers: &HeaderMap, object: &SuspensionObject) -> bool {
     let tag = etag(object);
-    wanted.to_str().is_ok_and(|wanted| wanted.split(',').any(|one| one.trim() == "*" || one.trim() == tag))
+    let named = headers.get_all(IF_MATCH).iter().filter_map(|value| value.to_str().ok());
+    named.flat_map(|tags| tags.split(',')).any(|one| one.trim() == "*" || one.trim() == tag)
 }

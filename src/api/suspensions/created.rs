@@ -15,7 +15,7 @@ use super::Acting;
 use super::told::answer_with;
 use crate::api::Api;
 use crate::api::problem::Problem;
-use crate::api::request::{self, Place, answer, query_of, read, turn, whole};
+use crate::api::request::{self, Place, carried_through, query_of, read, turn, whole};
 use crate::api::session::{Attempt, Session};
 use crate::audit::act::Deed;
 use crate::decision::reason::Clean;
@@ -41,13 +41,14 @@ pub(super) async fn create(
     let acting: Result<Acting, Problem> = query_of(query.as_deref());
     let dry_run = acting.as_ref().is_ok_and(|acting| acting.dry_run);
     let attempt = Attempt::new(Deed::Create, namespace.clone(), None, dry_run, peer);
-    answer(async {
+    carried_through(&Arc::clone(&api), async move {
         let mut session = Session::begin(&api, &headers, attempt).await?;
         let made = async {
             acting?;
             session.may("create").await?;
-            let _turn = turn(&api).await?;
             let body = whole(body).await?;
+            // Whoever sends slowly keeps nobody else waiting.
+            let _turn = turn(&api).await?;
             let mut fields: Map<String, Value> = read(&headers, &body)?;
             let name = name_of(&mut fields, &session, &headers)?;
             session.attempt.name = Some(name.clone());
@@ -61,7 +62,7 @@ pub(super) async fn create(
 
 async fn made(session: &mut Session<'_>, fields: Map<String, Value>, name: String) -> Result<Response, Problem> {
     let (api, namespace, dry_run) = (session.api, session.attempt.namespace.clone(), session.attempt.dry_run);
-    let starts_were_given = fields.contains_key("startsAt");
+    let starts_were_given = fields.get("startsAt").is_some_and(|value| !value.is_null());
     let spec = serde_json::from_value(Value::Object(fields));
     let spec =
         spec.map_err(|error| Problem::new(422, format!("this is no suspension: {}", Clean(&error.to_string()))))?;
@@ -75,7 +76,8 @@ async fn made(session: &mut Session<'_>, fields: Map<String, Value>, name: Strin
     match created {
         Ok(Live { object, .. }) => {
             session.attempt.after = Some(object.clone());
-            let mut response = answer_with(api, &object, if dry_run { StatusCode::OK } else { StatusCode::CREATED });
+            let status = if dry_run { StatusCode::OK } else { StatusCode::CREATED };
+            let mut response = answer_with(api, &object, status).await;
             if !dry_run && let Ok(location) = HeaderValue::from_str(&path_of(&object)) {
                 response.headers_mut().insert(LOCATION, location);
             }
@@ -90,7 +92,8 @@ async fn made(session: &mut Session<'_>, fields: Map<String, Value>, name: Strin
                 return Err(Problem::new(409, format!("{asks}; choose another name, or extend or end it")));
             }
             session.attempt.after = Some(stands.clone());
-            Ok(answer_with(api, &stands, StatusCode::OK))
+            session.attempt.note = Some("it stood already; nothing was written");
+            Ok(answer_with(api, &stands, StatusCode::OK).await)
         }
         Err(problem) => Err(problem),
     }

@@ -1,14 +1,17 @@
 //! Suspensions as answers tell of them.
 
+use std::sync::Arc;
+
 use axum::http::header::ETAG;
 use axum::http::{HeaderValue, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::api::Api;
+use crate::api::problem::Problem;
 use crate::api::request::json_answer;
 use crate::resources::cluster_suspension_policy::ClusterSuspensionPolicySpec;
 use crate::resources::suspending::Period;
@@ -156,8 +159,12 @@ impl From<OfService> for SuspendedService {
 }
 
 /// One suspension in full, with its tag.
-pub(super) fn answer_with(api: &Api, object: &SuspensionObject, status: StatusCode) -> Response {
-    let mut response = json_answer(status, &in_full(api, object));
+pub(super) async fn answer_with(api: &Arc<Api>, object: &SuspensionObject, status: StatusCode) -> Response {
+    let (told_of, within) = (object.clone(), Arc::clone(api));
+    let Ok(in_full) = api.computed(move || in_full(&within, &told_of)).await else {
+        return Problem::new(500, "whom it is about cannot be told; the log of the server says why").into_response();
+    };
+    let mut response = json_answer(status, &in_full);
     if let (Some(_), Ok(tag)) = (&object.uid, HeaderValue::from_str(&etag(object))) {
         response.headers_mut().insert(ETAG, tag);
     }
@@ -184,7 +191,10 @@ fn in_full(api: &Api, object: &SuspensionObject) -> SuspensionInFull {
 
 fn matched(api: &Api, object: &SuspensionObject, now: Timestamp, warnings: &mut Vec<String>) -> Matched {
     let whom = whom(&api.inventory, object, &api.terms, now);
-    if whom.workloads.is_empty() && whom.unknown == 0 {
+    let synced = api.inventory.synced();
+    if let Some((cache, _)) = synced.iter().find(|(_, is_synced)| !is_synced) {
+        warnings.push(format!("whom it matches is not known yet, since {cache} are still being read"));
+    } else if whom.workloads.is_empty() && whom.unknown == 0 {
         warnings.push("it matches no workload at present; it holds for those that come".to_owned());
     }
     if !whom.also.is_empty() {
