@@ -21,7 +21,6 @@ use super::problem::Problem;
 use super::request::{Place, answer, json_answer, query_of};
 use super::session::{Attempt, Session};
 use crate::audit::act::Deed;
-use crate::decision::reason::Clean;
 use crate::resources::suspending::Suspend;
 use crate::resources::suspension_object::State;
 use crate::server::listener::Peer;
@@ -252,11 +251,10 @@ pub(super) async fn one(
         let session = Session::begin(&api, &headers, attempt).await?;
         let found = async {
             session.may("get").await?;
-            let name = name.unwrap_or_default();
-            let all = api.inventory.standings.suspensions();
-            let found = all.into_iter().find(|(object, _)| object.namespace == namespace && object.name == name);
-            let missing = || Problem::not_found(format!("there is no suspension {}", Clean(&name)));
-            Ok(answer_with(&api, &found.ok_or_else(missing)?.0, StatusCode::OK).await)
+            // Not from what we have watched: whoever has just made or changed one is to find it so, with any replica.
+            let live =
+                api.backend.writing(&session.token)?.get(namespace.as_deref(), &name.unwrap_or_default()).await?;
+            Ok(answer_with(&api, &live.object, StatusCode::OK).await)
         };
         session.done(found.await)
     })
