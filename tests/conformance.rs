@@ -19,8 +19,8 @@ const STATE: &str = r"
 pub(crate) struct Asked<'a> {
     /// `https://` and where the API is.
     pub(crate) url: &'a str,
-    /// Who vouches for the server.
-    pub(crate) authority: &'a Path,
+    /// Who vouches for the server; it is not asked in a cluster, where tests reach it by address.
+    pub(crate) authority: Option<&'a Path>,
     pub(crate) token: &'a str,
     pub(crate) namespace: &'a str,
     pub(crate) examples: u32,
@@ -41,7 +41,7 @@ pub(crate) fn conforms(asked: &Asked<'_>, document: &Value) {
         .args(["run", &format!("{url}/openapi.json"), "--no-color", "--seed=1", "--generation-database=none"])
         .arg(format!("--max-examples={examples}"))
         .arg("--tls-verify")
-        .arg(authority)
+        .arg(authority.unwrap_or(Path::new("false")))
         .args(["--header", &format!("Authorization: Bearer {token}")])
         .current_dir(directory.path())
         .output()
@@ -72,7 +72,7 @@ fn the_api_is_what_its_document_says() {
     assert_eq!(status, 200);
     let document: Value = serde_json::from_str(answer.split_once('\n').unwrap().1).unwrap();
     let token = std::fs::read_to_string(served.file("token")).unwrap();
-    let asked = Asked { url: &url, authority: &authority, token: token.trim(), namespace: "shop", examples: 50 };
+    let asked = Asked { url: &url, authority: Some(&authority), token: token.trim(), namespace: "shop", examples: 50 };
     conforms(&asked, &document);
     let made = served.audited(|entry| entry["act"] == "Create" && entry["outcome"] == "Allowed");
     assert!(made.len() > 3, "hardly anything was accepted, so little was tried: {made:?}");
