@@ -18,7 +18,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use super::Api;
 use super::problem::Problem;
 use super::suspensions::told;
-use crate::cluster::access::Token;
+use crate::cluster::access::{Resource, Right, Token};
 use crate::resources::suspending::Period;
 use crate::resources::suspension_object::SuspensionObject;
 use crate::suspensions::turns::{Turn, Turns};
@@ -108,7 +108,9 @@ impl Listening {
         let backend = &self.api.backend;
         let allowed = async {
             let caller = backend.authenticate(&self.token).await?;
-            backend.may(&caller, "list", self.namespace.as_deref(), None).await
+            let namespace = self.namespace.as_deref();
+            let right = Right { verb: "list", resource: Resource::suspensions(namespace), namespace, name: None };
+            backend.may(&caller, right).await
         };
         match allowed.await {
             Ok(()) => self.authorized = Instant::now(),
