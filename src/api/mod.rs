@@ -1,11 +1,19 @@
-//! The API for people and their programs: suspensions, over TLS, for whoever shows a token that may.
+//! The API for people and their programs, over TLS, for whoever shows a token that may.
 //!
 //! Guarantees: nothing is answered to a caller without a token; every attempt to change something is recorded, whatever came
 //! of it; what is written is written with the caller's own token. Errors are problem details of RFC 9457.
-//! Limits: bodies of a megabyte; 32 changes at once, for whose turn others wait 20 seconds at most.
+//! Limits: bodies of a megabyte; 32 that listen; two that look at everything; 32 changes at once, for whose turn others wait 20 seconds at most.
 
+mod about;
+mod audit;
 mod events;
+mod explanation;
+mod graph;
+mod listener;
+mod overrides;
+mod overview;
 mod problem;
+mod reading;
 mod session;
 pub mod suspensions;
 
@@ -18,7 +26,7 @@ use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::service::TowerToHyperService;
@@ -55,6 +63,7 @@ pub struct Api {
     pub backend: Backend,
     changes: Semaphore,
     listeners: Arc<Semaphore>,
+    looks: Arc<Semaphore>,
 }
 
 impl Api {
@@ -68,21 +77,44 @@ impl Api {
             backend,
             changes: Semaphore::new(AT_ONCE),
             listeners: Arc::new(Semaphore::new(LISTENERS)),
+            looks: Arc::new(Semaphore::new(reading::LOOKS)),
         }
     }
 }
 
+/// How to ask for something: the method, the path, and what answers.
+type Endpoint = (&'static str, String, MethodRouter<Arc<Api>>);
+
+/// Everything that is answered to whoever shows a token.
+fn endpoints() -> Vec<Endpoint> {
+    use suspensions::{create, end, extend, list, one};
+    let mut endpoints: Vec<Endpoint> = vec![
+        ("GET", "".to_owned(), get(about::about)),
+        ("GET", "/overview".to_owned(), get(overview::overview)),
+        ("GET", "/graph".to_owned(), get(graph::draw)),
+        ("GET", "/namespaces/{namespace}/workloads".to_owned(), get(overview::workloads)),
+        ("GET", "/namespaces/{namespace}/workloads/{kind}/{name}".to_owned(), get(explanation::explain)),
+    ];
+    for prefix in ["", "/namespaces/{namespace}"] {
+        let of = |path: &str| format!("{prefix}{path}");
+        endpoints.extend([
+            ("GET", of("/overrides"), get(overrides::list)),
+            ("GET", of("/audit"), get(audit::list)),
+            ("GET", of("/suspensions"), get(list)),
+            ("POST", of("/suspensions"), post(create)),
+            ("GET", of("/suspensions/{name}"), get(one)),
+            ("POST", of("/suspensions/{name}/extend"), post(extend)),
+            ("POST", of("/suspensions/{name}/end"), post(end)),
+        ]);
+    }
+    endpoints.into_iter().map(|(method, path, answers)| (method, format!("/api/v1{path}"), answers)).collect()
+}
+
 /// All paths.
 pub fn router(api: Arc<Api>) -> Router {
-    use suspensions::{create, end, extend, list, one};
-    let of = |prefix: &str, path: &str| format!("/api/v1{prefix}/suspensions{path}");
     let mut router = Router::new();
-    for prefix in ["", "/namespaces/{namespace}"] {
-        router = router
-            .route(&of(prefix, ""), get(list).post(create))
-            .route(&of(prefix, "/{name}"), get(one))
-            .route(&of(prefix, "/{name}/extend"), post(extend))
-            .route(&of(prefix, "/{name}/end"), post(end));
+    for (_, path, answers) in endpoints() {
+        router = router.route(&path, answers);
     }
     router
         .fallback(nothing_here)
@@ -110,7 +142,7 @@ pub fn service(
 
 async fn nothing_here(request: Request) -> Response {
     let path = crate::decision::reason::sanitized(request.uri().path());
-    Problem::not_found(format!("nothing is served at {path}; suspensions are at /api/v1/suspensions")).into_response()
+    Problem::not_found(format!("nothing is served at {path}; GET /api/v1 tells what is")).into_response()
 }
 
 async fn no_such_method() -> Response {
@@ -122,6 +154,7 @@ async fn guarded(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+    headers.entry(CONTENT_SECURITY_POLICY).or_insert(nothing);
     response
 }

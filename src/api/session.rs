@@ -68,6 +68,13 @@ impl Attempt {
     }
 }
 
+impl Attempt {
+    /// To read about something else than suspensions.
+    pub(super) fn reading(resource: Resource, namespace: Option<String>, name: Option<String>, peer: Peer) -> Self {
+        Self { resource, ..Self::new(Deed::Read, namespace, name, false, peer) }
+    }
+}
+
 impl<'s> Session<'s> {
     /// Finds out who asks.
     ///
@@ -89,13 +96,18 @@ impl<'s> Session<'s> {
 
     /// Asks whether the caller may.
     pub(super) async fn may(&self, verb: &str) -> Result<(), Problem> {
-        let Attempt { resource, namespace, name, .. } = &self.attempt;
+        self.may_with(verb, self.attempt.resource).await
+    }
+
+    /// Asks whether the caller may do so with something else there.
+    pub(super) async fn may_with(&self, verb: &str, resource: Resource) -> Result<(), Problem> {
+        let Attempt { namespace, name, .. } = &self.attempt;
         // A name that Kubernetes does not take would become another path of its API.
         if !can_be(namespace.as_deref(), name.as_deref().unwrap_or("a")) {
             return Err(Problem::not_found("there is nothing of this name: Kubernetes takes only a-z, 0-9, - and ."));
         }
         let (namespace, name) = (namespace.as_deref(), name.as_deref());
-        let right = Right { verb, resource: *resource, namespace, name };
+        let right = Right { verb, resource, namespace, name };
         Ok(self.api.backend.may(&self.caller, right).await?)
     }
 

@@ -23,6 +23,7 @@ use super::problem::Problem;
 use super::session::{Attempt, Session};
 use super::{Api, BODY, PATIENCE};
 use crate::audit::act::Deed;
+use crate::cluster::access::Resource;
 use crate::decision::reason::Clean;
 use crate::resources::suspending::{Period, lasting};
 use crate::resources::suspension_object::SuspensionObject;
@@ -44,7 +45,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A change that lost a race is tried again so often, where no state was asked for.
 const TRIES: usize = 5;
 
-type Place = Path<std::collections::HashMap<String, String>>;
+pub(super) type Place = Path<std::collections::HashMap<String, String>>;
 
 /// Where a request goes.
 fn place(Path(mut parts): Place) -> (Option<String>, Option<String>) {
@@ -60,6 +61,9 @@ struct Wanted {
     limit: Option<usize>,
     r#continue: Option<String>,
     watch: Option<bool>,
+    /// Beside the cluster's own those of every namespace.
+    #[serde(rename = "allNamespaces")]
+    all_namespaces: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -107,6 +111,12 @@ pub(super) async fn list(
         let listed = async {
             session.may("list").await?;
             let wanted: Wanted = query_of(query.as_deref())?;
+            if wanted.all_namespaces == Some(true) {
+                if namespace.is_some() || wanted.watch == Some(true) {
+                    return Err(Problem::new(400, "allNamespaces is for a list of the cluster, and not for watch"));
+                }
+                session.may_with("list", Resource::SuspensionPolicies).await?;
+            }
             if wanted.watch == Some(true) {
                 return events(Arc::clone(&api), session.token.clone(), namespace.clone());
             }
@@ -118,7 +128,7 @@ pub(super) async fn list(
 }
 
 fn listed(api: &Api, namespace: Option<&str>, wanted: &Wanted) -> Result<Response, Problem> {
-    let Wanted { suspend, state, limit, r#continue, watch: _ } = wanted;
+    let Wanted { suspend, state, limit, r#continue, watch: _, all_namespaces } = wanted;
     one_of("suspend", suspend.as_deref(), &["Injection", "Traffic"])?;
     one_of("state", state.as_deref(), &["Scheduled", "InForce", "Over", "Invalid"])?;
     let limit = limit.unwrap_or(USUAL);
@@ -130,17 +140,22 @@ fn listed(api: &Api, namespace: Option<&str>, wanted: &Wanted) -> Result<Respons
     let mut all = api.inventory.standings.suspensions();
     all.retain(|(object, period)| {
         let is_state = |wanted: &str| period.map_or("Invalid", |period| period.state(now).as_str()) == wanted;
-        object.namespace.as_deref() == namespace
+        (*all_namespaces == Some(true) || object.namespace.as_deref() == namespace)
             && suspend.as_deref().is_none_or(|wanted| (wanted == "Traffic") == object.suspends_traffic())
             && state.as_deref().is_none_or(is_state)
-            && after.as_deref().is_none_or(|after| object.name.as_str() > after)
+            && after.as_deref().is_none_or(|after| place_of(object).as_str() > after)
     });
-    all.sort_by(|left, right| left.0.name.cmp(&right.0.name));
+    all.sort_by_key(|(object, _)| place_of(object));
     let more = all.len() > limit;
     all.truncate(limit);
-    let r#continue = all.last().filter(|_| more).map(|(object, _)| URL_SAFE_NO_PAD.encode(&object.name));
+    let r#continue = all.last().filter(|_| more).map(|(object, _)| URL_SAFE_NO_PAD.encode(place_of(object)));
     let items = all.iter().map(|(object, period)| told(object, *period, now)).collect();
     Ok(json_answer(StatusCode::OK, &json!(Listed { items, r#continue })))
+}
+
+/// Where one stands in a list: those of the cluster first, then by namespace and name, in which `!` cannot be.
+fn place_of(object: &SuspensionObject) -> String {
+    format!("{}!{}", object.namespace.as_deref().unwrap_or_default(), object.name)
 }
 
 fn unpacked(token: &str) -> Result<String, Problem> {
@@ -431,7 +446,7 @@ fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Pro
 }
 
 /// The parameters of a query, of which none may be unknown.
-fn query_of<T: DeserializeOwned>(query: Option<&str>) -> Result<T, Problem> {
+pub(super) fn query_of<T: DeserializeOwned>(query: Option<&str>) -> Result<T, Problem> {
     let uri = format!("/?{}", query.unwrap_or_default())
         .parse()
         .map_err(|_| Problem::new(400, "the query cannot be read"))?;
@@ -439,7 +454,7 @@ fn query_of<T: DeserializeOwned>(query: Option<&str>) -> Result<T, Problem> {
     parsed.map(|query| query.0).map_err(|error| Problem::new(400, Clean(&error.body_text()).to_string()))
 }
 
-fn one_of(what: &str, value: Option<&str>, known: &[&str]) -> Result<(), Problem> {
+pub(super) fn one_of(what: &str, value: Option<&str>, known: &[&str]) -> Result<(), Problem> {
     match value.filter(|value| !known.contains(value)) {
         None => Ok(()),
         Some(value) => {
@@ -527,11 +542,11 @@ fn path_of(object: &SuspensionObject) -> String {
     }
 }
 
-fn json_answer(status: StatusCode, body: &Value) -> Response {
+pub(super) fn json_answer(status: StatusCode, body: &Value) -> Response {
     let bytes = serde_json::to_vec(body).unwrap_or_default();
     (status, [(CONTENT_TYPE, "application/json")], bytes).into_response()
 }
 
-async fn answer(work: impl Future<Output = Result<Response, Problem>>) -> Response {
+pub(super) async fn answer(work: impl Future<Output = Result<Response, Problem>>) -> Response {
     work.await.unwrap_or_else(IntoResponse::into_response)
 }
