@@ -1,6 +1,6 @@
-//! The API for people and their programs, over TLS, for whoever shows a token that may.
+//! The API for people and their programs, and the page: over TLS, for whoever shows a token that may.
 //!
-//! Guarantees: nothing is answered to a caller without a token; every attempt to change something is recorded, whatever came
+//! Guarantees: nothing is answered to a caller without a token, apart from the page's own files; every attempt to change something is recorded, whatever came
 //! of it; what is written is written with the caller's own token. Errors are problem details of RFC 9457.
 //! Limits: bodies of a megabyte; 32 that listen; two that look at everything; 32 changes at once, for whose turn others wait 20 seconds at most.
 
@@ -12,6 +12,7 @@ mod graph;
 mod listener;
 mod overrides;
 mod overview;
+mod page;
 mod problem;
 mod reading;
 mod session;
@@ -112,7 +113,7 @@ fn endpoints() -> Vec<Endpoint> {
 
 /// All paths.
 pub fn router(api: Arc<Api>) -> Router {
-    let mut router = Router::new();
+    let mut router = page::routes();
     for (_, path, answers) in endpoints() {
         router = router.route(&path, answers);
     }
