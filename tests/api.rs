@@ -25,25 +25,25 @@ const STATE: &str = r#"
 
 /// An answer.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let of = |line: &'_ str| line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name)).is_some();
         self.head.lines().find(|line| of(line)).and_then(|line| line.split_once(": ")).map(|(_, value)| value.trim())
     }
 }
 
 /// Asks with the right token, unless the arguments say otherwise.
-fn ask(served: &Served, method: &str, path: &str, body: Option<&Value>, headers: &[&str]) -> Answer {
+pub(crate) fn ask(served: &Served, method: &str, path: &str, body: Option<&Value>, headers: &[&str]) -> Answer {
     let token = std::fs::read_to_string(served.file("token")).unwrap();
     let own = format!("Authorization: Bearer {token}");
     let shows_none = headers.iter().any(|header| header.starts_with("Authorization"));

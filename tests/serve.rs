@@ -92,7 +92,7 @@ impl Served {
         Ok((code.parse()?, format!("{connection}\n{body}")))
     }
 
-    fn reviewed(&self) -> anyhow::Result<(String, Value)> {
+    pub(crate) fn reviewed(&self) -> anyhow::Result<(String, Value)> {
         let certificates = self.directory.path().join("certs");
         let (authority, body) = (certificates.join("ca.crt"), certificates.join("sample-review.json"));
         let (status, answer) = self.curl(&[

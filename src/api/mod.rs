@@ -1,14 +1,23 @@
-//! The API for people and their programs: suspensions, over TLS, for whoever shows a token that may.
+//! The API for people and their programs, and the page: over TLS, for whoever shows a token that may.
 //!
 //! Each resource names its endpoints with their handlers and their types; the paths and `/openapi.json` are made from that.
-//! Guarantees: nothing is answered to a caller without a token; every attempt to change something is recorded, whatever came
+//! Guarantees: nothing is answered to a caller without a token, apart from the page's own files and the document; every attempt to change something is recorded, whatever came
 //! of it; what is written is written with the caller's own token. Errors are problem details of RFC 9457.
-//! Limits: bodies of 256 KiB; 32 changes at once, for whose turn others wait 20 seconds at most.
+//! Limits: bodies of 256 KiB; 32 that listen; two that look at everything; 32 changes at once, for whose turn others wait 20 seconds at most.
 
+mod about;
+mod audit;
 mod document;
 mod endpoint;
 mod events;
+mod explanation;
+mod graph;
+mod listener;
+mod overrides;
+mod overview;
+mod page;
 mod problem;
+mod reading;
 mod request;
 mod session;
 mod strangers;
@@ -40,6 +49,7 @@ use crate::inventory::Inventory;
 use crate::inventory::rules::Terms;
 use crate::metrics::Metrics;
 use crate::server::listener::Peer;
+use endpoint::Endpoint;
 use problem::Problem;
 use strangers::Strangers;
 
@@ -73,6 +83,7 @@ pub struct Api {
     computing: Semaphore,
     changes: Semaphore,
     listeners: Arc<Semaphore>,
+    looks: Arc<Semaphore>,
 }
 
 impl Api {
@@ -97,6 +108,7 @@ impl Api {
             computing: Semaphore::new(1),
             changes: Semaphore::new(AT_ONCE),
             listeners: Arc::new(Semaphore::new(LISTENERS)),
+            looks: Arc::new(Semaphore::new(reading::LOOKS)),
         }
     }
 
@@ -118,11 +130,26 @@ impl Api {
     }
 }
 
+/// Everything that is answered to whoever shows a token.
+fn endpoints() -> Vec<Endpoint> {
+    let resources: [fn() -> Vec<Endpoint>; 7] = [
+        about::endpoints,
+        overview::endpoints,
+        explanation::endpoints,
+        overrides::endpoints,
+        graph::endpoints,
+        audit::endpoints,
+        suspensions::endpoints,
+    ];
+    resources.into_iter().flat_map(|endpoints| endpoints()).collect()
+}
+
 /// All paths.
 pub fn router(api: Arc<Api>) -> Router {
-    let endpoints = suspensions::endpoints();
+    let endpoints = endpoints();
     let document = document::document(&endpoints);
-    endpoint::routed(endpoints, &api.metrics)
+    page::routes()
+        .merge(endpoint::routed(endpoints, &api.metrics))
         .route(document::PATH, get(async move || request::json_answer(StatusCode::OK, &document)))
         .fallback(nothing_here)
         .method_not_allowed_fallback(no_such_method)
@@ -149,7 +176,7 @@ pub fn service(
 
 async fn nothing_here(request: Request) -> Response {
     let path = crate::decision::reason::sanitized(request.uri().path());
-    Problem::not_found(format!("nothing is served at {path}; suspensions are at /api/v1/suspensions")).into_response()
+    Problem::not_found(format!("nothing is served at {path}; GET /api/v1 tells what is")).into_response()
 }
 
 async fn no_such_method() -> Response {
@@ -161,6 +188,7 @@ async fn guarded(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+    headers.entry(CONTENT_SECURITY_POLICY).or_insert(nothing);
     response
 }

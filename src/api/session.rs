@@ -8,7 +8,7 @@ use axum::http::header::AUTHORIZATION;
 use super::Api;
 use super::problem::Problem;
 use crate::audit::act::{Act, Actor, Deed, Object, Outcome, fresh_id};
-use crate::cluster::access::{Caller, Token};
+use crate::cluster::access::{Caller, Resource, Right, Token};
 use crate::resources::suspension_object::{SuspensionObject, can_be};
 use crate::server::listener::Peer;
 
@@ -38,6 +38,8 @@ pub(super) struct Attempt {
     /// The id of the request, which becomes that of what it makes.
     pub(super) id: String,
     pub(super) act: Deed,
+    /// With what.
+    pub(super) resource: Resource,
     pub(super) namespace: Option<String>,
     pub(super) name: Option<String>,
     pub(super) dry_run: bool,
@@ -52,10 +54,12 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
+    /// With suspensions.
     pub(super) fn new(act: Deed, namespace: Option<String>, name: Option<String>, dry_run: bool, peer: Peer) -> Self {
         Self {
             id: fresh_id(),
             act,
+            resource: Resource::suspensions(namespace.as_deref()),
             namespace,
             name,
             dry_run,
@@ -66,6 +70,11 @@ impl Attempt {
             reason: None,
             note: None,
         }
+    }
+
+    /// To read about something else than suspensions.
+    pub(super) fn reading(resource: Resource, namespace: Option<String>, name: Option<String>, peer: Peer) -> Self {
+        Self { resource, ..Self::new(Deed::Read, namespace, name, false, peer) }
     }
 }
 
@@ -92,13 +101,19 @@ impl<'s> Session<'s> {
 
     /// Asks whether the caller may.
     pub(super) async fn may(&self, verb: &str) -> Result<(), Problem> {
+        self.may_with(verb, self.attempt.resource).await
+    }
+
+    /// Asks whether the caller may do so with something else there.
+    pub(super) async fn may_with(&self, verb: &str, resource: Resource) -> Result<(), Problem> {
         let Attempt { namespace, name, .. } = &self.attempt;
         // A name that Kubernetes does not take would become another path of its API.
         if !can_be(namespace.as_deref(), name.as_deref().unwrap_or("a")) {
             return Err(Problem::not_found("there is nothing of this name: Kubernetes takes only a-z, 0-9, - and ."));
         }
-        let backend = &self.api.backend;
-        Ok(backend.may(&self.caller, verb, namespace.as_deref(), name.as_deref()).await?)
+        let (namespace, name) = (namespace.as_deref(), name.as_deref());
+        let right = Right { verb, resource, namespace, name };
+        Ok(self.api.backend.may(&self.caller, right).await?)
     }
 
     /// Records what came of it.
@@ -131,9 +146,9 @@ async fn known(api: &Api, headers: &HeaderMap) -> Result<(Token, Caller), Proble
 }
 
 fn record(api: &Api, attempt: &Attempt, outcome: Result<(), &Problem>) {
-    let Attempt { id, act, namespace, name, dry_run, address, user, before, after, reason, note } = attempt.clone();
+    let Attempt { id, act, resource, namespace, name, dry_run, address, user, before, after, reason, note } =
+        attempt.clone();
     let object = after.as_ref().or(before.as_ref());
-    let kind = if namespace.is_some() { "SuspensionPolicy" } else { "ClusterSuspensionPolicy" };
     let spec = object.map(|object| &object.spec);
     api.audit.record(&Act {
         time: api.clock.now(),
@@ -146,7 +161,7 @@ fn record(api: &Api, attempt: &Attempt, outcome: Result<(), &Problem>) {
         },
         actor: Some(Actor { user, address: Some(address) }),
         object: Some(Object {
-            kind: kind.to_owned(),
+            kind: resource.kind().to_owned(),
             namespace,
             name: object.map(|object| object.name.clone()).or(name),
             uid: object.and_then(|object| object.uid.clone()),

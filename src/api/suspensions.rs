@@ -11,8 +11,9 @@ use axum::Extension;
 use axum::extract::{RawQuery, State as Of};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::Api;
 use super::endpoint::{Answer, Endpoint, Header, Operation, SchemaOf, schema_of, schema_of_inline};
@@ -21,8 +22,9 @@ use super::problem::Problem;
 use super::request::{Place, answer, json_answer, query_of};
 use super::session::{Attempt, Session};
 use crate::audit::act::Deed;
+use crate::cluster::access::Resource;
 use crate::resources::suspending::Suspend;
-use crate::resources::suspension_object::State;
+use crate::resources::suspension_object::{State, SuspensionObject};
 use crate::server::listener::Peer;
 use told::{Listed, Suspension, SuspensionInFull, answer_with};
 
@@ -45,6 +47,9 @@ struct Wanted {
     r#continue: Option<String>,
     /// Whether to answer with server-sent events: snapshot first, then created, changed, began, ended, deleted, and closed at the end.
     watch: Option<bool>,
+    /// Beside the cluster's own those of every namespace.
+    #[serde(rename = "allNamespaces")]
+    all_namespaces: Option<bool>,
 }
 
 /// How a suspension stands by the clock.
@@ -71,11 +76,12 @@ struct Acting {
 impl Wanted {
     /// A stream tells of all.
     fn is_of_all(&self) -> Result<(), Problem> {
-        let Self { suspend, state, limit, r#continue, watch: _ } = self;
-        if suspend.is_none() && state.is_none() && limit.is_none() && r#continue.is_none() {
+        let Self { suspend, state, limit, r#continue, watch: _, all_namespaces } = self;
+        let is_filtered = suspend.is_some() || state.is_some() || limit.is_some() || r#continue.is_some();
+        if !is_filtered && *all_namespaces != Some(true) {
             return Ok(());
         }
-        Err(Problem::new(400, "watch tells of every suspension; leave out suspend, state, limit and continue"))
+        Err(Problem::new(400, "watch tells of every suspension there; leave out the other parameters"))
     }
 }
 
@@ -101,8 +107,8 @@ const LOCATION: Header = Header { name: "Location", description: "Where the new 
 
 /// What is served of suspensions.
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let mut all = of("/api/v1", &OF_CLUSTER, asked::of_cluster);
-    all.extend(of("/api/v1/namespaces/{namespace}", &OF_NAMESPACE, asked::of_namespace));
+    let mut all = of("/api/v1", &OF_CLUSTER, asked::of_cluster, schema_of_inline::<Wanted>);
+    all.extend(of("/api/v1/namespaces/{namespace}", &OF_NAMESPACE, asked::of_namespace, wanted_of_namespace));
     all
 }
 
@@ -117,7 +123,12 @@ const OF_NAMESPACE: Ids = [
     "endNamespaceSuspension",
 ];
 
-fn of(prefix: &str, [listing, creating, getting, extending, ending]: &Ids, body: SchemaOf) -> Vec<Endpoint> {
+fn of(
+    prefix: &str,
+    [listing, creating, getting, extending, ending]: &Ids,
+    body: SchemaOf,
+    wanted: SchemaOf,
+) -> Vec<Endpoint> {
     let (all, one) = (format!("{prefix}/suspensions"), format!("{prefix}/suspensions/{{name}}"));
     let in_full =
         |status, description| Answer { headers: &[ETAG], ..Answer::json::<SuspensionInFull>(status, description) };
@@ -143,7 +154,7 @@ fn of(prefix: &str, [listing, creating, getting, extending, ending]: &Ids, body:
             Operation {
                 id: listing,
                 summary: "Lists suspensions by name, or streams them as they begin, change and end.",
-                query: Some(schema_of_inline::<Wanted>),
+                query: Some(wanted),
                 answers: vec![Answer { may_stream: true, ..Answer::json::<Listed>(200, "Those that are wanted.") }],
                 ..Operation::default()
             },
@@ -189,6 +200,15 @@ fn of(prefix: &str, [listing, creating, getting, extending, ending]: &Ids, body:
     ]
 }
 
+/// A namespace has no others beside it.
+fn wanted_of_namespace(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = Wanted::json_schema(generator);
+    if let Some(parameters) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        parameters.remove("allNamespaces");
+    }
+    schema
+}
+
 /// Lists them.
 pub(super) async fn list(
     Of(api): Of<Arc<Api>>,
@@ -204,6 +224,12 @@ pub(super) async fn list(
         let listed = async {
             session.may("list").await?;
             let wanted: Wanted = query_of(query.as_deref())?;
+            if wanted.all_namespaces == Some(true) {
+                if namespace.is_some() {
+                    return Err(Problem::new(400, "allNamespaces is for a list of the cluster"));
+                }
+                session.may_with("list", Resource::SuspensionPolicies).await?;
+            }
             if wanted.watch == Some(true) {
                 wanted.is_of_all()?;
                 return events(Arc::clone(&api), session.token.clone(), namespace.clone());
@@ -216,7 +242,7 @@ pub(super) async fn list(
 }
 
 fn listed(api: &Api, namespace: Option<&str>, wanted: &Wanted) -> Result<Response, Problem> {
-    let Wanted { suspend, state, limit, r#continue, watch: _ } = wanted;
+    let Wanted { suspend, state, limit, r#continue, watch: _, all_namespaces } = wanted;
     let limit = limit.unwrap_or(USUAL);
     if !(1..=MOST).contains(&limit) {
         return Err(Problem::new(400, format!("limit is {limit}, which is not between 1 and {MOST}")));
@@ -225,17 +251,22 @@ fn listed(api: &Api, namespace: Option<&str>, wanted: &Wanted) -> Result<Respons
     let mut all = api.inventory.standings.suspensions();
     all.retain(|(object, period)| {
         let stands = period.map(|period| period.state(now));
-        object.namespace.as_deref() == namespace
+        (*all_namespaces == Some(true) || object.namespace.as_deref() == namespace)
             && suspend.is_none_or(|wanted| wanted == object.spec.suspend)
             && state.is_none_or(|wanted| wanted.stands() == stands)
-            && r#continue.as_deref().is_none_or(|after| object.name.as_str() > after)
+            && r#continue.as_deref().is_none_or(|after| place_of(object).as_str() > after)
     });
-    all.sort_by(|left, right| left.0.name.cmp(&right.0.name));
+    all.sort_by_cached_key(|(object, _)| place_of(object));
     let more = all.len() > limit;
     all.truncate(limit);
-    let r#continue = all.last().filter(|_| more).map(|(object, _)| object.name.clone());
+    let r#continue = all.last().filter(|_| more).map(|(object, _)| place_of(object));
     let items = all.iter().map(|(object, period)| Suspension::told(object, *period, now)).collect();
     Ok(json_answer(StatusCode::OK, &Listed { items, r#continue }))
+}
+
+/// Where one stands in a list: those of the cluster first, then by namespace and name, in which `!` cannot be.
+fn place_of(object: &SuspensionObject) -> String {
+    format!("{}!{}", object.namespace.as_deref().unwrap_or_default(), object.name)
 }
 
 /// Tells of one.

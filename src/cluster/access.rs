@@ -58,6 +58,68 @@ impl Caller {
     }
 }
 
+/// What a right is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// Suspensions of one namespace, or of all of them.
+    SuspensionPolicies,
+    /// Suspensions of the cluster.
+    ClusterSuspensionPolicies,
+    /// Who is in the mesh, and why: no object of the cluster, but a name that a role can grant.
+    Workloads,
+    /// What was decided, and what was done: no object either.
+    Decisions,
+}
+
+impl Resource {
+    /// The suspensions of a namespace, or those of the cluster.
+    pub fn suspensions(namespace: Option<&str>) -> Self {
+        if namespace.is_some() { Self::SuspensionPolicies } else { Self::ClusterSuspensionPolicies }
+    }
+
+    /// Its name in the rules of the cluster.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::SuspensionPolicies => "suspensionpolicies",
+            Self::ClusterSuspensionPolicies => "clustersuspensionpolicies",
+            Self::Workloads => "workloads",
+            Self::Decisions => "decisions",
+        }
+    }
+
+    /// What the record calls one of them.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::SuspensionPolicies => "SuspensionPolicy",
+            Self::ClusterSuspensionPolicies => "ClusterSuspensionPolicy",
+            Self::Workloads => "Workload",
+            Self::Decisions => "Decision",
+        }
+    }
+
+    /// The ClusterRole that grants it.
+    fn role(self) -> &'static str {
+        match self {
+            Self::SuspensionPolicies => "outrigger-suspend",
+            Self::ClusterSuspensionPolicies => "outrigger-suspend-cluster",
+            Self::Workloads | Self::Decisions => "outrigger-view",
+        }
+    }
+}
+
+/// Something that somebody may or may not do.
+#[derive(Debug, Clone, Copy)]
+pub struct Right<'r> {
+    /// What is done, as Kubernetes names it: `get`, `list`, `create`, `patch`.
+    pub verb: &'r str,
+    /// With what.
+    pub resource: Resource,
+    /// In which namespace; in all of them, or in the cluster, if there is none.
+    pub namespace: Option<&'r str>,
+    /// With which one, where only one is meant.
+    pub name: Option<&'r str>,
+}
+
 /// A token; it does not show.
 #[derive(Clone)]
 pub struct Token(String);
@@ -122,23 +184,17 @@ impl Access {
         Ok(caller)
     }
 
-    /// Whether somebody may do something with suspensions, as the cluster's own rules say.
+    /// Whether somebody may do something, as the cluster's own rules say.
     ///
     /// # Errors
     ///
     /// When they may not, or that cannot be told.
-    pub async fn may(
-        &self,
-        caller: &Caller,
-        verb: &str,
-        namespace: Option<&str>,
-        name: Option<&str>,
-    ) -> Result<(), Unstored> {
-        let resource = if namespace.is_some() { "suspensionpolicies" } else { "clustersuspensionpolicies" };
+    pub async fn may(&self, caller: &Caller, right: Right<'_>) -> Result<(), Unstored> {
+        let Right { verb, resource, namespace, name } = right;
         let Caller { user, groups, uid, extra } = caller;
         let attributes = ResourceAttributes {
             group: Some(GROUP.to_owned()),
-            resource: Some(resource.to_owned()),
+            resource: Some(resource.plural().to_owned()),
             verb: Some(verb.to_owned()),
             namespace: namespace.map(str::to_owned),
             name: name.map(str::to_owned),
@@ -160,8 +216,8 @@ impl Access {
         }
         let place =
             namespace.map_or_else(|| "in the cluster".to_owned(), |namespace| format!("in namespace {namespace}"));
-        let role = if namespace.is_some() { "outrigger-suspend" } else { "outrigger-suspend-cluster" };
-        let sentence = format!("{user} may not {verb} {resource}.{GROUP} {place}; the ClusterRole {role} grants it");
+        let (plural, role) = (resource.plural(), resource.role());
+        let sentence = format!("{user} may not {verb} {plural}.{GROUP} {place}; the ClusterRole {role} grants it");
         Err(Unstored::Forbidden(crate::decision::reason::sanitized(&sentence)))
     }
 
