@@ -190,14 +190,21 @@ async fn remove_what_stands(looked: &Looked, object: &SuspensionObject) -> anyho
         if !problems.is_empty() {
             bail!("{}; whether its routing is gone is not known", problems.join("; "));
         }
-        let held = routing.made_for(uid);
+        let held = routing.made_for(uid, object.namespace.as_deref());
         if held.is_empty() || begun.elapsed() > GRACE {
             break held;
         }
         tokio::time::sleep(AGAIN).await;
     };
     let routes = Routes::new(client);
-    for (kind, Standing { namespace, name, uid, .. }) in &held {
+    for (kind, standing) in &held {
+        let Standing { namespace, name, uid, .. } = standing;
+        if routing.needing(*kind, standing).is_some() {
+            bail!(
+                "{} {namespace}/{name} stays: the VirtualService of its name is somebody else's by now, and needs its subsets; see to that first",
+                kind.as_str()
+            );
+        }
         eprintln!("removing {} {namespace}/{name}, which nobody else has", kind.as_str());
         let removed = routes.remove(*kind, namespace, name, uid.as_deref()).await;
         removed.map_err(|why| anyhow!("cannot remove {} {namespace}/{name}: {why}", kind.as_str()))?;

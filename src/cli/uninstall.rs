@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 
 use super::looking::client;
@@ -53,9 +53,16 @@ pub async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
     // Read when nobody writes any more.
     snapshot::fill_routing(&client, &inventory).await.iter().for_each(|problem| eprintln!("outrigger: {problem}"));
     let routes = Routes::new(client);
-    for (kind, Standing { namespace, name, uid, .. }) in inventory.routing.made() {
+    for (kind, standing) in inventory.routing.made() {
+        let Standing { namespace, name, uid, .. } = &standing;
+        if inventory.routing.needing(kind, &standing).is_some() {
+            bail!(
+                "{} {namespace}/{name} stays: the VirtualService of its name is somebody else's by now, and needs its subsets; see to that first, and try again",
+                kind.as_str()
+            );
+        }
         eprintln!("removing {} {namespace}/{name}", kind.as_str());
-        routes.remove(kind, &namespace, &name, uid.as_deref()).await.map_err(failed("remove routing"))?;
+        routes.remove(kind, namespace, name, uid.as_deref()).await.map_err(failed("remove routing"))?;
     }
     for suspension in held {
         routes.set_finalizer(&suspension, false).await.map_err(failed("take a finalizer off"))?;

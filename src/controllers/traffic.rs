@@ -74,11 +74,13 @@ pub fn plan(inventory: &Inventory, now: Timestamp) -> Vec<Plan> {
     let mut plans = Vec::new();
     for (kind, name, standing) in inventory.standings.of_suspensions() {
         let Some(uid) = standing.uid.clone() else { continue };
-        let held = owned.remove(&uid).unwrap_or_default();
+        let mut held = owned.remove(&uid).unwrap_or_default();
+        // What only says that it is of this one is somebody else's.
+        held.retain(|(_, object)| object.is_within(kind.is_namespaced().then_some(&*name.0)));
         let Some(suspension) = standing.suspension else {
             // What cannot be read suspends nothing, what was made for it is taken away, and nothing of ours keeps it.
-            let mut actions = removals(&held);
-            if actions.is_empty() && standing.is_held {
+            let mut actions = removals(inventory, &held);
+            if held.is_empty() && standing.is_held {
                 actions.push(Action::LetGo);
             }
             plans.push(Plan { suspension: Some(Arc::new(unreadable(kind, name, &uid))), uid, actions });
@@ -87,11 +89,11 @@ pub fn plan(inventory: &Inventory, now: Timestamp) -> Vec<Plan> {
         let in_force = standing.period.is_some_and(|period| period.state(now) == State::InForce);
         let holds = in_force && suspension.suspends_traffic() && !suspension.is_being_deleted;
         let wanted = if holds { routing_for(inventory, &suspension, now) } else { Vec::new() };
-        let actions = actions(&suspension, &wanted, &held);
+        let actions = actions(inventory, &suspension, &wanted, &held);
         plans.push(Plan { suspension: Some(suspension), uid, actions });
     }
-    let orphans = owned.into_iter().map(|(uid, held)| Plan { suspension: None, uid, actions: removals(&held) });
-    plans.extend(orphans);
+    let orphan = |(uid, held): (String, Vec<Held>)| Plan { suspension: None, uid, actions: removals(inventory, &held) };
+    plans.extend(owned.into_iter().map(orphan));
     plans.retain(|plan| !plan.actions.is_empty());
     plans
 }
@@ -137,7 +139,7 @@ fn owned(inventory: &Inventory) -> BTreeMap<String, Vec<Held>> {
     owned
 }
 
-fn actions(suspension: &SuspensionObject, wanted: &[OfService], held: &[Held]) -> Vec<Action> {
+fn actions(inventory: &Inventory, suspension: &SuspensionObject, wanted: &[OfService], held: &[Held]) -> Vec<Action> {
     let mut kept = Vec::new();
     let mut actions = Vec::new();
     for OfService { namespace, service, routing } in wanted {
@@ -161,8 +163,9 @@ fn actions(suspension: &SuspensionObject, wanted: &[OfService], held: &[Held]) -
         actions.insert(0, Action::Hold);
     }
     let gone: Vec<Held> = held.iter().filter(|one| !kept.iter().any(|other| other == one)).cloned().collect();
-    actions.extend(removals(&gone));
-    if actions.is_empty() && kept.is_empty() && suspension.is_held() {
+    actions.extend(removals(inventory, &gone));
+    // Also what is being deleted, or cannot be removed yet, stands.
+    if actions.is_empty() && held.is_empty() && suspension.is_held() {
         actions.push(Action::LetGo);
     }
     actions
@@ -192,9 +195,11 @@ fn is_as_wanted(stands: &Standing, object: &Value) -> bool {
     content["spec"] == object["spec"] && has_all("labels") && has_all("annotations") && owners.into_iter().all(stands)
 }
 
-/// In the order in which they are held, VirtualServices first: without its rule's subsets a route would answer errors of its own.
-fn removals(held: &[Held]) -> Vec<Action> {
-    let gone = held.iter().filter(|(_, object)| !object.is_being_deleted);
+/// In the order in which they are held, VirtualServices first: without its rule's subsets a route would answer errors of its
+/// own. Where somebody has made the route theirs, the rule waits for them.
+fn removals(inventory: &Inventory, held: &[Held]) -> Vec<Action> {
+    let is_needed = |(kind, object): &&Held| inventory.routing.needing(*kind, object).is_some();
+    let gone = held.iter().filter(|one| !one.1.is_being_deleted && !is_needed(one));
     gone.map(|(kind, object)| Action::Remove(*kind, object.clone())).collect()
 }
 

@@ -16,6 +16,8 @@ pub const DECISION: &str = "outrigger.dev/decision";
 
 /// On a suspension and on everything made for it: the id that ties audit entries together.
 pub const AUDIT_ID: &str = "outrigger.dev/audit-id";
+/// On everything made for a suspension: the UID of that, and the object's own namespace and name, as `UID/NAMESPACE/NAME`.
+pub const MADE_FOR: &str = "outrigger.dev/made-for";
 /// The finalizer by which a suspension of traffic outlives its deletion until its routing is gone.
 pub const ROUTING_FINALIZER: &str = "outrigger.dev/routing";
 /// Who makes and removes an object, by a label that all tools know.

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{Target, VERSION};
-use crate::resources::names::{AUDIT_ID, GROUP, MANAGED_BY, MANAGER, VERSION as API_VERSION};
+use crate::inventory::routing::Service;
+use crate::inventory::routing::ownership::mark;
+use crate::resources::names::{AUDIT_ID, GROUP, MADE_FOR, MANAGED_BY, MANAGER, VERSION as API_VERSION};
 use crate::resources::suspending::DEFAULT_HTTP_STATUS;
 
 /// The label by which Kiali tells what its wizards made, and what it says of this one.
@@ -51,9 +53,10 @@ impl Target<'_> {
 
     fn object(&self, kind: &str, spec: Value) -> Value {
         let suspension = self.suspension;
+        let Service { namespace, name, .. } = self.service;
         let mut metadata = json!({
-            "name": self.service.name,
-            "namespace": self.service.namespace,
+            "name": name,
+            "namespace": namespace,
             "labels": {WIZARD.0: WIZARD.1, MANAGED_BY: MANAGER},
         });
         if let Some(id) = suspension.audit_id() {
@@ -61,6 +64,7 @@ impl Target<'_> {
         }
         // One that is only asked about has no UID, and makes nothing yet.
         if let Some(uid) = &suspension.uid {
+            metadata["annotations"][MADE_FOR] = mark(uid, namespace, name).into();
             metadata["ownerReferences"] = json!([{
                 "apiVersion": format!("{GROUP}/{API_VERSION}"), "kind": suspension.kind(), "name": suspension.name,
                 "uid": uid, "controller": true, "blockOwnerDeletion": true,

@@ -162,7 +162,8 @@ fn age(suspension: &SuspensionObject) -> (Option<Timestamp>, &str, &str) {
 
 fn taken(target: &Target<'_>, kind: &str, object: &Standing, does: &str) -> Obstacle {
     let Standing { namespace, name, owner, .. } = object;
-    let whose = match owner {
+    // One that says it is of this suspension, and cannot be, is nobody's that we know.
+    let whose = match owner.as_ref().filter(|owner| Some(&***owner) != target.suspension.uid.as_deref()) {
         Some(uid) => {
             let by = suspensions(target.inventory).into_iter().find(|(other, _)| other.uid.as_deref() == Some(&**uid));
             let by = by.map_or_else(|| "a suspension that is gone".to_owned(), |(other, _)| other.named());
