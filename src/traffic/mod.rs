@@ -234,6 +234,11 @@ impl<'t> Target<'t> {
         object.is_some_and(|object| self.is_ours(&object))
     }
 
+    /// Whether anything of it stands already.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has(Kind::VirtualService) || self.has(Kind::DestinationRule)
+    }
+
     /// Whether an object was made for this suspension and service, and does not only say that it is ours.
     pub(crate) fn is_ours(&self, object: &Standing) -> bool {
         let (uid, Service { namespace, name, .. }) = (self.suspension.uid.as_deref(), self.service);
@@ -241,7 +246,7 @@ impl<'t> Target<'t> {
         uid.is_some() && object.owner.as_deref() == uid && is_of_our_name
     }
 
-    /// Whether all of the service is to be suspended.
+    /// Whether all of the service is to be suspended: also where the only versions that are left are suspended ones.
     pub(crate) fn is_whole(&self) -> bool {
         self.wanted.is_empty() || self.versions.iter().all(|version| self.wanted.contains(version))
     }
