@@ -9,6 +9,7 @@
 pub mod objects;
 mod obstacle;
 mod reach;
+mod subset;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

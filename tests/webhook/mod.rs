@@ -16,6 +16,7 @@ mod replicas;
 mod status;
 mod suspend;
 mod traffic;
+mod versions;
 mod workloads;
 
 use std::collections::BTreeMap;
