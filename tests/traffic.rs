@@ -349,6 +349,18 @@ fn what_stands_for_longer_than_an_end_takes_is_overdue() {
 }
 
 #[test]
+fn what_failed_is_told_no_more_once_there_is_nothing_to_do() {
+    let inventory = known(OURS, &made(), |_| true);
+    let troubles = &inventory.routing.troubles;
+    troubles.note(UID, Some("the API server does not answer".to_owned()));
+    let before = inventory.routing.changes();
+    let plans = plan(&inventory, NOW.parse().unwrap());
+    troubles.retain(|uid| plans.iter().any(|plan| plan.uid == uid));
+    assert_eq!(troubles.of(UID), None, "it was written all the same");
+    assert!(inventory.routing.changes() > before, "whoever tells of it looks again");
+}
+
+#[test]
 fn what_is_not_known_yet_takes_nothing_away() {
     let [rule, route] = made();
     for unknown in ["services", "httproutes", "deployments", "namespaces", "virtualservices", "SuspensionPolicy"] {

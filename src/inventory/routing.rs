@@ -98,6 +98,16 @@ impl Troubles {
         }
     }
 
+    /// Forgets those of suspensions for which there is nothing to do any more.
+    pub fn retain(&self, is_open: impl Fn(&str) -> bool) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.len();
+        known.retain(|uid, _| is_open(uid));
+        if known.len() != before {
+            self.1.note();
+        }
+    }
+
     /// What the last attempt failed with.
     pub fn of(&self, uid: &str) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()
