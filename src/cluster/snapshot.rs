@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::core::DeserializeGuard;
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, CustomResourceExt, Resource, ResourceExt};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -31,6 +31,8 @@ use crate::inventory::{Inventory, namespace_of};
 use crate::resources::cluster_injection_policy::ClusterInjectionPolicy;
 use crate::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
 use crate::resources::injection_policy::InjectionPolicy;
+use crate::resources::names::{GROUP, ROUTING_FINALIZER, VERSION};
+use crate::resources::suspension_object::SuspensionObject;
 use crate::resources::suspension_policy::SuspensionPolicy;
 
 /// How many objects are asked for at once.
@@ -72,6 +74,30 @@ pub async fn fill_routing(client: &Client, inventory: &Inventory) -> Vec<String>
 /// Returns a sentence for each part that could not be read.
 pub async fn fill_made(client: &Client, inventory: &Inventory, namespace: Option<&str>) -> Vec<String> {
     fill_kinds(client, inventory, &[Kind::VirtualService, Kind::DestinationRule], namespace).await
+}
+
+/// The suspensions that wait until their routing is gone, whether anything else of them can be read or not.
+///
+/// # Errors
+///
+/// A sentence, when they could not be listed.
+pub async fn held_suspensions(client: &Client) -> Result<Vec<SuspensionObject>, String> {
+    let mut held = Vec::new();
+    for crd in [ClusterSuspensionPolicy::crd(), SuspensionPolicy::crd()] {
+        let [kind, plural] = [&crd.spec.names.kind, &crd.spec.names.plural];
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource(GROUP, VERSION, kind, plural));
+        let listed = match all(&api).await.map_err(NoList::from) {
+            Ok(listed) => listed,
+            Err(NoList::NotServed) => continue,
+            Err(why) => return Err(why.problem(plural, "what waits for its routing to be gone is unknown")),
+        };
+        let waiting = listed.into_iter().filter(|one| one.finalizers().iter().any(|name| name == ROUTING_FINALIZER));
+        held.extend(waiting.map(|one| {
+            let (namespace, name, uid) = (one.namespace(), one.name_any(), one.uid());
+            SuspensionObject::unreadable(namespace, name, uid)
+        }));
+    }
+    Ok(held)
 }
 
 async fn fill_kinds(client: &Client, inventory: &Inventory, kinds: &[Kind], namespace: Option<&str>) -> Vec<String> {

@@ -23,7 +23,6 @@ use crate::cluster::traffic::Routes;
 use crate::inventory::Inventory;
 use crate::inventory::owner_kind::Served;
 use crate::inventory::routing::{Kind, Standing};
-use crate::inventory::rules::{RuleKind, RuleName};
 use crate::resources::suspension_object::{State, SuspensionObject};
 use crate::traffic::{Obstacle, OfService, Routing, routing_for};
 use doing::Doing;
@@ -89,7 +88,9 @@ pub fn plan(inventory: &Inventory, now: Timestamp) -> Vec<Plan> {
             if held.is_empty() && standing.is_held {
                 actions.push(Action::LetGo);
             }
-            plans.push(Plan { suspension: Some(Arc::new(unreadable(kind, name, &uid))), uid, actions });
+            let namespace = kind.is_namespaced().then(|| name.0.into());
+            let suspension = SuspensionObject::unreadable(namespace, name.1.into(), Some(uid.clone()));
+            plans.push(Plan { suspension: Some(Arc::new(suspension)), uid, actions });
             continue;
         };
         let in_force = standing.period.is_some_and(|period| period.state(now) == State::InForce);
@@ -114,22 +115,6 @@ impl Plan {
     fn is_repair(&self) -> bool {
         let begins = self.actions.contains(&Action::Hold);
         !begins && self.actions.iter().any(|action| matches!(action, Action::Repair(..) | Action::Create(..)))
-    }
-}
-
-/// As much of a suspension that cannot be read as is needed to let it go.
-fn unreadable(kind: RuleKind, (namespace, name): RuleName, uid: &str) -> SuspensionObject {
-    let spec = serde_json::json!({"suspend": "Traffic", "reason": "it cannot be read"});
-    SuspensionObject {
-        namespace: kind.is_namespaced().then(|| namespace.into()),
-        name: name.into(),
-        uid: Some(uid.to_owned()),
-        generation: None,
-        created_at: None,
-        is_being_deleted: false,
-        finalizers: Vec::new(),
-        written_audit_id: None,
-        spec: serde_json::from_value(spec).expect("these fields are enough"),
     }
 }
 

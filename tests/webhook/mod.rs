@@ -9,6 +9,7 @@ mod drain;
 mod failures;
 pub(crate) mod installed;
 mod leader;
+mod letting_go;
 mod looking;
 mod order;
 mod own_rules;
