@@ -22,6 +22,7 @@
 //! | [`traffic`] | the routing that suspends the traffic of a service: what it is, what stands in its way; pure |
 //! | [`suspensions`] | suspensions as people handle them: made, extended, ended, and whom they are about; pure |
 //! | [`graph`] | what stands between namespaces, workloads and services; pure |
+//! | [`restarts`] | restarts of workloads: whom, in which waves, how far each has come; pure |
 //! | [`cluster`] | the only owner of a client of the Kubernetes API |
 //! | [`files`] | the same inventory from a directory |
 //! | [`backend`] | what differs between a cluster and a directory for whoever serves people |
@@ -74,6 +75,7 @@ pub mod inventory;
 pub mod metrics;
 pub mod overview;
 pub mod resources;
+pub mod restarts;
 pub mod server;
 pub mod suspensions;
 pub mod tasks;

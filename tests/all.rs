@@ -14,6 +14,7 @@ mod layers;
 mod lease;
 mod manifests;
 mod properties;
+mod restarts;
 mod reviews;
 mod serve;
 mod server;

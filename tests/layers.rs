@@ -14,6 +14,7 @@ const RINGS: &[&[&str]] = &[
     &["traffic"],
     &["suspensions"],
     &["graph"],
+    &["suspensions", "restarts"],
     &["cluster", "files"],
     &["backend"],
     &["controllers", "api"],

@@ -14,6 +14,11 @@ pub const UNTIL: &str = "outrigger.dev/until";
 /// The receipt that a decision leaves on a pod.
 pub const DECISION: &str = "outrigger.dev/decision";
 
+/// A label: the mark of a restart on a workload that it has not done yet.
+pub const RESTART: &str = "outrigger.dev/restart";
+/// On a pod template: when it was restarted, as `kubectl rollout restart` writes it and all tools know it.
+pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
 /// On a suspension and on everything made for it: the id that ties audit entries together.
 pub const AUDIT_ID: &str = "outrigger.dev/audit-id";
 /// On everything made for a suspension: the UID of that, and the object's own namespace and name, as `UID/NAMESPACE/NAME`.
