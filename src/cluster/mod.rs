@@ -8,6 +8,7 @@ pub mod order;
 pub mod read;
 pub mod registration;
 pub mod removal;
+pub mod restarts;
 pub mod snapshot;
 pub mod status;
 pub mod suspensions;
@@ -42,8 +43,13 @@ pub enum NoClient {
 ///
 /// When there is no cluster to be found, or its credentials cannot be read.
 pub async fn client() -> Result<Client, NoClient> {
+    Ok(Client::try_from(config().await?)?)
+}
+
+/// The configuration of such a client.
+pub(crate) async fn config() -> Result<Config, NoClient> {
     let mut config = Config::infer().await?;
     config.read_timeout = Some(READ_TIMEOUT);
     config.reset_reader_on_write = true;
-    Ok(Client::try_from(config)?)
+    Ok(config)
 }
