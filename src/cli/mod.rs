@@ -10,6 +10,7 @@ pub mod looking;
 pub mod manifest;
 pub mod preview;
 pub mod progress;
+pub mod restart;
 pub mod resume;
 pub mod review;
 mod sample;
@@ -54,6 +55,8 @@ enum Command {
     Resume(resume::ResumeArgs),
     /// Give a suspension a later end
     Extend(resume::ExtendArgs),
+    /// Replace the pods of workloads, one wave after another, and wait until they are ready
+    Restart(Box<restart::RestartArgs>),
     /// Test policies by cases in files, without a cluster
     Test(test::TestArgs),
     /// Print everything that a cluster needs, as YAML
@@ -77,6 +80,7 @@ impl Cli {
             Command::Suspend(args) => suspend::run(*args).await,
             Command::Resume(args) => resume::resume(args).await,
             Command::Extend(args) => resume::extend(args).await,
+            Command::Restart(args) => restart::run(*args).await,
             Command::Test(args) => test::run(&args),
             Command::Install(args) => install::run(&args),
             Command::Uninstall(args) => uninstall::run(args).await,

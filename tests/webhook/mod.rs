@@ -15,6 +15,7 @@ mod order;
 mod own_rules;
 mod reads;
 mod replicas;
+mod restarting;
 mod status;
 mod suspend;
 mod traffic;
