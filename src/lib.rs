@@ -23,6 +23,7 @@
 //! | [`suspensions`] | suspensions as people handle them: made, extended, ended, and whom they are about; pure |
 //! | [`graph`] | what stands between namespaces, workloads and services; pure |
 //! | [`restarts`] | restarts of workloads: whom, in which waves, how far each has come; pure |
+//! | [`overrides`] | overrides as people give them: what is written where, and what new pods get for it; pure |
 //! | [`cluster`] | the only owner of a client of the Kubernetes API |
 //! | [`files`] | the same inventory from a directory |
 //! | [`backend`] | what differs between a cluster and a directory for whoever serves people |
@@ -73,6 +74,7 @@ pub mod files;
 pub mod graph;
 pub mod inventory;
 pub mod metrics;
+pub mod overrides;
 pub mod overview;
 pub mod resources;
 pub mod restarts;

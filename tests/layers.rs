@@ -15,6 +15,7 @@ const RINGS: &[&[&str]] = &[
     &["suspensions"],
     &["graph"],
     &["suspensions", "restarts"],
+    &["suspensions", "overrides"],
     &["cluster", "files"],
     &["backend"],
     &["controllers", "api"],

@@ -179,7 +179,8 @@ impl Answer {
         origin.about(inventory, |facts| Self::to(facts, now))
     }
 
-    fn to(facts: &Facts<'_>, now: Timestamp) -> Self {
+    /// What a new pod with these facts gets.
+    pub fn to(facts: &Facts<'_>, now: Timestamp) -> Self {
         let decision = decide(facts, now);
         let consequence = consequence(facts, &decision);
         Self {
