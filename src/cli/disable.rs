@@ -1,0 +1,25 @@
+//! `outrigger disable`: new pods of a workload or a namespace get no sidecar; those that run stay as they are.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::overriding::{Overriding, TermArgs, WhomArgs, WritingArgs};
+use crate::overrides::change::Change;
+
+/// Whom to disable, and how.
+#[derive(Debug, Args)]
+pub struct DisableArgs {
+    #[command(flatten)]
+    whom: WhomArgs,
+    #[command(flatten)]
+    terms: TermArgs,
+    #[command(flatten)]
+    writing: WritingArgs,
+}
+
+/// Runs the command. The answer is no where new pods get a sidecar all the same, or whoever was asked does not want it.
+pub async fn run(args: DisableArgs) -> anyhow::Result<ExitCode> {
+    let DisableArgs { whom, terms, writing } = args;
+    Overriding { change: Change::Disable, whom, terms, revision: None, writing }.run().await
+}
