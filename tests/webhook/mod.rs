@@ -12,6 +12,7 @@ mod leader;
 mod letting_go;
 mod looking;
 mod order;
+mod overriding;
 mod own_rules;
 mod reads;
 mod replicas;
