@@ -153,12 +153,13 @@ impl Changing<'_> {
         let effect = consequence(facts, decision).effect;
         let is_as_wanted = match (self.asked.change, effect.outcome) {
             (Change::Enable, Outcome::Injected) | (Change::Disable, Outcome::NotInjected) => true,
-            (_, Outcome::Unknown) => decision.action == wanted,
+            // A label of the namespace makes no decision, and without an injector that is known nothing can be told.
+            (_, Outcome::Unknown) => decision.action == wanted || decision.rule == Rule::Nothing,
             (_, Outcome::Injected | Outcome::NotInjected | Outcome::Unreachable) => false,
         };
         match is_as_wanted {
             true => None,
-            false if decision.action == wanted => Some(effect.why.to_string()),
+            false if decision.action == wanted || decision.rule == Rule::Nothing => Some(effect.why.to_string()),
             false if self.asked.place == Place::Annotations => Some(decision.rule.sentence().to_string()),
             false => Some(format!("{}; {}", decision.rule.sentence(), effect.why)),
         }

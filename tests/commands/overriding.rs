@@ -9,6 +9,8 @@ const OBJECTS: &str = r#"
 ---
 {apiVersion: v1, kind: Namespace, metadata: {name: quiet}}
 ---
+{apiVersion: v1, kind: Namespace, metadata: {name: kube-system}}
+---
 {apiVersion: v1, kind: Namespace, metadata: {name: strict, labels: {istio-injection: enabled}}}
 ---
 {apiVersion: v1, kind: Namespace, metadata: {name: asks}}
@@ -78,7 +80,7 @@ fn an_override_is_told_with_what_new_pods_get_and_what_running_ones_are_then() {
     let summary = "The override \"false\" is written on Deployment shop/web until 2026-11-22T14:00:00Z (proxy crash loop); \
                    no roll-out starts by itself.\n  \
                    Deployment shop/web: new pods Leave, Injected (default) -> Disable, NotInjected\n\
-                   Of 1 running pods 1 are not as a new one will be, and stay as they are until they are replaced.\n";
+                   1 of 1 running pods is not as a new one will be, and stays as it is until it is replaced.\n";
     assert_eq!(shown.err, summary);
     let row = "shop       Deployment/web  would be written  Disable, NotInjected  1 of 1 pods     \
                outrigger.dev/inject: \"false\" is set on Deployment web: proxy crash loop\n";
@@ -140,7 +142,7 @@ fn a_namespace_is_told_with_what_departs_from_it() {
         shown.err
     );
     assert!(shown.err.contains("of 4 workloads in it, new pods of 3 change"), "{}", shown.err);
-    let departs = "not StatefulSet/db, whose new pods stay Disable, NotInjected: outrigger.dev/inject: \"false\" is set on StatefulSet db: native protocol";
+    let departs = "not StatefulSet/db, whose new pods get Disable, NotInjected: outrigger.dev/inject: \"false\" is set on StatefulSet db: native protocol";
     assert!(shown.err.contains(departs), "{}", shown.err);
 }
 
@@ -159,9 +161,10 @@ fn the_answer_is_no_where_new_pods_do_not_get_what_is_asked_for() {
             "ClusterInjectionPolicy why wants a reason (outrigger.dev/reason)",
         ),
         (&["enable", "deployment/front", "-n", "asks", "--reason", "needs mTLS"], 0, "Enable, Injected"),
-        (&["enable", "deployment/lone", "-n", "closed"], 1, "not what is asked for: "),
-        (&["enable", "ns/closed"], 1, "not what is asked for: "),
+        (&["enable", "deployment/lone", "-n", "closed"], 1, "\n    but "),
+        (&["enable", "ns/closed"], 1, "\n    but "),
         (&["remove", "deployment/api", "-n", "strict"], 0, "stay Enable, Injected"),
+        (&["enable", "ns/kube-system"], 1, "the namespace is excluded by a setting"),
     ] {
         let shown = dry(&state, arguments);
         assert!(
@@ -221,7 +224,7 @@ fn a_label_of_a_namespace_never_undoes_the_other_unnoticed() {
     assert!(refused.err.contains("has istio.io/rev=default: istio-injection=enabled would move it"), "{}", refused.err);
     assert!(refused.err.contains("--both-labels takes the other label away"), "{}", refused.err);
     let not_served = dry(&state, &["enable", "ns/quiet", "--label", "--revision", "nowhere"]);
-    assert!(not_served.code == 1 && not_served.err.contains("not what is asked for: "), "{}", not_served.err);
+    assert!(not_served.code == 1 && not_served.err.contains("\n    but "), "{}", not_served.err);
 }
 
 #[test]
@@ -274,6 +277,21 @@ fn bad_input_is_refused_with_what_would_be_right_and_nothing_is_written() {
         let shown = dry(&state, arguments);
         assert_eq!((shown.code, shown.out.as_str()), (2, ""), "{arguments:?}: {}{}", shown.out, shown.err);
         assert!(shown.err.contains(part), "{arguments:?}: {}", shown.err);
+    }
+}
+
+#[test]
+fn what_cannot_be_told_is_no_refusal() {
+    let state = State::of(OBJECTS);
+    std::fs::remove_file(state.0.path().join("injectors.json")).unwrap();
+    for (arguments, row) in [
+        (&["disable", "deployment/web", "-n", "shop"][..], "would be written  Disable, Unknown  ? of 1 pods"),
+        (&["remove", "deployment/web", "-n", "shop"], "would be removed  Leave, Unknown  ? of 1 pods"),
+        (&["enable", "ns/quiet", "--label"], "would be written  Leave, Unknown  -"),
+        (&["enable", "ns/shop"], "would be written  Enable, Unknown  ? of 1 pods"),
+    ] {
+        let shown = dry(&state, arguments);
+        assert!(shown.code == 0 && shown.out.contains(row), "{arguments:?}: {}{}", shown.out, shown.err);
     }
 }
 

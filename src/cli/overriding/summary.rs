@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::told::in_words;
+use super::told::{in_words, sum};
 use crate::cli::suspend::times::told;
 use crate::decision::reason::sanitized;
 use crate::overrides::change::{Asked, Change, Place};
 use crate::overrides::edit::{Field, Map};
 use crate::overrides::plan::Planned;
 use crate::overrides::prospect::Prospect;
-use crate::overview::running::Counts;
 
 /// How many are named.
 const MOST_NAMED: usize = 10;
@@ -74,7 +73,7 @@ fn written(Field { of, key, value }: &Field) -> String {
     };
     match value {
         Some(value) => format!("{of} {key}=\"{}\"", sanitized(value)),
-        None => format!("no {of} {key}"),
+        None => format!("{of} {key} taken away"),
     }
 }
 
@@ -82,7 +81,7 @@ fn of_one(lines: &mut Vec<String>, planned: &Planned) {
     let Planned { own, others, .. } = planned;
     lines.push(format!("  {}: new pods {}", named(own), becomes(own)));
     if let Some(hindrance) = &own.hindrance {
-        lines.push(format!("    not what is asked for: {hindrance}"));
+        lines.push(format!("    but {hindrance}"));
     }
     if others.is_empty() {
         return;
@@ -92,7 +91,7 @@ fn of_one(lines: &mut Vec<String>, planned: &Planned) {
     let hindered: Vec<_> = others.iter().filter(|one| one.hindrance.is_some()).collect();
     for one in hindered.iter().take(MOST_NAMED) {
         let why = one.hindrance.as_deref().unwrap_or_default();
-        lines.push(format!("    not {}/{}, whose new pods stay {}: {why}", one.kind, one.name, in_words(&one.after)));
+        lines.push(format!("    not {}/{}, whose new pods get {}: {why}", one.kind, one.name, in_words(&one.after)));
     }
     if hindered.len() > MOST_NAMED {
         lines.push(format!("    nor {} more", hindered.len() - MOST_NAMED));
@@ -132,14 +131,17 @@ fn rollouts(asked: &Asked, planned: &[Planned]) -> Vec<String> {
 /// Pods that run, of everybody that is concerned.
 fn of_running(planned: &[Planned]) -> Option<String> {
     let all = planned.iter().flat_map(|one| [&one.own].into_iter().chain(&one.others));
-    let counts: Vec<&Counts> = all.filter_map(|one| one.running.as_ref()).collect();
-    let pods: usize = counts.iter().map(|counts| counts.pods).sum();
-    let differing: usize = counts.iter().filter_map(|counts| counts.differing).sum();
+    let (pods, differing) = sum(all.filter_map(|one| one.running.as_ref()));
     match (pods, differing) {
         (0, _) => None,
-        (_, 0) => Some(format!("Running pods ({pods}) are as new ones will be.")),
-        _ => Some(format!(
-            "Of {pods} running pods {differing} are not as a new one will be, and stay as they are until they are replaced."
-        )),
+        (pods, None) => Some(format!("Of {pods} running pods it cannot be told whether new ones will be the same.")),
+        (pods, Some(0)) => Some(format!("New pods will be as those that run ({pods}).")),
+        (pods, Some(differing)) => {
+            let (are, stay) = if differing == 1 { ("is", "stays as it is") } else { ("are", "stay as they are") };
+            let until = if differing == 1 { "it is" } else { "they are" };
+            Some(format!(
+                "{differing} of {pods} running pods {are} not as a new one will be, and {stay} until {until} replaced."
+            ))
+        }
     }
 }

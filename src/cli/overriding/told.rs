@@ -75,9 +75,9 @@ impl Told {
 
 /// For people.
 pub(super) fn table(told: &Told) -> String {
-    let Told { change: _, dry_run, objects, unread } = told;
+    let Told { change, dry_run, objects, unread } = told;
     let row = |one: &OfObject| {
-        let Prospect { namespace, kind, name, before, after, hindrance, running } = &one.new_pods;
+        let Prospect { namespace, kind, name, before, after, hindrance, running: _ } = &one.new_pods;
         let is_written = one.outcome != "Failed";
         let now = if is_written { after } else { before };
         let why = match hindrance {
@@ -87,9 +87,9 @@ pub(super) fn table(told: &Told) -> String {
         [
             namespace.clone(),
             format!("{kind}/{name}"),
-            outcome(one.outcome, *dry_run).to_owned(),
+            outcome(one.outcome, *change, *dry_run).to_owned(),
             in_words(now),
-            running.as_ref().filter(|_| is_written).map_or_else(|| "-".to_owned(), replaced),
+            if is_written { replaced(one) } else { "-".to_owned() },
             why,
         ]
     };
@@ -101,13 +101,15 @@ pub(super) fn table(told: &Told) -> String {
     text
 }
 
-fn outcome(word: &str, dry_run: bool) -> &'static str {
-    match (word, dry_run) {
-        ("Written", false) => "written",
-        ("Written", true) => "would be written",
-        ("Unchanged", _) => "unchanged",
-        (_, false) => "not written",
-        (_, true) => "would be refused",
+fn outcome(word: &str, change: Change, dry_run: bool) -> &'static str {
+    match (word, change, dry_run) {
+        ("Written", Change::Remove, false) => "removed",
+        ("Written", Change::Remove, true) => "would be removed",
+        ("Written", Change::Enable | Change::Disable, false) => "written",
+        ("Written", Change::Enable | Change::Disable, true) => "would be written",
+        ("Unchanged", ..) => "unchanged",
+        (_, _, false) => "not written",
+        (_, _, true) => "would be refused",
     }
 }
 
@@ -117,6 +119,19 @@ pub(super) fn in_words(answer: &Answer) -> String {
     format!("{}, {}{revision}", answer.action, answer.effect.outcome.as_str())
 }
 
-fn replaced(Counts { pods, differing, with_sidecar: _ }: &Counts) -> String {
-    differing.map_or_else(|| format!("? of {pods} pods"), |differing| format!("{differing} of {pods} pods"))
+/// How many of an object's running pods are to be replaced for being as new ones; of a namespace, of all in it.
+fn replaced(one: &OfObject) -> String {
+    let all = [&one.new_pods].into_iter().chain(&one.workloads).filter_map(|one| one.running.as_ref());
+    match sum(all.clone()) {
+        _ if all.count() == 0 => "-".to_owned(),
+        (0, _) => "no pods".to_owned(),
+        (pods, None) => format!("? of {pods} pods"),
+        (pods, Some(differing)) => format!("{differing} of {pods} pods"),
+    }
+}
+
+/// How many pods there are, and how many of them are not as new ones; nothing where that cannot be told of some.
+pub(super) fn sum<'c>(counts: impl Iterator<Item = &'c Counts> + Clone) -> (usize, Option<usize>) {
+    let some = counts.filter(|counts| counts.pods > 0);
+    (some.clone().map(|counts| counts.pods).sum(), some.map(|counts| counts.differing).sum())
 }

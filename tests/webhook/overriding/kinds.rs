@@ -176,6 +176,9 @@ async fn a_kind_that_a_setting_adds_is_written_on_like_any_other() {
         assert_eq!(stands(r".metadata.annotations.outrigger\.dev/inject").await, "");
         let unknown = run(plane, &["disable", "fleet/north", "-n", namespace, "--yes"]);
         assert!(unknown.code == 2 && unknown.err.contains("--owner-kind adds one"), "{}", unknown.err);
+        let absent = run(plane, &["disable", "rollout/web", "-n", namespace, "--yes"]);
+        let sentence = "the cluster does not know the kind Rollout of argoproj.io";
+        assert!(absent.code == 2 && absent.err.contains(sentence), "{}", absent.err);
     })
     .await;
 }

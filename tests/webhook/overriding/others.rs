@@ -88,6 +88,8 @@ async fn one_of_forty_that_may_not_be_changed_is_named_and_the_others_are_done()
         })
         .await;
         assert_eq!(told.code, 2, "{}", told.err);
+        let tried = outrigger(&["enable", "--all", "-n", namespace, "--dry-run"], Some(&kubeconfig), "");
+        assert_eq!((tried.code, tried.out.matches("would be refused").count()), (2, 1), "{}{}", tried.out, tried.err);
         let named = format!("outrigger: Deployment {namespace}/web-17: not written: ");
         assert!(told.err.contains(&named) && told.err.contains("the rights to get and patch deployments.apps"), "{}", told.err);
         let deployments: Api<Deployment> = Api::namespaced(plane.client(), namespace);
@@ -95,6 +97,32 @@ async fn one_of_forty_that_may_not_be_changed_is_named_and_the_others_are_done()
         let without = all.into_iter().filter(|one| one.metadata.annotations.as_ref().is_none_or(|all| !all.contains_key(OVERRIDE)));
         let without: Vec<_> = without.map(|one| one.metadata.name.unwrap()).collect();
         assert_eq!(without, ["web-17"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_changes_the_same_object_at_once_is_answered_and_the_last_word_stands_whole() {
+    let (plane, _outrigger) = Outrigger::shared().await;
+    with_temp_namespace(plane, &[], async |namespace| {
+        deploy(plane, namespace, "web", 0).await;
+        let kubeconfig = plane.kubeconfig_path();
+        let change = |command: &'static str| {
+            let asked = [command, "deployment/web", "-n", namespace, "--reason", command, "--yes"];
+            (0..4).map(|_| outrigger(&asked, Some(&kubeconfig), "")).collect::<Vec<_>>()
+        };
+        let told = std::thread::scope(|scope| {
+            let both = ["enable", "disable", "enable"].map(|command| scope.spawn(move || change(command)));
+            both.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        for one in told {
+            assert_eq!(one.code, 0, "{}", one.err);
+        }
+        let annotations = get(plane, namespace, "web").await.metadata.annotations.unwrap_or_default();
+        let value = annotations.get(OVERRIDE).map(String::as_str);
+        let reason = annotations.get("outrigger.dev/reason").map(String::as_str);
+        let whole = [(Some("true"), Some("enable")), (Some("false"), Some("disable"))];
+        assert!(whole.contains(&(value, reason)), "{annotations:?}");
     })
     .await;
 }
