@@ -89,7 +89,7 @@ impl Overriding {
         };
         let subjects = whom.subjects(&looked, scope.as_deref())?;
         let planned = plan(&looked.inventory, &asked, subjects, now).map_err(|refusal| with_flag(refusal, &asked))?;
-        summary::lines(&asked, &planned).iter().for_each(|line| eprintln!("{line}"));
+        summary::lines(&asked, &planned, &looked.inventory).iter().for_each(|line| eprintln!("{line}"));
         let Some(came) = carried_out(&planned, &acting, force_conflicts).await? else { return Ok(ExitCode::FAILURE) };
         finish(&looked, &asked, planned, came, &acting)
     }

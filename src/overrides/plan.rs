@@ -2,7 +2,8 @@
 //!
 //! Cost: one pass over the workloads of the subjects' namespaces, with three decisions for each that is concerned.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -10,10 +11,10 @@ use super::change::{Asked, Place, Refusal};
 use super::edit::Edit;
 use super::prospect::{Changing, Name, Prospect};
 use super::subject::Subject;
-use crate::decision::facts::Facts;
+use crate::decision::facts::{Facts, Owner};
 use crate::inventory::Inventory;
 use crate::overview::about::{of_new_pod, of_unmarked_pod};
-use crate::overview::preview::{Origin, origins};
+use crate::overview::preview::{Difference, OfNamespace, Origin, Preview, origins};
 use crate::overview::running::RunningPods;
 
 /// What is about to happen to one subject.
@@ -59,6 +60,21 @@ pub fn plan(
     Ok(planned.collect())
 }
 
+/// The same as a preview, for whoever looks for what else there is to know of a change.
+pub fn preview_of(planned: &[Planned]) -> Preview {
+    let mut by_namespace: BTreeMap<&str, Vec<Difference>> = BTreeMap::new();
+    for one in planned.iter().flat_map(|one| [&one.own].into_iter().chain(&one.others)).filter(|one| one.is_change()) {
+        let Prospect { namespace, kind, name, before, after, running, .. } = one;
+        let pods = running.as_ref().map(|running| running.pods);
+        let (kind, name, before, after) = (kind.clone(), name.clone(), before.clone(), after.clone());
+        by_namespace.entry(namespace).or_default().push(Difference { kind, name, pods, before, after });
+    }
+    let of_namespace =
+        |(name, workloads): (&str, Vec<Difference>)| OfNamespace { namespace: name.to_owned(), workloads };
+    let namespaces = by_namespace.into_iter().map(of_namespace).collect();
+    Preview { namespaces, ..Preview::default() }
+}
+
 struct Looking<'l> {
     inventory: &'l Inventory,
     asked: &'l Asked,
@@ -94,7 +110,7 @@ impl Index {
 
     /// The subjects that new pods with these facts hang on.
     fn positions(&self, facts: &Facts<'_>) -> Vec<usize> {
-        let of_owner = |owner: &std::sync::Arc<crate::decision::facts::Owner>| {
+        let of_owner = |owner: &Arc<Owner>| {
             let key = (owner.namespace.to_string(), owner.kind.to_string(), owner.name.to_string());
             self.workloads.get(&key).copied()
         };

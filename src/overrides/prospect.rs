@@ -39,6 +39,14 @@ pub struct Prospect {
     pub running: Option<Counts>,
 }
 
+impl Prospect {
+    /// Whether new pods get something else from then on.
+    pub fn is_change(&self) -> bool {
+        let told = |answer: &Answer| (answer.action, answer.effect.outcome, answer.effect.revision.clone());
+        told(&self.before) != told(&self.after)
+    }
+}
+
 /// Names what new pods come from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Name<'n> {

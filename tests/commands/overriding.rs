@@ -281,6 +281,23 @@ fn bad_input_is_refused_with_what_would_be_right_and_nothing_is_written() {
 }
 
 #[test]
+fn what_else_there_is_to_know_is_told_before() {
+    let state = State::of(OBJECTS);
+    let job = r#"
+{apiVersion: v1, kind: Namespace, metadata: {name: deep, labels: {istio.io/dataplane-mode: ambient}}}
+---
+{apiVersion: batch/v1, kind: Job, metadata: {name: load, namespace: deep, uid: u9}, spec: {template: {metadata: {labels: {app: load}}}}}
+"#;
+    std::fs::write(state.0.path().join("job.yaml"), job).unwrap();
+    let shown = dry(&state, &["enable", "job/load", "-n", "deep"]);
+    for part in
+        ["Job/load in deep would get a sidecar, and its pods would never end", "namespace deep is in ambient mode"]
+    {
+        assert!(shown.code == 0 && shown.err.contains(&format!("Note: {part}")), "{part}: {}", shown.err);
+    }
+}
+
+#[test]
 fn what_cannot_be_told_is_no_refusal() {
     let state = State::of(OBJECTS);
     std::fs::remove_file(state.0.path().join("injectors.json")).unwrap();

@@ -5,16 +5,18 @@ use std::collections::BTreeSet;
 use super::told::{in_words, sum};
 use crate::cli::suspend::times::told;
 use crate::decision::reason::sanitized;
+use crate::inventory::Inventory;
 use crate::overrides::change::{Asked, Change, Place};
 use crate::overrides::edit::{Field, Map};
-use crate::overrides::plan::Planned;
+use crate::overrides::plan::{Planned, preview_of};
 use crate::overrides::prospect::Prospect;
+use crate::overview::caution::cautions;
 
 /// How many are named.
 const MOST_NAMED: usize = 10;
 
 /// Sentences for people, in order.
-pub(super) fn lines(asked: &Asked, planned: &[Planned]) -> Vec<String> {
+pub(super) fn lines(asked: &Asked, planned: &[Planned], inventory: &Inventory) -> Vec<String> {
     let mut lines = vec![lead(asked, planned)];
     planned.iter().take(MOST_NAMED).for_each(|one| of_one(&mut lines, one));
     if planned.len() > MOST_NAMED {
@@ -26,6 +28,7 @@ pub(super) fn lines(asked: &Asked, planned: &[Planned]) -> Vec<String> {
     }
     lines.extend(rollouts(asked, planned));
     lines.extend(of_running(planned));
+    lines.extend(cautions(&preview_of(planned), inventory).into_iter().map(|caution| format!("Note: {caution}.")));
     lines
 }
 
@@ -86,7 +89,7 @@ fn of_one(lines: &mut Vec<String>, planned: &Planned) {
     if others.is_empty() {
         return;
     }
-    let changed = others.iter().filter(|one| told_of(&one.before) != told_of(&one.after)).count();
+    let changed = others.iter().filter(|one| one.is_change()).count();
     lines.push(format!("    of {} workloads in it, new pods of {changed} change", others.len()));
     let hindered: Vec<_> = others.iter().filter(|one| one.hindrance.is_some()).collect();
     for one in hindered.iter().take(MOST_NAMED) {
@@ -96,10 +99,6 @@ fn of_one(lines: &mut Vec<String>, planned: &Planned) {
     if hindered.len() > MOST_NAMED {
         lines.push(format!("    nor {} more", hindered.len() - MOST_NAMED));
     }
-}
-
-fn told_of(answer: &crate::overview::preview::Answer) -> (&'static str, &'static str, Option<&str>) {
-    (answer.action, answer.effect.outcome.as_str(), answer.effect.revision.as_deref())
 }
 
 fn named(Prospect { namespace, kind, name, .. }: &Prospect) -> String {
