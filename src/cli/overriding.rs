@@ -88,9 +88,11 @@ impl Overriding {
             acting.looking.look(scope.as_deref()).await?
         };
         let subjects = whom.subjects(&looked, scope.as_deref())?;
-        let planned = plan(&looked.inventory, &asked, subjects, now).map_err(|refusal| with_flag(refusal, &asked))?;
+        let planned = plan(&looked.inventory, &asked, subjects, now).map_err(with_flag)?;
         summary::lines(&asked, &planned, &looked.inventory).iter().for_each(|line| eprintln!("{line}"));
-        let Some(came) = carried_out(&planned, &acting, force_conflicts).await? else { return Ok(ExitCode::FAILURE) };
+        let Some(came) = carried_out(&asked, &planned, &acting, force_conflicts).await? else {
+            return Ok(ExitCode::FAILURE);
+        };
         finish(&looked, &asked, planned, came, &acting)
     }
 }
@@ -106,29 +108,30 @@ impl TermArgs {
 }
 
 /// A refusal, with the flag that lifts it.
-fn with_flag(refusal: Refusal, asked: &Asked) -> anyhow::Error {
-    match &asked.place {
-        Place::NamespaceLabel(Choice { both: false, .. }) if asked.change == Change::Enable => {
-            anyhow!("{refusal}; --both-labels takes the other label away")
-        }
-        _ => anyhow!(refusal),
+fn with_flag(refusal: Refusal) -> anyhow::Error {
+    match refusal {
+        Refusal::Invalid(why) => anyhow!(why),
+        Refusal::Undoes(why) => anyhow!("{why}: --both-labels says so"),
     }
 }
 
 /// What came of each, in order; nothing where whoever was asked does not want it.
-async fn carried_out(planned: &[Planned], acting: &ActingArgs, takes_over: bool) -> anyhow::Result<Option<Vec<Came>>> {
+async fn carried_out(
+    asked: &Asked,
+    planned: &[Planned],
+    acting: &ActingArgs,
+    takes_over: bool,
+) -> anyhow::Result<Option<Vec<Came>>> {
     let dry_run = acting.dry_run;
     if acting.looking.state.is_some() {
         if dry_run {
             return Ok(Some(planned.iter().map(|_| Came::Wrote(Wrote::Changed)).collect()));
         }
-        let by_hand: Vec<_> = planned.iter().take(1).map(summary::by_hand).collect();
-        bail!(
-            "the files of a directory are changed by whoever keeps them: {}; --dry-run tells what follows",
-            by_hand.concat()
-        );
+        let by_hand = planned.first().map(summary::by_hand).unwrap_or_default();
+        bail!("the files of a directory are changed by whoever keeps them: {by_hand}; --dry-run tells what follows");
     }
-    if !dry_run && !acting.agreed("Write it?")? {
+    let question = if asked.change == Change::Remove { "Take it away?" } else { "Write it?" };
+    if !dry_run && !acting.agreed(question)? {
         return Ok(None);
     }
     let overrides = Overrides::new(client().await?);

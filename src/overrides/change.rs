@@ -55,10 +55,16 @@ pub struct Asked {
     pub until: Option<Timestamp>,
 }
 
-/// Why a change makes no sense, and what would.
+/// Why a change is not planned; the sentence says what would be.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct Refusal(pub String);
+pub enum Refusal {
+    /// It makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// It would undo what somebody else has asked for, and nobody has said that it may.
+    #[error("{0}")]
+    Undoes(String),
+}
 
 impl Change {
     /// The word for it.
@@ -142,7 +148,7 @@ fn check_revision(change: Change, revision: &str) -> Result<(), Refusal> {
 }
 
 pub(super) fn refuse<T>(sentence: String) -> Result<T, Refusal> {
-    Err(Refusal(sentence))
+    Err(Refusal::Invalid(sentence))
 }
 
 #[cfg(test)]

@@ -74,9 +74,8 @@ fn defeated(
     } else {
         format!("as long as that stands, {key}={value} is not looked at")
     };
-    refuse(format!(
-        "namespace {name} has {other}={stands}: {follows}; both have to be changed, and that has to be said"
-    ))
+    let sentence = format!("namespace {name} has {other}={stands}: {follows}");
+    Err(Refusal::Undoes(format!("{sentence}; it has to be said that this one may go")))
 }
 
 #[cfg(test)]

@@ -83,9 +83,16 @@ struct Looking<'l> {
     index: Index,
 }
 
+/// A group, a kind, a namespace and a name.
+type Key = (Arc<str>, Arc<str>, Arc<str>, Box<str>);
+
+fn key_of(Owner { group, kind, namespace, name, .. }: &Owner) -> Key {
+    (Arc::clone(group), Arc::clone(kind), Arc::clone(namespace), name.clone())
+}
+
 /// Where each subject stands in its list.
 struct Index {
-    workloads: HashMap<(String, String, String), usize>,
+    workloads: HashMap<Key, usize>,
     namespaces: HashMap<String, usize>,
     concerned: HashSet<String>,
 }
@@ -97,8 +104,7 @@ impl Index {
             index.concerned.insert(subject.namespace().to_owned());
             match subject {
                 Subject::Workload(owner) => {
-                    let key = (owner.namespace.to_string(), owner.kind.to_string(), owner.name.to_string());
-                    index.workloads.insert(key, position);
+                    index.workloads.insert(key_of(owner), position);
                 }
                 Subject::Namespace(namespace) => {
                     index.namespaces.insert(namespace.name.to_string(), position);
@@ -110,10 +116,7 @@ impl Index {
 
     /// The subjects that new pods with these facts hang on.
     fn positions(&self, facts: &Facts<'_>) -> Vec<usize> {
-        let of_owner = |owner: &Arc<Owner>| {
-            let key = (owner.namespace.to_string(), owner.kind.to_string(), owner.name.to_string());
-            self.workloads.get(&key).copied()
-        };
+        let of_owner = |owner: &Arc<Owner>| self.workloads.get(&key_of(owner)).copied();
         let namespace = self.namespaces.get(&*facts.pod.namespace).copied();
         facts.owners.chain.iter().filter_map(of_owner).chain(namespace).collect()
     }

@@ -222,7 +222,7 @@ fn a_label_of_a_namespace_never_undoes_the_other_unnoticed() {
     let refused = dry(&state, &["enable", "ns/pinned", "--label"]);
     assert_eq!(refused.code, 2);
     assert!(refused.err.contains("has istio.io/rev=default: istio-injection=enabled would move it"), "{}", refused.err);
-    assert!(refused.err.contains("--both-labels takes the other label away"), "{}", refused.err);
+    assert!(refused.err.contains("it has to be said that this one may go: --both-labels says so"), "{}", refused.err);
     let not_served = dry(&state, &["enable", "ns/quiet", "--label", "--revision", "nowhere"]);
     assert!(not_served.code == 1 && not_served.err.contains("\n    but "), "{}", not_served.err);
 }

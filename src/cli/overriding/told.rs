@@ -43,7 +43,7 @@ struct OfObject {
     at: String,
     /// The labels and annotations; null where one goes.
     fields: Vec<Field>,
-    /// What its new pods get.
+    /// What its new pods get before and, if it is written, after.
     #[serde(flatten)]
     new_pods: Prospect,
     /// What new pods of others get that it is also about.

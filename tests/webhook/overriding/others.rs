@@ -48,6 +48,12 @@ async fn what_others_hold_is_named_and_taken_over_only_if_that_is_wanted() {
             let annotations = get(plane, namespace, name).await.metadata.annotations.unwrap_or_default();
             assert!(!annotations.keys().any(|key| key.starts_with("outrigger.dev/")), "{annotations:?}");
         }
+        kubectl(plane, &apply).await;
+        let told = done(plane, &["remove", "deployment/git", "-n", namespace, "--yes", "--force-conflicts"]);
+        assert!(told.out.contains("Deployment/git  removed"), "{}", told.out);
+        assert_eq!(get(plane, namespace, "git").await.metadata.annotations.unwrap_or_default().get(OVERRIDE), None);
+        let again = done(plane, &["remove", "deployment/git", "-n", namespace, "--yes"]);
+        assert!(again.out.contains("Deployment/git  unchanged"), "{}", again.out);
     })
     .await;
 }
