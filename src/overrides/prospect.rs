@@ -8,11 +8,11 @@ use serde::Serialize;
 use super::change::{Asked, Change, Place};
 use super::edit::{Edit, Map};
 use super::subject::Subject;
-use crate::decision::effect::{Outcome, consequence};
+use crate::decision::effect::{Effect, Outcome, Why, consequence};
 use crate::decision::facts::{Annotations, Facts, Namespace, Owner, Pod, RunningPod};
 use crate::decision::owner_override::{Until, Wish};
 use crate::decision::reason::{Outcome as Considered, Rule, Source, sanitized};
-use crate::decision::{Decision, decide, mesh};
+use crate::decision::{Action, Decision, decide, mesh};
 use crate::overview::preview::Answer;
 use crate::overview::running::Counts;
 use crate::overview::states::differs;
@@ -159,17 +159,24 @@ impl Changing<'_> {
             return None;
         }
         let effect = consequence(facts, decision).effect;
-        let is_as_wanted = match (self.asked.change, effect.outcome) {
-            (Change::Enable, Outcome::Injected) | (Change::Disable, Outcome::NotInjected) => true,
-            // A label of the namespace makes no decision, and without an injector that is known nothing can be told.
-            (_, Outcome::Unknown) => decision.action == wanted || decision.rule == Rule::Nothing,
-            (_, Outcome::Injected | Outcome::NotInjected | Outcome::Unreachable) => false,
-        };
-        match is_as_wanted {
+        match self.is_as_wanted(wanted, decision, &effect) {
             true => None,
             false if decision.action == wanted || decision.rule == Rule::Nothing => Some(effect.why.to_string()),
             false if self.asked.place == Place::Annotations => Some(decision.rule.sentence().to_string()),
             false => Some(format!("{}; {}", decision.rule.sentence(), effect.why)),
+        }
+    }
+
+    fn is_as_wanted(&self, wanted: Action, decision: &Decision<'_>, effect: &Effect<'_>) -> bool {
+        match (self.asked.change, effect.outcome) {
+            (Change::Enable, Outcome::Injected) | (Change::Disable, Outcome::NotInjected) => true,
+            // A label of the namespace makes no decision, and without an injector that is known nothing can be told.
+            (_, Outcome::Unknown) => decision.action == wanted || decision.rule == Rule::Nothing,
+            // Whoever enables in vain leaves new pods without a sidecar.
+            (Change::Disable, Outcome::Unreachable) => {
+                decision.action == Action::Enable && !matches!(effect.why, Why::Withheld(_))
+            }
+            (_, Outcome::Injected | Outcome::NotInjected | Outcome::Unreachable) => false,
         }
     }
 

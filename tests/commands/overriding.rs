@@ -164,6 +164,7 @@ fn the_answer_is_no_where_new_pods_do_not_get_what_is_asked_for() {
         (&["enable", "deployment/lone", "-n", "closed"], 1, "\n    but "),
         (&["enable", "ns/closed"], 1, "\n    but "),
         (&["remove", "deployment/api", "-n", "strict"], 0, "stay Enable, Injected"),
+        (&["disable", "ns/strict", "--label"], 0, "Enable, Injected (default) -> Enable, Unreachable"),
         (&["enable", "ns/kube-system"], 1, "the namespace is excluded by a setting"),
     ] {
         let shown = dry(&state, arguments);
