@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::overriding::{Overriding, TermArgs, WhomArgs, WritingArgs};
+use super::restart::PacingArgs;
 use crate::overrides::change::Change;
 
 /// Whom to enable, and how.
@@ -17,12 +18,18 @@ pub struct EnableArgs {
     /// With --label: write the label istio.io/rev with this revision, instead of istio-injection
     #[arg(long, value_name = "REVISION", requires = "label")]
     revision: Option<String>,
+    /// Then restart those whose running pods are not as new ones
+    #[arg(long, conflicts_with = "template")]
+    restart: bool,
+    #[command(flatten)]
+    pacing: PacingArgs,
     #[command(flatten)]
     writing: WritingArgs,
 }
 
 /// Runs the command. The answer is no where new pods do not get a sidecar for it, or whoever was asked does not want it.
 pub async fn run(args: EnableArgs) -> anyhow::Result<ExitCode> {
-    let EnableArgs { whom, terms, revision, writing } = args;
-    Overriding { change: Change::Enable, whom, terms, revision, writing }.run().await
+    let EnableArgs { whom, terms, revision, restart, pacing, writing } = args;
+    let restarting = restart.then_some(pacing);
+    Overriding { change: Change::Enable, whom, terms, revision, restarting, writing }.run().await
 }

@@ -1,6 +1,7 @@
 //! What `enable`, `disable` and `remove` have in common: whom they are about, the summary before, the writing, and what is
 //! told of it.
 
+mod restarting;
 mod selector;
 mod summary;
 mod told;
@@ -16,11 +17,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::looking::{Looked, client};
 use super::progress::Progress;
+use super::restart::{PacingArgs, exit_code};
 use super::suspend::ActingArgs;
 use super::suspend::times::{duration, instant};
 use crate::cluster::overrides::{How, Overrides, Unwritten, Wrote};
 use crate::overrides::change::{Asked, Change, Choice, Place, Refusal};
 use crate::overrides::plan::{Planned, plan};
+use crate::restarts::telling::Report;
 use crate::suspensions::live::Unstored;
 use told::{Came, Told};
 pub(super) use whom::WhomArgs;
@@ -47,7 +50,7 @@ pub(super) struct TermArgs {
 pub(super) struct WritingArgs {
     /// Write the mesh's own marker into the pod template, as Kiali does, which starts a roll-out and is undone by GitOps
     #[arg(long, conflicts_with = "label")]
-    template: bool,
+    pub(super) template: bool,
     /// Write the label of the namespace that Istio itself reads: istio-injection, or istio.io/rev
     #[arg(long)]
     label: bool,
@@ -67,13 +70,15 @@ pub(super) struct Overriding {
     pub(super) whom: WhomArgs,
     pub(super) terms: TermArgs,
     pub(super) revision: Option<String>,
+    /// How to restart whom the change leaves with other pods than new ones; nobody is otherwise.
+    pub(super) restarting: Option<PacingArgs>,
     pub(super) writing: WritingArgs,
 }
 
 impl Overriding {
     /// Runs it.
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { change, whom, terms, revision, writing } = self;
+        let Self { change, whom, terms, revision, restarting, writing } = self;
         let WritingArgs { template, label, both_labels, force_conflicts, acting } = writing;
         let place = match (template, label) {
             (true, _) => Place::PodTemplate,
@@ -90,10 +95,18 @@ impl Overriding {
         let subjects = whom.subjects(&looked, scope.as_deref())?;
         let planned = plan(&looked.inventory, &asked, subjects, now).map_err(with_flag)?;
         summary::lines(&asked, &planned, &looked.inventory).iter().for_each(|line| eprintln!("{line}"));
+        if restarting.is_some() {
+            restarting::lines(&planned).iter().for_each(|line| eprintln!("{line}"));
+        }
         let Some(came) = carried_out(&asked, &planned, &acting, force_conflicts).await? else {
             return Ok(ExitCode::FAILURE);
         };
-        finish(&looked, &asked, planned, came, &acting)
+        came.iter().zip(&planned).for_each(|(came, one)| tell_failure(came, one));
+        let report = match restarting.filter(|_| !acting.dry_run) {
+            Some(pacing) => restarting::restarted(&looked, &planned, &came, &pacing).await,
+            None => Ok(None),
+        };
+        finish(&looked, &asked, planned, came, report, &acting)
     }
 }
 
@@ -159,25 +172,35 @@ fn refused(why: &Unwritten, resource: &str) -> String {
     }
 }
 
+fn tell_failure(came: &Came, one: &Planned) {
+    if let Came::Failed(why) = came {
+        eprintln!("outrigger: {}: not written: {why}", one.subject.named());
+    }
+}
+
 fn finish(
     looked: &Looked,
     asked: &Asked,
     planned: Vec<Planned>,
     came: Vec<Came>,
+    report: anyhow::Result<Option<Report>>,
     acting: &ActingArgs,
 ) -> anyhow::Result<ExitCode> {
-    for (one, came) in planned.iter().zip(&came) {
-        if let Came::Failed(why) = came {
-            eprintln!("outrigger: {}: not written: {why}", one.subject.named());
-        }
-    }
     let has_failed = came.iter().any(|came| matches!(came, Came::Failed(_)));
     let is_hindered = planned.iter().any(|one| one.own.hindrance.is_some());
-    let told = Told::of(asked, acting.dry_run, planned, came, looked.unread());
+    let restarted = match &report {
+        Ok(report) => report.as_ref().map_or(ExitCode::SUCCESS, exit_code),
+        Err(why) => {
+            eprintln!("outrigger: {why:#}");
+            ExitCode::from(2)
+        }
+    };
+    let report = report.unwrap_or_default();
+    let told = Told::of(asked, acting.dry_run, planned, came, report, looked.unread());
     acting.output.print(&told, told::table)?;
     Ok(match (has_failed, is_hindered) {
         (true, _) => ExitCode::from(2),
-        (false, true) => ExitCode::FAILURE,
-        (false, false) => ExitCode::SUCCESS,
+        (false, true) if restarted == ExitCode::SUCCESS => ExitCode::FAILURE,
+        (false, _) => restarted,
     })
 }

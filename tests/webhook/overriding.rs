@@ -4,6 +4,7 @@
 mod kinds;
 mod nine;
 mod others;
+mod restarting;
 
 use anyhow::ensure;
 use k8s_openapi::api::apps::v1::Deployment;

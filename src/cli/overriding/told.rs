@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::looking::columns;
+use crate::cli::restart::telling::ended;
 use crate::cluster::overrides::Wrote;
 use crate::overrides::change::{Asked, Change};
 use crate::overrides::edit::Field;
@@ -10,6 +11,7 @@ use crate::overrides::plan::Planned;
 use crate::overrides::prospect::Prospect;
 use crate::overview::preview::Answer;
 use crate::overview::running::Counts;
+use crate::restarts::telling::Report;
 
 /// What came of writing on one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,9 @@ pub(super) struct Told {
     change: Change,
     dry_run: bool,
     objects: Vec<OfObject>,
+    /// What came of the restart, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart: Option<Report>,
     /// Parts that could not be read, without which the answer is not complete.
     unread: Vec<String>,
 }
@@ -57,6 +62,7 @@ impl Told {
         dry_run: bool,
         planned: Vec<Planned>,
         came: Vec<Came>,
+        restart: Option<Report>,
         unread: Vec<String>,
     ) -> Self {
         let object = |(planned, came): (Planned, Came)| {
@@ -69,13 +75,13 @@ impl Told {
             OfObject { outcome, why, at: edit.path.join("."), fields: edit.fields, new_pods: own, workloads: others }
         };
         let objects = planned.into_iter().zip(came).map(object).collect();
-        Self { change: asked.change, dry_run, objects, unread }
+        Self { change: asked.change, dry_run, objects, restart, unread }
     }
 }
 
 /// For people.
 pub(super) fn table(told: &Told) -> String {
-    let Told { change, dry_run, objects, unread } = told;
+    let Told { change, dry_run, objects, restart, unread } = told;
     let row = |one: &OfObject| {
         let Prospect { namespace, kind, name, before, after, hindrance, running: _ } = &one.new_pods;
         let is_written = one.outcome != "Failed";
@@ -95,6 +101,10 @@ pub(super) fn table(told: &Told) -> String {
     };
     let rows: Vec<_> = objects.iter().map(row).collect();
     let mut text = columns(["NAMESPACE", "OBJECT", "OVERRIDE", "NEW PODS", "TO BE REPLACED", "WHY"], &rows);
+    if let Some(report) = restart {
+        let namespace = objects.first().map_or("", |one| one.new_pods.namespace.as_str());
+        text.push_str(&format!("\n{}", ended(report, namespace)));
+    }
     if !unread.is_empty() {
         text.push_str(&format!("\nNot complete: these could not be read: {}\n", unread.join(", ")));
     }

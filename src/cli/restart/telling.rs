@@ -106,7 +106,7 @@ fn joined(all: impl ExactSizeIterator<Item = String>) -> String {
 }
 
 /// What came of it, for people.
-pub(super) fn ended(report: &Report, namespace: &str) -> String {
+pub(in crate::cli) fn ended(report: &Report, namespace: &str) -> String {
     let Report { run, end, restarted, passed, refused, not_up, held, rolling, pending } = report;
     let how = match end {
         End::Completed => "is over".to_owned(),

@@ -32,7 +32,9 @@ async fn each_of_the_nine_changes_of_a_workload_reaches_its_new_pods_and_starts_
             deploy(plane, namespace, "web", 2).await;
             let before = settled(plane, namespace, "web").await;
             for command in NINE {
-                let told = done(plane, &[command, "deployment/web", "-n", namespace, "--yes", "-o", "json"]).json();
+                let stay: &[&str] = if command == "remove" { &["--no-restart"] } else { &[] };
+                let asked = [command, "deployment/web", "-n", namespace, "--yes", "-o", "json"];
+                let told = done(plane, &[&asked[..], stay].concat()).json();
                 let expected = is_expected(command, injects);
                 let outcome = if expected { "Injected" } else { "NotInjected" };
                 assert_eq!(told["objects"][0]["after"]["effect"]["outcome"], outcome, "{command}: {told}");
