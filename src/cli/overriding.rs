@@ -17,7 +17,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::looking::{Looked, client};
 use super::progress::Progress;
-use super::restart::{PacingArgs, exit_code};
+use super::restart::PacingArgs;
+use super::restart::running::exit_code;
 use super::suspend::ActingArgs;
 use super::suspend::times::{duration, instant};
 use crate::cluster::overrides::{How, Overrides, Unwritten, Wrote};

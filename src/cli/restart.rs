@@ -134,30 +134,6 @@ pub async fn run(args: RestartArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Restarts these workloads as the command does, for a command that has changed what their new pods get. Asks nobody.
-///
-/// # Errors
-///
-/// Where one is not there, is in the hands of another restart, or nothing can be read.
-pub(super) async fn restart_named(kinds: &OwnerKinds, names: Vec<Name>, pacing: &PacingArgs) -> anyhow::Result<Report> {
-    let restarts = Restarts::new(cluster::config().await.context("cannot find a cluster")?)?;
-    let mut namespaces: Vec<&String> = names.iter().map(|name| &name.namespace).collect();
-    namespaces.sort();
-    namespaces.dedup();
-    let mut workloads = Vec::new();
-    for namespace in namespaces {
-        workloads.extend(found_in(&restarts, kinds, namespace).await?.workloads);
-    }
-    let planned = plan(workloads, &[], &Chosen::Named(names), &[]);
-    let Plan { workloads, skipped, .. } = planned.map_err(|why| unplanned(&why, "NAMESPACE"))?;
-    summary::skipped(&skipped).iter().for_each(|line| eprintln!("{line}"));
-    run_to_its_end(&restarts, &fresh_run(), workloads, pacing).await
-}
-
-fn fresh_run() -> String {
-    fresh_id()[..8].to_owned()
-}
-
 async fn found_in(restarts: &Restarts, kinds: &OwnerKinds, namespace: &str) -> anyhow::Result<Found> {
     if let Some(others) = restarts.others_than(namespace).await.context("cannot read the cluster")? {
         let meant = nearest(namespace, others.iter().map(String::as_str));

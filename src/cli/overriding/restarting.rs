@@ -7,7 +7,8 @@ use anyhow::Context;
 
 use super::told::Came;
 use crate::cli::looking::Looked;
-use crate::cli::restart::{PacingArgs, restart_named};
+use crate::cli::restart::PacingArgs;
+use crate::cli::restart::running::restart_named;
 use crate::overrides::plan::Planned;
 use crate::restarts::telling::Report;
 use crate::restarts::workload::Name;

@@ -25,7 +25,6 @@ use crate::restarts::workload::{Name, Workload};
 /// # Errors
 ///
 /// Where one is not there, is in the hands of another restart, or nothing can be read.
-#[expect(dead_code, reason = "for commands that change what new pods get, which come with it")]
 pub(in crate::cli) async fn restart_named(
     kinds: &OwnerKinds,
     names: Vec<Name>,
@@ -89,7 +88,7 @@ pub(in crate::cli) fn finished(report: &Report, namespace: &str, output: Output)
 }
 
 /// 0 where everything is restarted, 2 where something could not be done, 1 where it does not come up or somebody stopped it.
-fn exit_code(report: &Report) -> ExitCode {
+pub(in crate::cli) fn exit_code(report: &Report) -> ExitCode {
     match report.end {
         End::Stopped(_) => ExitCode::from(2),
         _ if !report.refused.is_empty() => ExitCode::from(2),
