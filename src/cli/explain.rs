@@ -73,9 +73,9 @@ pub(super) fn explained(looked: &Looked, target: &Target, namespace: &str) -> an
     if target.is_pod() {
         let pods = inventory.pods.all();
         let of_namespace: Vec<_> = pods.iter().filter(|one| one.pod.namespace == namespace).collect();
-        let found = of_namespace.iter().find(|one| one.pod.name.as_deref() == Some(target.name.as_str()));
+        let found = of_namespace.iter().find(|one| *one.name == *target.name);
         let Some(running) = found else {
-            let names = of_namespace.iter().filter_map(|one| one.pod.name.as_deref()).map(|name| format!("pod/{name}"));
+            let names = of_namespace.iter().map(|one| format!("pod/{}", one.name));
             bail!(target.not_found(namespace, names));
         };
         return Ok(of_running(looked, running));
@@ -106,8 +106,7 @@ fn of_workload(looked: &Looked, workload: &Arc<Owner>, running: &RunningPods) ->
 
 /// What a pod would get that were created now as this one was.
 fn of_running(looked: &Looked, running: &Arc<RunningPod>) -> Explanation {
-    // Its sidecar is what came of its creation, and no part of what was asked for.
-    let pod = crate::decision::facts::Pod { has_sidecar: false, ..running.pod.clone() };
+    let pod = running.as_asked();
     let controller = running.controller.as_ref();
     let question = Question { kind: &RequestKind::PodCreate, pod: &pod, controller, requester_is_trusted: true };
     let explanation = Explanation::of(&looked.inventory.facts_for(question, &[]), looked.now);

@@ -5,6 +5,7 @@ pub mod certificates;
 pub mod diagnosis;
 pub mod lease;
 pub mod order;
+pub mod pods;
 pub mod read;
 pub mod registration;
 pub mod removal;
