@@ -7,6 +7,7 @@ mod bad_input;
 mod commands;
 mod control_plane;
 mod decisions;
+mod drift;
 mod effect;
 mod layers;
 mod lease;

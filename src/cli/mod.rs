@@ -4,6 +4,7 @@ pub mod certs;
 pub mod changes;
 pub mod deciding;
 pub mod doctor;
+pub mod drifting;
 pub mod explain;
 pub mod install;
 pub mod looking;

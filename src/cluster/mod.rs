@@ -3,6 +3,7 @@
 pub mod access;
 pub mod certificates;
 pub mod diagnosis;
+pub mod evictions;
 pub mod lease;
 pub mod order;
 pub mod pods;
