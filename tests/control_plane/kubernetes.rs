@@ -113,6 +113,8 @@ impl ControlPlane {
                 ("use-service-account-credentials", "true"),
                 ("leader-elect", "false"),
                 ("controllers", "*,-node-ipam-controller"),
+                // Kwok tells of its node about once a minute, and pods that were made unready in between never recover.
+                ("node-monitor-grace-period", "1h"),
                 // It serves nothing that a test would read.
                 ("secure-port", "0"),
             ]),
