@@ -12,7 +12,7 @@ use outrigger::controllers::drift::repair::{Came, Repairs};
 use outrigger::controllers::drift::telling::{Ledger, News};
 use outrigger::files;
 use outrigger::inventory::Inventory;
-use outrigger::overview::drift::{Found, drifting};
+use outrigger::overview::drift::{Found, drifting, still_drifts};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -231,7 +231,11 @@ fn check(case: &Case, shared: &[Value]) -> Vec<String> {
     if excused != case.excused {
         fail(format!("expected {:?} to be excused, found {excused:?}", case.excused));
     }
-    let evicted = Repairs::new(10).next(&found, |_| true, now()).map(|(_, pod)| pod.name.to_string());
+    let next = Repairs::new(10).next(&found, |_| true, now());
+    if next.is_some_and(|(drift, pod)| !still_drifts(&inventory, &drift.subject.uid, &pod.uid, now())) {
+        fail("what is evicted does not drift".to_owned());
+    }
+    let evicted = next.map(|(_, pod)| pod.name.to_string());
     if evicted != case.evicts {
         fail(format!("expected {:?} to be evicted, found {evicted:?}", case.evicts));
     }
@@ -360,4 +364,20 @@ fn nothing_is_told_while_pods_are_not_known() {
     assert!(drifting(&inventory, now()).is_some());
     inventory.pods.forget();
     assert!(drifting(&inventory, now()).is_none());
+}
+
+#[test]
+fn whoever_is_refused_keeps_nobody_waiting_and_is_asked_ever_more_rarely() {
+    let mut repairs = Repairs::new(60);
+    let both = found(&["web-a", "api-a"]);
+    let mut at = 0;
+    for rest in [30, 60, 120, 240, 480, 600, 600] {
+        let alone = found(&["api-a"]);
+        let (drift, _) = repairs.next(&alone, |_| true, after(at)).unwrap_or_else(|| panic!("after {rest} seconds"));
+        repairs.refused(&drift.subject, after(at));
+        assert!(repairs.next(&alone, |_| true, after(at + rest - 1)).is_none());
+        let next = repairs.next(&both, |_| true, after(at + rest)).map(|(_, pod)| pod.name.to_string());
+        assert_eq!(next.as_deref(), Some("web-a"), "though the other comes first by its name");
+        at += rest;
+    }
 }

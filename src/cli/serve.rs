@@ -289,12 +289,14 @@ async fn in_cluster(
     tasks.spawn_until(drained.clone(), "pods", pods);
     if !args.drift.no_drift {
         let (told, now) = (Arc::clone(inventory), clock.clone());
-        let (per_minute, evictions) = (args.drift.repair_per_minute, Evictions::new(client.clone()));
-        let watching = Watching {
-            events: Some(events.clone()),
-            repairing: args.drift.repair_drift.then_some(Repairing { per_minute, evictions }),
-            ..args.watching(metrics, audit)
+        let repairing = match args.drift.repair_drift {
+            true => {
+                let (per_minute, evictions) = (args.drift.repair_per_minute, Evictions::begin().await?);
+                Some(Repairing { per_minute, evictions })
+            }
+            false => None,
         };
+        let watching = Watching { events: Some(events.clone()), repairing, ..args.watching(metrics, audit) };
         let drift = move || controllers::drift::keep(Arc::clone(&told), now.clone(), watching.clone());
         tasks.spawn_until_stopped("drift", while_leading(elector.leadership(), drift));
     }

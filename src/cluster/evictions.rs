@@ -1,5 +1,7 @@
 //! Evicts pods, so that their disruption budgets hold, and looks at their workloads before.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::Eviction;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions};
@@ -9,10 +11,13 @@ use kube::{Api, Client};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::CALL_TIMEOUT;
 use super::watch::resource;
+use super::{NoClient, client_without_retries};
 use crate::decision::facts::RunningPod;
 use crate::inventory::owner_kind::OwnerKind;
+
+/// Whoever asks has more to do than to wait.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Evicts; cheap to clone.
 #[derive(Clone)]
@@ -34,9 +39,14 @@ pub enum Attempt {
 }
 
 impl Evictions {
-    /// With the rights of this client.
-    pub fn new(client: Client) -> Self {
-        Self { client }
+    /// With the rights of the server.
+    ///
+    /// # Errors
+    ///
+    /// When there is no cluster to be found.
+    pub async fn begin() -> Result<Self, NoClient> {
+        // That a budget allows none is said with the same status as that there is too much to do.
+        Ok(Self { client: client_without_retries().await? })
     }
 
     /// The workload of this kind as it is stored at this moment.
@@ -47,7 +57,7 @@ impl Evictions {
     pub async fn workload(&self, kind: &OwnerKind, namespace: &str, name: &str) -> Result<Value, String> {
         let resource = resource(&kind.group, &kind.version, &kind.kind, &kind.plural);
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-        let found = timeout(CALL_TIMEOUT, api.get(name)).await;
+        let found = timeout(TIMEOUT, api.get(name)).await;
         let found = found.map_err(|_| "the API server does not answer".to_owned())?.map_err(|why| why.to_string())?;
         serde_json::to_value(found).map_err(|why| why.to_string())
     }
@@ -63,7 +73,7 @@ impl Evictions {
         };
         let parameters = PostParams::default();
         let evicted = api.create_subresource::<Eviction, Status>("eviction", name, &parameters, &eviction);
-        match timeout(CALL_TIMEOUT, evicted).await {
+        match timeout(TIMEOUT, evicted).await {
             Ok(Ok(_)) => Attempt::Evicted,
             Ok(Err(kube::Error::Api(answer))) if matches!(answer.code, 404 | 409) => Attempt::Gone,
             Ok(Err(kube::Error::Api(answer))) if answer.code == 429 => Attempt::Held(answer.message),

@@ -44,8 +44,19 @@ pub enum NoClient {
 ///
 /// When there is no cluster to be found, or its credentials cannot be read.
 pub async fn client() -> Result<Client, NoClient> {
+    Ok(Client::try_from(config().await?)?)
+}
+
+/// The same, which asks once and takes a refusal for an answer: any other asks 15 times more where it is told to come later.
+async fn client_without_retries() -> Result<Client, NoClient> {
+    let mut config = config().await?;
+    config.default_retry = false;
+    Ok(Client::try_from(config)?)
+}
+
+async fn config() -> Result<Config, NoClient> {
     let mut config = Config::infer().await?;
     config.read_timeout = Some(READ_TIMEOUT);
     config.reset_reader_on_write = true;
-    Ok(Client::try_from(config)?)
+    Ok(config)
 }

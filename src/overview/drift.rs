@@ -100,6 +100,20 @@ pub fn drifting(inventory: &Inventory, now: Timestamp) -> Option<Found> {
     Some(Found { drifts, running, changes_at })
 }
 
+/// Whether this pod of the workload of this UID still differs, for certain and by a rule that is ours to carry out.
+pub fn still_drifts(inventory: &Inventory, workload: &str, pod: &str, now: Timestamp) -> bool {
+    let Some(pod) = inventory.pods.get(pod).filter(|pod| !pod.is_leaving) else { return false };
+    let Some(workload) = inventory.owners.get(workload) else { return false };
+    let Some(template) = &workload.template else { return false };
+    let facts = inventory.facts_for_template(&workload, template);
+    let decision = decide(&facts, now);
+    let is_ours = match decision.rule {
+        Rule::Override(_) | Rule::Policy(_) | Rule::Nothing => true,
+        Rule::Safety(_) | Rule::Suspension(_) | Rule::Unknown(..) => false,
+    };
+    is_ours && differs(&pod, facts.pod, &consequence(&facts, &decision))
+}
+
 struct Looking<'l> {
     inventory: &'l Inventory,
     now: Timestamp,

@@ -9,7 +9,6 @@
 pub mod repair;
 pub mod telling;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +27,7 @@ use crate::decision::effect::Outcome;
 use crate::decision::facts::RunningPod;
 use crate::inventory::Inventory;
 use crate::metrics::Metrics;
-use crate::overview::drift::{Drift, Found, Subject, drifting};
+use crate::overview::drift::{Drift, Found, Subject, drifting, still_drifts};
 use repair::{Came, Repairs, can_do_without};
 use telling::{Ledger, News, Saying};
 
@@ -95,7 +94,8 @@ pub async fn keep(inventory: Arc<Inventory>, clock: Clock, watching: Watching) {
                 }
                 why_not = reaches_us;
             }
-            let step = Step { inventory: &inventory, watching: &watching, evictions: &repairing.evictions, now };
+            let (inventory, watching, clock) = (&inventory, &watching, &clock);
+            let step = Step { inventory, watching, clock, evictions: &repairing.evictions, now };
             step.take(found, &ledger, repairs, why_not.is_none()).await;
         }
     }
@@ -137,28 +137,25 @@ impl Looks {
 }
 
 /// Takes back what was counted, when somebody else counts from now on.
-struct Counted<'m>(&'m Metrics);
+struct Counted<'c>(&'c Metrics);
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.drifting_workloads.set(0);
+        let Self(metrics) = self;
+        metrics.drifting_workloads.set(0);
         for outcome in [Outcome::Injected, Outcome::NotInjected] {
-            self.0.drifting_pods(outcome).set(0);
+            metrics.drifting_pods(outcome).set(0);
         }
     }
 }
 
 impl Watching {
     fn count(&self, found: &Found, ledger: &Ledger, now: Timestamp) {
-        let mut pods = BTreeMap::from([("Injected", 0), ("NotInjected", 0)]);
-        let mut workloads = 0;
-        for drift in found.drifts.iter().filter(|drift| ledger.counts(drift, now)) {
-            workloads += 1;
-            *pods.entry(drift.expected.outcome.as_str()).or_default() += number(drift.differing.len());
-        }
-        self.metrics.drifting_workloads.set(workloads);
+        let counted: Vec<_> = found.drifts.iter().filter(|drift| ledger.counts(drift, now)).collect();
+        self.metrics.drifting_workloads.set(number(counted.len()));
         for outcome in [Outcome::Injected, Outcome::NotInjected] {
-            self.metrics.drifting_pods(outcome).set(pods[outcome.as_str()]);
+            let of_outcome = counted.iter().filter(|drift| drift.expected.outcome == outcome);
+            self.metrics.drifting_pods(outcome).set(number(of_outcome.map(|drift| drift.differing.len()).sum()));
         }
     }
 
@@ -220,6 +217,7 @@ fn number(count: usize) -> i64 {
 struct Step<'s> {
     inventory: &'s Inventory,
     watching: &'s Watching,
+    clock: &'s Clock,
     evictions: &'s Evictions,
     now: Timestamp,
 }
@@ -237,7 +235,7 @@ impl Step<'_> {
         let id = ledger.id(&drift.subject).unwrap_or_default();
         match self.attempt(drift, pod).await {
             Attempt::Evicted => {
-                repairs.began(found, drift, self.now);
+                repairs.began(found, drift, self.clock.now());
                 let note = format!("evicted Pod {}, so that a new one takes its place: {}", pod.name, drift.sentence());
                 info!(workload = drift.subject.named(), "{note}");
                 self.record(id, drift, pod, Became::Allowed, &note, "Evicted");
@@ -245,21 +243,24 @@ impl Step<'_> {
             }
             Attempt::Gone => {}
             Attempt::Held(why) => {
-                repairs.refused(&drift.subject, self.now);
+                repairs.refused(&drift.subject, self.clock.now());
                 info!(workload = drift.subject.named(), "Pod {} is not evicted at present: {why}", pod.name);
                 self.watching.metrics.repairs("Held").inc();
             }
             Attempt::Failed(why) => {
-                repairs.refused(&drift.subject, self.now);
+                repairs.refused(&drift.subject, self.clock.now());
                 warn!(workload = drift.subject.named(), "cannot evict Pod {}: {why}", pod.name);
                 self.record(id, drift, pod, Became::Failed, &why, "Failed");
             }
         }
     }
 
-    /// Asks for the workload first, since what we know of it may be too old for this.
+    /// Looks again at both and asks for the workload first, since what was found may be too old for this.
     async fn attempt(&self, drift: &Drift, pod: &RunningPod) -> Attempt {
-        let Subject { key: (namespace, kind, name), api_version, .. } = &drift.subject;
+        let Subject { key: (namespace, kind, name), api_version, uid } = &drift.subject;
+        if !still_drifts(self.inventory, uid, &pod.uid, self.now) {
+            return Attempt::Gone;
+        }
         let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
         let Some(kind) = self.inventory.owner_kinds.named(group, kind) else { return Attempt::Gone };
         let workload = match self.evictions.workload(kind, namespace, name).await {

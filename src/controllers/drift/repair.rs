@@ -21,7 +21,7 @@ const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
 const REST: SignedDuration = SignedDuration::from_mins(10);
 /// It is left alone no longer.
 const LONGEST_REST: SignedDuration = SignedDuration::from_hours(6);
-/// Whoever refuses an eviction is asked again after this.
+/// An eviction that was refused is asked for again after so long, and each time twice as long, until it is as above.
 const REFUSED: SignedDuration = SignedDuration::from_secs(30);
 
 /// The repairs of one leader.
@@ -103,9 +103,10 @@ impl Repairs {
             return None;
         }
         let drifts = found.drifts.iter().filter(|drift| drift.comes_back && drift.excused == 0 && counts(drift));
-        drifts
-            .filter(|drift| self.is_free(&drift.subject, now))
-            .find_map(|drift| Some((drift, pick(found, drift, now)?)))
+        let mut free: Vec<_> = drifts.filter(|drift| self.is_free(&drift.subject, now)).collect();
+        // Those that were refused before keep nobody else waiting.
+        free.sort_by_key(|drift| self.resting.contains_key(&drift.subject.uid));
+        free.into_iter().find_map(|drift| Some((drift, pick(found, drift, now)?)))
     }
 
     fn is_free(&self, subject: &Subject, now: Timestamp) -> bool {
@@ -128,14 +129,17 @@ impl Repairs {
 
     /// This workload is not to be touched at present, or somebody says no.
     pub fn refused(&mut self, subject: &Subject, now: Timestamp) {
-        let pause = self.resting.get(&subject.uid).map_or(SignedDuration::ZERO, |rest| rest.pause);
-        self.resting.insert(subject.uid.clone(), Rest { until: now + REFUSED, pause });
+        self.rest_for(subject, [REFUSED, REST], now);
         self.next_at = Some(now + self.pause);
     }
 
     fn rest(&mut self, subject: &Subject, now: Timestamp) {
+        self.rest_for(subject, [REST, LONGEST_REST], now);
+    }
+
+    fn rest_for(&mut self, subject: &Subject, [shortest, longest]: [SignedDuration; 2], now: Timestamp) {
         let before = self.resting.get(&subject.uid).map_or(SignedDuration::ZERO, |rest| rest.pause);
-        let pause = (before * 2).clamp(REST, LONGEST_REST);
+        let pause = (before * 2).clamp(shortest, longest);
         self.resting.insert(subject.uid.clone(), Rest { until: now + pause, pause });
     }
 }
