@@ -4,6 +4,7 @@
 
 pub mod cache;
 mod changes;
+pub mod drifting;
 pub mod injectors;
 pub mod owner_kind;
 pub mod reads;
@@ -29,6 +30,7 @@ use crate::decision::owner_override::{Until, Wish};
 use crate::decision::policy::{Candidates, Policies};
 use crate::resources::names;
 use cache::Cache;
+use drifting::DriftingPods;
 use injectors::InstalledInjectors;
 use owner_kind::{OwnerKinds, Served, is_gateway};
 use reads::{Found, Outcome, Wanted};
@@ -63,6 +65,8 @@ pub struct Inventory {
     pub pods: Cache<RunningPod>,
     /// Whether somebody wants them.
     pub pods_wanted: Attention,
+    /// How many of them are not as new ones would be.
+    pub drifting: DriftingPods,
     /// The kinds of which those are.
     pub owner_kinds: OwnerKinds,
     /// Policies and suspensions.
@@ -116,6 +120,7 @@ impl Inventory {
             owners: Cache::default(),
             pods: Cache::default(),
             pods_wanted: Attention::default(),
+            drifting: DriftingPods::default(),
             owner_kinds,
             rules: Rules::default(),
             standings: Standings::default(),

@@ -9,6 +9,7 @@
 pub mod repair;
 pub mod telling;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,7 +68,7 @@ pub struct Repairing {
 /// Looks for drift as long as it is polled: in a cluster by the leader.
 pub async fn keep(inventory: Arc<Inventory>, clock: Clock, watching: Watching) {
     let _wanted = inventory.pods_wanted.hold();
-    let _at_the_end = Counted(&watching.metrics);
+    let _at_the_end = Counted(&inventory, &watching.metrics);
     let grace = SignedDuration::try_from(watching.interval).unwrap_or(SignedDuration::MAX);
     let mut repairs = watching.repairing.as_ref().map(|repairing| Repairs::new(repairing.per_minute));
     let mut why_not = None;
@@ -84,7 +85,7 @@ pub async fn keep(inventory: Arc<Inventory>, clock: Clock, watching: Watching) {
         for saying in ledger.settle(found, now, SAYINGS_PER_LOOK) {
             watching.say(&saying, now).await;
         }
-        watching.count(found, &ledger, now);
+        watching.count(&inventory, found, &ledger, now);
         if let (Some(repairs), Some(repairing)) = (&mut repairs, &watching.repairing) {
             let reaches_us = keeps_from_repairing(&inventory, &watching.metrics);
             if reaches_us != why_not {
@@ -137,11 +138,12 @@ impl Looks {
 }
 
 /// Takes back what was counted, when somebody else counts from now on.
-struct Counted<'c>(&'c Metrics);
+struct Counted<'c>(&'c Inventory, &'c Metrics);
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        let Self(metrics) = self;
+        let Self(inventory, metrics) = self;
+        inventory.drifting.set(None);
         metrics.drifting_workloads.set(0);
         for outcome in [Outcome::Injected, Outcome::NotInjected] {
             metrics.drifting_pods(outcome).set(0);
@@ -150,13 +152,20 @@ impl Drop for Counted<'_> {
 }
 
 impl Watching {
-    fn count(&self, found: &Found, ledger: &Ledger, now: Timestamp) {
+    fn count(&self, inventory: &Inventory, found: &Found, ledger: &Ledger, now: Timestamp) {
         let counted: Vec<_> = found.drifts.iter().filter(|drift| ledger.counts(drift, now)).collect();
         self.metrics.drifting_workloads.set(number(counted.len()));
         for outcome in [Outcome::Injected, Outcome::NotInjected] {
             let of_outcome = counted.iter().filter(|drift| drift.expected.outcome == outcome);
             self.metrics.drifting_pods(outcome).set(number(of_outcome.map(|drift| drift.differing.len()).sum()));
         }
+        let mut by_policy: BTreeMap<_, usize> = BTreeMap::new();
+        for drift in counted {
+            if let Some(policy) = &drift.expected.policy {
+                *by_policy.entry(policy.clone()).or_default() += drift.differing.len();
+            }
+        }
+        inventory.drifting.set(Some(by_policy));
     }
 
     async fn say(&self, Saying { news, subject, sentence, id }: &Saying, now: Timestamp) {
