@@ -4,6 +4,7 @@ mod api;
 mod certificates;
 mod doctor;
 mod drain;
+mod drift;
 mod failures;
 pub(crate) mod installed;
 mod leader;
