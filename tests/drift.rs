@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use jiff::{SignedDuration, Timestamp};
 use outrigger::cli::deciding::DecidingArgs;
+use outrigger::controllers::drift::keeps_from_repairing;
 use outrigger::controllers::drift::repair::{Came, Repairs};
 use outrigger::controllers::drift::telling::{Ledger, News};
 use outrigger::files;
@@ -380,4 +381,17 @@ fn whoever_is_refused_keeps_nobody_waiting_and_is_asked_ever_more_rarely() {
         assert_eq!(next.as_deref(), Some("web-a"), "though the other comes first by its name");
         at += rest;
     }
+}
+
+#[test]
+fn nothing_is_repaired_while_pods_do_not_reach_us_before_the_injector() {
+    let right = world(&[], "default", &[], &[]);
+    assert_eq!(keeps_from_repairing(&right, true), None);
+    let why = keeps_from_repairing(&right, false).unwrap();
+    assert!(why.starts_with("the API server is not told to call us"), "{why}");
+    let mut before_us = injectors("default");
+    before_us[0]["metadata"]["name"] = json!("0-istio");
+    let wrong = world(&before_us, "none", &[], &[]);
+    let why = keeps_from_repairing(&wrong, true).unwrap();
+    assert!(why.starts_with("the API server calls 0-istio before us"), "{why}");
 }

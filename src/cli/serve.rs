@@ -287,7 +287,8 @@ async fn in_cluster(
     let told = Arc::clone(inventory);
     let pods = cluster::pods::pods(client.clone(), Arc::clone(inventory), metrics.clone());
     tasks.spawn_until(drained.clone(), "pods", pods);
-    if !args.drift.no_drift {
+    // Where nobody can tell what the injector does, nothing drifts.
+    if !args.drift.no_drift && args.deciding.mesh.injector != Injector::Unread {
         let (told, now) = (Arc::clone(inventory), clock.clone());
         let repairing = match args.drift.repair_drift {
             true => {

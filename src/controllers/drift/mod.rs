@@ -17,13 +17,13 @@ use jiff::{SignedDuration, Timestamp};
 use kube::runtime::events::EventType;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::audit::Log;
 use crate::audit::act::{Act, Deed, Object, Outcome as Became};
 use crate::clock::Clock;
 use crate::cluster::evictions::{Attempt, Evictions};
-use crate::cluster::order::Events;
+use crate::cluster::order::{Events, Unpublished};
 use crate::decision::effect::Outcome;
 use crate::decision::facts::RunningPod;
 use crate::inventory::Inventory;
@@ -87,13 +87,13 @@ pub async fn keep(inventory: Arc<Inventory>, clock: Clock, watching: Watching) {
         }
         watching.count(&inventory, found, &ledger, now);
         if let (Some(repairs), Some(repairing)) = (&mut repairs, &watching.repairing) {
-            let reaches_us = keeps_from_repairing(&inventory, &watching.metrics);
-            if reaches_us != why_not {
-                match &reaches_us {
+            let obstacle = keeps_from_repairing(&inventory, watching.metrics.registered.get() == 1);
+            if obstacle != why_not {
+                match &obstacle {
                     Some(why) => warn!("no pod is evicted to repair drift: {why}"),
                     None => info!("drift is repaired again"),
                 }
-                why_not = reaches_us;
+                why_not = obstacle;
             }
             let (inventory, watching, clock) = (&inventory, &watching, &clock);
             let step = Step { inventory, watching, clock, evictions: &repairing.evictions, now };
@@ -103,11 +103,13 @@ pub async fn keep(inventory: Arc<Inventory>, clock: Clock, watching: Watching) {
 }
 
 /// Why a pod that is evicted at present would come back as it is, if that is so.
-fn keeps_from_repairing(inventory: &Inventory, metrics: &Metrics) -> Option<String> {
-    if metrics.registered.get() != 1 {
+pub fn keeps_from_repairing(inventory: &Inventory, is_registered: bool) -> Option<String> {
+    if !is_registered {
         return Some("the API server is not told to call us, so that what comes back would be no better".to_owned());
     }
-    let injectors = inventory.injectors.get()?;
+    let Some(injectors) = inventory.injectors.get() else {
+        return Some("the webhook configurations are not known".to_owned());
+    };
     let before_us = injectors.before_us();
     (!before_us.is_empty()).then(|| crate::cluster::order::sentence(&before_us))
 }
@@ -128,9 +130,10 @@ impl Looks {
         if !is_due && changes_at.is_none_or(|instant| now < instant) {
             return;
         }
-        let looked_at = Arc::clone(inventory);
+        let (looked_at, began) = (Arc::clone(inventory), Instant::now());
         // What cannot be told at present is as it was.
         if let Ok(Some(found)) = spawn_blocking(move || drifting(&looked_at, now)).await {
+            debug!(workloads = found.drifts.len(), took = ?began.elapsed(), "looked for drift");
             self.found = Some(found);
             self.last = Some((changes, Instant::now()));
         }
@@ -184,8 +187,11 @@ impl Watching {
 
     async fn publish(&self, subject: &Subject, type_: EventType, reason: (&str, &str), note: &str) {
         let Some(events) = &self.events else { return };
-        if let Err(why) = events.tell_of(subject, type_, reason, note).await {
-            warn!(workload = subject.named(), "cannot publish an event: {why}");
+        match events.tell_of(subject, type_, reason, note).await {
+            Ok(()) => {}
+            // Its namespace is gone, and it with it.
+            Err(Unpublished::Refused(kube::Error::Api(answer))) if answer.code == 404 => {}
+            Err(why) => warn!(workload = subject.named(), "cannot publish an event: {why}"),
         }
         sleep(BETWEEN_EVENTS).await;
     }

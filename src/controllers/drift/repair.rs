@@ -192,7 +192,9 @@ pub fn can_do_without(workload: &Value, is_ready: bool) -> Result<(), &'static s
     if workload["metadata"]["deletionTimestamp"].is_string() {
         return Err("it is being deleted");
     }
-    if status["observedGeneration"].as_i64() < workload["metadata"]["generation"].as_i64() {
+    // A Rollout writes it as a text.
+    let number = |value: &Value| value.as_i64().or_else(|| value.as_str()?.parse().ok());
+    if number(&status["observedGeneration"]) < workload["metadata"]["generation"].as_i64() {
         return Err("its controller has not seen its last change");
     }
     let count = |names: [&str; 2]| names.into_iter().find_map(|name| status[name].as_i64());
@@ -232,6 +234,7 @@ mod tests {
         assert_eq!(can_do_without(&with("readyReplicas", json!(2)), true), Err("not all of its pods are ready"));
         assert_eq!(can_do_without(&with("readyReplicas", json!(2)), false), Ok(()), "it is the one that is not");
         assert_eq!(can_do_without(&with("updatedReplicas", json!(1)), true), Err("a roll-out is under way"));
+        assert_eq!(can_do_without(&with("observedGeneration", json!("2")), true), Ok(()));
         let stale = "its controller has not seen its last change";
         assert_eq!(can_do_without(&with("observedGeneration", json!(1)), true), Err(stale));
         assert_eq!(can_do_without(&json!({"spec": {"replicas": 1}}), true), Err("it has no status"));
