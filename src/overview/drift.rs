@@ -162,7 +162,11 @@ impl Looking<'_> {
             return (differing, 0);
         };
         let is_newest = |pod: &&Arc<RunningPod>| pod.created_at == Some(newest);
-        let current: HashSet<_> = pods.iter().filter(is_newest).map(|pod| made_by(pod)).collect();
+        let is_fine = |pod: &&Arc<RunningPod>| !differing.iter().any(|other| other.uid == pod.uid);
+        // Times are told in whole seconds: of two templates in one, that counts whose pods are as new ones would be.
+        let of_newest = || pods.iter().filter(is_newest);
+        let fine: HashSet<_> = of_newest().filter(is_fine).map(|pod| made_by(pod)).collect();
+        let current = if fine.is_empty() { of_newest().map(|pod| made_by(pod)).collect() } else { fine };
         let all = differing.len();
         let (kept, replaced): (Vec<_>, Vec<_>) = differing.into_iter().partition(|pod| current.contains(&made_by(pod)));
         if !replaced.is_empty() {

@@ -112,20 +112,27 @@ async fn it_is_repaired(plane: &ControlPlane, namespace: &str) {
 async fn a_roll_out_in_progress_is_no_drift_and_pods_older_than_a_rule_are() {
     let (plane, _outrigger) = Outrigger::shared().await;
     with_temp_namespace(plane, &[], async |namespace| {
-        let mut rolling: Value = serde_json::from_str(&deployment(namespace, "rolling", 3)).unwrap();
+        plane.apply(&policy(namespace, "Enable")).await;
+        await_label(plane, namespace, Some("true")).await;
+        let of = |name: &str, replicas| serde_json::from_str::<Value>(&deployment(namespace, name, replicas)).unwrap();
+        let (mut rolling, mut older) = (of("rolling", 3), of("older", 1));
         // Its new pods do not count for an hour, so that the roll-out waits with the first of them.
         rolling["spec"]["minReadySeconds"] = json!(3600);
         rolling["spec"]["progressDeadlineSeconds"] = json!(7200);
-        plane.apply(&rolling.to_string()).await;
-        plane.apply(&deployment(namespace, "older", 1)).await;
-        await_pods(plane, namespace, "rolling", |pods| pods.len() == 3 && pods.iter().all(is_ready)).await;
-        await_pods(plane, namespace, "older", |pods| pods.len() == 1 && pods.iter().all(is_ready)).await;
-        plane.apply(&policy(namespace, "Enable")).await;
-        await_label(plane, namespace, Some("true")).await;
-        rolling["spec"]["template"]["metadata"]["annotations"] = json!({"restarted": "yes"});
-        plane.apply(&rolling.to_string()).await;
+        rolling["spec"]["template"]["metadata"]["annotations"] = json!({"outrigger.dev/inject": "false"});
+        older["metadata"]["annotations"] = json!({"outrigger.dev/inject": "false"});
+        plane.apply(&format!("{rolling}\n---\n{older}")).await;
+        for (name, count) in [("rolling", 3), ("older", 1)] {
+            let are_out =
+                |pods: &[Pod]| pods.len() == count && pods.iter().all(|pod| is_ready(pod) && !is_injected(pod));
+            await_pods(plane, namespace, name, are_out).await;
+        }
+        // Only the first of these is a change of a template, and brings new pods.
+        rolling["spec"]["template"]["metadata"]["annotations"] = json!({"outrigger.dev/inject": "true"});
+        older["metadata"]["annotations"] = json!({"outrigger.dev/inject": "true"});
+        plane.apply(&format!("{rolling}\n---\n{older}")).await;
         await_pods(plane, namespace, "rolling", |pods| pods.iter().any(is_whole)).await;
-        let note = "1 of 1 pods has no sidecar; a new pod would get one: InjectionPolicy all asks for Enable";
+        let note = "1 of 1 pods has no sidecar; a new pod would get one: outrigger.dev/inject: \"true\" is set on";
         await_event(plane, namespace, "SidecarDrift", "Deployment/older", note).await;
         let old = pods(plane, namespace, "rolling").await.unwrap().iter().filter(|pod| !is_injected(pod)).count();
         assert!(old > 0, "the roll-out goes on");

@@ -4,7 +4,7 @@
 //! lasts for less than one interval is not spoken of. Nothing is evicted while pods do not reach us.
 //! Limits: at most [`SAYINGS_PER_LOOK`] events at once; an event that cannot be published is lost, the audit log has it.
 //! A new leader tells anew of what it finds.
-//! Cost: a look over 20,000 pods takes some hundredths of a second, on a thread that admission does not need.
+//! Cost: a look decides once about each workload that has pods, on a thread that admission does not need.
 
 pub mod repair;
 pub mod telling;
