@@ -2,7 +2,7 @@
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
-use crate::cluster::access::{Access, Caller, Token};
+use crate::cluster::access::{Access, Caller, Right, Token};
 use crate::cluster::suspensions::Suspensions;
 use crate::files::store::Store;
 use crate::resources::suspension_object::SuspensionObject;
@@ -41,20 +41,14 @@ impl Backend {
         }
     }
 
-    /// Whether somebody may do something with suspensions.
+    /// Whether somebody may do something.
     ///
     /// # Errors
     ///
     /// When they may not, or that cannot be told.
-    pub async fn may(
-        &self,
-        caller: &Caller,
-        verb: &str,
-        namespace: Option<&str>,
-        name: Option<&str>,
-    ) -> Result<(), Unstored> {
+    pub async fn may(&self, caller: &Caller, right: Right<'_>) -> Result<(), Unstored> {
         match self {
-            Self::Cluster(access) => access.may(caller, verb, namespace, name).await,
+            Self::Cluster(access) => access.may(caller, right).await,
             Self::Files(..) => Ok(()),
         }
     }

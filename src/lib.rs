@@ -21,6 +21,7 @@
 //! | [`overview`] | what is expected against what is there: explanations, drift, and what a change would change |
 //! | [`traffic`] | the routing that suspends the traffic of a service: what it is, what stands in its way; pure |
 //! | [`suspensions`] | suspensions as people handle them: made, extended, ended, and whom they are about; pure |
+//! | [`graph`] | what stands between namespaces, workloads and services; pure |
 //! | [`cluster`] | the only owner of a client of the Kubernetes API |
 //! | [`files`] | the same inventory from a directory |
 //! | [`backend`] | what differs between a cluster and a directory for whoever serves people |
@@ -53,7 +54,7 @@
 //! | new kind that routes to services | `inventory::routing` | a case in `tests/cases/traffic`; RBAC in `cli::install` |
 //! | new kind of owner | `inventory::owner_kind` | RBAC in `cli::install` |
 //! | new loop that writes | `controllers` plans, `cluster` writes; spawned in `cli::serve` by `while_leading` | a plan test; RBAC in `cli::install` |
-//! | new endpoint | one file in `api`, one route | its test; the README's table |
+//! | new endpoint | one file in `api`, one entry in its `endpoints()` | its test; the README's table |
 //! | new command | one file in `cli`, one variant | its test |
 //! | limits, timeouts, TLS | `server` | its test |
 
@@ -68,6 +69,7 @@ pub mod cluster;
 pub mod controllers;
 pub mod decision;
 pub mod files;
+pub mod graph;
 pub mod inventory;
 pub mod metrics;
 pub mod overview;

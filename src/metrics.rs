@@ -53,6 +53,7 @@ pub struct Metrics {
     pub drifting_workloads: Gauge,
     drifting_pods: Family<ExpectedLabels, Gauge>,
     repairs: Family<OutcomeLabels, Counter>,
+    api_requests: Family<ApiLabels, Counter>,
 }
 
 /// Counters of short reads.
@@ -76,6 +77,12 @@ struct DecisionLabels {
 struct SuspensionLabels {
     suspend: &'static str,
     state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ApiLabels {
+    operation: &'static str,
+    status: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -141,6 +148,8 @@ impl Metrics {
         );
         let suspensions = Family::<SuspensionLabels, Gauge>::default();
         registry.register("suspensions", "Suspensions by what they suspend and how they stand", suspensions.clone());
+        let api_requests = Family::<ApiLabels, Counter>::default();
+        registry.register("api_requests", "Requests of the API by operation and status", api_requests.clone());
         let suspensions_overdue = Gauge::default();
         registry.register(
             "suspensions_overdue",
@@ -188,7 +197,13 @@ impl Metrics {
             drifting_workloads,
             drifting_pods,
             repairs,
+            api_requests,
         }
+    }
+
+    /// The counter of requests for this operation of the API that were answered with this status.
+    pub fn api_requests(&self, operation: &'static str, status: u16) -> Counter {
+        self.api_requests.get_or_create_owned(&ApiLabels { operation, status })
     }
 
     /// The counter of decisions with this action by a rule of this kind.

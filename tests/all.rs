@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is a failure, also in what its functions call")]
 
 mod api;
+mod api_reads;
 mod bad_input;
 mod commands;
+mod conformance;
 mod control_plane;
 mod decisions;
 mod drift;

@@ -13,6 +13,7 @@ const RINGS: &[&[&str]] = &[
     &["overview"],
     &["traffic"],
     &["suspensions"],
+    &["graph"],
     &["cluster", "files"],
     &["backend"],
     &["controllers", "api"],

@@ -17,7 +17,8 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) struct Served {
     child: Child,
     webhook: SocketAddr,
-    operations: SocketAddr,
+    /// Where its metrics are.
+    pub(crate) operations: SocketAddr,
     /// Where the API is.
     pub(crate) api: SocketAddr,
     directory: Directory,
@@ -91,7 +92,7 @@ impl Served {
         Ok((code.parse()?, format!("{connection}\n{body}")))
     }
 
-    fn reviewed(&self) -> anyhow::Result<(String, Value)> {
+    pub(crate) fn reviewed(&self) -> anyhow::Result<(String, Value)> {
         let certificates = self.directory.path().join("certs");
         let (authority, body) = (certificates.join("ca.crt"), certificates.join("sample-review.json"));
         let (status, answer) = self.curl(&[

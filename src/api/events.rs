@@ -12,57 +12,40 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use serde_json::{Value, json};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::Api;
+use super::listener::Listener;
 use super::problem::Problem;
-use super::suspensions::told;
-use crate::cluster::access::Token;
+use super::suspensions::told::Suspension;
+use crate::cluster::access::{Resource, Token};
 use crate::resources::suspending::Period;
 use crate::resources::suspension_object::SuspensionObject;
 use crate::suspensions::turns::{Turn, Turns};
 
 /// How often it is looked.
 const TICK: Duration = Duration::from_millis(250);
-/// How often it is asked whether whoever listens still may.
-const AUTHORIZED_FOR: Duration = Duration::from_secs(60);
-
 /// One that listens.
 struct Listening {
-    api: Arc<Api>,
-    token: Token,
-    namespace: Option<String>,
+    listener: Listener,
     turns: Turns,
     ticks: Interval,
-    authorized: Instant,
     waiting: VecDeque<Event>,
     number: u64,
     is_over: bool,
-    _place: OwnedSemaphorePermit,
 }
 
 /// The events of a namespace, or of the cluster's suspensions, for somebody who may list them.
 pub(super) fn events(api: Arc<Api>, token: Token, namespace: Option<String>) -> Result<Response, Problem> {
-    let place = Arc::clone(&api.listeners).try_acquire_owned();
-    let place = place.map_err(|_| Problem::new(503, "too many listen already; try again later"))?;
+    let resource = Resource::suspensions(namespace.as_deref());
+    let listener = Listener::new(api, token, resource, namespace)?;
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut listening = Listening {
-        api,
-        token,
-        namespace,
-        turns: Turns::default(),
-        ticks,
-        authorized: Instant::now(),
-        waiting: VecDeque::new(),
-        number: 0,
-        is_over: false,
-        _place: place,
-    };
-    let (all, now) = (listening.all(), listening.api.clock.now());
+    let mut listening =
+        Listening { listener, turns: Turns::default(), ticks, waiting: VecDeque::new(), number: 0, is_over: false };
+    let (all, now) = (listening.all(), listening.listener.api.clock.now());
     listening.turns.look(&all, now);
-    let items: Vec<_> = all.iter().map(|(object, period)| told(object, *period, now)).collect();
+    let items: Vec<_> = all.iter().map(|(object, period)| Suspension::told(object, *period, now)).collect();
     listening.say("snapshot", &json!({"items": items}));
     let events = stream::unfold(listening, async |mut listening: Listening| {
         let event = listening.next().await?;
@@ -81,16 +64,18 @@ impl Listening {
                 return None;
             }
             self.ticks.tick().await;
-            if self.authorized.elapsed() > AUTHORIZED_FOR {
-                self.authorize().await;
-            } else {
-                self.look();
+            match self.listener.authorize().await {
+                Ok(()) => self.look(),
+                Err(why) => {
+                    self.is_over = true;
+                    self.say("closed", &json!({"detail": why.to_string()}));
+                }
             }
         }
     }
 
     fn look(&mut self) {
-        let (all, now) = (self.all(), self.api.clock.now());
+        let (all, now) = (self.all(), self.listener.api.clock.now());
         for (turn, object) in self.turns.look(&all, now) {
             let event = match turn {
                 Turn::Created => "created",
@@ -99,29 +84,14 @@ impl Listening {
                 Turn::Ended => "ended",
                 Turn::Deleted(_) => "deleted",
             };
-            let period = all.iter().find(|(other, _)| other.uid == object.uid).and_then(|(_, period)| *period);
-            self.say(event, &told(&object, period, now));
-        }
-    }
-
-    async fn authorize(&mut self) {
-        let backend = &self.api.backend;
-        let allowed = async {
-            let caller = backend.authenticate(&self.token).await?;
-            backend.may(&caller, "list", self.namespace.as_deref(), None).await
-        };
-        match allowed.await {
-            Ok(()) => self.authorized = Instant::now(),
-            Err(why) => {
-                self.is_over = true;
-                self.say("closed", &json!({"detail": why.to_string()}));
-            }
+            let period = object.period(self.listener.api.terms.longest_suspension).ok();
+            self.say(event, &json!(Suspension::told(&object, period, now)));
         }
     }
 
     fn all(&self) -> Vec<(Arc<SuspensionObject>, Option<Period>)> {
-        let mut all = self.api.inventory.standings.suspensions();
-        all.retain(|(object, _)| object.namespace == self.namespace);
+        let mut all = self.listener.api.inventory.standings.suspensions();
+        all.retain(|(object, _)| object.namespace == self.listener.namespace);
         all
     }
 

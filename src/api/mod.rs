@@ -1,13 +1,27 @@
-//! The API for people and their programs: suspensions, over TLS, for whoever shows a token that may.
+//! The API for people and their programs, and the page: over TLS, for whoever shows a token that may.
 //!
-//! Guarantees: nothing is answered to a caller without a token; every attempt to change something is recorded, whatever came
+//! Each resource names its endpoints with their handlers and their types; the paths and `/openapi.json` are made from that.
+//! Guarantees: nothing is answered to a caller without a token, apart from the page's own files and the document; every attempt to change something is recorded, whatever came
 //! of it; what is written is written with the caller's own token. Errors are problem details of RFC 9457.
-//! Limits: bodies of a megabyte; 32 changes at once, for whose turn others wait 20 seconds at most.
+//! Limits: bodies of 256 KiB; 32 that listen; two that look at everything; 32 changes at once, for whose turn others wait 20 seconds at most.
 
+mod about;
+mod audit;
+mod document;
+mod endpoint;
 mod events;
+mod explanation;
+mod graph;
+mod listener;
+mod overrides;
+mod overview;
+mod page;
 mod problem;
+mod reading;
+mod request;
 mod session;
-pub mod suspensions;
+mod strangers;
+mod suspensions;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,29 +29,38 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::Semaphore;
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tracing::error;
 
 use crate::audit::Log;
 use crate::backend::Backend;
 use crate::clock::Clock;
 use crate::inventory::Inventory;
 use crate::inventory::rules::Terms;
+use crate::metrics::Metrics;
 use crate::server::listener::Peer;
+use endpoint::Endpoint;
 use problem::Problem;
+use strangers::Strangers;
 
-/// The largest body.
-const BODY: usize = 1024 * 1024;
+/// The largest body; the largest suspension is a tenth of it.
+const BODY: usize = 256 * 1024;
 /// So many changes are made at once.
 const AT_ONCE: usize = 32;
 /// So many may listen to events.
 const LISTENERS: usize = 32;
+/// At the end changes that have been begun have so long.
+const SETTLING: Duration = Duration::from_secs(5);
 /// A change waits so long for its turn.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -53,38 +76,81 @@ pub struct Api {
     pub audit: Log,
     /// Who may what, and where suspensions are kept.
     pub backend: Backend,
+    /// Where requests are counted.
+    pub metrics: Metrics,
+    strangers: Strangers,
+    under_way: TaskTracker,
+    computing: Semaphore,
     changes: Semaphore,
     listeners: Arc<Semaphore>,
+    looks: Arc<Semaphore>,
 }
 
 impl Api {
     /// With all that it needs.
-    pub fn new(inventory: Arc<Inventory>, terms: Terms, clock: Clock, audit: Log, backend: Backend) -> Self {
+    pub fn new(
+        inventory: Arc<Inventory>,
+        terms: Terms,
+        clock: Clock,
+        audit: Log,
+        backend: Backend,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             inventory,
             terms,
             clock,
             audit,
             backend,
+            metrics,
+            strangers: Strangers::default(),
+            under_way: TaskTracker::new(),
+            computing: Semaphore::new(1),
             changes: Semaphore::new(AT_ONCE),
             listeners: Arc::new(Semaphore::new(LISTENERS)),
+            looks: Arc::new(Semaphore::new(reading::LOOKS)),
+        }
+    }
+
+    /// Works out what may take long, one thing at a time and beside the threads that answer the webhook.
+    async fn computed<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+        let _turn = self.computing.acquire().await;
+        spawn_blocking(work).await
+    }
+
+    /// Waits until every change that has been begun is made, or for a few seconds.
+    pub async fn settled(&self) {
+        self.under_way.close();
+        if timeout(SETTLING, self.under_way.wait()).await.is_err() {
+            error!(
+                changes = self.under_way.len(),
+                "changes were still under way at the end, and what came of them is not recorded"
+            );
         }
     }
 }
 
+/// Everything that is answered to whoever shows a token.
+fn endpoints() -> Vec<Endpoint> {
+    let resources: [fn() -> Vec<Endpoint>; 7] = [
+        about::endpoints,
+        overview::endpoints,
+        explanation::endpoints,
+        overrides::endpoints,
+        graph::endpoints,
+        audit::endpoints,
+        suspensions::endpoints,
+    ];
+    resources.into_iter().flat_map(|endpoints| endpoints()).collect()
+}
+
 /// All paths.
 pub fn router(api: Arc<Api>) -> Router {
-    use suspensions::{create, end, extend, list, one};
-    let of = |prefix: &str, path: &str| format!("/api/v1{prefix}/suspensions{path}");
-    let mut router = Router::new();
-    for prefix in ["", "/namespaces/{namespace}"] {
-        router = router
-            .route(&of(prefix, ""), get(list).post(create))
-            .route(&of(prefix, "/{name}"), get(one))
-            .route(&of(prefix, "/{name}/extend"), post(extend))
-            .route(&of(prefix, "/{name}/end"), post(end));
-    }
-    router
+    let endpoints = endpoints();
+    let document = document::document(&endpoints);
+    page::routes()
+        .merge(endpoint::routed(endpoints, &api.metrics))
+        .route(document::PATH, get(async move || request::json_answer(StatusCode::OK, &document)))
         .fallback(nothing_here)
         .method_not_allowed_fallback(no_such_method)
         .layer(axum::middleware::map_response(guarded))
@@ -110,7 +176,7 @@ pub fn service(
 
 async fn nothing_here(request: Request) -> Response {
     let path = crate::decision::reason::sanitized(request.uri().path());
-    Problem::not_found(format!("nothing is served at {path}; suspensions are at /api/v1/suspensions")).into_response()
+    Problem::not_found(format!("nothing is served at {path}; GET /api/v1 tells what is")).into_response()
 }
 
 async fn no_such_method() -> Response {
@@ -122,6 +188,7 @@ async fn guarded(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+    headers.entry(CONTENT_SECURITY_POLICY).or_insert(nothing);
     response
 }

@@ -1,12 +1,14 @@
 //! One request: who makes it, by the token that it shows and nothing else.
 
+use std::sync::Arc;
+
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
 use super::Api;
 use super::problem::Problem;
 use crate::audit::act::{Act, Actor, Deed, Object, Outcome, fresh_id};
-use crate::cluster::access::{Caller, Token};
+use crate::cluster::access::{Caller, Resource, Right, Token};
 use crate::resources::suspension_object::{SuspensionObject, can_be};
 use crate::server::listener::Peer;
 
@@ -24,7 +26,7 @@ const NAMING: [&str; 8] = [
 
 /// A request of somebody who is known.
 pub(super) struct Session<'s> {
-    pub(super) api: &'s Api,
+    pub(super) api: &'s Arc<Api>,
     pub(super) token: Token,
     pub(super) caller: Caller,
     pub(super) attempt: Attempt,
@@ -36,6 +38,8 @@ pub(super) struct Attempt {
     /// The id of the request, which becomes that of what it makes.
     pub(super) id: String,
     pub(super) act: Deed,
+    /// With what.
+    pub(super) resource: Resource,
     pub(super) namespace: Option<String>,
     pub(super) name: Option<String>,
     pub(super) dry_run: bool,
@@ -45,13 +49,17 @@ pub(super) struct Attempt {
     pub(super) after: Option<SuspensionObject>,
     /// Why, in the words of whoever asks, where they differ from those of the suspension.
     pub(super) reason: Option<String>,
+    /// What else is to be known of it, if all was well.
+    pub(super) note: Option<&'static str>,
 }
 
 impl Attempt {
+    /// With suspensions.
     pub(super) fn new(act: Deed, namespace: Option<String>, name: Option<String>, dry_run: bool, peer: Peer) -> Self {
         Self {
             id: fresh_id(),
             act,
+            resource: Resource::suspensions(namespace.as_deref()),
             namespace,
             name,
             dry_run,
@@ -60,7 +68,13 @@ impl Attempt {
             before: None,
             after: None,
             reason: None,
+            note: None,
         }
+    }
+
+    /// To read about something else than suspensions.
+    pub(super) fn reading(resource: Resource, namespace: Option<String>, name: Option<String>, peer: Peer) -> Self {
+        Self { resource, ..Self::new(Deed::Read, namespace, name, false, peer) }
     }
 }
 
@@ -69,15 +83,17 @@ impl<'s> Session<'s> {
     ///
     /// # Errors
     ///
-    /// When nobody is known by what was shown; that is recorded.
-    pub(super) async fn begin(api: &'s Api, headers: &HeaderMap, attempt: Attempt) -> Result<Self, Problem> {
+    /// When nobody is known by what was shown; that is recorded, unless there are too many of them.
+    pub(super) async fn begin(api: &'s Arc<Api>, headers: &HeaderMap, attempt: Attempt) -> Result<Self, Problem> {
         match known(api, headers).await {
             Ok((token, caller)) => {
                 let attempt = Attempt { user: Some(caller.user.clone()), ..attempt };
                 Ok(Self { api, token, caller, attempt })
             }
             Err(problem) => {
-                record(api, &attempt, Err(&problem));
+                if let Some(unrecorded) = api.strangers.recorded(api.clock.now()) {
+                    record(api, &attempt, Err(&problem.clone().after(unrecorded)));
+                }
                 Err(problem)
             }
         }
@@ -85,13 +101,19 @@ impl<'s> Session<'s> {
 
     /// Asks whether the caller may.
     pub(super) async fn may(&self, verb: &str) -> Result<(), Problem> {
+        self.may_with(verb, self.attempt.resource).await
+    }
+
+    /// Asks whether the caller may do so with something else there.
+    pub(super) async fn may_with(&self, verb: &str, resource: Resource) -> Result<(), Problem> {
         let Attempt { namespace, name, .. } = &self.attempt;
         // A name that Kubernetes does not take would become another path of its API.
         if !can_be(namespace.as_deref(), name.as_deref().unwrap_or("a")) {
             return Err(Problem::not_found("there is nothing of this name: Kubernetes takes only a-z, 0-9, - and ."));
         }
-        let backend = &self.api.backend;
-        Ok(backend.may(&self.caller, verb, namespace.as_deref(), name.as_deref()).await?)
+        let (namespace, name) = (namespace.as_deref(), name.as_deref());
+        let right = Right { verb, resource, namespace, name };
+        Ok(self.api.backend.may(&self.caller, right).await?)
     }
 
     /// Records what came of it.
@@ -124,13 +146,13 @@ async fn known(api: &Api, headers: &HeaderMap) -> Result<(Token, Caller), Proble
 }
 
 fn record(api: &Api, attempt: &Attempt, outcome: Result<(), &Problem>) {
-    let Attempt { id, act, namespace, name, dry_run, address, user, before, after, reason } = attempt.clone();
+    let Attempt { id, act, resource, namespace, name, dry_run, address, user, before, after, reason, note } =
+        attempt.clone();
     let object = after.as_ref().or(before.as_ref());
-    let kind = if namespace.is_some() { "SuspensionPolicy" } else { "ClusterSuspensionPolicy" };
     let spec = object.map(|object| &object.spec);
     api.audit.record(&Act {
         time: api.clock.now(),
-        id: before.as_ref().and_then(SuspensionObject::audit_id).unwrap_or(id),
+        id: before.as_ref().or(after.as_ref()).and_then(SuspensionObject::audit_id).unwrap_or(id),
         act,
         outcome: match outcome {
             Ok(()) => Outcome::Allowed,
@@ -139,7 +161,7 @@ fn record(api: &Api, attempt: &Attempt, outcome: Result<(), &Problem>) {
         },
         actor: Some(Actor { user, address: Some(address) }),
         object: Some(Object {
-            kind: kind.to_owned(),
+            kind: resource.kind().to_owned(),
             namespace,
             name: object.map(|object| object.name.clone()).or(name),
             uid: object.and_then(|object| object.uid.clone()),
@@ -149,7 +171,7 @@ fn record(api: &Api, attempt: &Attempt, outcome: Result<(), &Problem>) {
         until: object.and_then(|object| object.period(api.terms.longest_suspension).ok()?.ends_at),
         before: before.map(|object| object.to_json()),
         after: after.map(|object| object.to_json()),
-        why: outcome.err().map(|problem| problem.detail.clone()),
+        why: outcome.err().map(|problem| problem.detail.clone()).or_else(|| note.map(str::to_owned)),
         dry_run,
     });
 }

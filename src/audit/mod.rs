@@ -4,10 +4,13 @@
 
 pub mod act;
 pub mod entry;
+pub mod recent;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 use thiserror::Error;
@@ -16,6 +19,7 @@ use tokio::sync::mpsc;
 use tracing::error;
 
 use crate::clock::Clock;
+use recent::Recent;
 
 /// Lines that wait to be written. At a thousand pods a second this is eight seconds of a disk that hangs.
 const QUEUE: usize = 8192;
@@ -36,6 +40,7 @@ pub enum Destination {
 pub struct Log {
     queue: mpsc::Sender<Vec<u8>>,
     lost: Counter,
+    recent: Arc<Recent>,
 }
 
 /// Writes entries; runs until every [`Log`] is gone, and everything queued is written.
@@ -43,6 +48,7 @@ pub struct Log {
 pub struct Writer {
     queue: mpsc::Receiver<Vec<u8>>,
     lost: Counter,
+    recent: Arc<Recent>,
     clock: Clock,
 }
 
@@ -57,8 +63,9 @@ pub struct Unwritable {
 /// A queue and its two ends.
 pub fn log(clock: Clock) -> (Log, Writer) {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let lost = Counter::default();
-    (Log { queue: sender, lost: lost.clone() }, Writer { queue: receiver, lost, clock })
+    let (lost, recent) = (Counter::default(), Arc::new(Recent::default()));
+    let log = Log { queue: sender, lost: lost.clone(), recent: Arc::clone(&recent) };
+    (log, Writer { queue: receiver, lost, recent, clock })
 }
 
 impl Log {
@@ -70,6 +77,11 @@ impl Log {
         if written.is_err() || self.queue.try_send(line).is_err() {
             self.lost.inc();
         }
+    }
+
+    /// The newest entries that were taken from the queue.
+    pub fn recent(&self) -> &Recent {
+        &self.recent
     }
 
     /// Counts the entries lost so far.
@@ -110,6 +122,8 @@ impl Writer {
                 batch.push(line);
             }
             let mut bytes = batch.concat();
+            // Before it is written: a disk that hangs does not keep it from being seen.
+            batch.iter().for_each(|line| self.recent.push(Bytes::copy_from_slice(line.trim_ascii_end())));
             let lost = self.lost.get();
             if lost > told {
                 bytes.extend(self.line_about(lost - told));

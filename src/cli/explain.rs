@@ -3,7 +3,6 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::bail;
 use clap::Args;
@@ -12,7 +11,7 @@ use json_patch::PatchOperation;
 use super::looking::{Looked, LookingArgs, Output};
 use super::manifest;
 use super::subject::{Subject, Target};
-use crate::decision::facts::{Owner, RequestKind, RunningPod};
+use crate::decision::facts::RequestKind;
 use crate::inventory::Question;
 use crate::overview::explanation::{Explanation, PodName};
 use crate::overview::running::{Counts, RunningPods};
@@ -78,13 +77,13 @@ pub(super) fn explained(looked: &Looked, target: &Target, namespace: &str) -> an
             let names = of_namespace.iter().map(|one| format!("pod/{}", one.name));
             bail!(target.not_found(namespace, names));
         };
-        return Ok(of_running(looked, running));
+        return Ok(Explanation::of_running(inventory, running, looked.now));
     }
     let workloads = inventory.workloads();
     let of_namespace: Vec<_> = workloads.iter().filter(|one| *one.namespace == *namespace).collect();
     let kind = target.kind(&inventory.owner_kinds)?;
     match of_namespace.iter().find(|one| *one.kind == *kind && *one.name == *target.name) {
-        Some(workload) => Ok(of_workload(looked, workload, &RunningPods::of(inventory))),
+        Some(workload) => Ok(Explanation::of_workload(inventory, workload, &RunningPods::of(inventory), looked.now)),
         None => {
             let names = of_namespace.iter().map(|one| format!("{}/{}", one.kind.to_lowercase(), one.name));
             bail!(target.not_found(namespace, names))
@@ -92,32 +91,12 @@ pub(super) fn explained(looked: &Looked, target: &Target, namespace: &str) -> an
     }
 }
 
-/// What a new pod of this workload would get.
-fn of_workload(looked: &Looked, workload: &Arc<Owner>, running: &RunningPods) -> Explanation {
-    let template = workload.template.as_deref().expect("a workload has a template");
-    let explanation = Explanation::of(&looked.inventory.facts_for_template(workload, template), looked.now);
-    let running = looked
-        .inventory
-        .pods
-        .is_synced()
-        .then(|| Counts::of(running.of_workload(workload), explanation.effect.outcome));
-    Explanation { running, ..explanation }
-}
-
-/// What a pod would get that were created now as this one was.
-fn of_running(looked: &Looked, running: &Arc<RunningPod>) -> Explanation {
-    let pod = running.as_asked();
-    let controller = running.controller.as_ref();
-    let question = Question { kind: &RequestKind::PodCreate, pod: &pod, controller, requester_is_trusted: true };
-    let explanation = Explanation::of(&looked.inventory.facts_for(question, &[]), looked.now);
-    let counts = Counts::of(std::slice::from_ref(running), explanation.effect.outcome);
-    Explanation { running: Some(counts), ..explanation }
-}
-
 /// Explains what an object of a manifest gets.
 pub(super) fn of_manifest(looked: &Looked, subject: &Subject) -> Explanation {
     match subject {
-        Subject::Workload(workload) => of_workload(looked, workload, &RunningPods::default()),
+        Subject::Workload(workload) => {
+            Explanation::of_workload(&looked.inventory, workload, &RunningPods::default(), looked.now)
+        }
         Subject::Pod(pod, controller) => {
             let kind = &RequestKind::PodCreate;
             // Whoever applies a manifest is nobody's controller.

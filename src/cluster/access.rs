@@ -14,6 +14,7 @@ use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessRevie
 use kube::api::PostParams;
 use kube::config::AuthInfo;
 use kube::{Api, Client, Config};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::suspensions::{Suspensions, answered};
@@ -23,14 +24,21 @@ use crate::suspensions::live::Unstored;
 
 /// For so long the API server is not asked about the same token again.
 const REMEMBERED: Duration = Duration::from_secs(5);
+/// So often at once the API server is asked about tokens: whoever sends many wrong ones costs it no more.
+const MOST_ASKED: usize = 16;
 /// So many tokens are remembered.
 const MOST_REMEMBERED: usize = 1024;
+
+/// Whose a token is, and until when that counts.
+type Remembered = (Option<Caller>, Instant);
 
 /// Tells who somebody is and what they may.
 pub struct Access {
     client: Client,
     config: Config,
-    remembered: Mutex<HashMap<Vec<u8>, (Caller, Instant)>>,
+    /// Whose a token is, nobody's included.
+    remembered: Mutex<HashMap<Vec<u8>, Remembered>>,
+    asking: Semaphore,
 }
 
 /// Somebody whom the cluster knows.
@@ -48,6 +56,68 @@ impl Caller {
     pub fn named(user: &str) -> Self {
         Self { user: user.to_owned(), ..Self::default() }
     }
+}
+
+/// What a right is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// Suspensions of one namespace, or of all of them.
+    SuspensionPolicies,
+    /// Suspensions of the cluster.
+    ClusterSuspensionPolicies,
+    /// Who is in the mesh, and why: no object of the cluster, but a name that a role can grant.
+    Workloads,
+    /// What was decided, and what was done: no object either.
+    Decisions,
+}
+
+impl Resource {
+    /// The suspensions of a namespace, or those of the cluster.
+    pub fn suspensions(namespace: Option<&str>) -> Self {
+        if namespace.is_some() { Self::SuspensionPolicies } else { Self::ClusterSuspensionPolicies }
+    }
+
+    /// Its name in the rules of the cluster.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::SuspensionPolicies => "suspensionpolicies",
+            Self::ClusterSuspensionPolicies => "clustersuspensionpolicies",
+            Self::Workloads => "workloads",
+            Self::Decisions => "decisions",
+        }
+    }
+
+    /// What the record calls one of them.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::SuspensionPolicies => "SuspensionPolicy",
+            Self::ClusterSuspensionPolicies => "ClusterSuspensionPolicy",
+            Self::Workloads => "Workload",
+            Self::Decisions => "Decision",
+        }
+    }
+
+    /// The ClusterRole that grants it.
+    fn role(self) -> &'static str {
+        match self {
+            Self::SuspensionPolicies => "outrigger-suspend",
+            Self::ClusterSuspensionPolicies => "outrigger-suspend-cluster",
+            Self::Workloads | Self::Decisions => "outrigger-view",
+        }
+    }
+}
+
+/// Something that somebody may or may not do.
+#[derive(Debug, Clone, Copy)]
+pub struct Right<'r> {
+    /// What is done, as Kubernetes names it: `get`, `list`, `create`, `patch`.
+    pub verb: &'r str,
+    /// With what.
+    pub resource: Resource,
+    /// In which namespace; in all of them, or in the cluster, if there is none.
+    pub namespace: Option<&'r str>,
+    /// With which one, where only one is meant.
+    pub name: Option<&'r str>,
 }
 
 /// A token; it does not show.
@@ -79,7 +149,8 @@ impl Access {
     ///
     /// When there is no cluster.
     pub async fn new(client: Client) -> Result<Self, NoClient> {
-        Ok(Self { client, config: Config::infer().await?, remembered: Mutex::default() })
+        let asking = Semaphore::new(MOST_ASKED);
+        Ok(Self { client, config: Config::infer().await?, remembered: Mutex::default(), asking })
     }
 
     /// Whose token this is.
@@ -89,16 +160,18 @@ impl Access {
     /// When it is nobody's, or not any more, or that cannot be told.
     pub async fn authenticate(&self, token: &Token) -> Result<Caller, Unstored> {
         let key = digest(&SHA256, token.0.as_bytes()).as_ref().to_vec();
-        if let Some(caller) = self.remembered(&key) {
-            return Ok(caller);
+        if let Some(remembered) = self.remembered(&key) {
+            return remembered.ok_or_else(unknown);
         }
+        let _turn = self.asking.acquire().await;
         let spec = TokenReviewSpec { token: token.0.clone(), audiences: None };
         let review = TokenReview { spec, ..TokenReview::default() };
         let reviews: Api<TokenReview> = Api::all(self.client.clone());
         let answer = answered(reviews.create(&PostParams::default(), &review)).await;
         let status = answer.map_err(unasked)?.status.unwrap_or_default();
         if status.authenticated != Some(true) {
-            return Err(Unstored::Unauthorized("the cluster does not know this token, or not any more".to_owned()));
+            self.remember(key, None);
+            return Err(unknown());
         }
         let UserInfo { username, groups, uid, extra } = status.user.unwrap_or_default();
         let caller = Caller {
@@ -107,27 +180,21 @@ impl Access {
             uid,
             extra: extra.unwrap_or_default(),
         };
-        self.remember(key, caller.clone());
+        self.remember(key, Some(caller.clone()));
         Ok(caller)
     }
 
-    /// Whether somebody may do something with suspensions, as the cluster's own rules say.
+    /// Whether somebody may do something, as the cluster's own rules say.
     ///
     /// # Errors
     ///
     /// When they may not, or that cannot be told.
-    pub async fn may(
-        &self,
-        caller: &Caller,
-        verb: &str,
-        namespace: Option<&str>,
-        name: Option<&str>,
-    ) -> Result<(), Unstored> {
-        let resource = if namespace.is_some() { "suspensionpolicies" } else { "clustersuspensionpolicies" };
+    pub async fn may(&self, caller: &Caller, right: Right<'_>) -> Result<(), Unstored> {
+        let Right { verb, resource, namespace, name } = right;
         let Caller { user, groups, uid, extra } = caller;
         let attributes = ResourceAttributes {
             group: Some(GROUP.to_owned()),
-            resource: Some(resource.to_owned()),
+            resource: Some(resource.plural().to_owned()),
             verb: Some(verb.to_owned()),
             namespace: namespace.map(str::to_owned),
             name: name.map(str::to_owned),
@@ -149,8 +216,8 @@ impl Access {
         }
         let place =
             namespace.map_or_else(|| "in the cluster".to_owned(), |namespace| format!("in namespace {namespace}"));
-        let role = if namespace.is_some() { "outrigger-suspend" } else { "outrigger-suspend-cluster" };
-        let sentence = format!("{user} may not {verb} {resource}.{GROUP} {place}; the ClusterRole {role} grants it");
+        let (plural, role) = (resource.plural(), resource.role());
+        let sentence = format!("{user} may not {verb} {plural}.{GROUP} {place}; the ClusterRole {role} grants it");
         Err(Unstored::Forbidden(crate::decision::reason::sanitized(&sentence)))
     }
 
@@ -171,13 +238,13 @@ impl Access {
         client.map(Suspensions::new).map_err(|_| Unstored::Unauthorized("this is no token".to_owned()))
     }
 
-    fn remembered(&self, key: &[u8]) -> Option<Caller> {
+    fn remembered(&self, key: &[u8]) -> Option<Option<Caller>> {
         let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         let (caller, until) = remembered.get(key)?;
         (Instant::now() < *until).then(|| caller.clone())
     }
 
-    fn remember(&self, key: Vec<u8>, caller: Caller) {
+    fn remember(&self, key: Vec<u8>, caller: Option<Caller>) {
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if remembered.len() >= MOST_REMEMBERED {
@@ -187,6 +254,10 @@ impl Access {
             remembered.insert(key, (caller, now + REMEMBERED));
         }
     }
+}
+
+fn unknown() -> Unstored {
+    Unstored::Unauthorized("the cluster does not know this token, or not any more".to_owned())
 }
 
 /// Our own trouble is none of the caller's rights.

@@ -1,21 +1,24 @@
 //! One decision told in full: every rule considered, what is written, what the injector makes of it.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use json_patch::PatchOperation;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::running::Counts;
+use super::running::{Counts, RunningPods};
 use crate::admission::patch::patch;
 use crate::decision::effect::{Effect, Outcome, consequence};
-use crate::decision::facts::Facts;
+use crate::decision::facts::{Facts, Owner, RequestKind, RunningPod};
 use crate::decision::policy::{Match, Policy};
 use crate::decision::reason::{self, Clean, sanitized};
 use crate::decision::{Decision, decide};
+use crate::inventory::{Inventory, Question};
 
 /// A decision about one pod, and what follows from it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Explanation {
     /// The pod.
     pub pod: PodName,
@@ -33,7 +36,7 @@ pub struct Explanation {
 }
 
 /// A pod's name; null where the API server will make one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PodName {
     /// Its namespace.
     pub namespace: String,
@@ -42,7 +45,7 @@ pub struct PodName {
 }
 
 /// A workload's name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct WorkloadName {
     /// Its kind.
     pub kind: String,
@@ -51,7 +54,7 @@ pub struct WorkloadName {
 }
 
 /// A decision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Told {
     /// What is to happen.
     pub action: &'static str,
@@ -67,7 +70,7 @@ pub struct Told {
 }
 
 /// How a rule is named.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RuleName {
     /// `Safety`, `Suspension`, `Override`, `Policy` or `None`.
     pub kind: &'static str,
@@ -79,7 +82,7 @@ pub struct RuleName {
 }
 
 /// A rule that was considered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Considered {
     /// The rule.
     pub rule: RuleName,
@@ -93,10 +96,11 @@ pub struct Considered {
 }
 
 /// What the injector will do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct EffectTold {
     /// In one word.
     #[serde(serialize_with = "word")]
+    #[schemars(with = "String")]
     pub outcome: Outcome,
     /// Why, in one sentence.
     pub reason: String,
@@ -138,6 +142,26 @@ impl Explanation {
             patch: patch(facts.pod, facts.settings.mesh, &consequence.marks),
             running: None,
         }
+    }
+
+    /// What a new pod of this workload would get, beside what its running pods have.
+    pub fn of_workload(inventory: &Inventory, workload: &Arc<Owner>, running: &RunningPods, now: Timestamp) -> Self {
+        let template = workload.template.as_deref().expect("a workload has a template");
+        let explanation = Self::of(&inventory.facts_for_template(workload, template), now);
+        let outcome = explanation.effect.outcome;
+        let counts = || Counts::of(running.of_workload(workload), outcome);
+        let running = inventory.pods.is_synced().then(counts);
+        Self { running, ..explanation }
+    }
+
+    /// What a pod would get that were created now as this one was.
+    pub fn of_running(inventory: &Inventory, running: &Arc<RunningPod>, now: Timestamp) -> Self {
+        let pod = running.as_asked();
+        let controller = running.controller.as_ref();
+        let question = Question { kind: &RequestKind::PodCreate, pod: &pod, controller, requester_is_trusted: true };
+        let explanation = Self::of(&inventory.facts_for(question, &[]), now);
+        let counts = Counts::of(std::slice::from_ref(running), explanation.effect.outcome);
+        Self { running: Some(counts), ..explanation }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::preview::{Origin, origins};
@@ -14,7 +15,7 @@ use crate::decision::{Action, Decision};
 use crate::inventory::{Inventory, Question};
 
 /// An override, and what becomes of it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Standing {
     /// The namespace that it is in, or on.
@@ -51,7 +52,7 @@ pub struct Standing {
 }
 
 /// On what an override stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub enum Place {
     /// A namespace.
     Namespace,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::explanation::{EffectTold, RuleName};
@@ -21,7 +22,7 @@ use crate::inventory::Inventory;
 use crate::inventory::rules::{RuleKind, RuleName as Key};
 
 /// How a workload stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 pub enum State {
     /// Its new pods get a sidecar, and all that run have it.
     InMesh,
@@ -74,7 +75,7 @@ impl State {
 }
 
 /// How one workload, or a pod that no known workload made, stands.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Standing {
     /// Its namespace.
@@ -97,7 +98,7 @@ pub struct Standing {
 }
 
 /// What is decided for new pods.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Desired {
     /// What is to happen.
     pub action: &'static str,
@@ -111,7 +112,7 @@ pub struct Desired {
 }
 
 /// What running pods have.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Actual {
     /// Pods that have not run to their end.
@@ -123,7 +124,7 @@ pub struct Actual {
 }
 
 /// How all of a namespace stand.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OfNamespace {
     /// Its name.
@@ -139,7 +140,7 @@ pub struct OfNamespace {
 }
 
 /// How many of each state.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Totals {
     /// All of them.
@@ -154,11 +155,16 @@ pub struct Totals {
 
 /// How every workload stands, in order of namespaces, kinds and names.
 pub fn standings(inventory: &Inventory, now: Timestamp) -> Vec<Standing> {
+    standings_of(inventory, now, |_| true)
+}
+
+/// The same of those that are wanted.
+pub fn standings_of(inventory: &Inventory, now: Timestamp, is_wanted: impl Fn(&Origin) -> bool) -> Vec<Standing> {
     let running = RunningPods::of(inventory);
     let known = inventory.pods.is_synced();
     let looking = Looking { inventory, now };
     let one = |origin: &Origin| looking.standing(origin, known.then(|| origin.running(&running)));
-    origins_with(inventory, &running).iter().map(one).collect()
+    origins_with(inventory, &running).iter().filter(|origin| is_wanted(origin)).map(one).collect()
 }
 
 /// The same by namespace, with what the namespaces' own labels do; namespaces without workloads are among them.
@@ -173,7 +179,8 @@ pub fn by_namespace(inventory: &Inventory, standings: Vec<Standing>) -> Vec<OfNa
     of.into_iter().map(|(namespace, workloads)| of_namespace(inventory, namespace, workloads)).collect()
 }
 
-fn of_namespace(inventory: &Inventory, namespace: String, mut workloads: Vec<Standing>) -> OfNamespace {
+/// How all of one namespace stand.
+pub fn of_namespace(inventory: &Inventory, namespace: String, mut workloads: Vec<Standing>) -> OfNamespace {
     let worry = |state: State| State::ALL.iter().position(|one| *one == state);
     workloads.sort_by(|left, right| {
         (worry(left.state), &left.kind, &left.name).cmp(&(worry(right.state), &right.kind, &right.name))

@@ -2,6 +2,7 @@
 
 mod api;
 mod certificates;
+mod conformance;
 mod doctor;
 mod drain;
 mod drift;
@@ -12,6 +13,7 @@ mod looking;
 mod order;
 mod own_rules;
 mod reads;
+mod replicas;
 mod status;
 mod suspend;
 mod traffic;

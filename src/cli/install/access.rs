@@ -8,6 +8,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Ro
 use serde_json::Value;
 
 use super::{InstallArgs, cluster_metadata, document, texts, with};
+use crate::cluster::access::Resource;
 use crate::decision::mesh::Injector;
 use crate::inventory::injectors::ISTIO_CONFIG;
 use crate::inventory::owner_kind::OwnerKinds;
@@ -51,6 +52,7 @@ fn explaining(args: &InstallArgs) -> ClusterRole {
         rule("admissionregistration.k8s.io", texts(["mutatingwebhookconfigurations"]), READ),
         // The rules of Istio's injector itself; those of a further revision have other names.
         PolicyRule { resource_names: Some(texts([ISTIO_CONFIG])), ..rule("", texts(["configmaps"]), ["get"]) },
+        answered(),
     ]);
     if matches!(args.deciding.mesh.injector, Injector::Istio { .. }) {
         rules.extend(routes(READ));
@@ -66,8 +68,14 @@ fn viewing() -> ClusterRole {
     let aggregated = ("rbac.authorization.k8s.io/aggregate-to-view", "true");
     metadata.labels = metadata.labels.map(|labels| with(labels, [aggregated]));
     let ours = crds().into_iter().filter(|crd| crd.spec.scope == "Namespaced").map(|crd| crd.spec.names.plural);
-    let rules = vec![rule(GROUP, ours.collect(), ["get", "list", "watch"])];
+    let rules = vec![rule(GROUP, ours.collect(), ["get", "list", "watch"]), answered()];
     ClusterRole { metadata, rules: Some(rules), aggregation_rule: None }
+}
+
+/// What the API answers from what the server knows. No such objects exist; these are the names by which it asks who may.
+fn answered() -> PolicyRule {
+    let resources = [Resource::Workloads, Resource::Decisions].map(Resource::plural);
+    rule(GROUP, texts(resources), ["get", "list", "watch"])
 }
 
 /// Who may suspend: in a namespace, given by a RoleBinding there, or anywhere. Bound to nobody: what a tenant may do to a mesh

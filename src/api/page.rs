@@ -1,0 +1,55 @@
+//! The page: files that are part of this program, and that anybody may have, since nothing is in them.
+
+use axum::Router;
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+/// Nothing is loaded from elsewhere, nothing runs but these files, and no text becomes markup.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// The files by their paths, with their types.
+macro_rules! files {
+    ($($path:literal $name:literal $of:literal,)*) => {
+        [$(($path, concat!($of, "; charset=utf-8"), include_str!(concat!("page/", $name)))),*]
+    };
+}
+
+const FILES: [(&str, &str, &str); 14] = files![
+    "/" "index.html" "text/html",
+    "/page/page.css" "page.css" "text/css",
+    "/page/icon.svg" "icon.svg" "image/svg+xml",
+    "/page/main.js" "main.js" "text/javascript",
+    "/page/server.js" "server.js" "text/javascript",
+    "/page/dom.js" "dom.js" "text/javascript",
+    "/page/words.js" "words.js" "text/javascript",
+    "/page/overview.js" "overview.js" "text/javascript",
+    "/page/explanation.js" "explanation.js" "text/javascript",
+    "/page/suspensions.js" "suspensions.js" "text/javascript",
+    "/page/overrides.js" "overrides.js" "text/javascript",
+    "/page/acts.js" "acts.js" "text/javascript",
+    "/page/live.js" "live.js" "text/javascript",
+    "/page/graph.js" "graph.js" "text/javascript",
+];
+
+/// The paths of the page.
+pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    let mut router = Router::new();
+    for (path, of, text) in FILES {
+        router = router.route(path, get(async move || file(of, text)));
+    }
+    router
+}
+
+fn file(of: &'static str, text: &'static str) -> Response {
+    let mut response = text.into_response();
+    let mut set = |name: HeaderName, value| drop(response.headers_mut().insert(name, HeaderValue::from_static(value)));
+    set(CONTENT_TYPE, of);
+    set(CONTENT_SECURITY_POLICY, POLICY);
+    set(REFERRER_POLICY, "no-referrer");
+    set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    response
+}

@@ -1,0 +1,210 @@
+// What somebody does: always first a summary of what would follow, as the server tells it, and then the act.
+
+import { h, toast } from "./dom.js";
+import { Problem, ask } from "./server.js";
+import { exact, plural, relative } from "./words.js";
+
+const EVERYWHERE = "/api/v1/suspensions";
+const IN_NAMESPACE = "/api/v1/namespaces/{namespace}/suspensions";
+
+const LASTS = [["30m", "30 minutes"], ["1h", "1 hour"], ["2h", "2 hours"], ["8h", "8 hours"], ["24h", "1 day"], ["168h", "1 week"]];
+
+/** What the server offers; what it does not offer has no button. */
+export class Acts {
+  constructor(endpoints, done) {
+    this.offered = new Set(endpoints.map(({ method, path }) => `${method} ${path}`));
+    this.done = done;
+  }
+
+  offers(method, path) { return this.offered.has(`${method} ${path}`); }
+
+  /** The buttons of a namespace. */
+  ofNamespace(namespace) {
+    return this.bar(`Acts on namespace ${namespace}`, [
+      ["POST", IN_NAMESPACE, "Suspend …", () => this.suspend({ namespace })],
+    ]);
+  }
+
+  /** The buttons of a workload. */
+  ofWorkload({ namespace, kind, name }) {
+    return this.bar(`Acts on ${name}`, [
+      kind !== "Pod" && ["POST", IN_NAMESPACE, "Suspend injection …", () => this.suspend({ namespace, workload: { kind, name } })],
+    ]);
+  }
+
+  /** The buttons of a suspension that is not over. */
+  ofSuspension(one) {
+    const path = one.namespace ? IN_NAMESPACE : EVERYWHERE;
+    return this.bar(`Acts on suspension ${one.name}`, [
+      ["POST", `${path}/{name}/extend`, "Extend …", () => this.extend(one)],
+      ["POST", `${path}/{name}/end`, "End …", () => this.end(one)],
+    ]);
+  }
+
+  bar(label, wanted) {
+    const buttons = wanted.filter(Boolean).filter(([method, path]) => this.offers(method, path))
+      .map(([, , text, act]) => h("button", { type: "button", onclick: act }, text));
+    return buttons.length > 0 ? h("div", { class: "acts", role: "group", "aria-label": label }, buttons) : "";
+  }
+
+  suspend({ namespace, workload }) {
+    const fields = {
+      lasts: select("lasts", LASTS, "1h"),
+      reason: h("input", { id: "reason", name: "reason", required: true, maxlength: 256, autocomplete: "off" }),
+      ticket: h("input", { id: "ticket", name: "ticket", maxlength: 64, autocomplete: "off" }),
+      what: select("what", [["Injection", "Injection: new pods get no sidecar"], ["Traffic", "Traffic: a service answers with an error"]], "Injection"),
+      service: h("input", { id: "service", name: "service", autocomplete: "off", spellcheck: "false" }),
+    };
+    const service = field("Service", fields.service, "its name in this namespace");
+    const toggle = () => { service.hidden = fields.what.value !== "Traffic"; fields.service.required = !service.hidden; };
+    fields.what.addEventListener("change", toggle);
+    toggle();
+    const key = crypto.randomUUID();
+    const where = workload ? `${workload.kind} ${workload.name} in ${namespace}` : `namespace ${namespace}`;
+    return new Act({
+      title: workload ? `Suspend injection for ${workload.name}` : `Suspend in ${namespace}`,
+      intro: workload ? `New pods of ${where} get no sidecar for a while. Running pods stay as they are.`
+        : `For ${where}, for a while. Nothing has to run for it to end.`,
+      fields: [!workload && field("What", fields.what), !workload && service,
+        field("For", fields.lasts), field("Reason", fields.reason, "others will read it"), field("Ticket", fields.ticket, "optional")],
+      path: `/api/v1/namespaces/${encodeURIComponent(namespace)}/suspensions`,
+      body: () => ({
+        suspend: workload ? "Injection" : fields.what.value, for: fields.lasts.value, reason: fields.reason.value.trim(),
+        ...(fields.ticket.value.trim() && { ticket: fields.ticket.value.trim() }),
+        ...(workload && { workloads: [workload] }),
+        ...(!service.hidden && { services: [{ name: fields.service.value.trim() }] }),
+      }),
+      headers: () => ({ "Idempotency-Key": key }),
+      summary: summaryOf,
+      verb: "Suspend",
+      done: (made) => this.finish(`Suspended until ${exact(made.endsAt)}.`),
+    }).open();
+  }
+
+  extend(one) {
+    const by = select("by", LASTS, "1h");
+    return new Act({
+      title: `Extend ${one.name}`,
+      intro: `It ends ${relative(one.endsAt)}.`,
+      fields: [field("By", by)],
+      path: `${pathOf(one)}/extend`, body: () => ({ by: by.value }), headers: () => ({}),
+      summary: (told) => [h("p", {}, "Its new end: ", h("b", {}, exact(told.endsAt)), `, ${relative(told.endsAt)}.`), ...warnings(told)],
+      verb: "Extend", done: (told) => this.finish(`It holds until ${exact(told.endsAt)}.`),
+    }).open();
+  }
+
+  end(one) {
+    const reason = h("input", { id: "reason", name: "reason", maxlength: 256, autocomplete: "off" });
+    const follows = one.suspend === "Traffic"
+      ? "Its routing is taken away, and the services are called again."
+      : "New pods are decided by the other rules again; running pods stay as they are until they are created anew.";
+    return new Act({
+      title: `End ${one.name}`,
+      intro: `“${one.reason}”. It would end ${one.endsAt ? relative(one.endsAt) : "when somebody ends it"} by itself.`,
+      fields: [field("Reason", reason, "optional")],
+      path: `${pathOf(one)}/end`, body: () => (reason.value.trim() ? { reason: reason.value.trim() } : {}), headers: () => ({}),
+      summary: (told) => [h("p", {}, told ? "It ends now. " : "It has not begun, and is removed. ", follows), ...whom(told)],
+      verb: "End now", done: () => this.finish(`${one.name} is ended.`),
+    }).open();
+  }
+
+  finish(text) {
+    toast(text);
+    this.done();
+  }
+}
+
+function pathOf(one) {
+  const place = one.namespace ? `/api/v1/namespaces/${encodeURIComponent(one.namespace)}` : "/api/v1";
+  return `${place}/suspensions/${encodeURIComponent(one.name)}`;
+}
+
+function select(id, options, chosen) {
+  return h("select", { id, name: id }, options.map(([value, text]) => h("option", { value, selected: value === chosen }, text)));
+}
+
+function field(title, input, note) {
+  return h("p", { class: "field" }, h("label", { for: input.id }, title), input, note && h("small", {}, note));
+}
+
+function warnings(told) {
+  return (told?.warnings ?? []).map((warning) => h("p", { class: "warning" }, warning));
+}
+
+function whom(told) {
+  if (told?.matched) {
+    const { workloads, unknown, first } = told.matched;
+    const items = first.map(({ namespace, kind, name }) => h("li", {}, `${kind} ${name} in ${namespace}`));
+    const more = workloads > first.length ? h("li", {}, `and ${workloads - first.length} more`) : null;
+    return [h("p", {}, "It is about ", h("b", {}, plural(workloads, "workload")), unknown > 0 ? `, and perhaps ${unknown} more.` : "."),
+      items.length > 0 && h("ul", {}, items, more)];
+  }
+  return (told?.routing ?? []).flatMap(({ namespace, name, obstacle, notReached }) => [
+    h("p", {}, "Callers of ", h("b", {}, `${name} in ${namespace}`), obstacle ? " are not stopped:" : " in the mesh get an error. Not reached:"),
+    h("ul", {}, (obstacle ? [obstacle] : notReached).map((sentence) => h("li", {}, sentence))),
+  ]);
+}
+
+function summaryOf(told) {
+  return [
+    h("p", {}, "It would hold until ", h("b", {}, exact(told.endsAt)), `, ${relative(told.endsAt)}.`),
+    ...whom(told), ...warnings(told),
+  ];
+}
+
+/** A dialog of two steps: what is asked for, and what the server says would follow. */
+class Act {
+  constructor(given) {
+    Object.assign(this, given);
+    this.problem = h("p", { class: "problem", role: "alert", hidden: true });
+    this.told = h("div", { class: "summary", tabindex: -1, hidden: true });
+    this.back = h("button", { type: "button", hidden: true, onclick: () => this.step(null) }, "Back");
+    this.go = h("button", { type: "submit", class: "main" }, "Look what follows");
+    this.inputs = h("fieldset", {}, h("legend", { class: "unseen" }, this.title), this.fields);
+    this.form = h("form", { method: "dialog", onsubmit: (event) => { event.preventDefault(); this.submit(); } },
+      h("h2", { id: "act-title" }, this.title), h("p", {}, this.intro), this.inputs, this.told, this.problem,
+      h("footer", {}, h("button", { type: "button", onclick: () => this.element.close() }, "Cancel"), this.back, this.go));
+    this.element = h("dialog", { class: "act", "aria-labelledby": "act-title", onclose: () => this.element.remove() }, this.form);
+  }
+
+  open() {
+    document.body.append(this.element);
+    this.element.showModal();
+    this.form.querySelector("input:not([hidden]), select")?.focus();
+    return this;
+  }
+
+  /** Shows the summary, or the fields again. */
+  step(summary) {
+    const isSummary = summary !== null;
+    this.inputs.hidden = isSummary;
+    this.told.hidden = !isSummary;
+    this.back.hidden = !isSummary;
+    this.go.textContent = isSummary ? this.verb : "Look what follows";
+    if (isSummary) {
+      this.told.replaceChildren(...summary.filter(Boolean));
+      this.told.focus();
+    }
+  }
+
+  async submit() {
+    const isDone = !this.told.hidden;
+    this.problem.hidden = true;
+    this.go.disabled = true;
+    try {
+      const path = isDone ? this.path : `${this.path}?dryRun=true`;
+      const { body } = await ask(path, { method: "POST", body: this.body(), headers: isDone ? this.headers() : {} });
+      if (isDone) {
+        this.element.close();
+        this.done(body);
+      } else {
+        this.step(this.summary(body));
+      }
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      this.problem.textContent = error.message;
+      this.problem.hidden = false;
+    }
+    this.go.disabled = false;
+  }
+}

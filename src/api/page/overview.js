@@ -1,0 +1,369 @@
+// Who is in the mesh: namespaces as groups, workloads as tiles, or all of them in a table. What has not changed is not touched.
+
+import { address, announce, h, say } from "./dom.js";
+import { EFFECTS, STATES, plural, ruleName, word } from "./words.js";
+
+const keyOf = (one) => `${one.namespace}/${one.kind}/${one.name}`;
+const whereTo = (one) => address("ns", one.namespace, one.kind, one.name);
+
+function sidecars(one) {
+  return one.actual ? `${one.actual.withSidecar}/${one.actual.pods}` : "–";
+}
+
+/** What a tile says aloud. */
+function spoken(one) {
+  const pods = one.actual ? `, ${one.actual.withSidecar} of ${plural(one.actual.pods, "pod")} with a sidecar` : "";
+  return `${one.name}, ${one.kind}, ${word(one.state)}${pods}`;
+}
+
+/** The view; `acts` makes the buttons of a namespace. */
+export class Overview {
+  constructor(acts) {
+    this.acts = acts;
+    this.known = new Map();
+    this.groups = new Map();
+    this.rows = new Map();
+    this.filter = { text: "", states: new Set(), namespace: null };
+    this.order = { by: "state", down: false };
+    this.isTable = false;
+    this.data = null;
+    this.build();
+  }
+
+  build() {
+    this.search = h("input", {
+      type: "search", id: "search", placeholder: "Name, kind, namespace or rule", autocomplete: "off", spellcheck: "false",
+      oninput: () => { this.filter.text = this.search.value.trim().toLowerCase(); this.sift(); },
+    });
+    this.chips = h("div", { class: "chips", role: "group", "aria-label": "States: choose which to show" });
+    this.chips.addEventListener("click", (event) => this.choose(event.target.closest("button")));
+    this.tilesLink = h("a", { href: "#/" }, "Tiles");
+    this.tableLink = h("a", { href: "#/table" }, "Table");
+    this.count = h("p", { class: "count", role: "status" });
+    this.notes = h("p", { class: "partial", hidden: true });
+    this.tiles = h("div", { class: "groups" });
+    this.tiles.addEventListener("keydown", (event) => this.move(event));
+    this.tiles.addEventListener("focusin", (event) => this.rove(event.target.closest("a.tile")));
+    this.body = h("tbody");
+    this.titles = h("tr", {}, [["namespace", "Namespace"], ["name", "Workload"], ["state", "State"], ["action", "Decision"], ["rule", "By"], ["effect", "New pods"], ["pods", "Sidecars"]]
+      .map(([by, title]) => h("th", { scope: "col", "data-by": by }, h("button", { type: "button" }, title))));
+    this.titles.addEventListener("click", (event) => this.sort(event.target.closest("th")));
+    this.table = h("div", { class: "scroll", hidden: true }, h("table", { class: "workloads" },
+      h("caption", { class: "unseen" }, "Workloads, and how they stand"), h("thead", {}, this.titles), this.body));
+    this.one = h("p", { class: "one", hidden: true });
+    this.element = h("div", { class: "overview" },
+      h("h1", { class: "unseen" }, "Overview"),
+      h("div", { class: "tools" },
+        h("label", { for: "search", class: "unseen" }, "Show only what has this in it"), this.search,
+        h("nav", { class: "switch", "aria-label": "How to show workloads" }, this.tilesLink, this.tableLink),
+        this.count),
+      this.chips, this.one, this.notes, this.legend(), this.tiles, this.table);
+  }
+
+  legend() {
+    const items = Object.entries(STATES).map(([state, [name, meaning]]) =>
+      [h("dt", {}, h("span", { class: `mark ${state}`, "aria-hidden": "true" }), name), h("dd", {}, meaning)]);
+    return h("details", { class: "legend" }, h("summary", {}, "What the states mean"),
+      h("dl", {}, items),
+      h("p", {}, "Arrow keys move between workloads, Enter opens one, Escape closes it, / goes to the search."));
+  }
+
+  /** Shows tiles or the table, of one namespace or of all. */
+  show({ isTable, namespace }) {
+    this.isTable = isTable;
+    this.filter.namespace = namespace;
+    this.tiles.hidden = isTable;
+    this.table.hidden = !isTable;
+    this.tilesLink.toggleAttribute("aria-current", !isTable);
+    this.tableLink.toggleAttribute("aria-current", isTable);
+    this.one.hidden = namespace === null;
+    this.one.replaceChildren(...(namespace === null ? [] : [`Only namespace ${namespace}. `, h("a", { href: "#/" }, "Show all")]));
+    if (this.data) {
+      this.fillTable();
+      this.sift();
+    }
+  }
+
+  /** Takes what the server told. */
+  update(data) {
+    const isFirst = this.data === null;
+    this.data = data;
+    const workloads = data.namespaces.flatMap((namespace) => namespace.workloads);
+    const changed = workloads.filter((one) => this.known.has(keyOf(one)) && this.known.get(keyOf(one)).one.state !== one.state);
+    const told = changed.slice(0, 3).map((one) => `${one.name} in ${one.namespace} is now ${word(one.state)}`);
+    const before = new Map(changed.map((one) => [keyOf(one), this.known.get(keyOf(one)).one.state]));
+    this.updateGroups(data.namespaces);
+    this.updateChips(data.totals);
+    this.updateNotes(data);
+    this.fillTable();
+    this.sift();
+    if (!isFirst && before.size > 0) announce(before.size > 3 ? `${before.size} workloads changed` : told.join("; "));
+  }
+
+  updateNotes({ partial, unread }) {
+    this.notes.hidden = !partial;
+    if (partial) say(this.notes, `Not complete: the server does not know these of the cluster: ${unread.join(", ")}.`);
+  }
+
+  updateGroups(namespaces) {
+    const gone = new Set(this.known.keys());
+    const groups = [];
+    for (const namespace of namespaces) {
+      const group = this.groups.get(namespace.namespace) ?? this.group(namespace);
+      this.updateGroup(group, namespace);
+      groups.push(group.element);
+      for (const one of namespace.workloads) gone.delete(keyOf(one));
+    }
+    const names = new Set(namespaces.map((one) => one.namespace));
+    for (const [name, group] of this.groups) {
+      if (!names.has(name)) { group.element.remove(); this.groups.delete(name); }
+    }
+    for (const key of gone) { this.known.get(key).item.remove(); this.known.delete(key); }
+    arrange(this.tiles, groups);
+    if (!this.tiles.querySelector("a.tile[tabindex='0']")) this.rove(this.tiles.querySelector("a.tile"));
+  }
+
+  group({ namespace }) {
+    const id = `ns-${namespace}`;
+    const group = {
+      labels: h("span", { class: "labels" }), counts: h("span", { class: "counts" }), unmarked: h("span", { class: "unmarked" }),
+      list: h("ul", { class: "tiles", "aria-labelledby": id }),
+    };
+    const acts = this.acts(namespace);
+    group.element = h("section", { class: "group", "aria-labelledby": id },
+      h("header", {},
+        h("h2", { id }, h("a", { href: address("ns", namespace) }, namespace)),
+        group.labels, group.unmarked, group.counts, acts),
+      group.list);
+    this.groups.set(namespace, group);
+    return group;
+  }
+
+  updateGroup(group, { namespace, injectionLabels, unmarkedPods, totals, workloads }) {
+    const labels = Object.entries(injectionLabels).map(([key, value]) => `${key}=${value}`);
+    if (group.told !== labels.join()) {
+      group.told = labels.join();
+      group.labels.replaceChildren(...labels.map((label) => h("code", {}, label)));
+    }
+    say(group.unmarked, `unmarked pods: ${EFFECTS[unmarkedPods.outcome] ?? unmarkedPods.outcome}`);
+    if (group.unmarked.title !== unmarkedPods.reason) group.unmarked.title = unmarkedPods.reason;
+    const pods = totals.pods > 0 ? `, ${totals.withSidecar} of ${plural(totals.pods, "pod")} with a sidecar` : "";
+    say(group.counts, totals.workloads === 0 ? "no workload" : `${plural(totals.workloads, "workload")}${pods}`);
+    const items = workloads.map((one) => this.tile({ ...one, namespace }));
+    const size = `${Math.max(1, Math.ceil(workloads.length / 6)) * 56 + 60}px`;
+    if (group.size !== size) {
+      group.size = size;
+      group.element.style.setProperty("--size", size);
+    }
+    arrange(group.list, items);
+  }
+
+  /** The tile of a workload, changed only where the workload has. */
+  tile(one) {
+    const key = keyOf(one);
+    const text = `${spoken(one)}|${one.why}`;
+    const known = this.known.get(key);
+    if (known?.text === text) {
+      known.one = one;
+      return known.item;
+    }
+    if (known) {
+      this.dress(known, one, text);
+      known.link.classList.add("new");
+      setTimeout(() => known.link.classList.remove("new"), 2500);
+      return known.item;
+    }
+    const fresh = { pods: h("span", { class: "pods", "aria-hidden": "true" }) };
+    fresh.link = h("a", { href: whereTo(one), tabindex: -1, "data-key": key },
+      h("span", { class: "name" }, one.name), h("span", { class: "kind" }, one.kind), fresh.pods);
+    fresh.item = h("li", {}, fresh.link);
+    this.dress(fresh, one, text);
+    this.known.set(key, fresh);
+    return fresh.item;
+  }
+
+  dress(known, one, text) {
+    known.one = one;
+    known.text = text;
+    known.link.className = `tile ${one.state}`;
+    known.link.setAttribute("aria-label", spoken(one));
+    known.link.title = `${word(one.state)}: ${one.why}`;
+    say(known.pods, one.actual?.pods ? sidecars(one) : "");
+  }
+
+  updateChips(totals) {
+    const wanted = Object.keys(STATES).filter((state) => totals.byState[state] || this.filter.states.has(state));
+    for (const state of wanted) {
+      let chip = this.chips.querySelector(`[data-state="${state}"]`);
+      if (!chip) {
+        chip = h("button", { type: "button", class: "chip", "data-state": state, "aria-pressed": "false", title: STATES[state][1] },
+          h("span", { class: `mark ${state}`, "aria-hidden": "true" }), h("span", {}, word(state)), " ", h("b", {}));
+        this.chips.append(chip);
+      }
+      say(chip.querySelector("b"), `${totals.byState[state] ?? 0}`);
+    }
+    for (const chip of [...this.chips.children]) if (!wanted.includes(chip.dataset.state)) chip.remove();
+    arrange(this.chips, wanted.map((state) => this.chips.querySelector(`[data-state="${state}"]`)));
+  }
+
+  choose(chip) {
+    if (!chip) return;
+    const { states } = this.filter;
+    const { state } = chip.dataset;
+    if (!states.delete(state)) states.add(state);
+    chip.setAttribute("aria-pressed", states.has(state) ? "true" : "false");
+    this.sift();
+  }
+
+  isShown(one) {
+    const { text, states, namespace } = this.filter;
+    if (namespace !== null && one.namespace !== namespace) return false;
+    if (states.size > 0 && !states.has(one.state)) return false;
+    return text === "" || `${one.namespace}/${one.kind}/${one.name} ${ruleName(one.desired.rule)}`.toLowerCase().includes(text);
+  }
+
+  /** Hides what is not asked for. */
+  sift() {
+    const shownIn = new Map();
+    let shown = 0;
+    for (const known of this.known.values()) {
+      const isShown = this.isShown(known.one);
+      if (known.item.hidden === isShown) known.item.hidden = !isShown;
+      if (isShown) { shown += 1; shownIn.set(known.one.namespace, true); }
+    }
+    const isSifted = this.filter.text !== "" || this.filter.states.size > 0;
+    for (const [name, group] of this.groups) {
+      const named = this.filter.namespace === null || this.filter.namespace === name;
+      const isHidden = !named || (isSifted && !shownIn.has(name));
+      if (group.element.hidden !== isHidden) group.element.hidden = isHidden;
+    }
+    for (const row of this.rows.values()) {
+      const isHidden = !this.isShown(row.one);
+      if (row.element.hidden !== isHidden) row.element.hidden = isHidden;
+    }
+    say(this.count, shown === this.known.size ? plural(shown, "workload") : `${shown} of ${plural(this.known.size, "workload")}`);
+    const current = this.tiles.querySelector("a.tile[tabindex='0']");
+    if (!current || current.parentElement.hidden) this.rove(this.visible()[0]);
+  }
+
+  visible() {
+    return [...this.tiles.querySelectorAll("section:not([hidden]) li:not([hidden]) > a.tile")];
+  }
+
+  /** Makes one tile the one that Tab goes to. */
+  rove(tile) {
+    if (!tile) return;
+    this.current?.setAttribute("tabindex", "-1");
+    tile.setAttribute("tabindex", "0");
+    this.current = tile;
+  }
+
+  move(event) {
+    const tile = event.target.closest("a.tile");
+    if (!tile || event.ctrlKey || event.metaKey || event.altKey) return;
+    const all = this.visible();
+    const at = all.indexOf(tile);
+    const columns = getComputedStyle(tile.closest("ul")).gridTemplateColumns.split(" ").length;
+    const next = {
+      ArrowRight: () => all[at + 1], ArrowLeft: () => all[at - 1], Home: () => all[0], End: () => all.at(-1),
+      ArrowDown: () => this.beside(all, at, columns), ArrowUp: () => this.beside(all, at, -columns),
+    }[event.key]?.();
+    if (!next) return;
+    event.preventDefault();
+    this.rove(next);
+    next.focus();
+  }
+
+  /** The tile a row further, or the nearest of the next namespace. */
+  beside(all, at, step) {
+    const there = all[at + step];
+    if (there && there.closest("ul") === all[at].closest("ul")) return there;
+    const list = all[at].closest("ul");
+    const others = step > 0 ? all.slice(at + 1) : all.slice(0, at).reverse();
+    const other = others.find((one) => one.closest("ul") !== list);
+    // The last row may be shorter than the one above it.
+    const last = step > 0 ? others.filter((one) => one.closest("ul") === list).at(-1) : null;
+    if (last && !sameRow(last, all[at])) return last;
+    return other;
+  }
+
+  focusOn(key) {
+    const known = this.known.get(key);
+    if (!known) return false;
+    if (this.isTable) this.rows.get(key)?.element.querySelector("a")?.focus();
+    else { this.rove(known.link); known.link.focus(); }
+    return true;
+  }
+
+  fillTable() {
+    if (!this.isTable || !this.data) return;
+    const all = this.data.namespaces.flatMap((namespace) => namespace.workloads);
+    const keys = new Set(all.map(keyOf));
+    for (const [key, row] of this.rows) if (!keys.has(key)) { row.element.remove(); this.rows.delete(key); }
+    for (const one of all) this.row(one);
+    this.arrangeRows();
+  }
+
+  row(one) {
+    const key = keyOf(one);
+    let row = this.rows.get(key);
+    if (!row) {
+      const cells = { action: h("td"), rule: h("td"), effect: h("td"), pods: h("td", { class: "number" }), state: h("td") };
+      row = { cells, mark: h("span", { "aria-hidden": "true" }), word: h("span") };
+      cells.state.append(row.mark, row.word);
+      row.element = h("tr", {},
+        h("td", {}, h("a", { href: address("ns", one.namespace) }, one.namespace)),
+        h("th", { scope: "row" }, h("a", { href: whereTo(one) }, one.name), " ", h("span", { class: "kind" }, one.kind)),
+        cells.state, cells.action, cells.rule, cells.effect, cells.pods);
+      this.rows.set(key, row);
+    }
+    row.one = one;
+    if (row.mark.className !== `mark ${one.state}`) row.mark.className = `mark ${one.state}`;
+    say(row.word, word(one.state));
+    if (row.cells.state.title !== one.why) row.cells.state.title = one.why;
+    say(row.cells.action, one.desired.action);
+    say(row.cells.rule, ruleName(one.desired.rule));
+    say(row.cells.effect, EFFECTS[one.effect.outcome] ?? one.effect.outcome);
+    say(row.cells.pods, sidecars(one));
+  }
+
+  sort(title) {
+    if (!title) return;
+    const { by } = title.dataset;
+    this.order = { by, down: this.order.by === by && !this.order.down };
+    this.arrangeRows();
+  }
+
+  arrangeRows() {
+    const { by, down } = this.order;
+    const worry = Object.keys(STATES);
+    const value = {
+      namespace: (one) => one.namespace, name: (one) => one.name, action: (one) => one.desired.action,
+      rule: (one) => ruleName(one.desired.rule), effect: (one) => one.effect.outcome,
+      state: (one) => String(worry.indexOf(one.state)), pods: (one) => String(one.actual?.pods ?? -1).padStart(9, "0"),
+    }[by];
+    const sorted = [...this.rows.values()].map((row) => ({ row, value: value(row.one), then: keyOf(row.one) }));
+    const compare = (left, right) => (left < right ? -1 : left > right ? 1 : 0);
+    sorted.sort((left, right) => (compare(left.value, right.value) || compare(left.then, right.then)) * (down ? -1 : 1));
+    arrange(this.body, sorted.map(({ row }) => row.element));
+    for (const title of this.titles.children) {
+      if (title.dataset.by === by) title.setAttribute("aria-sort", down ? "descending" : "ascending");
+      else title.removeAttribute("aria-sort");
+    }
+  }
+}
+
+const sameRow = (left, right) => left.offsetTop === right.offsetTop;
+
+/** Puts children in this order; one that stands where it should is not touched. */
+function arrange(parent, wanted) {
+  if (parent.childElementCount === 0) {
+    parent.append(...wanted);
+    return;
+  }
+  let at = parent.firstElementChild;
+  for (const child of wanted) {
+    if (child === at) at = at.nextElementSibling;
+    else parent.insertBefore(child, at);
+  }
+}

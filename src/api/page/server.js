@@ -1,0 +1,198 @@
+// The server: asked with the token, again and again; what is known stays on the page while it is away.
+
+import { learnTime, now } from "./words.js";
+
+const KEY = "outrigger.token";
+
+// In the tab's session storage: a reload or a followed link in this tab does not ask again, and it ends with the tab. Nothing
+// from elsewhere runs here, by the page's own policy; a copy that outlives the tab would be of use to nobody but a thief.
+let token = sessionStorage.getItem(KEY);
+
+/** What the server refuses, or that it cannot be reached: then the status is 0. */
+export class Problem extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+const hearers = { left: () => {}, away: () => {}, back: () => {} };
+
+/** Whom to tell that the token is over, that the server is away, and that it is back. */
+export function hear(given) {
+  Object.assign(hearers, given);
+}
+
+export const isKnown = () => token !== null;
+
+/** Takes a token, and finds out whose it is. */
+export async function enter(given) {
+  token = given;
+  const about = await ask("/api/v1");
+  sessionStorage.setItem(KEY, given);
+  return about.body;
+}
+
+/** Forgets the token, and stops whatever runs with it. */
+export function leave(why) {
+  if (token === null) return;
+  token = null;
+  sessionStorage.removeItem(KEY);
+  hearers.left(why);
+}
+
+/** Asks once. A token that is no longer taken ends the session. */
+export async function ask(path, { method = "GET", body, headers = {}, signal } = {}) {
+  const shown = token;
+  const all = { ...headers, Authorization: `Bearer ${shown}` };
+  if (body !== undefined) all["Content-Type"] = "application/json";
+  let response;
+  try {
+    const sent = body === undefined ? undefined : JSON.stringify(body);
+    response = await fetch(path, { method, headers: all, body: sent, signal, cache: "no-store", redirect: "error", credentials: "omit" });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(0, "the server does not answer");
+  }
+  learnTime(response.headers.get("date"));
+  if (response.ok || response.status === 304) return answered(response);
+  const problem = await response.json().catch(() => ({}));
+  if (response.status === 401 && shown === token) leave("The token is not taken, or not any more. Show another one.");
+  throw new Problem(response.status, problem.detail ?? `the server answered ${response.status}`);
+}
+
+async function answered(response) {
+  const isJson = response.headers.get("content-type")?.startsWith("application/json");
+  return { status: response.status, tag: response.headers.get("etag"), body: isJson ? await response.json() : null, response };
+}
+
+/** Asks for something now and every few seconds, tells of it when it is new, and waits longer and longer while the server is away. */
+export class Poll {
+  constructor(path, { every = 5000, found, refused = () => {} }) {
+    Object.assign(this, { path, every, found, refused, tag: null, failures: 0 });
+    this.seen = () => { if (!document.hidden) this.again(); };
+    document.addEventListener("visibilitychange", this.seen);
+    this.again();
+  }
+
+  /** Asks at once. */
+  again() {
+    clearTimeout(this.timer);
+    this.current?.abort();
+    if (!this.isOver) this.once();
+  }
+
+  stop() {
+    this.isOver = true;
+    clearTimeout(this.timer);
+    this.current?.abort();
+    document.removeEventListener("visibilitychange", this.seen);
+    away.delete(this);
+  }
+
+  async once() {
+    const current = new AbortController();
+    this.current = current;
+    const headers = this.tag === null ? {} : { "If-None-Match": this.tag };
+    try {
+      const { status, tag, body } = await ask(this.path, { headers, signal: current.signal });
+      if (current !== this.current) return;
+      this.answered();
+      if (status !== 304) {
+        this.tag = tag;
+        this.found(body);
+      }
+    } catch (error) {
+      if (current !== this.current || error.name === "AbortError") return;
+      if (!(error instanceof Problem)) throw error;
+      this.failed(error);
+    }
+    this.plan();
+  }
+
+  answered() {
+    this.failures = 0;
+    if (away.delete(this) && away.size === 0) hearers.back();
+  }
+
+  failed(problem) {
+    const isAway = problem.status === 0 || problem.status >= 500;
+    this.failures = isAway ? this.failures + 1 : 0;
+    if (!isAway) {
+      if (problem.status !== 401) this.refused(problem);
+      return;
+    }
+    away.add(this);
+    hearers.away(problem, now() + this.wait());
+  }
+
+  wait() {
+    return this.failures === 0 ? this.every : Math.min(60000, 1000 * 2 ** Math.min(this.failures, 6));
+  }
+
+  plan() {
+    // A page that nobody looks at asks for nothing; it asks at once when somebody does.
+    if (!this.isOver && !document.hidden) this.timer = setTimeout(() => this.once(), this.wait());
+  }
+}
+
+const away = new Set();
+
+/** Asks again for everything that could not be had. */
+export function tryAgain() {
+  away.forEach((poll) => poll.again());
+}
+
+/** Listens to server-sent events, and begins again whenever they end. */
+export class Stream {
+  constructor(path, { heard, state, refused }) {
+    Object.assign(this, { path, heard, state, refused, failures: 0 });
+    this.run();
+  }
+
+  stop() {
+    this.isOver = true;
+    clearTimeout(this.timer);
+    this.current?.abort();
+  }
+
+  async run() {
+    this.current = new AbortController();
+    try {
+      const { response } = await ask(this.path, { signal: this.current.signal });
+      this.failures = 0;
+      this.state("connected");
+      await this.read(response.body.pipeThrough(new TextDecoderStream()).getReader());
+    } catch (error) {
+      if (this.isOver || error.name === "AbortError") return;
+      if (error instanceof Problem && error.status >= 400 && error.status < 500) {
+        if (error.status !== 401) this.refused(error);
+        return;
+      }
+    }
+    if (this.isOver) return;
+    this.failures += 1;
+    this.state("away");
+    this.timer = setTimeout(() => this.run(), Math.min(60000, 1000 * 2 ** Math.min(this.failures, 6)));
+  }
+
+  async read(reader) {
+    let rest = "";
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const blocks = (rest + value).split("\n\n");
+      rest = blocks.pop();
+      blocks.forEach((block) => this.block(block));
+    }
+  }
+
+  block(block) {
+    let [event, data] = ["message", ""];
+    for (const line of block.split("\n")) {
+      if (line.startsWith("event: ")) event = line.slice(7);
+      else if (line.startsWith("data: ")) data += line.slice(6);
+    }
+    if (data !== "") this.heard(event, JSON.parse(data));
+  }
+}

@@ -1,0 +1,150 @@
+//! Reads from what is known: who may, and an answer that is sent again only where it is new.
+//!
+//! Limits: two reads look at once, beside the threads that answer reviews; others wait 20 seconds at most for their turn.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use axum::extract::{FromRequestParts, Path, RawQuery};
+use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, RequestPartsExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::problem::Problem;
+use super::request::{answer, query_of};
+use super::session::{Attempt, Session};
+use super::{Api, PATIENCE};
+use crate::cluster::access::Resource;
+use crate::decision::reason::Clean;
+use crate::inventory::Inventory;
+use crate::server::listener::Peer;
+
+/// So many reads look at once.
+pub(super) const LOOKS: usize = 2;
+
+/// A request that changes nothing.
+pub(super) struct Asked {
+    pub(super) api: Arc<Api>,
+    peer: Peer,
+    headers: HeaderMap,
+    parts: HashMap<String, String>,
+    query: Option<String>,
+}
+
+impl FromRequestParts<Arc<Api>> for Asked {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Response> {
+        let Extension(peer) = parts.extract::<Extension<Peer>>().await.map_err(IntoResponse::into_response)?;
+        let RawQuery(query) = parts.extract::<RawQuery>().await.map_err(IntoResponse::into_response)?;
+        let unreadable = |_| Problem::new(400, "the path cannot be read").into_response();
+        let Path(places) = parts.extract::<Path<HashMap<String, String>>>().await.map_err(unreadable)?;
+        Ok(Self { api: Arc::clone(api), peer, headers: parts.headers.clone(), parts: places, query })
+    }
+}
+
+impl Asked {
+    /// The part of the path of this name.
+    pub(super) fn part(&self, name: &str) -> Option<String> {
+        self.parts.get(name).cloned()
+    }
+
+    /// The parameters of the query, of which none may be unknown.
+    pub(super) fn query<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        query_of(self.query.as_deref())
+    }
+
+    /// What a look finds for somebody who may, in the namespace if one is named; unless they have it already.
+    pub(super) async fn looked<T: Serialize>(
+        &self,
+        right: (&str, Resource),
+        namespace: Option<&str>,
+        look: impl FnOnce(&Api) -> Result<T, Problem> + Send + 'static,
+    ) -> Response {
+        answer(async {
+            let session = self.session(right.1, namespace).await?;
+            let found = async {
+                session.may(right.0).await?;
+                Ok(self.unless_known(self.look(look).await?))
+            };
+            session.done(found.await)
+        })
+        .await
+    }
+
+    /// What is found at once for somebody who may.
+    pub(super) async fn found(
+        &self,
+        right: (&str, Resource),
+        namespace: Option<&str>,
+        find: impl FnOnce(&Session<'_>) -> Result<Response, Problem>,
+    ) -> Response {
+        answer(async {
+            let session = self.session(right.1, namespace).await?;
+            let allowed = session.may(right.0).await;
+            session.done(allowed.and_then(|()| find(&session)))
+        })
+        .await
+    }
+
+    /// The same for anybody who is known, whatever they may.
+    pub(super) async fn found_by_anybody(&self, find: impl FnOnce(&Session<'_>) -> Response) -> Response {
+        answer(async { Ok(find(&self.session(Resource::Workloads, None).await?)) }).await
+    }
+
+    async fn session(&self, resource: Resource, namespace: Option<&str>) -> Result<Session<'_>, Problem> {
+        let attempt = Attempt::reading(resource, namespace.map(str::to_owned), self.part("name"), self.peer);
+        Session::begin(&self.api, &self.headers, attempt).await
+    }
+
+    /// Looks beside the threads that answer reviews: at everything it takes a while.
+    async fn look<T: Serialize>(
+        &self,
+        look: impl FnOnce(&Api) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<Vec<u8>, Problem> {
+        let turn = tokio::time::timeout(PATIENCE, Arc::clone(&self.api.looks).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(Problem::new(503, "too many look at once; try again in a second")) };
+        let api = Arc::clone(&self.api);
+        let looking = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            Ok(serde_json::to_vec(&look(&api)?).unwrap_or_default())
+        });
+        looking.await.map_err(|_| Problem::new(500, "looking failed; the log says why"))?
+    }
+
+    fn unless_known(&self, body: Vec<u8>) -> Response {
+        let hash = digest(&SHA256, &body);
+        let hex: String = hash.as_ref()[..12].iter().map(|byte| format!("{byte:02x}")).collect();
+        let tag = format!("\"{hex}\"");
+        let known = self.headers.get(IF_NONE_MATCH).and_then(|known| known.to_str().ok()).unwrap_or_default();
+        if known.split(',').any(|one| one.trim() == tag) {
+            return (StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response();
+        }
+        ([(CONTENT_TYPE, "application/json".to_owned()), (ETAG, tag)], body).into_response()
+    }
+}
+
+/// The parts of the cluster that are not known, without which an answer is not complete.
+pub(super) fn unread(inventory: &Inventory) -> Vec<String> {
+    let mut caches = inventory.synced();
+    if !caches.iter().any(|(cache, _)| cache == "pods") {
+        caches.push(("pods".to_owned(), inventory.pods.is_synced()));
+    }
+    caches.into_iter().filter(|(_, synced)| !synced).map(|(cache, _)| cache).collect()
+}
+
+/// Refuses a namespace that does not exist, as far as that is known.
+pub(super) fn known_namespace(inventory: &Inventory, namespace: &str) -> Result<(), Problem> {
+    let namespaces = &inventory.namespaces;
+    match namespaces.get(namespace) {
+        None if namespaces.is_synced() => {
+            Err(Problem::not_found(format!("there is no namespace {}", Clean(namespace))))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,243 @@
+//! What the API tells without a cluster: who is in the mesh, why, every override, what is decided, and how things hang together.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::ensure;
+use serde_json::{Value, json};
+
+use crate::api::ask;
+use crate::commands::outrigger;
+use crate::control_plane::await_condition;
+use crate::serve::Served;
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A shop with a service before two versions, a workload that wants out, and another namespace that nothing is in.
+const STATE: &str = r#"
+{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {istio-injection: enabled}}}
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: empty}}
+---
+{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, namespace: shop, uid: u1}, spec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web, version: v1}}}}}
+---
+{apiVersion: apps/v1, kind: Deployment, metadata: {name: web-next, namespace: shop, uid: u2}, spec: {selector: {matchLabels: {app: web, version: v2}}, template: {metadata: {labels: {app: web, version: v2}}}}}
+---
+{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: agent, namespace: shop, uid: u3, annotations: {outrigger.dev/inject: "false", outrigger.dev/reason: "host \u001b[31mnetwork"}}, spec: {template: {metadata: {labels: {app: agent}}}}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: lone, namespace: shop, uid: p1}, spec: {containers: [{name: main}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {selector: {app: web}, ports: [{name: http, port: 80}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: front, namespace: empty}, spec: {ports: [{name: http, port: 80}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: front, namespace: empty}, spec: {hosts: [front], http: [{route: [{destination: {host: web.shop.svc.cluster.local}}]}]}}
+---
+{apiVersion: outrigger.dev/v1alpha1, kind: ClusterInjectionPolicy, metadata: {name: mesh}, spec: {action: Enable}}
+---
+{apiVersion: outrigger.dev/v1alpha1, kind: SuspensionPolicy, metadata: {name: debug, namespace: shop, uid: s1}, spec: {suspend: Injection, workloads: [{kind: Deployment, name: web}], startsAt: "2026-01-01T00:00:00Z", expiresAt: "2026-01-15T00:00:00Z", reason: over}}
+---
+{apiVersion: outrigger.dev/v1alpha1, kind: ClusterSuspensionPolicy, metadata: {name: calm, uid: s2}, spec: {suspend: Injection, namespaces: {include: [empty]}, startsAt: "2026-01-01T00:00:00Z", indefinite: true, reason: quiet}}
+"#;
+
+struct World {
+    state: tempfile::TempDir,
+    served: Served,
+}
+
+impl World {
+    fn start() -> Self {
+        let state = tempfile::tempdir().unwrap();
+        std::fs::write(state.path().join("state.yaml"), STATE).unwrap();
+        let injectors = serde_json::to_string(&crate::decisions::injectors("default")).unwrap();
+        let list = format!(r#"{{"apiVersion": "v1", "kind": "List", "items": {injectors}}}"#);
+        std::fs::write(state.path().join("injectors.json"), list).unwrap();
+        Self { served: Served::start(Some(state.path()), 1), state }
+    }
+
+    fn get(&self, path: &str) -> Value {
+        let answer = ask(&self.served, "GET", &format!("/api/v1{path}"), None, &[]);
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        answer.json()
+    }
+
+    /// What a command prints about the same directory.
+    fn printed(&self, arguments: &[&str]) -> Value {
+        let state = self.state.path().display().to_string();
+        outrigger(&[arguments, &["--state", &state, "-o", "json"]].concat(), None, "").json()
+    }
+}
+
+/// An answer without what only the API says, which is all there is here.
+fn without(mut answer: Value, keys: &[&str]) -> Value {
+    let fields = answer.as_object_mut().unwrap();
+    keys.iter().for_each(|key| drop(fields.remove(*key).unwrap_or_else(|| panic!("no {key}"))));
+    answer
+}
+
+#[tokio::test]
+async fn what_the_api_tells_is_what_the_commands_print() {
+    let world = World::start();
+    let overview = world.get("/overview");
+    assert_eq!(overview["partial"], false);
+    assert_eq!(without(overview, &["partial"]), world.printed(&["status"]));
+    let of_shop = without(world.get("/namespaces/shop/workloads"), &["partial"]);
+    assert_eq!(of_shop, world.printed(&["status", "-n", "shop"]));
+    assert_eq!(of_shop["namespaces"][0]["workloads"].as_array().unwrap().len(), 4);
+    for (path, target) in
+        [("Deployment/web", "deployment/web"), ("daemonset/agent", "daemonset/agent"), ("Pod/lone", "pod/lone")]
+    {
+        let explained = world.get(&format!("/namespaces/shop/workloads/{path}"));
+        assert!(explained["state"].is_string() && explained["why"].is_string(), "{explained}");
+        let explained = without(explained, &["state", "why", "differing", "unread", "partial"]);
+        assert_eq!(explained, world.printed(&["explain", target, "-n", "shop"]), "{path}");
+        assert!(!explained["decision"]["considered"].as_array().unwrap().is_empty());
+    }
+    for (path, arguments) in [
+        ("/overrides", &["status", "--overrides"][..]),
+        ("/namespaces/shop/overrides", &["status", "--overrides", "-n", "shop"]),
+    ] {
+        let told = without(world.get(path), &["partial"]);
+        assert_eq!(told, world.printed(arguments), "{path}");
+        assert_eq!(told["overrides"][0]["reason"], "host [31mnetwork", "nothing in it moves a cursor");
+    }
+    assert_eq!(world.get("/namespaces/empty/overrides")["overrides"], json!([]));
+}
+
+#[tokio::test]
+async fn an_answer_is_sent_again_only_when_it_is_another() {
+    let world = World::start();
+    let ask = |headers: &[&str]| ask(&world.served, "GET", "/api/v1/overview", None, headers);
+    let first = ask(&[]);
+    let known = format!("If-None-Match: {}", first.header("etag").unwrap());
+    let again = ask(&[&known]);
+    assert_eq!((again.status, again.body.as_str()), (304, ""), "{again:?}");
+    let out = r#"{apiVersion: v1, kind: Namespace, metadata: {name: later}}"#;
+    std::fs::write(world.state.path().join("later.yaml"), out).unwrap();
+    await_condition("the change to be told", TIMEOUT, async || {
+        let told = ask(&[&known]);
+        ensure!(told.status == 200 && told.body.contains("\"later\""), "{}", told.status);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_and_who_is_not_known_get_a_problem() {
+    let world = World::start();
+    for (path, status, part) in [
+        ("/namespaces/nowhere/workloads", 404, "there is no namespace nowhere"),
+        ("/namespaces/nowhere/overrides", 404, "there is no namespace nowhere"),
+        ("/graph?namespace=nowhere", 404, "there is no namespace nowhere"),
+        ("/namespaces/shop/workloads/Deployment/none", 404, "there is no Deployment/none in namespace shop"),
+        ("/namespaces/shop/workloads/Gadget/web", 404, "there is no Gadget/web"),
+        ("/namespaces/shop%2f..%2fother/workloads", 404, "there is nothing of this name"),
+        ("/namespaces/shop/workloads/Deployment/%1b%5b31m", 404, "there is nothing of this name"),
+        ("/graph?colour=red", 400, "unknown field"),
+        ("/audit?kind=Rumour", 400, "expected `Decision` or `Act`"),
+        ("/audit?limit=0", 400, "which is not between 1 and 1000"),
+        ("/suspensions?allNamespaces=true&watch=true", 400, "leave out the other parameters"),
+        ("/namespaces/shop/suspensions?allNamespaces=true", 400, "a list of the cluster"),
+    ] {
+        let answer = ask(&world.served, "GET", &format!("/api/v1{path}"), None, &[]);
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+        assert!(answer.json()["detail"].as_str().unwrap().contains(part), "{path}: {answer:?}");
+    }
+    let endpoints = world.get("")["endpoints"].clone();
+    let endpoints = endpoints.as_array().unwrap();
+    assert!(endpoints.len() > 10, "{endpoints:?}");
+    for endpoint in endpoints {
+        let path = endpoint["path"].as_str().unwrap().replace(['{', '}'], "");
+        let answer = ask(&world.served, endpoint["method"].as_str().unwrap(), &path, None, &["Authorization:"]);
+        assert_eq!(answer.status, 401, "{path}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn suspensions_of_every_namespace_are_listed_together_page_by_page() {
+    let world = World::start();
+    let place = |one: &Value| format!("{} {}", one["namespace"].as_str().unwrap_or("-"), one["name"].as_str().unwrap());
+    let all = world.get("/suspensions?allNamespaces=true");
+    let names: Vec<_> = all["items"].as_array().unwrap().iter().map(place).collect();
+    assert_eq!(names, ["- calm", "shop debug"]);
+    let first = world.get("/suspensions?allNamespaces=true&limit=1");
+    let next = world.get(&format!("/suspensions?allNamespaces=true&continue={}", first["continue"].as_str().unwrap()));
+    assert_eq!([place(&first["items"][0]), place(&next["items"][0])], ["- calm", "shop debug"]);
+    assert_eq!(world.get("/suspensions?allNamespaces=true&state=InForce")["items"].as_array().unwrap().len(), 1);
+    assert_eq!(world.get("/suspensions")["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_graph_ties_services_routes_workloads_and_suspensions() {
+    let world = World::start();
+    let told = |graph: &Value| -> Vec<String> {
+        let text = |edge: &Value, key: &str| edge[key].as_str().unwrap().to_owned();
+        let edges = graph["edges"].as_array().unwrap().iter();
+        edges.map(|edge| format!("{} {} {}", text(edge, "from"), text(edge, "does"), text(edge, "to"))).collect()
+    };
+    let all = world.get("/graph");
+    let expected = [
+        "/ClusterSuspensionPolicy/calm Suspends /Namespace/empty",
+        "empty/Service/front Routes empty/VirtualService/front",
+        "empty/VirtualService/front Routes shop/Service/web",
+        "shop/Service/web Selects shop/Deployment/web",
+        "shop/Service/web Selects shop/Deployment/web-next",
+    ];
+    assert_eq!(told(&all), expected);
+    let node = |id: &str| all["nodes"].as_array().unwrap().iter().find(|node| node["id"] == id).unwrap().clone();
+    assert_eq!(node("shop/Deployment/web")["state"], "NoPods");
+    assert_eq!(node("/ClusterSuspensionPolicy/calm")["suspends"], "injection, in force");
+    let of_shop = world.get("/graph?namespace=shop");
+    assert_eq!(told(&of_shop), expected[1..], "what leads into it belongs to it");
+    let traffic =
+        json!({"name": "stop", "suspend": "Traffic", "services": [{"name": "web"}], "for": "1h", "reason": "x"});
+    let made = ask(&world.served, "POST", "/api/v1/namespaces/shop/suspensions", Some(&traffic), &[]);
+    assert_eq!(made.status, 201, "{made:?}");
+    let with = told(&world.get("/graph?namespace=shop"));
+    assert!(with.contains(&"shop/SuspensionPolicy/stop Suspends shop/Service/web".to_owned()), "{with:?}");
+}
+
+#[tokio::test]
+async fn decisions_and_acts_are_told_the_newest_first_and_live() {
+    let world = World::start();
+    let token = std::fs::read_to_string(world.served.file("token")).unwrap();
+    let heard = tempfile::NamedTempFile::new().unwrap();
+    let mut listening = Command::new("curl")
+        .args(["--silent", "--no-buffer", "--max-time", "30", "--cacert"])
+        .arg(world.served.file("ca.crt"))
+        .args(["--header", &format!("Authorization: Bearer {token}")])
+        .arg(format!("https://{}/api/v1/audit?kind=Decision&watch=true", world.served.api))
+        .stdout(heard.reopen().unwrap())
+        .spawn()
+        .unwrap();
+    let text = || std::fs::read_to_string(heard.path()).unwrap();
+    await_condition("the first event", TIMEOUT, async || {
+        ensure!(text().contains("event: snapshot"), "{}", text());
+        Ok(())
+    })
+    .await;
+    let body = json!({"name": "debug-2", "suspend": "Injection", "for": "1h", "reason": "loop"});
+    assert_eq!(ask(&world.served, "POST", "/api/v1/namespaces/shop/suspensions", Some(&body), &[]).status, 201);
+    world.served.reviewed().unwrap();
+    await_condition("the decision to be heard", TIMEOUT, async || {
+        let entries: Vec<_> = text().lines().map(str::to_owned).filter(|line| *line == "event: entry").collect();
+        ensure!(entries.len() == 1 && text().contains("\"requestUid\""), "{}", text());
+        Ok(())
+    })
+    .await;
+    listening.kill().unwrap();
+    listening.wait().unwrap();
+    let all = world.get("/audit");
+    assert_eq!(all["partial"], false, "nobody else decides here");
+    let items = all["items"].as_array().unwrap();
+    assert!(items[0]["requestUid"].is_string(), "{items:?}");
+    assert!(items.iter().any(|item| item["act"] == "Create" && item["object"]["name"] == "debug-2"), "{items:?}");
+    let count = |query: &str| world.get(&format!("/audit?{query}"))["items"].as_array().unwrap().len();
+    assert_eq!(count("kind=Decision"), 1);
+    assert_eq!((count("kind=Act&action=Create"), count("action=Extend"), count("limit=1")), (1, 0, 1));
+    assert_eq!(
+        (count("workload=Deployment/none"), world.get("/namespaces/empty/audit")["items"] == json!([])),
+        (0, true)
+    );
+    assert_eq!(world.get("/namespaces/shop/audit?kind=Decision")["items"].as_array().unwrap().len(), 1);
+}
