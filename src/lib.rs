@@ -18,7 +18,7 @@
 //! | [`audit`], [`metrics`], [`tasks`] | the audit log, the counters, the tasks of the process |
 //! | [`admission`] | a review from bytes to bytes |
 //! | [`server`] | the listeners and their limits |
-//! | [`overview`] | what is expected against what is there: explanations, and what a change would change |
+//! | [`overview`] | what is expected against what is there: explanations, drift, and what a change would change |
 //! | [`traffic`] | the routing that suspends the traffic of a service: what it is, what stands in its way; pure |
 //! | [`suspensions`] | suspensions as people handle them: made, extended, ended, and whom they are about; pure |
 //! | [`graph`] | what stands between namespaces, workloads and services; pure |

@@ -9,6 +9,7 @@ mod commands;
 mod conformance;
 mod control_plane;
 mod decisions;
+mod drift;
 mod effect;
 mod layers;
 mod lease;

@@ -5,6 +5,7 @@ pub mod changes;
 pub mod deciding;
 pub mod disable;
 pub mod doctor;
+pub mod drifting;
 pub mod enable;
 pub mod explain;
 pub mod install;

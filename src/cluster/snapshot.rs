@@ -2,7 +2,6 @@
 //!
 //! What may not be read stays unknown in the inventory, and is named with what follows from it.
 
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::{Debug, Display};
 
@@ -10,14 +9,13 @@ use futures::stream::{self, StreamExt};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::core::DeserializeGuard;
 use kube::{Api, Client, CustomResourceExt, Resource, ResourceExt};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::CALL_TIMEOUT;
+use super::pods::PodResource;
 use super::watch::resource;
 use super::workload::Workload;
 use crate::decision::injector::OwnRules;
@@ -26,7 +24,6 @@ use crate::inventory::owner_kind::{OwnerKind, Served};
 use crate::inventory::routing::{Kind, key_of};
 use crate::inventory::rules::{Compile, Rule, RuleKind, RuleName, Terms};
 use crate::inventory::standings::Standing;
-use crate::inventory::workload::PodObject;
 use crate::inventory::{Inventory, namespace_of};
 use crate::resources::cluster_injection_policy::ClusterInjectionPolicy;
 use crate::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
@@ -382,39 +379,5 @@ async fn all<K: Clone + DeserializeOwned + Debug>(api: &Api<K>) -> kube::Result<
             Some(next) => params = params.continue_token(&next),
             None => return Ok(listed),
         }
-    }
-}
-
-/// A pod as a resource.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(transparent)]
-struct PodResource(PodObject);
-
-impl Resource for PodResource {
-    type DynamicType = ApiResource;
-    type Scope = kube::core::DynamicResourceScope;
-
-    fn kind(resource: &ApiResource) -> Cow<'_, str> {
-        resource.kind.as_str().into()
-    }
-
-    fn group(resource: &ApiResource) -> Cow<'_, str> {
-        resource.group.as_str().into()
-    }
-
-    fn version(resource: &ApiResource) -> Cow<'_, str> {
-        resource.version.as_str().into()
-    }
-
-    fn plural(resource: &ApiResource) -> Cow<'_, str> {
-        resource.plural.as_str().into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.0.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.0.metadata
     }
 }

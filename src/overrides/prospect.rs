@@ -198,6 +198,6 @@ fn counted(facts: &Facts<'_>, decision: &Decision<'_>, pods: &[Arc<RunningPod>])
     Counts {
         pods: pods.len(),
         with_sidecar: pods.iter().filter(|pod| pod.sidecar.is_some()).count(),
-        differing: can_be_told.then(|| pods.iter().filter(|pod| differs(pod, &follows)).count()),
+        differing: can_be_told.then(|| pods.iter().filter(|pod| differs(pod, facts.pod, &follows)).count()),
     }
 }

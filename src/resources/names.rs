@@ -33,6 +33,9 @@ pub const MANAGER: &str = "outrigger";
 /// What the kubelet writes on the mirror of a static pod.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";
 
+/// What Istio's injector writes on a pod, about what it has put into it.
+pub const INJECTED: &str = "sidecar.istio.io/status";
+
 /// Our webhook configuration: its name sorts before those of the injectors, since the API server calls them in that order.
 pub const WEBHOOK_CONFIGURATION: &str = "0-outrigger";
 /// Our entry in it. It must not end in `istio.io`, or Istio's tools take it for an injector.

@@ -117,8 +117,8 @@ impl ControlPlane {
                 // By default a controller may ask twenty times a second, and hundreds of workloads take minutes.
                 ("kube-api-qps", "200"),
                 ("kube-api-burst", "400"),
-                // On a busy machine the kubelet that is none may be late.
-                ("node-monitor-grace-period", "10m"),
+                // Kwok tells of its node about once a minute, and pods that were made unready in between never recover.
+                ("node-monitor-grace-period", "1h"),
                 // It serves nothing that a test would read.
                 ("secure-port", "0"),
             ]),

@@ -6,6 +6,7 @@ mod certificates;
 mod conformance;
 mod doctor;
 mod drain;
+mod drift;
 mod failures;
 pub(crate) mod installed;
 mod leader;

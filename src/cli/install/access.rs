@@ -133,7 +133,10 @@ fn cluster_rules(args: &InstallArgs) -> Vec<PolicyRule> {
         rule(GROUP, statuses, ["patch"]),
     ])
     .chain(routing(args))
+    .chain(args.drift.repair_drift.then(|| rule("", texts(["pods/eviction"]), ["create"])))
     .chain([
+        // What running pods have, against what new ones would get.
+        rule("", texts(["pods"]), ["list", "watch"]),
         rule("events.k8s.io", texts(["events"]), ["create", "patch"]),
         // Who somebody is that asks the API, and whether they may.
         rule("authentication.k8s.io", texts(["tokenreviews"]), ["create"]),
