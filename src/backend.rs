@@ -3,6 +3,7 @@
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
 use crate::cluster::access::{Access, Caller, Right, Token};
+use crate::cluster::overrides::Overrides;
 use crate::cluster::suspensions::Suspensions;
 use crate::files::store::Store;
 use crate::resources::suspension_object::SuspensionObject;
@@ -62,6 +63,18 @@ impl Backend {
         match self {
             Self::Cluster(access) => access.suspensions_of(token).map(Writing::Cluster),
             Self::Files(store, _) => Ok(Writing::Files(store.clone())),
+        }
+    }
+
+    /// Overrides with the rights of this token; none of a directory, whose objects are changed by whoever keeps them.
+    ///
+    /// # Errors
+    ///
+    /// When it is no token.
+    pub fn overrides(&self, token: &Token) -> Result<Option<Overrides>, Unstored> {
+        match self {
+            Self::Cluster(access) => access.overrides_of(token).map(Some),
+            Self::Files(..) => Ok(None),
         }
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is a failure, also in what its functions call")]
 
 mod api;
+mod api_acts;
 mod api_reads;
 mod bad_input;
 mod commands;

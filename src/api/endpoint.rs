@@ -97,6 +97,11 @@ impl Endpoint {
         self
     }
 
+    /// One that puts something in the place of what stands there.
+    pub(super) fn put<T: 'static>(path: String, handler: impl Handler<T, Arc<Api>>, operation: Operation) -> Self {
+        Self { path, method: "put", handler: on(MethodFilter::PUT, handler), operation }
+    }
+
     /// One that makes or changes something.
     pub(super) fn post<T: 'static>(path: String, handler: impl Handler<T, Arc<Api>>, operation: Operation) -> Self {
         Self { path, method: "post", handler: on(MethodFilter::POST, handler), operation }

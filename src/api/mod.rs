@@ -12,6 +12,7 @@ mod endpoint;
 mod events;
 mod explanation;
 mod graph;
+mod injection;
 mod listener;
 mod overrides;
 mod overview;
@@ -132,10 +133,11 @@ impl Api {
 
 /// Everything that is answered to whoever shows a token.
 fn endpoints() -> Vec<Endpoint> {
-    let resources: [fn() -> Vec<Endpoint>; 7] = [
+    let resources: [fn() -> Vec<Endpoint>; 8] = [
         about::endpoints,
         overview::endpoints,
         explanation::endpoints,
+        injection::endpoints,
         overrides::endpoints,
         graph::endpoints,
         audit::endpoints,

@@ -30,8 +30,8 @@ pub(super) const LOOKS: usize = 2;
 /// A request that changes nothing.
 pub(super) struct Asked {
     pub(super) api: Arc<Api>,
-    peer: Peer,
-    headers: HeaderMap,
+    pub(super) peer: Peer,
+    pub(super) headers: HeaderMap,
     parts: HashMap<String, String>,
     query: Option<String>,
 }
@@ -70,7 +70,8 @@ impl Asked {
             let session = self.session(right.1, namespace).await?;
             let found = async {
                 session.may(right.0).await?;
-                Ok(self.unless_known(self.look(look).await?))
+                let found = move |api: &Api| Ok(serde_json::to_vec(&look(api)?).unwrap_or_default());
+                Ok(self.unless_known(beside(&self.api, found).await?))
             };
             session.done(found.await)
         })
@@ -102,23 +103,6 @@ impl Asked {
         Session::begin(&self.api, &self.headers, attempt).await
     }
 
-    /// Looks beside the threads that answer reviews: at everything it takes a while.
-    async fn look<T: Serialize>(
-        &self,
-        look: impl FnOnce(&Api) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<Vec<u8>, Problem> {
-        // Pods are followed while somebody looks; until they are read the answer says that it is not all.
-        self.api.inventory.pods_wanted.look();
-        let turn = tokio::time::timeout(PATIENCE, Arc::clone(&self.api.looks).acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else { return Err(Problem::new(503, "too many look at once; try again in a second")) };
-        let api = Arc::clone(&self.api);
-        let looking = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            Ok(serde_json::to_vec(&look(&api)?).unwrap_or_default())
-        });
-        looking.await.map_err(|_| Problem::new(500, "looking failed; the log says why"))?
-    }
-
     fn unless_known(&self, body: Vec<u8>) -> Response {
         let hash = digest(&SHA256, &body);
         let hex: String = hash.as_ref()[..12].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -129,6 +113,23 @@ impl Asked {
         }
         ([(CONTENT_TYPE, "application/json".to_owned()), (ETAG, tag)], body).into_response()
     }
+}
+
+/// Looks beside the threads that answer reviews: at everything it takes a while.
+pub(super) async fn beside<T: Send + 'static>(
+    api: &Arc<Api>,
+    look: impl FnOnce(&Api) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    // Pods are followed while somebody looks; until they are read the answer says that it is not all.
+    api.inventory.pods_wanted.look();
+    let turn = tokio::time::timeout(PATIENCE, Arc::clone(&api.looks).acquire_owned()).await;
+    let Ok(Ok(turn)) = turn else { return Err(Problem::new(503, "too many look at once; try again in a second")) };
+    let api = Arc::clone(api);
+    let looking = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        look(&api)
+    });
+    looking.await.map_err(|_| Problem::new(500, "looking failed; the log says why"))?
 }
 
 /// The parts of the cluster that are not known, without which an answer is not complete.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use jiff::Timestamp;
+use serde_json::Value;
 
 use super::Api;
 use super::problem::Problem;
@@ -47,10 +49,30 @@ pub(super) struct Attempt {
     pub(super) user: Option<String>,
     pub(super) before: Option<SuspensionObject>,
     pub(super) after: Option<SuspensionObject>,
+    /// What it is about, where that is no suspension.
+    pub(super) other: Option<Other>,
     /// Why, in the words of whoever asks, where they differ from those of the suspension.
     pub(super) reason: Option<String>,
     /// What else is to be known of it, if all was well.
     pub(super) note: Option<&'static str>,
+}
+
+/// What is recorded of an act on something else than a suspension.
+#[derive(Debug, Clone)]
+pub(super) struct Other {
+    pub(super) object: Object,
+    pub(super) until: Option<Timestamp>,
+    pub(super) before: Option<Value>,
+    pub(super) after: Option<Value>,
+}
+
+impl Other {
+    /// An act on this object, of which nothing else is known yet.
+    pub(super) fn of(kind: &str, namespace: &str, name: Option<&str>) -> Self {
+        let (namespace, name) = (Some(namespace.to_owned()), name.map(str::to_owned));
+        let object = Object { kind: kind.to_owned(), namespace, name, uid: None };
+        Self { object, until: None, before: None, after: None }
+    }
 }
 
 impl Attempt {
@@ -67,9 +89,23 @@ impl Attempt {
             user: None,
             before: None,
             after: None,
+            other: None,
             reason: None,
             note: None,
         }
+    }
+
+    /// With something else, for whoever may see the workloads there; the name is that of a workload, if it is about one.
+    pub(super) fn on(
+        act: Deed,
+        other: Other,
+        (namespace, name): (&str, Option<&str>),
+        dry_run: bool,
+        peer: Peer,
+    ) -> Self {
+        let (namespace, name) = (Some(namespace.to_owned()), name.map(str::to_owned));
+        let attempt = Self::new(act, namespace, name, dry_run, peer);
+        Self { resource: Resource::Workloads, other: Some(other), ..attempt }
     }
 
     /// To read about something else than suspensions.
@@ -146,13 +182,27 @@ async fn known(api: &Api, headers: &HeaderMap) -> Result<(Token, Caller), Proble
 }
 
 fn record(api: &Api, attempt: &Attempt, outcome: Result<(), &Problem>) {
-    let Attempt { id, act, resource, namespace, name, dry_run, address, user, before, after, reason, note } =
+    let Attempt { id, act, resource, namespace, name, dry_run, address, user, before, after, other, reason, note } =
         attempt.clone();
-    let object = after.as_ref().or(before.as_ref());
-    let spec = object.map(|object| &object.spec);
+    let suspension = after.as_ref().or(before.as_ref());
+    let spec = suspension.map(|suspension| &suspension.spec);
+    let (reason, ticket) =
+        (reason.or_else(|| spec.map(|spec| spec.reason.clone())), spec.and_then(|spec| spec.ticket.clone()));
+    let id = before.as_ref().or(after.as_ref()).and_then(SuspensionObject::audit_id).unwrap_or(id);
+    let Other { object, until, before, after } = other.unwrap_or_else(|| Other {
+        object: Object {
+            kind: resource.kind().to_owned(),
+            namespace,
+            name: suspension.map(|suspension| suspension.name.clone()).or(name),
+            uid: suspension.and_then(|suspension| suspension.uid.clone()),
+        },
+        until: suspension.and_then(|suspension| suspension.period(api.terms.longest_suspension).ok()?.ends_at),
+        before: before.as_ref().map(SuspensionObject::to_json),
+        after: after.as_ref().map(SuspensionObject::to_json),
+    });
     api.audit.record(&Act {
         time: api.clock.now(),
-        id: before.as_ref().or(after.as_ref()).and_then(SuspensionObject::audit_id).unwrap_or(id),
+        id,
         act,
         outcome: match outcome {
             Ok(()) => Outcome::Allowed,
@@ -160,17 +210,12 @@ fn record(api: &Api, attempt: &Attempt, outcome: Result<(), &Problem>) {
             Err(_) => Outcome::Refused,
         },
         actor: Some(Actor { user, address: Some(address) }),
-        object: Some(Object {
-            kind: resource.kind().to_owned(),
-            namespace,
-            name: object.map(|object| object.name.clone()).or(name),
-            uid: object.and_then(|object| object.uid.clone()),
-        }),
-        reason: reason.or_else(|| spec.map(|spec| spec.reason.clone())),
-        ticket: spec.and_then(|spec| spec.ticket.clone()),
-        until: object.and_then(|object| object.period(api.terms.longest_suspension).ok()?.ends_at),
-        before: before.map(|object| object.to_json()),
-        after: after.map(|object| object.to_json()),
+        object: Some(object),
+        reason,
+        ticket,
+        until,
+        before,
+        after,
         why: outcome.err().map(|problem| problem.detail.clone()).or_else(|| note.map(str::to_owned)),
         dry_run,
     });

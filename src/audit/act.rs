@@ -72,6 +72,8 @@ pub enum Deed {
     DriftOver,
     /// A pod is evicted so that one that is as it should be takes its place.
     Evict,
+    /// An override is written on an object, changed, or taken away.
+    Override,
     /// Something is read.
     Read,
 }

@@ -8,10 +8,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::manifest::{self, named};
-use super::subject::{Target, nearest};
+use super::subject::Target;
 use crate::decision::policy::Mode;
 use crate::decision::reason::sanitized;
 use crate::inventory::Inventory;
+use crate::inventory::nearest::nearest;
 use crate::inventory::rules::{Compile, Rule, RuleKind, RuleName, Terms};
 use crate::resources::cluster_injection_policy::ClusterInjectionPolicy;
 use crate::resources::cluster_suspension_policy::ClusterSuspensionPolicy;

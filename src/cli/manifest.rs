@@ -11,8 +11,8 @@ use serde::de::{DeserializeOwned, DeserializeSeed, Error, IntoDeserializer, MapA
 use serde::{Deserializer, forward_to_deserialize_any};
 use serde_json::Value;
 
-use super::subject::nearest;
 use crate::files;
+use crate::inventory::nearest::nearest;
 
 /// The objects of a file, of a directory's files, or of standard input, which is called `-`.
 pub fn objects_at(path: &Path) -> anyhow::Result<Vec<Value>> {

@@ -141,7 +141,7 @@ async fn carried_out(
         if dry_run {
             return Ok(Some(planned.iter().map(|_| Came::Wrote(Wrote::Changed)).collect()));
         }
-        let by_hand = planned.first().map(summary::by_hand).unwrap_or_default();
+        let by_hand = planned.first().map(Planned::by_hand).unwrap_or_default();
         bail!("the files of a directory are changed by whoever keeps them: {by_hand}; --dry-run tells what follows");
     }
     let question = if asked.change == Change::Remove { "Take it away?" } else { "Write it?" };
@@ -155,7 +155,10 @@ async fn carried_out(
         async move {
             let written = overrides.write(&edit, How { takes_over, dry_run }).await;
             progress.step();
-            written.map_or_else(|why| Came::Failed(refused(&why, &edit.object.resource())), Came::Wrote)
+            written.map_or_else(
+                |why| Came::Failed(refused(&why, &edit.object.resource())),
+                |written| Came::Wrote(written.wrote),
+            )
         }
     };
     let writes: Vec<_> = planned.iter().map(write).collect();

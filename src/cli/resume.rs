@@ -10,7 +10,6 @@ use jiff::tz::TimeZone;
 
 use super::looking::{Looked, client};
 use super::progress::Progress;
-use super::subject::nearest;
 use super::suspend::listing::Told;
 use super::suspend::times::{duration, instant, told};
 use super::suspend::{ActingArgs, refused};
@@ -18,6 +17,7 @@ use crate::backend::Writing;
 use crate::cluster::snapshot;
 use crate::cluster::traffic::Routes;
 use crate::decision::reason::sanitized;
+use crate::inventory::nearest::nearest;
 use crate::inventory::routing::Standing;
 use crate::resources::suspension_object::SuspensionObject;
 use crate::suspensions::change::{Ending, Extension, Refusal, ended, extended};

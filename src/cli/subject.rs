@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::manifest::read;
 use crate::decision::facts::{Owner, OwnerReference, Pod};
 use crate::decision::mesh::Mesh;
+use crate::inventory::nearest::nearest;
 use crate::inventory::owner_kind::{OwnerKinds, controller_of};
 use crate::inventory::workload::{PodObject, WorkloadSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -81,13 +82,6 @@ impl Target {
             None => format!("there is no {wanted} in namespace {namespace}"),
         }
     }
-}
-
-/// The known word that is nearest to one, if any is near.
-pub fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    let scored = known.map(|one| (strsim::jaro_winkler(word, one), one));
-    let best = scored.max_by(|left, right| left.0.total_cmp(&right.0))?;
-    (best.0 > 0.8).then_some(best.1)
 }
 
 /// An object of a manifest whose pods can be explained.

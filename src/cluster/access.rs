@@ -17,6 +17,7 @@ use kube::{Api, Client, Config};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::overrides::Overrides;
 use super::suspensions::{Suspensions, answered};
 use super::{NoClient, READ_TIMEOUT};
 use crate::resources::names::GROUP;
@@ -227,15 +228,31 @@ impl Access {
     ///
     /// When no client can be made of it.
     pub fn suspensions_of(&self, token: &Token) -> Result<Suspensions, Unstored> {
-        // Nothing of our own credentials is taken over: a token that fails must not act as us.
+        self.client_of(token).map(Suspensions::new)
+    }
+
+    /// Overrides with the rights of this token, and no others.
+    ///
+    /// # Errors
+    ///
+    /// When no client can be made of it.
+    pub fn overrides_of(&self, token: &Token) -> Result<Overrides, Unstored> {
+        self.client_of(token).map(Overrides::new)
+    }
+
+    fn client_of(&self, token: &Token) -> Result<Client, Unstored> {
+        Client::try_from(self.config_of(token)?).map_err(|_| no_token())
+    }
+
+    /// Nothing of our own credentials is taken over: a token that fails must not act as us.
+    fn config_of(&self, token: &Token) -> Result<Config, Unstored> {
         let mut config = Config::new(self.config.cluster_url.clone());
         config.root_cert.clone_from(&self.config.root_cert);
         config.tls_server_name.clone_from(&self.config.tls_server_name);
         config.read_timeout = Some(READ_TIMEOUT);
         let auth: Result<AuthInfo, _> = serde_json::from_value(serde_json::json!({"token": token.0}));
-        config.auth_info = auth.map_err(|_| Unstored::Unauthorized("this is no token".to_owned()))?;
-        let client = Client::try_from(config);
-        client.map(Suspensions::new).map_err(|_| Unstored::Unauthorized("this is no token".to_owned()))
+        config.auth_info = auth.map_err(|_| no_token())?;
+        Ok(config)
     }
 
     fn remembered(&self, key: &[u8]) -> Option<Option<Caller>> {
@@ -254,6 +271,10 @@ impl Access {
             remembered.insert(key, (caller, now + REMEMBERED));
         }
     }
+}
+
+fn no_token() -> Unstored {
+    Unstored::Unauthorized("this is no token".to_owned())
 }
 
 fn unknown() -> Unstored {

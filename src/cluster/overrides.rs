@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::suspensions::answered;
 use super::watch::resource;
-use crate::overrides::edit::{Edit, ObjectName};
+use crate::overrides::edit::{Edit, Field, ObjectName};
 use crate::overrides::holders::{Held, Standing, Way};
 use crate::suspensions::live::Unstored;
 
@@ -41,6 +41,15 @@ pub enum Wrote {
     Nothing,
 }
 
+/// What was written over what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// What came of it.
+    pub wrote: Wrote,
+    /// What stood there before.
+    pub stood: Vec<Field>,
+}
+
 /// Why it was not written.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Unwritten {
@@ -63,7 +72,7 @@ impl Overrides {
     /// # Errors
     ///
     /// When others hold what is to be written, the object is gone, or the API server refuses it.
-    pub async fn write(&self, edit: &Edit, how: How) -> Result<Wrote, Unwritten> {
+    pub async fn write(&self, edit: &Edit, how: How) -> Result<Written, Unwritten> {
         let api = self.api(&edit.object);
         let mut attempt = 1;
         loop {
@@ -74,7 +83,7 @@ impl Overrides {
         }
     }
 
-    async fn attempt(api: &Api<DynamicObject>, edit: &Edit, how: How) -> Result<Wrote, Unwritten> {
+    async fn attempt(api: &Api<DynamicObject>, edit: &Edit, how: How) -> Result<Written, Unwritten> {
         let name = edit.object.name.as_str();
         let object = answered(api.get(name)).await?;
         let metadata = object.metadata.clone();
@@ -83,11 +92,13 @@ impl Overrides {
         if !held.is_empty() && !how.takes_over {
             return Err(Unwritten::Held(held));
         }
+        let standing = |field: &Field| edit.standing(&value, field).map(str::to_owned);
+        let stood: Vec<_> = edit.fields.iter().map(|field| Field { value: standing(field), ..field.clone() }).collect();
         let uid = metadata.uid.unwrap_or_default();
         let version = metadata.resource_version.unwrap_or_default();
         // Who holds what was looked at in the very state that is changed, so that nothing is left to be forced but our own.
         let (parameters, patch): (_, Patch<Value>) = match way {
-            Way::Nothing => return Ok(Wrote::Nothing),
+            Way::Nothing => return Ok(Written { wrote: Wrote::Nothing, stood }),
             Way::Apply => (PatchParams::apply(edit.manager).force(), Patch::Apply(edit.applied(&uid, &version))),
             Way::Merge => {
                 let manager = Some(edit.manager.to_owned());
@@ -97,8 +108,8 @@ impl Overrides {
         };
         let parameters = PatchParams { dry_run: how.dry_run, ..parameters };
         answered(api.patch(name, &parameters, &patch)).await?;
-        let is_same = edit.fields.iter().all(|field| edit.standing(&value, field) == field.value.as_deref());
-        Ok(if is_same { Wrote::Nothing } else { Wrote::Changed })
+        let wrote = if stood == edit.fields { Wrote::Nothing } else { Wrote::Changed };
+        Ok(Written { wrote, stood })
     }
 
     fn api(&self, object: &ObjectName) -> Api<DynamicObject> {

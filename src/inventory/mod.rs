@@ -6,6 +6,7 @@ pub mod cache;
 mod changes;
 pub mod drifting;
 pub mod injectors;
+pub mod nearest;
 pub mod owner_kind;
 pub mod reads;
 pub mod routing;

@@ -1,7 +1,8 @@
 //! What is asked for, and whether that makes sense.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::decision::Action;
@@ -11,7 +12,7 @@ use crate::decision::reason::sanitized;
 const LONGEST_REASON: usize = 256;
 
 /// What is to become of an override.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Change {
     /// New pods are to get a sidecar.
     Enable,

@@ -1,6 +1,9 @@
 //! What is written on an object: which labels and annotations get which values, and which go.
 
+use std::fmt;
+
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map as Object, Value, json};
 
@@ -10,6 +13,7 @@ use super::subject::Subject;
 use crate::decision::facts::Owner;
 use crate::decision::mesh;
 use crate::decision::mesh::Mesh;
+use crate::decision::reason::Clean;
 use crate::inventory::Inventory;
 use crate::resources::names;
 
@@ -44,7 +48,7 @@ pub struct ObjectName {
 }
 
 /// A label or an annotation, and what is to become of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Field {
     /// Which of the two it is.
     pub of: Map,
@@ -55,13 +59,23 @@ pub struct Field {
 }
 
 /// Labels or annotations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Map {
     /// Labels.
     Label,
     /// Annotations.
     Annotation,
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (of, key) = (self.of.word(), &self.key);
+        match &self.value {
+            Some(value) => write!(f, "{of} {key}=\"{}\"", Clean(value)),
+            None => write!(f, "{of} {key} taken away"),
+        }
+    }
 }
 
 impl Map {

@@ -30,6 +30,14 @@ pub struct Planned {
     pub others: Vec<Prospect>,
 }
 
+impl Planned {
+    /// What somebody would write who keeps the object in a file.
+    pub fn by_hand(&self) -> String {
+        let fields: Vec<_> = self.edit.fields.iter().map(ToString::to_string).collect();
+        format!("on {}, under {}, {}", self.subject.named(), self.edit.path.join("."), fields.join(", "))
+    }
+}
+
 /// Plans a change of these subjects, without looking at what one means for another.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::change::{Asked, Change, Place};
@@ -18,7 +19,7 @@ use crate::overview::running::Counts;
 use crate::overview::states::differs;
 
 /// What new pods of one origin get before a change and after it, and what its running pods are then.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Prospect {
     /// The namespace.

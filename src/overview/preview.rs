@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use json_patch::PatchOperation;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::explanation::{EffectTold, RuleName};
@@ -36,7 +37,7 @@ enum Makes {
 }
 
 /// What new pods of one origin get.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Answer {
     /// What is decided.
     pub action: &'static str,

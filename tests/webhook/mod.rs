@@ -1,5 +1,6 @@
 //! Outrigger as a user runs it: installed by its own manifests, with its own rights, asked by a real API server.
 
+mod acting;
 mod api;
 mod blocked;
 mod certificates;

@@ -7,7 +7,6 @@ use crate::cli::suspend::times::told;
 use crate::decision::reason::sanitized;
 use crate::inventory::Inventory;
 use crate::overrides::change::{Asked, Change, Place};
-use crate::overrides::edit::{Field, Map};
 use crate::overrides::plan::{Planned, preview_of};
 use crate::overrides::prospect::Prospect;
 use crate::overview::caution::cautions;
@@ -32,13 +31,6 @@ pub(super) fn lines(asked: &Asked, planned: &[Planned], inventory: &Inventory) -
     lines
 }
 
-/// What somebody would write who keeps the object in a file.
-pub(super) fn by_hand(planned: &Planned) -> String {
-    let (subject, path) = (planned.subject.named(), planned.edit.path.join("."));
-    let fields: Vec<_> = planned.edit.fields.iter().map(written).collect();
-    format!("on {subject}, under {path}, {}", fields.join(", "))
-}
-
 fn lead(asked: &Asked, planned: &[Planned]) -> String {
     let whom = match planned {
         [one] => one.subject.named(),
@@ -56,27 +48,16 @@ fn lead(asked: &Asked, planned: &[Planned]) -> String {
             format!("The override \"{value}\" is written on {whom}{until}{reason}; no roll-out starts by itself.")
         }
         (Place::PodTemplate, _) => {
-            let fields: Vec<_> = fields().iter().map(written).collect();
+            let fields: Vec<_> = fields().iter().map(ToString::to_string).collect();
             format!("In the pod template of {whom}: {}.", fields.join(", "))
         }
         (Place::NamespaceLabel(_), _) if planned.len() > 1 => {
             format!("The labels of {whom} that Istio reads are changed; no roll-out starts by itself.")
         }
         (Place::NamespaceLabel(_), _) => {
-            let fields: Vec<_> = fields().iter().map(written).collect();
+            let fields: Vec<_> = fields().iter().map(ToString::to_string).collect();
             format!("On {whom}: {}; no roll-out starts by itself.", fields.join(", "))
         }
-    }
-}
-
-fn written(Field { of, key, value }: &Field) -> String {
-    let of = match of {
-        Map::Label => "label",
-        Map::Annotation => "annotation",
-    };
-    match value {
-        Some(value) => format!("{of} {key}=\"{}\"", sanitized(value)),
-        None => format!("{of} {key} taken away"),
     }
 }
 

@@ -8,12 +8,13 @@ use clap::Args;
 
 use super::selector::selector;
 use crate::cli::looking::Looked;
-use crate::cli::subject::{Target, nearest};
+use crate::cli::subject::Target;
 use crate::cli::suspend::ActingArgs;
 use crate::decision::facts::Owner;
 use crate::decision::reason::sanitized;
 use crate::decision::selector::Selector;
 use crate::inventory::Inventory;
+use crate::inventory::nearest::nearest;
 use crate::inventory::owner_kind::{OwnerKind, Served};
 use crate::overrides::subject::{Subject, is_copy, workloads};
 use crate::resources::suspension_object::can_be;

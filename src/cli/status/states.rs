@@ -7,7 +7,8 @@ use anyhow::bail;
 use serde::Serialize;
 
 use crate::cli::looking::{Looked, LookingArgs, Output, columns};
-use crate::cli::subject::{Target, nearest};
+use crate::cli::subject::Target;
+use crate::inventory::nearest::nearest;
 use crate::overview::states::{Actual, OfNamespace, Standing, State, Totals, by_namespace, standings};
 
 /// How often `--watch` looks again.

@@ -1,0 +1,164 @@
+//! What people do through the API, without a cluster: told before it is done, and refused with what to do instead.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use serde_json::{Value, json};
+
+use crate::api::{Answer, ask};
+use crate::control_plane::await_condition;
+use crate::serve::Served;
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Workloads that are enabled by a policy; in one namespace that wants a reason of whoever overrides it.
+const STATE: &str = r#"
+{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {istio-injection: enabled}}}
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: strict, labels: {istio-injection: enabled}}}
+---
+{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, namespace: shop, uid: u1}, spec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}}}}
+---
+{apiVersion: apps/v1, kind: ReplicaSet, metadata: {name: web-1, namespace: shop, uid: u2, ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: web, uid: u1, controller: true}]}, spec: {template: {metadata: {labels: {app: web}}}}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: web-1-a, namespace: shop, uid: p1, labels: {app: web}, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: web-1, uid: u2, controller: true}]}, spec: {containers: [{name: main}, {name: istio-proxy}]}}
+---
+{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: agent, namespace: shop, uid: u3, annotations: {outrigger.dev/inject: "true"}}, spec: {template: {metadata: {labels: {app: agent}}}}}
+---
+{apiVersion: apps/v1, kind: Deployment, metadata: {name: till, namespace: strict, uid: u4}, spec: {selector: {matchLabels: {app: till}}, template: {metadata: {labels: {app: till}}}}}
+---
+{apiVersion: outrigger.dev/v1alpha1, kind: ClusterInjectionPolicy, metadata: {name: mesh}, spec: {action: Enable}}
+---
+{apiVersion: outrigger.dev/v1alpha1, kind: ClusterInjectionPolicy, metadata: {name: strict}, spec: {match: {namespaces: {include: [strict]}}, action: Enable, priority: 10, overrides: RequireReason}}
+"#;
+
+fn started() -> (tempfile::TempDir, Served) {
+    let state = tempfile::tempdir().unwrap();
+    std::fs::write(state.path().join("state.yaml"), STATE).unwrap();
+    let injectors = serde_json::to_string(&crate::decisions::injectors("default")).unwrap();
+    let list = format!(r#"{{"apiVersion": "v1", "kind": "List", "items": {injectors}}}"#);
+    std::fs::write(state.path().join("injectors.json"), list).unwrap();
+    let served = Served::start(Some(state.path()), 1);
+    (state, served)
+}
+
+const WEB: &str = "/namespaces/shop/workloads/deployment/web/injection";
+
+fn put(served: &Served, path: &str, body: &Value) -> Answer {
+    ask(served, "PUT", &format!("/api/v1{path}"), Some(body), &[])
+}
+
+async fn recorded(served: &Served, wanted: impl Fn(&Value) -> bool) -> Value {
+    await_condition("the record", TIMEOUT, async || {
+        let found = served.audited(|entry| entry["act"].is_string() && wanted(entry));
+        ensure!(!found.is_empty(), "it is not recorded");
+        Ok(found[0].clone())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_what_new_pods_will_get_and_how_many_running_ones_differ() {
+    let (_state, served) = started();
+    let body = json!({"action": "Disable", "reason": "the proxy crashes", "for": "2h"});
+    let answer = put(&served, &format!("{WEB}?dryRun=true"), &body);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let told = answer.json();
+    assert_eq!(
+        (&told["action"], &told["dryRun"], &told["outcome"]),
+        (&json!("Disable"), &json!(true), &json!("Written"))
+    );
+    assert_eq!((&told["before"]["action"], &told["after"]["action"]), (&json!("Enable"), &json!("Disable")), "{told}");
+    assert!(told["after"]["reason"].as_str().unwrap().contains("the proxy crashes"), "{told}");
+    assert_eq!(told["running"], json!({"pods": 1, "withSidecar": 1, "differing": 1}));
+    assert_eq!(told["fields"][0], json!({"of": "annotation", "key": "outrigger.dev/inject", "value": "false"}));
+    assert!(told["fields"][2]["value"].as_str().unwrap().ends_with('Z'), "an end was asked for: {told}");
+    assert_eq!((&told["hindrance"], &told["partial"]), (&Value::Null, &json!(false)));
+    let entry = recorded(&served, |entry| entry["act"] == "Override" && entry["dryRun"] == true).await;
+    assert_eq!(entry["id"], told["auditId"]);
+    assert_eq!(entry["object"], json!({"kind": "Deployment", "namespace": "shop", "name": "web"}));
+    assert_eq!((&entry["reason"], &entry["outcome"]), (&json!("the proxy crashes"), &json!("Allowed")));
+    assert!(entry["until"].is_string(), "{entry}");
+    assert_eq!(entry["after"]["metadata"]["annotations"]["outrigger.dev/inject"], "false");
+
+    let removed =
+        put(&served, "/namespaces/shop/workloads/DaemonSet/agent/injection?dryRun=true", &json!({"action": "Remove"}));
+    assert_eq!(removed.json()["fields"][0]["value"], Value::Null, "{removed:?}");
+}
+
+#[tokio::test]
+async fn a_namespace_is_told_of_with_everything_in_it_and_with_what_a_policy_refuses() {
+    let (_state, served) = started();
+    let told = put(&served, "/namespaces/shop/injection?dryRun=true", &json!({"action": "Disable"})).json();
+    assert_eq!((&told["kind"], &told["name"]), (&json!("Namespace"), &json!("shop")));
+    let workloads = &told["workloads"];
+    assert_eq!(
+        (&workloads["count"], &workloads["changing"], &workloads["hindered"]),
+        (&json!(2), &json!(1), &json!(1))
+    );
+    assert_eq!(workloads["first"][0]["name"], "agent", "it has an override of its own: {told}");
+    assert_eq!(workloads["running"]["differing"], 1, "{told}");
+    let strict = "/namespaces/strict/workloads/deployment/till/injection?dryRun=true";
+    let refused = put(&served, strict, &json!({"action": "Disable"})).json();
+    assert!(refused["hindrance"].as_str().unwrap().contains("wants a reason"), "{refused}");
+    assert_eq!(refused["after"]["action"], "Enable");
+    let taken = put(&served, strict, &json!({"action": "Disable", "reason": "there is one"})).json();
+    assert_eq!((&taken["hindrance"], &taken["after"]["action"]), (&Value::Null, &json!("Disable")));
+}
+
+#[tokio::test]
+async fn what_comes_from_files_is_not_written_and_the_answer_says_what_to_write_by_hand() {
+    let (_state, served) = started();
+    let answer = put(&served, WEB, &json!({"action": "Disable", "reason": "loop"}));
+    assert_eq!(answer.status, 409, "{answer:?}");
+    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+    assert!(
+        detail.contains("comes from files") && detail.contains(r#"annotation outrigger.dev/inject="false""#),
+        "{detail}"
+    );
+    assert!(detail.contains("on Deployment shop/web, under metadata"), "{detail}");
+    let entry = recorded(&served, |entry| entry["act"] == "Override" && entry["outcome"] == "Refused").await;
+    assert!(detail.starts_with(entry["why"].as_str().unwrap()), "{entry}");
+    assert_eq!(entry["reason"], "loop");
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_with_what_would() {
+    let (_state, served) = started();
+    let long = "x".repeat(257);
+    for (body, status, part) in [
+        (json!({"action": "Disable", "why": "x"}), 422, "unknown field"),
+        (json!({"action": "disable"}), 422, "unknown variant"),
+        (json!({"reason": "x"}), 422, "missing field"),
+        (json!({"action": "Disable", "for": "1h", "until": "2999-01-01T00:00:00Z"}), 422, "at most one of"),
+        (json!({"action": "Disable", "for": "soon"}), 422, "for is not a positive duration"),
+        (json!({"action": "Disable", "until": "2020-01-01T00:00:00Z"}), 422, "which is past"),
+        (json!({"action": "Disable", "reason": long}), 422, "has 257 characters; at most 256"),
+        (json!({"action": "Disable", "reason": "a\u{1b}[2Jb"}), 422, "control characters"),
+        (json!({"action": "Remove", "reason": "x"}), 422, "belong to an override"),
+        (json!(["Disable"]), 422, "cannot be read"),
+    ] {
+        let answer = put(&served, WEB, &body);
+        assert_eq!(answer.status, status, "{body}: {answer:?}");
+        assert!(answer.json()["detail"].as_str().unwrap().contains(part), "{body}: {answer:?}");
+    }
+    let body = json!({"action": "Enable"});
+    for (path, status, part) in [
+        ("/namespaces/shop/workloads/deployment/wep/injection", 404, "did you mean deployment/web?"),
+        (
+            "/namespaces/shop/workloads/deploiment/web/injection",
+            404,
+            "is no kind that makes pods; did you mean Deployment?",
+        ),
+        ("/namespaces/shop/workloads/replicaset/web-1/injection", 422, "is made by deployment/web; name that"),
+        ("/namespaces/shob/injection", 404, "there is no namespace shob; did you mean shop?"),
+        ("/namespaces/shop/workloads/deployment/a%2Fb/injection", 404, "nothing of this name"),
+        ("/namespaces/shop/injection?dryrun=true", 400, "unknown field"),
+    ] {
+        let answer = put(&served, path, &body);
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+        assert!(answer.json()["detail"].as_str().unwrap().contains(part), "{path}: {answer:?}");
+    }
+    let unknown = ask(&served, "PUT", &format!("/api/v1{WEB}"), Some(&body), &["Authorization: Bearer wrong"]);
+    assert_eq!(unknown.status, 401, "{unknown:?}");
+}
