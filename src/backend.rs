@@ -4,6 +4,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 
 use crate::cluster::access::{Access, Caller, Right, Token};
 use crate::cluster::overrides::Overrides;
+use crate::cluster::restarts::Restarts;
 use crate::cluster::suspensions::Suspensions;
 use crate::files::store::Store;
 use crate::resources::suspension_object::SuspensionObject;
@@ -63,6 +64,18 @@ impl Backend {
         match self {
             Self::Cluster(access) => access.suspensions_of(token).map(Writing::Cluster),
             Self::Files(store, _) => Ok(Writing::Files(store.clone())),
+        }
+    }
+
+    /// Restarts with the rights of this token; there are none in a directory, where nothing runs.
+    ///
+    /// # Errors
+    ///
+    /// When it is no token.
+    pub fn restarts(&self, token: &Token) -> Result<Option<Restarts>, Unstored> {
+        match self {
+            Self::Cluster(access) => access.restarts_of(token).map(Some),
+            Self::Files(..) => Ok(None),
         }
     }
 

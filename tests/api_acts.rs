@@ -162,3 +162,34 @@ async fn what_makes_no_sense_is_refused_with_what_would() {
     let unknown = ask(&served, "PUT", &format!("/api/v1{WEB}"), Some(&body), &["Authorization: Bearer wrong"]);
     assert_eq!(unknown.status, 401, "{unknown:?}");
 }
+
+#[tokio::test]
+async fn what_comes_from_files_is_not_restarted_and_nonsense_is_refused_first() {
+    let (_state, served) = started();
+    let path = "/api/v1/namespaces/shop/restarts";
+    let one = "exactly one of workloads, drifted, all and resume";
+    for (body, status, part) in [
+        (json!({"all": true}), 409, "what there is comes from files"),
+        (json!({"drifted": true}), 409, "what there is comes from files"),
+        (json!({}), 422, one),
+        (json!({"all": true, "drifted": true}), 422, one),
+        (json!({"workloads": []}), 422, one),
+        (json!({"workloads": [{"kind": "Deployment"}]}), 422, "missing field"),
+        (json!({"all": true, "atOnce": 0}), 422, "not between 1 and 1000"),
+        (json!({"all": true, "timeout": "soon"}), 422, "timeout is not a positive duration"),
+        (json!({"all": true, "now": true}), 422, "unknown field"),
+    ] {
+        let answer = ask(&served, "POST", path, Some(&body), &[]);
+        assert_eq!(answer.status, status, "{body}: {answer:?}");
+        assert!(answer.json()["detail"].as_str().unwrap().contains(part), "{body}: {answer:?}");
+    }
+    let listed = ask(&served, "GET", path, None, &[]).json();
+    assert_eq!(listed, json!({"items": [], "partial": false}));
+    for (method, rest) in [("GET", "/aa"), ("GET", "/aa?watch=true"), ("POST", "/aa/cancel")] {
+        let answer = ask(&served, method, &format!("{path}{rest}"), None, &[]);
+        assert_eq!(answer.status, 404, "{answer:?}");
+    }
+    let refused = recorded(&served, |entry| entry["act"] == "Restart" && entry["outcome"] == "Refused").await;
+    assert_eq!(refused["object"], json!({"kind": "Restart", "namespace": "shop"}));
+    recorded(&served, |entry| entry["act"] == "RestartCancel" && entry["object"]["name"] == "aa").await;
+}

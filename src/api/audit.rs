@@ -137,7 +137,7 @@ impl Wanted {
 }
 
 /// Whether there are other replicas, of which each knows its own entries.
-fn is_partial(api: &Api) -> bool {
+pub(super) fn is_partial(api: &Api) -> bool {
     matches!(api.backend, Backend::Cluster(_))
 }
 

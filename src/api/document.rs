@@ -101,8 +101,11 @@ fn parts_of(path: &str) -> impl Iterator<Item = &str> {
 }
 
 fn part(name: &str) -> Value {
-    let longest = if name == "namespace" { 63 } else { 253 };
-    let schema = json!({"type": "string", "minLength": 1, "maxLength": longest});
+    let schema = match name {
+        "namespace" => json!({"type": "string", "minLength": 1, "maxLength": 63}),
+        "run" => json!({"type": "string", "pattern": "^[a-z0-9-]{1,63}$"}),
+        _ => json!({"type": "string", "minLength": 1, "maxLength": 253}),
+    };
     json!({"name": name, "in": "path", "required": true, "schema": schema})
 }
 

@@ -3,7 +3,7 @@
 //! Each resource names its endpoints with their handlers and their types; the paths and `/openapi.json` are made from that.
 //! Guarantees: nothing is answered to a caller without a token, apart from the page's own files and the document; every attempt to change something is recorded, whatever came
 //! of it; what is written is written with the caller's own token. Errors are problem details of RFC 9457.
-//! Limits: bodies of 256 KiB; 32 that listen; two that look at everything; 32 changes at once, for whose turn others wait 20 seconds at most.
+//! Limits: bodies of 256 KiB; 8 restarts; 32 that listen; two that look at everything; 32 changes at once, for whose turn others wait 20 seconds at most.
 
 mod about;
 mod audit;
@@ -20,6 +20,7 @@ mod page;
 mod problem;
 mod reading;
 mod request;
+mod restarts;
 mod session;
 mod strangers;
 mod suspensions;
@@ -52,6 +53,7 @@ use crate::metrics::Metrics;
 use crate::server::listener::Peer;
 use endpoint::Endpoint;
 use problem::Problem;
+use restarts::Runs;
 use strangers::Strangers;
 
 /// The largest body; the largest suspension is a tenth of it.
@@ -80,6 +82,7 @@ pub struct Api {
     /// Where requests are counted.
     pub metrics: Metrics,
     strangers: Strangers,
+    restarts: Runs,
     under_way: TaskTracker,
     computing: Semaphore,
     changes: Semaphore,
@@ -105,6 +108,7 @@ impl Api {
             backend,
             metrics,
             strangers: Strangers::default(),
+            restarts: Runs::default(),
             under_way: TaskTracker::new(),
             computing: Semaphore::new(1),
             changes: Semaphore::new(AT_ONCE),
@@ -119,8 +123,9 @@ impl Api {
         spawn_blocking(work).await
     }
 
-    /// Waits until every change that has been begun is made, or for a few seconds.
+    /// Stops restarts in order, and waits until every change that has been begun is made, or for a few seconds.
     pub async fn settled(&self) {
+        self.restarts.stop();
         self.under_way.close();
         if timeout(SETTLING, self.under_way.wait()).await.is_err() {
             error!(
@@ -133,7 +138,7 @@ impl Api {
 
 /// Everything that is answered to whoever shows a token.
 fn endpoints() -> Vec<Endpoint> {
-    let resources: [fn() -> Vec<Endpoint>; 8] = [
+    let resources: [fn() -> Vec<Endpoint>; 9] = [
         about::endpoints,
         overview::endpoints,
         explanation::endpoints,
@@ -142,6 +147,7 @@ fn endpoints() -> Vec<Endpoint> {
         graph::endpoints,
         audit::endpoints,
         suspensions::endpoints,
+        restarts::endpoints,
     ];
     resources.into_iter().flat_map(|endpoints| endpoints()).collect()
 }

@@ -181,7 +181,8 @@ async fn known(api: &Api, headers: &HeaderMap) -> Result<(Token, Caller), Proble
     Ok((token, caller))
 }
 
-fn record(api: &Api, attempt: &Attempt, outcome: Result<(), &Problem>) {
+/// Records what came of an attempt.
+pub(super) fn record(api: &Api, attempt: &Attempt, outcome: Result<(), &Problem>) {
     let Attempt { id, act, resource, namespace, name, dry_run, address, user, before, after, other, reason, note } =
         attempt.clone();
     let suspension = after.as_ref().or(before.as_ref());

@@ -74,6 +74,12 @@ pub enum Deed {
     Evict,
     /// An override is written on an object, changed, or taken away.
     Override,
+    /// A restart of workloads begins, or is gone on with.
+    Restart,
+    /// It ends, whatever has come of it.
+    RestartOver,
+    /// It is stopped.
+    RestartCancel,
     /// Something is read.
     Read,
 }

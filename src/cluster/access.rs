@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::overrides::Overrides;
+use super::restarts::Restarts;
 use super::suspensions::{Suspensions, answered};
 use super::{NoClient, READ_TIMEOUT};
 use crate::resources::names::GROUP;
@@ -70,6 +71,8 @@ pub enum Resource {
     Workloads,
     /// What was decided, and what was done: no object either.
     Decisions,
+    /// Deployments, of which whoever may patch them may restart what there is.
+    Deployments,
 }
 
 impl Resource {
@@ -85,6 +88,7 @@ impl Resource {
             Self::ClusterSuspensionPolicies => "clustersuspensionpolicies",
             Self::Workloads => "workloads",
             Self::Decisions => "decisions",
+            Self::Deployments => "deployments",
         }
     }
 
@@ -95,6 +99,7 @@ impl Resource {
             Self::ClusterSuspensionPolicies => "ClusterSuspensionPolicy",
             Self::Workloads => "Workload",
             Self::Decisions => "Decision",
+            Self::Deployments => "Deployment",
         }
     }
 
@@ -104,7 +109,13 @@ impl Resource {
             Self::SuspensionPolicies => "outrigger-suspend",
             Self::ClusterSuspensionPolicies => "outrigger-suspend-cluster",
             Self::Workloads | Self::Decisions => "outrigger-view",
+            Self::Deployments => "outrigger-restart",
         }
+    }
+
+    /// Its API group.
+    fn group(self) -> &'static str {
+        if self == Self::Deployments { "apps" } else { GROUP }
     }
 }
 
@@ -194,7 +205,7 @@ impl Access {
         let Right { verb, resource, namespace, name } = right;
         let Caller { user, groups, uid, extra } = caller;
         let attributes = ResourceAttributes {
-            group: Some(GROUP.to_owned()),
+            group: Some(resource.group().to_owned()),
             resource: Some(resource.plural().to_owned()),
             verb: Some(verb.to_owned()),
             namespace: namespace.map(str::to_owned),
@@ -217,8 +228,8 @@ impl Access {
         }
         let place =
             namespace.map_or_else(|| "in the cluster".to_owned(), |namespace| format!("in namespace {namespace}"));
-        let (plural, role) = (resource.plural(), resource.role());
-        let sentence = format!("{user} may not {verb} {plural}.{GROUP} {place}; the ClusterRole {role} grants it");
+        let (plural, group, role) = (resource.plural(), resource.group(), resource.role());
+        let sentence = format!("{user} may not {verb} {plural}.{group} {place}; the ClusterRole {role} grants it");
         Err(Unstored::Forbidden(crate::decision::reason::sanitized(&sentence)))
     }
 
@@ -238,6 +249,15 @@ impl Access {
     /// When no client can be made of it.
     pub fn overrides_of(&self, token: &Token) -> Result<Overrides, Unstored> {
         self.client_of(token).map(Overrides::new)
+    }
+
+    /// Restarts with the rights of this token, and no others.
+    ///
+    /// # Errors
+    ///
+    /// When no client can be made of it.
+    pub fn restarts_of(&self, token: &Token) -> Result<Restarts, Unstored> {
+        Restarts::new(self.config_of(token)?).map_err(|_| no_token())
     }
 
     fn client_of(&self, token: &Token) -> Result<Client, Unstored> {

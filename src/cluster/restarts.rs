@@ -7,6 +7,7 @@ pub mod run;
 
 use std::fmt::Debug;
 
+use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Namespace, Pod};
@@ -94,8 +95,10 @@ impl Restarts {
         kinds: &OwnerKinds,
         namespace: &str,
     ) -> Result<(Vec<Workload>, Vec<String>), Unstored> {
-        let kinds: Vec<&OwnerKind> = kinds.iter().filter(|kind| kind.has_template()).collect();
-        let lists = stream::iter(kinds).map(async |kind| (kind, all(&self.api(namespace, kind)).await));
+        let list = |kind| async move { (kind, all(&self.api(namespace, kind)).await) }.boxed();
+        // Collected and boxed, or whoever restarts could not be a task: the compiler cannot tell that they are `Send`.
+        let lists: Vec<_> = kinds.iter().filter(|kind| kind.has_template()).map(list).collect();
+        let lists = stream::iter(lists);
         let (mut workloads, mut problems) = (Vec::new(), Vec::new());
         let (mut answers, mut last) = (0, None);
         for (kind, listed) in lists.buffered(PARALLEL).collect::<Vec<_>>().await {

@@ -1,11 +1,12 @@
 //! What a restart tells while it runs, and in the end.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::workload::Name;
 
 /// Something that has just happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "step", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Step {
     /// These workloads are told to replace their pods.
@@ -59,7 +60,7 @@ pub enum Step {
 }
 
 /// A workload, and what is to be said of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Told {
     /// It.
     #[serde(flatten)]
@@ -69,7 +70,7 @@ pub struct Told {
 }
 
 /// How a restart ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum End {
     /// Nothing is left to do.
@@ -83,7 +84,7 @@ pub enum End {
 }
 
 /// What came of a restart. Whatever is not restarted, passed or refused carries the mark of the run still.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// Its run.

@@ -1,3 +1,4 @@
 //! Acting through the API on a real control plane: with the caller's own rights, and no others.
 
 mod injecting;
+mod restarting;

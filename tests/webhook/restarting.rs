@@ -29,12 +29,12 @@ fn workload(kind: &str, name: &str, spec: Value) -> Value {
     json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}, "spec": spec})
 }
 
-fn deployment(name: &str) -> Value {
+pub(super) fn deployment(name: &str) -> Value {
     workload("Deployment", name, json!({"replicas": 1}))
 }
 
 /// The new pod of which never finds a node: the old one has the port, and stays until the new one is ready.
-fn stuck(name: &str) -> Value {
+pub(super) fn stuck(name: &str) -> Value {
     static NEXT: AtomicU32 = AtomicU32::new(20_000);
     let port = json!([{"containerPort": 80, "hostPort": NEXT.fetch_add(1, Ordering::Relaxed)}]);
     let containers = json!([{"name": "main", "image": "example.test/main:1", "ports": port}]);
@@ -42,9 +42,9 @@ fn stuck(name: &str) -> Value {
 }
 
 /// What lets such a one go on.
-const UNSTUCK: &str = r#"{"spec": {"strategy": {"type": "Recreate", "rollingUpdate": null}}}"#;
+pub(super) const UNSTUCK: &str = r#"{"spec": {"strategy": {"type": "Recreate", "rollingUpdate": null}}}"#;
 
-async fn apply(plane: &ControlPlane, namespace: &str, objects: Vec<Value>) {
+pub(super) async fn apply(plane: &ControlPlane, namespace: &str, objects: Vec<Value>) {
     let mut objects = objects;
     objects.iter_mut().for_each(|object| object["metadata"]["namespace"] = namespace.into());
     plane.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()).await;
@@ -56,14 +56,14 @@ async fn kubectl(plane: &ControlPlane, arguments: &[&str]) -> String {
     String::from_utf8(done.stdout).unwrap()
 }
 
-async fn items(plane: &ControlPlane, namespace: &str, kinds: &str) -> Vec<Value> {
+pub(super) async fn items(plane: &ControlPlane, namespace: &str, kinds: &str) -> Vec<Value> {
     let listed = kubectl(plane, &["get", kinds, "-n", namespace, "-o", "json"]).await;
     let mut listed: Value = serde_json::from_str(&listed).unwrap();
     listed["items"].as_array_mut().unwrap().drain(..).collect()
 }
 
 /// Waits until the pods of so many workloads are all there and ready.
-async fn await_ready(plane: &ControlPlane, namespace: &str, pods: usize) {
+pub(super) async fn await_ready(plane: &ControlPlane, namespace: &str, pods: usize) {
     await_condition("the pods to be ready", LONG, async || {
         let ready = items(plane, namespace, "pods").await.into_iter().filter(is_ready).count();
         ensure!(ready == pods, "{ready} of {pods} are ready");
@@ -77,11 +77,11 @@ fn is_ready(pod: &Value) -> bool {
     conditions.into_iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
 }
 
-fn name(object: &Value) -> &str {
+pub(super) fn name(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap()
 }
 
-fn mark(object: &Value) -> Option<&str> {
+pub(super) fn mark(object: &Value) -> Option<&str> {
     object["metadata"]["labels"]["outrigger.dev/restart"].as_str()
 }
 
@@ -89,7 +89,7 @@ fn state(object: &Value) -> &str {
     mark(object).map_or("none", |mark| mark.split('.').nth(1).unwrap())
 }
 
-fn restarted_at(object: &Value) -> Option<&str> {
+pub(super) fn restarted_at(object: &Value) -> Option<&str> {
     object["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"].as_str()
 }
 

@@ -1,0 +1,176 @@
+//! What a restart is about to do, read with the rights of whoever asks.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::asked::{Named, Whom};
+use crate::api::Api;
+use crate::api::problem::Problem;
+use crate::api::reading::{beside, unread};
+use crate::audit::act::fresh_id;
+use crate::cluster::restarts::Restarts;
+use crate::decision::reason::Clean;
+use crate::inventory::nearest::nearest;
+use crate::inventory::owner_kind::OwnerKinds;
+use crate::overview::states::standings_of;
+use crate::restarts::mark::Mark;
+use crate::restarts::plan::{Chosen, Plan, Unplanned, left_of, plan, unfinished};
+use crate::restarts::pods::PodSeen;
+use crate::restarts::telling::Told;
+use crate::restarts::workload::{Name, Workload};
+use crate::suspensions::live::Unstored;
+
+/// What is to be done, and what is not.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Planned {
+    /// They are restarted, in this order.
+    workloads: Vec<Name>,
+    /// They are not, and why.
+    skipped: Vec<Told>,
+    /// Pods that nobody would make again; never touched.
+    bare_pods: Vec<String>,
+    /// Kinds of workloads that could not be read, a sentence each.
+    left_out: Vec<String>,
+    /// Of a dry run: those that whoever asks may not restart, and why.
+    pub(super) refused: Vec<Told>,
+}
+
+struct Found {
+    workloads: Vec<Workload>,
+    pods: Vec<PodSeen>,
+    left_out: Vec<String>,
+}
+
+/// The name of the run, its workloads, and what is told of it.
+pub(super) async fn planned(
+    api: &Arc<Api>,
+    restarts: &Restarts,
+    namespace: &str,
+    whom: Whom,
+) -> Result<(String, Vec<Workload>, Planned), Problem> {
+    let kinds = &api.inventory.owner_kinds;
+    let found = found(restarts, kinds, namespace).await?;
+    let chosen = match whom {
+        Whom::Left(run) => return left(found, namespace, run),
+        Whom::All => Chosen::All,
+        Whom::Drifted => drifted(api, namespace).await?,
+        Whom::Named(named) => Chosen::Named(names(kinds, namespace, named)?),
+    };
+    let Found { workloads, pods, left_out } = found;
+    let known: Vec<String> = workloads.iter().map(|one| one.name.to_string()).collect();
+    let plan = plan(workloads, &pods, &chosen, &[]).map_err(|why| unplanned(&why, namespace, &known))?;
+    let Plan { workloads, skipped, bare_pods } = plan;
+    let names = workloads.iter().map(|one| one.name.clone()).collect();
+    let run = fresh_id()[..8].to_owned();
+    Ok((run, workloads, Planned { workloads: names, skipped, bare_pods, left_out, refused: Vec::new() }))
+}
+
+async fn found(restarts: &Restarts, kinds: &OwnerKinds, namespace: &str) -> Result<Found, Problem> {
+    if let Some(others) = restarts.others_than(namespace).await? {
+        let meant = or(nearest(namespace, others.iter().map(String::as_str)));
+        return Err(Problem::not_found(format!("there is no namespace {}{meant}", Clean(namespace))));
+    }
+    let (workloads, left_out) = restarts.workloads(kinds, namespace).await.map_err(unread_by_caller)?;
+    let pods = restarts.pods(namespace).await.map_err(unread_by_caller)?;
+    // Found out now rather than in the middle.
+    restarts.budgets(namespace).await.map_err(unread_by_caller)?;
+    Ok(Found { workloads, pods, left_out })
+}
+
+/// The workloads of those kinds and names; whether they are there, the plan finds out.
+fn names(kinds: &OwnerKinds, namespace: &str, named: Vec<Named>) -> Result<Vec<Name>, Problem> {
+    let name = |Named { kind: typed, name }: Named| {
+        let Some(kind) = kinds.iter().find(|one| one.kind.eq_ignore_ascii_case(&typed)) else {
+            let meant = or(nearest(&typed, kinds.iter().map(|one| one.kind.as_str())));
+            return Err(Problem::new(422, format!("\"{}\" is no kind that makes pods{meant}", Clean(&typed))));
+        };
+        Ok(Name { namespace: namespace.to_owned(), kind: kind.kind.clone(), name })
+    };
+    named.into_iter().map(name).collect()
+}
+
+/// Those whose running pods are not as a new one would be, by what is known here.
+async fn drifted(api: &Arc<Api>, namespace: &str) -> Result<Chosen, Problem> {
+    let namespace = namespace.to_owned();
+    let look = move |api: &Api| {
+        let unread = unread(&api.inventory);
+        if !unread.is_empty() {
+            let unread = unread.join(", ");
+            let why =
+                format!("what drifts cannot be told yet, since {unread} are still being read; try again in a moment");
+            return Err(Problem::new(503, why));
+        }
+        let all = standings_of(&api.inventory, api.clock.now(), |origin| origin.namespace() == namespace);
+        let drifts =
+            all.into_iter().filter(|one| one.actual.as_ref().is_some_and(|actual| !actual.differing.is_empty()));
+        let names: BTreeSet<Name> =
+            drifts.map(|one| Name { namespace: one.namespace, kind: one.kind, name: one.name }).collect();
+        Ok(Chosen::Drifted(names))
+    };
+    beside(api, look).await
+}
+
+fn left(found: Found, namespace: &str, run: String) -> Result<(String, Vec<Workload>, Planned), Problem> {
+    let known = unfinished(&found.workloads);
+    if !known.iter().any(|one| one.run == run) {
+        let told: Vec<_> = known.iter().map(|one| format!("{} ({} of {} left)", one.run, one.left, one.of)).collect();
+        let these = if told.is_empty() { String::new() } else { format!("; these are: {}", told.join(", ")) };
+        let (run, namespace) = (Clean(&run), Clean(namespace));
+        return Err(Problem::new(422, format!("no restart {run} in namespace {namespace} is unfinished{these}")));
+    }
+    let workloads = left_of(found.workloads, &run);
+    let names = workloads.iter().map(|one| one.name.clone()).collect();
+    Ok((run, workloads, Planned { workloads: names, left_out: found.left_out, ..Planned::default() }))
+}
+
+fn unplanned(why: &Unplanned, namespace: &str, known: &[String]) -> Problem {
+    match why {
+        Unplanned::Unknown(name) => {
+            let meant = or(nearest(&name.to_string(), known.iter().map(String::as_str)));
+            Problem::new(422, format!("{why} in namespace {}{meant}", Clean(namespace)))
+        }
+        Unplanned::Made { .. } => Problem::new(422, why.to_string()),
+        Unplanned::Taken { run, .. } => {
+            let forget = format!("`outrigger restart --forget {run} -n {namespace}`");
+            Problem::new(409, format!("{why}: go on with it by {{\"resume\": \"{run}\"}}, or give it up by {forget}"))
+        }
+    }
+}
+
+/// Those that may not be written, asked by dry runs.
+pub(super) async fn refused(restarts: &Restarts, run: &str, workloads: &[Workload]) -> Vec<Told> {
+    let mark = Mark::pending(run, workloads.len());
+    let mut refused = Vec::new();
+    for workload in workloads.iter().filter(|one| one.mark.is_none()) {
+        if let Err(why) = restarts.mark(workload, &mark, true).await {
+            refused.push(Told { workload: workload.name.clone(), why: why.to_string() });
+        }
+    }
+    refused
+}
+
+/// Whoever may not write the first is told so before anything begins.
+pub(super) async fn refused_by_the_first(restarts: &Restarts, run: &str, first: &Workload) -> Result<(), Problem> {
+    match restarts.mark(first, &Mark::pending(run, 1), true).await {
+        Err(why @ (Unstored::Forbidden(_) | Unstored::Unauthorized(_))) => Err(unread_by_caller(why)),
+        // What else there is, the restart itself tells.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn unread_by_caller(why: Unstored) -> Problem {
+    match why {
+        Unstored::Forbidden(why) => {
+            Problem::new(403, format!("{why}; the ClusterRoles outrigger-restart and edit grant what a restart needs"))
+        }
+        why => why.into(),
+    }
+}
+
+fn or(meant: Option<&str>) -> String {
+    meant.map(|meant| format!("; did you mean {}?", Clean(meant))).unwrap_or_default()
+}

@@ -1,0 +1,195 @@
+//! The restarts that this replica runs, or has run since it started.
+//!
+//! Limits: 8 run at once; the last 64 are kept, and of each the last 500 steps.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::told::{Stepped, why};
+use crate::api::Api;
+use crate::api::problem::Problem;
+use crate::api::session::{Attempt, record};
+use crate::audit::act::Deed;
+use crate::restarts::telling::{End, Report, Step, Told};
+use crate::restarts::workload::Name;
+
+const AT_ONCE: usize = 8;
+const KEPT: usize = 64;
+const STEPS: usize = 500;
+
+/// All of them, the oldest first.
+#[derive(Default)]
+pub(in crate::api) struct Runs {
+    all: Mutex<VecDeque<Arc<Run>>>,
+    stopping: CancellationToken,
+}
+
+/// One of them.
+pub(super) struct Run {
+    /// Its name, which its marks bear.
+    pub(super) id: String,
+    pub(super) namespace: String,
+    /// Who began it, and with whose rights it runs.
+    pub(super) user: String,
+    /// Ties it to its entries of the audit log.
+    pub(super) audit_id: String,
+    pub(super) began: Timestamp,
+    /// Stops it.
+    pub(super) cancel: CancellationToken,
+    state: Mutex<State>,
+}
+
+/// How far it has come.
+#[derive(Debug, Clone, Default)]
+pub(super) struct State {
+    /// How many steps there have been.
+    pub(super) count: u64,
+    /// The last of them.
+    pub(super) steps: VecDeque<Stepped>,
+    /// What is waited for.
+    pub(super) waiting: BTreeMap<Name, String>,
+    /// How many workloads are over, for better or worse.
+    pub(super) over: usize,
+    /// How many there are.
+    pub(super) of: usize,
+    /// When it ended, and how.
+    pub(super) ended: Option<(Timestamp, Report)>,
+}
+
+impl Runs {
+    /// Takes one up, if there is room.
+    pub(super) fn begin(&self, run: Run) -> Result<Arc<Run>, Problem> {
+        let mut all = held(&self.all);
+        let is_same = |one: &Arc<Run>| one.id == run.id && one.namespace == run.namespace;
+        if all.iter().any(|one| is_same(one) && !one.is_over()) {
+            return Err(Problem::new(409, format!("restart {} runs here already", run.id)));
+        }
+        if all.iter().filter(|one| !one.is_over()).count() >= AT_ONCE {
+            let full = format!("{AT_ONCE} restarts run here already; try again when one is over");
+            return Err(Problem::new(503, full));
+        }
+        all.retain(|one| !is_same(one));
+        while all.len() >= KEPT {
+            let Some(oldest) = all.iter().position(|one| one.is_over()) else { break };
+            all.remove(oldest);
+        }
+        let run = Arc::new(Run { cancel: self.stopping.child_token(), ..run });
+        all.push_back(Arc::clone(&run));
+        Ok(run)
+    }
+
+    /// Those of a namespace, the newest first.
+    pub(super) fn of_namespace(&self, namespace: &str) -> Vec<Arc<Run>> {
+        held(&self.all).iter().rev().filter(|run| run.namespace == namespace).cloned().collect()
+    }
+
+    /// Stops all of them in order.
+    pub(in crate::api) fn stop(&self) {
+        self.stopping.cancel();
+    }
+}
+
+impl Run {
+    pub(super) fn new(id: String, namespace: &str, attempt: &Attempt, of: usize, began: Timestamp) -> Self {
+        Self {
+            id,
+            namespace: namespace.to_owned(),
+            user: attempt.user.clone().unwrap_or_default(),
+            audit_id: attempt.id.clone(),
+            began,
+            cancel: CancellationToken::new(),
+            state: Mutex::new(State { of, ..State::default() }),
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        held(&self.state).clone()
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        held(&self.state).ended.is_some()
+    }
+
+    /// Keeps what happens; what is waited for is said every second, and only its last word is kept.
+    pub(super) fn tell(&self, step: Step, at: Timestamp) {
+        let mut state = held(&self.state);
+        match &step {
+            Step::Waiting { workload, what } => {
+                state.waiting.insert(workload.clone(), what.clone());
+                return;
+            }
+            Step::Wave { over, of, .. } => (state.over, state.of) = (*over, *of),
+            Step::Restarted { workload } => state.done(workload),
+            Step::Passed { workload: Told { workload, .. } } | Step::Refused { workload: Told { workload, .. } } => {
+                state.done(workload);
+            }
+            Step::NotUp { workload: Told { workload, .. } } => drop(state.waiting.remove(workload)),
+            Step::Held { .. } | Step::Away { .. } | Step::Back => {}
+        }
+        state.count += 1;
+        let number = state.count;
+        state.steps.push_back(Stepped { number, at, step });
+        if state.steps.len() > STEPS {
+            state.steps.pop_front();
+        }
+    }
+
+    /// Sees to it that it ends, also where it fails within.
+    pub(super) fn ending<'r>(&'r self, api: &'r Arc<Api>, attempt: Attempt) -> Ending<'r> {
+        Ending { run: self, api, attempt, report: None }
+    }
+}
+
+impl State {
+    fn done(&mut self, workload: &Name) {
+        self.waiting.remove(workload);
+        self.over += 1;
+    }
+}
+
+/// The end of a run, which is kept and recorded.
+pub(super) struct Ending<'r> {
+    run: &'r Run,
+    api: &'r Arc<Api>,
+    attempt: Attempt,
+    report: Option<Report>,
+}
+
+impl Ending<'_> {
+    /// It ends like this.
+    pub(super) fn with(mut self, report: Report) {
+        self.report = Some(report);
+    }
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let failed = || Report {
+            end: End::Stopped("this failed within; the log of the server says how".to_owned()),
+            ..Report::of(&self.run.id)
+        };
+        let report = self.report.take().unwrap_or_else(failed);
+        let Report { restarted, passed, refused, not_up, held: _, rolling, pending, .. } = &report;
+        let mut attempt = self.attempt.clone();
+        attempt.act = Deed::RestartOver;
+        if let Some(other) = &mut attempt.other {
+            other.after = Some(json!({
+                "restarted": restarted.len(), "passed": passed.len(), "refused": refused.len(),
+                "notUp": not_up.len(), "rolling": rolling.len(), "pending": pending.len(),
+            }));
+        }
+        let problem = why(&report).map(|why| Problem::new(503, why));
+        record(self.api, &attempt, problem.as_ref().map_or(Ok(()), Err));
+        let mut state = held(&self.run.state);
+        state.waiting.clear();
+        state.ended = Some((self.api.clock.now(), report));
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

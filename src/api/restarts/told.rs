@@ -1,0 +1,171 @@
+//! Restarts as answers tell of them.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::planned::Planned;
+use super::runs::Run;
+use crate::api::Api;
+use crate::api::audit::is_partial;
+use crate::api::endpoint::Header;
+use crate::restarts::telling::{End, Report, Step, Told};
+
+pub(super) const LOCATION: Header = Header { name: "Location", description: "Where it is told how far it has come." };
+
+/// A restart, and how far it has come.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Restart {
+    /// Its name, by which it can be gone on with.
+    run: String,
+    /// Its namespace.
+    namespace: String,
+    /// Who began it, and with whose rights it runs.
+    user: String,
+    /// What ties it to its entries of the audit log.
+    audit_id: String,
+    /// How it stands.
+    state: State,
+    /// Why it has not done everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    /// When it began.
+    began_at: Timestamp,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<Timestamp>,
+    /// How many workloads there are.
+    of: usize,
+    /// How many of them are over, for better or worse.
+    over: usize,
+    /// What is waited for.
+    waiting: Vec<Told>,
+    /// What came of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<Report>,
+    /// Whether something is left that can be gone on with, here or by `outrigger restart --resume`.
+    can_resume: bool,
+}
+
+/// How a restart stands.
+#[derive(Debug, Serialize, JsonSchema)]
+enum State {
+    /// It is under way.
+    Running,
+    /// Nothing is left to do.
+    Completed,
+    /// A workload did not come up, or a budget held the rest for too long.
+    Halted,
+    /// Somebody stopped it, or the process ended.
+    Interrupted,
+    /// It could not go on.
+    Stopped,
+}
+
+/// A restart with its steps.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct RestartInFull {
+    #[serde(flatten)]
+    restart: Restart,
+    /// The last 500 steps, in order.
+    steps: Vec<Stepped>,
+}
+
+/// Something that has happened.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(super) struct Stepped {
+    /// Which step it is.
+    pub(super) number: u64,
+    /// When.
+    pub(super) at: Timestamp,
+    #[serde(flatten)]
+    pub(super) step: Step,
+}
+
+/// A restart that has begun, and what it is about.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Begun {
+    #[serde(flatten)]
+    restart: Restart,
+    /// What is to be done.
+    plan: Planned,
+}
+
+/// Those that this replica runs, or has run.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Listed {
+    /// The newest first.
+    items: Vec<Restart>,
+    /// Whether other replicas may know of more.
+    partial: bool,
+}
+
+impl Restart {
+    pub(super) fn of(run: &Run) -> Self {
+        let state = run.state();
+        let (ended_at, report) = state.ended.unzip();
+        let waiting = state.waiting.into_iter().map(|(workload, why)| Told { workload, why }).collect();
+        Self {
+            run: run.id.clone(),
+            namespace: run.namespace.clone(),
+            user: crate::decision::reason::sanitized(&run.user),
+            audit_id: run.audit_id.clone(),
+            state: State::of(report.as_ref()),
+            why: report.as_ref().and_then(why),
+            began_at: run.began,
+            ended_at,
+            of: state.of,
+            over: state.over,
+            waiting,
+            can_resume: report.as_ref().is_some_and(Report::can_resume),
+            report,
+        }
+    }
+}
+
+impl State {
+    fn of(report: Option<&Report>) -> Self {
+        match report.map(|report| &report.end) {
+            None => Self::Running,
+            Some(End::Completed) => Self::Completed,
+            Some(End::Halted) => Self::Halted,
+            Some(End::Interrupted) => Self::Interrupted,
+            Some(End::Stopped(_)) => Self::Stopped,
+        }
+    }
+}
+
+impl RestartInFull {
+    pub(super) fn of(run: &Run) -> Self {
+        // The steps first: what has ended has no further ones.
+        let steps = run.state().steps.into();
+        Self { restart: Restart::of(run), steps }
+    }
+}
+
+impl Begun {
+    pub(super) fn of(run: &Run, plan: Planned) -> Self {
+        Self { restart: Restart::of(run), plan }
+    }
+}
+
+impl Listed {
+    pub(super) fn of(api: &Api, namespace: &str) -> Self {
+        let items = api.restarts.of_namespace(namespace).iter().map(|run| Restart::of(run)).collect();
+        Self { items, partial: is_partial(api) }
+    }
+}
+
+/// Why not everything was done, in one sentence.
+pub(super) fn why(report: &Report) -> Option<String> {
+    match (&report.end, report.not_up.first(), report.held.first(), report.refused.first()) {
+        (End::Stopped(why), ..) => Some(why.clone()),
+        (End::Interrupted, ..) => Some("it was stopped; what has begun rolls out by itself".to_owned()),
+        (End::Halted, Some(Told { workload, why }), ..) => Some(format!("{workload} did not come up: {why}")),
+        (End::Halted, None, Some(Told { workload, why }), _) => Some(format!("{workload} is held: {why}")),
+        (End::Halted, None, None, _) => Some("it was halted".to_owned()),
+        (End::Completed, .., Some(Told { workload, why })) => Some(format!("{workload} could not be restarted: {why}")),
+        (End::Completed, .., None) => None,
+    }
+}

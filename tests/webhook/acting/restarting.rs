@@ -1,0 +1,227 @@
+//! Restarts by the API: to their end, stopped by somebody, and by a token that is over.
+
+use std::process::Command;
+
+use anyhow::ensure;
+use serde_json::{Value, json};
+
+use super::super::TIMEOUT;
+use super::super::api::{account, asked, binding};
+use super::super::installed::{OUR_USER, Outrigger};
+use super::super::restarting::{UNSTUCK, apply, await_ready, deployment, items, mark, name, restarted_at, stuck};
+use crate::control_plane::{ControlPlane, await_condition, with_temp_namespace};
+
+/// Somebody who asks about a namespace.
+struct Asking<'a> {
+    outrigger: &'a Outrigger,
+    path: String,
+    token: String,
+}
+
+impl<'a> Asking<'a> {
+    async fn of(plane: &ControlPlane, outrigger: &'a Outrigger, namespace: &str, account: &str, role: &str) -> Self {
+        let token = self::account(plane, namespace, account).await;
+        plane.apply(&binding(namespace, account, role)).await;
+        let asking = Self { outrigger, path: format!("/namespaces/{namespace}/restarts"), token };
+        await_condition("the right to count", TIMEOUT, async || {
+            let (status, answer) = asking.ask("GET", "", None).await;
+            ensure!(status == 200, "{status}: {answer}");
+            Ok(())
+        })
+        .await;
+        asking
+    }
+
+    async fn ask(&self, method: &str, rest: &str, body: Option<Value>) -> (u16, Value) {
+        let path = format!("{}{rest}", self.path);
+        asked(self.outrigger, method, &path, &self.token, body, "").await
+    }
+
+    /// Begins one that may begin, and tells its name.
+    async fn begun(&self, body: Value) -> String {
+        let (status, begun) = self.ask("POST", "", Some(body)).await;
+        assert_eq!((status, &begun["state"]), (202, &json!("Running")), "{begun}");
+        begun["run"].as_str().unwrap().to_owned()
+    }
+
+    async fn ended(&self, run: &str) -> Value {
+        await_condition("the restart to end", 2 * TIMEOUT, async || {
+            let (status, told) = self.ask("GET", &format!("/{run}"), None).await;
+            ensure!(status == 200 && told["state"] != "Running", "{status}: {told}");
+            Ok(told)
+        })
+        .await
+    }
+
+    async fn waits(&self, run: &str) {
+        await_condition("the restart to wait for what does not come up", TIMEOUT, async || {
+            let (_, told) = self.ask("GET", &format!("/{run}"), None).await;
+            ensure!(told["waiting"][0]["name"] == "a-stuck", "{told}");
+            Ok(())
+        })
+        .await;
+    }
+}
+
+/// The act that ended a restart.
+async fn ending(outrigger: &Outrigger, run: &str) -> Value {
+    await_condition("the end to be recorded", TIMEOUT, async || {
+        let of = |entry: &Value| entry["act"] == "RestartOver" && entry["object"]["name"] == run;
+        outrigger.entries_where(of).pop().ok_or_else(|| anyhow::anyhow!("not yet"))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_namespace_is_restarted_by_whoever_may_and_each_step_is_told() {
+    let (plane, outrigger) = Outrigger::shared().await;
+    with_temp_namespace(plane, &[], async |namespace| {
+        apply(plane, namespace, ["a", "b", "c"].map(deployment).to_vec()).await;
+        let editor = Asking::of(plane, outrigger, namespace, "editor", "edit").await;
+        let viewer = Asking::of(plane, outrigger, namespace, "viewer", "view").await;
+        await_ready(plane, namespace, 3).await;
+
+        let (status, planned) = editor.ask("POST", "?dryRun=true", Some(json!({"all": true}))).await;
+        assert_eq!((status, planned["workloads"].as_array().unwrap().len()), (200, 3), "{planned}");
+        let (status, refused) = viewer.ask("POST", "", Some(json!({"all": true}))).await;
+        assert!(status == 403 && refused["detail"].as_str().unwrap().contains("cannot patch"), "{status}: {refused}");
+        let (_, refused) = viewer.ask("POST", "?dryRun=true", Some(json!({"all": true}))).await;
+        assert_eq!(refused["refused"].as_array().unwrap().len(), 3, "{refused}");
+        let (status, wrong) =
+            editor.ask("POST", "", Some(json!({"workloads": [{"kind": "deployment", "name": "aa"}]}))).await;
+        assert!(status == 422 && wrong["detail"].as_str().unwrap().contains("did you mean deployment/a?"), "{wrong}");
+        let before = items(plane, namespace, "deployments").await;
+        assert!(before.iter().all(|one| mark(one).is_none() && restarted_at(one).is_none()), "nothing has begun");
+
+        let run = editor.begun(json!({"all": true, "atOnce": 2, "timeout": "1m"})).await;
+        let told = watched(outrigger, &editor, &run).await;
+        for part in ["event: snapshot", "\"step\":\"wave\"", "\"step\":\"restarted\"", "event: ended", "\"Completed\""]
+        {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        let ended = editor.ended(&run).await;
+        assert_eq!(
+            (&ended["state"], &ended["over"], &ended["of"]),
+            (&json!("Completed"), &json!(3), &json!(3)),
+            "{ended}"
+        );
+        let after = items(plane, namespace, "deployments").await;
+        assert!(after.iter().all(|one| mark(one).is_none() && restarted_at(one).is_some()));
+        let (_, listed) = viewer.ask("GET", "", None).await;
+        assert_eq!((&listed["items"][0]["run"], &listed["partial"]), (&json!(run), &json!(true)), "{listed}");
+        let (status, over) = editor.ask("POST", &format!("/{run}/cancel"), None).await;
+        assert_eq!(status, 409, "{over}");
+
+        let end = ending(outrigger, &run).await;
+        assert_eq!((&end["id"], &end["outcome"]), (&ended["auditId"], &json!("Allowed")), "{end}");
+        assert_eq!((&end["actor"]["user"], &end["after"]["restarted"]), (&ended["user"], &json!(3)), "{end}");
+        let events = plane.audit_log_of(namespace);
+        let patches =
+            events.iter().filter(|one| one["verb"] == "patch" && one["objectRef"]["resource"] == "deployments");
+        assert!(patches.clone().count() >= 6 && patches.clone().all(|one| one["user"]["username"] != OUR_USER));
+    })
+    .await;
+}
+
+/// The events of a restart until it ends.
+async fn watched(outrigger: &Outrigger, asking: &Asking<'_>, run: &str) -> String {
+    let url = format!("{}{}/{run}?watch=true", outrigger.api(), asking.path);
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error", "--insecure", "--no-buffer", "--max-time", "60"]);
+    command.args(["--header", &format!("Authorization: Bearer {}", asking.token), &url]);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn a_restart_that_is_stopped_begins_nothing_else_and_is_gone_on_with() {
+    let (plane, outrigger) = Outrigger::shared().await;
+    with_temp_namespace(plane, &[], async |namespace| {
+        apply(plane, namespace, vec![stuck("a-stuck"), deployment("b"), deployment("c")]).await;
+        let editor = Asking::of(plane, outrigger, namespace, "editor", "edit").await;
+        let viewer = Asking::of(plane, outrigger, namespace, "viewer", "view").await;
+        await_ready(plane, namespace, 3).await;
+        let run = editor.begun(json!({"all": true, "atOnce": 1})).await;
+        editor.waits(&run).await;
+        let (status, taken) = editor.ask("POST", "", Some(json!({"all": true}))).await;
+        assert!(status == 409 && taken["detail"].as_str().unwrap().contains(&run), "{status}: {taken}");
+        let (status, twice) = editor.ask("POST", "", Some(json!({"resume": run}))).await;
+        assert!(status == 409 && twice["detail"].as_str().unwrap().contains("runs here already"), "{status}: {twice}");
+        let (status, refused) = viewer.ask("POST", &format!("/{run}/cancel"), None).await;
+        assert!(
+            status == 403 && refused["detail"].as_str().unwrap().contains("may not patch deployments.apps"),
+            "{refused}"
+        );
+        let (status, stopping) = editor.ask("POST", &format!("/{run}/cancel"), None).await;
+        assert_eq!(status, 202, "{stopping}");
+        let stopped = editor.ended(&run).await;
+        assert_eq!((&stopped["state"], &stopped["canResume"]), (&json!("Interrupted"), &json!(true)), "{stopped}");
+        let all = items(plane, namespace, "deployments").await;
+        let begun: Vec<_> = all.iter().filter(|one| restarted_at(one).is_some()).map(name).collect();
+        assert_eq!(begun, ["a-stuck"]);
+        assert!(all.iter().all(|one| mark(one).is_some_and(|mark| mark.starts_with(&run))), "all are marked still");
+        assert_eq!(ending(outrigger, &run).await["outcome"], "Failed");
+
+        unstuck(plane, namespace).await;
+        let (status, refused) = viewer.ask("POST", "", Some(json!({"resume": run}))).await;
+        assert_eq!(status, 403, "{refused}");
+        assert_eq!(editor.begun(json!({"resume": run})).await, run);
+        let ended = editor.ended(&run).await;
+        assert_eq!((&ended["state"], &ended["over"]), (&json!("Completed"), &json!(3)), "{ended}");
+        assert!(items(plane, namespace, "deployments").await.iter().all(|one| mark(one).is_none()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_over_stops_its_restart_and_somebody_else_goes_on() {
+    let (plane, outrigger) = Outrigger::shared().await;
+    with_temp_namespace(plane, &[], async |namespace| {
+        apply(plane, namespace, vec![stuck("a-stuck"), deployment("b")]).await;
+        let leaver = Asking::of(plane, outrigger, namespace, "leaver", "edit").await;
+        let stayer = Asking::of(plane, outrigger, namespace, "stayer", "edit").await;
+        await_ready(plane, namespace, 2).await;
+        let run = leaver.begun(json!({"all": true, "atOnce": 1})).await;
+        leaver.waits(&run).await;
+        let deleted = plane.kubectl(&["delete", "serviceaccount", "leaver", "-n", namespace]).await;
+        assert!(deleted.status.success());
+        let stopped = stayer.ended(&run).await;
+        assert_eq!(stopped["state"], "Stopped", "{stopped}");
+        assert!(stopped["why"].as_str().unwrap().contains("does not know this token"), "{stopped}");
+        assert_eq!(ending(outrigger, &run).await["why"], stopped["why"]);
+        unstuck(plane, namespace).await;
+        assert_eq!(stayer.begun(json!({"resume": run})).await, run);
+        assert_eq!(stayer.ended(&run).await["state"], "Completed");
+        let (_, listed) = stayer.ask("GET", "", None).await;
+        assert_eq!(listed["items"].as_array().unwrap().len(), 1, "it is the same restart: {listed}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_replica_that_is_stopped_in_order_leaves_its_restart_to_be_gone_on_with() {
+    let (plane, outrigger) = Outrigger::shared().await;
+    with_temp_namespace(plane, &[], async |namespace| {
+        apply(plane, namespace, vec![stuck("a-stuck"), deployment("b")]).await;
+        let leaving = Outrigger::start_beside(plane, "leaving").await;
+        let editor = Asking::of(plane, &leaving, namespace, "editor", "edit").await;
+        await_ready(plane, namespace, 2).await;
+        let run = editor.begun(json!({"all": true, "atOnce": 1})).await;
+        editor.waits(&run).await;
+        let other = Asking { outrigger, path: editor.path.clone(), token: editor.token.clone() };
+        assert_eq!(other.ask("GET", &format!("/{run}"), None).await.0, 404, "each replica knows its own");
+        leaving.terminate();
+        let end = ending(&leaving, &run).await;
+        assert_eq!((&end["outcome"], &end["after"]["pending"]), (&json!("Failed"), &json!(1)), "{end}");
+        unstuck(plane, namespace).await;
+        assert_eq!(other.begun(json!({"resume": run})).await, run);
+        assert_eq!(other.ended(&run).await["state"], "Completed");
+    })
+    .await;
+}
+
+async fn unstuck(plane: &ControlPlane, namespace: &str) {
+    let patch = ["patch", "deployment/a-stuck", "-n", namespace, "--type=merge", "-p", UNSTUCK];
+    assert!(plane.kubectl(&patch).await.status.success());
+}
