@@ -12,6 +12,7 @@ mod effect;
 mod layers;
 mod lease;
 mod manifests;
+mod page;
 mod properties;
 mod reviews;
 mod serve;

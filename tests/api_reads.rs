@@ -241,3 +241,38 @@ async fn decisions_and_acts_are_told_the_newest_first_and_live() {
     );
     assert_eq!(world.get("/namespaces/shop/audit?kind=Decision")["items"].as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn the_page_is_for_anybody_and_its_policy_lets_nothing_else_in() {
+    let world = World::start();
+    let get = |path: &str| ask(&world.served, "GET", path, None, &["Authorization:"]);
+    let page = get("/");
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")), "{page:?}");
+    let policy = page.header("content-security-policy").unwrap();
+    for part in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "trusted-types 'none'"] {
+        assert!(policy.contains(part), "{policy}");
+    }
+    assert!(!policy.contains("unsafe") && !policy.contains("http"), "{policy}");
+    assert_eq!((page.header("referrer-policy"), page.header("cache-control")), (Some("no-referrer"), Some("no-store")));
+    // Every file that the page names is there, and names nothing of another host.
+    let named = |text: &str| -> Vec<String> {
+        let quoted = text.split(['"', '\'']).filter(|part| part.starts_with("/page/") || part.starts_with("./"));
+        quoted.map(|part| part.replace("./", "/page/")).collect()
+    };
+    let mut wanted = named(&page.body);
+    let mut seen = std::collections::BTreeSet::new();
+    while let Some(path) = wanted.pop() {
+        if seen.insert(path.clone()) {
+            let file = get(&path);
+            assert_eq!(file.status, 200, "{path}: {file:?}");
+            let hosts = file.body.replace("http://www.w3.org/", "").replace("https://127.0.0.1", "");
+            assert!(
+                !hosts.contains("http://") && !hosts.contains("https://") && !hosts.contains("innerHTML"),
+                "{path}"
+            );
+            wanted.extend(named(&file.body));
+        }
+    }
+    assert!(seen.len() > 10, "{seen:?}");
+    assert_eq!((get("/page/none.js").status, get("/page/../Cargo.toml").status), (404, 404));
+}

@@ -114,14 +114,14 @@ async fn recorded(plane: &ControlPlane, outrigger: &Outrigger, namespace: &str) 
     assert!(patches.clone().count() > 0 && patches.clone().all(|event| event["user"]["username"] != OUR_USER));
 }
 
-async fn account(plane: &ControlPlane, namespace: &str, name: &str) -> String {
+pub(super) async fn account(plane: &ControlPlane, namespace: &str, name: &str) -> String {
     let account =
         json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}});
     plane.apply(&account.to_string()).await;
     plane.service_account_token(namespace, name).await
 }
 
-fn binding(namespace: &str, account: &str, role: &str) -> String {
+pub(super) fn binding(namespace: &str, account: &str, role: &str) -> String {
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
         "metadata": {"name": account, "namespace": namespace},
@@ -150,7 +150,7 @@ async fn bound(plane: &ControlPlane, namespace: &str) -> String {
     answer.status.unwrap().token.unwrap()
 }
 
-async fn asked(
+pub(super) async fn asked(
     outrigger: &Outrigger,
     method: &str,
     path: &str,

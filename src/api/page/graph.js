@@ -110,11 +110,11 @@ function box(one, { x, y }) {
     svg("title", {}, label(one)),
     svg("rect", { width: WIDE, height: HIGH, rx: one.is === "Route" ? 18 : 6 }),
     one.state && svg("rect", { class: `side ${one.state}`, width: 5, height: HIGH, rx: 2 }),
-    svg("text", { x: 14, y: 17, class: "name" }, cut(one.name, 28)), svg("text", { x: 14, y: 32, class: "kind" }, cut(second ?? "", 34)),
+    svg("text", { x: 14, y: 17, class: "name" }, cut(one.name, 22)), svg("text", { x: 14, y: 32, class: "kind" }, cut(second ?? "", 31)),
   ];
   const attributes = { class: `node ${one.is}`, transform: `translate(${x} ${y})` };
   if (target === null) return svg("g", { ...attributes, role: "img", "aria-label": label(one) }, parts);
-  return svg("a", { ...attributes, href: target, "aria-label": label(one) }, parts);
+  return svg("a", { ...attributes, href: target }, parts);
 }
 
 function listed(nodes, edges) {

@@ -10,10 +10,11 @@ function sidecars(one) {
   return one.actual ? `${one.actual.withSidecar}/${one.actual.pods}` : "–";
 }
 
-/** What a tile says aloud. */
-function spoken(one) {
-  const pods = one.actual ? `, ${one.actual.withSidecar} of ${plural(one.actual.pods, "pod")} with a sidecar` : "";
-  return `${one.name}, ${one.kind}, ${word(one.state)}${pods}`;
+/** What the second line of a tile says: a state is never told by its colour alone. */
+function second(one) {
+  // Where pods are not known, what new ones get is.
+  const isUntold = one.state === "Unknown" && !one.actual;
+  return `${word(one.state)}${isUntold ? `, new pods ${EFFECTS[one.effect.outcome]}` : ""} · ${one.kind}`;
 }
 
 /** The view; `acts` makes the buttons of a namespace. */
@@ -161,7 +162,7 @@ export class Overview {
   /** The tile of a workload, changed only where the workload has. */
   tile(one) {
     const key = keyOf(one);
-    const text = `${spoken(one)}|${one.why}`;
+    const text = `${second(one)}|${one.why}|${sidecars(one)}`;
     const known = this.known.get(key);
     if (known?.text === text) {
       known.one = one;
@@ -173,9 +174,9 @@ export class Overview {
       setTimeout(() => known.link.classList.remove("new"), 2500);
       return known.item;
     }
-    const fresh = { pods: h("span", { class: "pods", "aria-hidden": "true" }) };
+    const fresh = { second: h("span", { class: "kind" }), pods: h("span", { class: "pods" }) };
     fresh.link = h("a", { href: whereTo(one), tabindex: -1, "data-key": key },
-      h("span", { class: "name" }, one.name), h("span", { class: "kind" }, one.kind), fresh.pods);
+      h("span", { class: "name" }, one.name), fresh.second, fresh.pods);
     fresh.item = h("li", {}, fresh.link);
     this.dress(fresh, one, text);
     this.known.set(key, fresh);
@@ -186,7 +187,7 @@ export class Overview {
     known.one = one;
     known.text = text;
     known.link.className = `tile ${one.state}`;
-    known.link.setAttribute("aria-label", spoken(one));
+    say(known.second, second(one));
     known.link.title = `${word(one.state)}: ${one.why}`;
     say(known.pods, one.actual?.pods ? sidecars(one) : "");
   }
