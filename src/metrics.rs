@@ -47,6 +47,7 @@ pub struct Metrics {
     /// Suspensions that are over, or gone, and whose routing still stands.
     pub suspensions_overdue: Gauge,
     suspensions: Family<SuspensionLabels, Gauge>,
+    api_requests: Family<ApiLabels, Counter>,
 }
 
 /// Counters of short reads.
@@ -70,6 +71,12 @@ struct DecisionLabels {
 struct SuspensionLabels {
     suspend: &'static str,
     state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ApiLabels {
+    operation: &'static str,
+    status: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -130,6 +137,8 @@ impl Metrics {
         );
         let suspensions = Family::<SuspensionLabels, Gauge>::default();
         registry.register("suspensions", "Suspensions by what they suspend and how they stand", suspensions.clone());
+        let api_requests = Family::<ApiLabels, Counter>::default();
+        registry.register("api_requests", "Requests of the API by operation and status", api_requests.clone());
         let suspensions_overdue = Gauge::default();
         registry.register(
             "suspensions_overdue",
@@ -153,7 +162,13 @@ impl Metrics {
             injectors_before_us,
             suspensions_overdue,
             suspensions,
+            api_requests,
         }
+    }
+
+    /// The counter of requests for this operation of the API that were answered with this status.
+    pub fn api_requests(&self, operation: &'static str, status: u16) -> Counter {
+        self.api_requests.get_or_create_owned(&ApiLabels { operation, status })
     }
 
     /// The counter of decisions with this action by a rule of this kind.

@@ -6,6 +6,7 @@ mod api;
 mod api_reads;
 mod bad_input;
 mod commands;
+mod conformance;
 mod control_plane;
 mod decisions;
 mod effect;

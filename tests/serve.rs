@@ -17,7 +17,8 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) struct Served {
     child: Child,
     webhook: SocketAddr,
-    operations: SocketAddr,
+    /// Where its metrics are.
+    pub(crate) operations: SocketAddr,
     /// Where the API is.
     pub(crate) api: SocketAddr,
     directory: Directory,

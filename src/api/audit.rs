@@ -13,15 +13,16 @@ use axum::response::{IntoResponse, Response};
 use futures::stream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::Api;
+use super::endpoint::{Answer, Endpoint, Operation, schema_of_inline};
 use super::listener::Listener;
 use super::problem::Problem;
 use super::reading::Asked;
+use super::request::json_answer;
 use super::session::Session;
-use super::suspensions::{json_answer, one_of};
 use crate::audit::recent::News;
 use crate::backend::Backend;
 use crate::cluster::access::Resource;
@@ -39,25 +40,54 @@ const MOST_AT_ONCE: usize = 100;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
-    /// `Decision` or `Act`.
-    kind: Option<String>,
+    /// Only decisions about pods, or acts of somebody.
+    kind: Option<WantedKind>,
     /// Of decisions the action, such as `Disable`; of acts what was done, such as `Extend`.
     action: Option<String>,
     /// Of decisions: the workload, such as `Deployment/web`.
     workload: Option<String>,
-    /// How many at most.
+    /// At most so many, 100 where it is left out.
+    #[schemars(range(min = 1, max = 1000))]
     limit: Option<usize>,
     /// Server-sent events: first a snapshot, then each new entry.
     watch: Option<bool>,
 }
 
+/// What an entry is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+enum WantedKind {
+    /// A decision about a pod.
+    Decision,
+    /// Something that somebody did or tried, or that began or ended by itself.
+    Act,
+}
+
 /// What was decided and done.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Audit")]
 pub(super) struct Told {
     /// Lines of the audit log, the newest first.
-    items: Vec<Value>,
+    items: Vec<Map<String, Value>>,
     /// Whether other replicas know of more.
     partial: bool,
+}
+
+/// What is served of it.
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let operation = |id, summary| Operation {
+        id,
+        summary,
+        query: Some(schema_of_inline::<Wanted>),
+        answers: vec![Answer { may_stream: true, ..Answer::json::<Told>(200, "Those that are wanted.") }],
+        ..Operation::default()
+    };
+    let of_cluster = operation("listAudit", "Lists what was decided and done lately, or streams it.");
+    let of_namespace =
+        operation("listNamespaceAudit", "Lists what was decided and done lately in a namespace, or streams it.");
+    vec![
+        Endpoint::get("/api/v1/audit".to_owned(), list, of_cluster),
+        Endpoint::get("/api/v1/namespaces/{namespace}/audit".to_owned(), list, of_namespace),
+    ]
 }
 
 /// Lists the newest, or tells of each that comes.
@@ -65,7 +95,6 @@ pub(super) async fn list(asked: Asked) -> Response {
     let namespace = asked.part("namespace");
     let find = |session: &Session<'_>| {
         let wanted: Wanted = asked.query()?;
-        one_of("kind", wanted.kind.as_deref(), &["Decision", "Act"])?;
         let limit = wanted.limit.unwrap_or(USUAL);
         if !(1..=MOST).contains(&limit) {
             return Err(Problem::new(400, format!("limit is {limit}, which is not between 1 and {MOST}")));
@@ -76,7 +105,7 @@ pub(super) async fn list(asked: Asked) -> Response {
             return Ok(events(listener, wanted));
         }
         let (told, _) = wanted.told(&asked.api, namespace.as_deref());
-        Ok(json_answer(StatusCode::OK, &json!(told)))
+        Ok(json_answer(StatusCode::OK, &told))
     };
     asked.found(("list", Resource::Decisions), namespace.as_deref(), find).await
 }
@@ -91,8 +120,8 @@ impl Wanted {
     }
 
     /// The entry of a line, if it is wanted.
-    fn entry(&self, line: &[u8], namespace: Option<&str>) -> Option<Value> {
-        let entry: Value = serde_json::from_slice(line).ok()?;
+    fn entry(&self, line: &[u8], namespace: Option<&str>) -> Option<Map<String, Value>> {
+        let mut entry: Value = serde_json::from_slice(line).ok()?;
         let (decided, done) = (entry["action"].as_str(), entry["act"].as_str());
         let own = entry["namespace"].as_str().or(entry["object"]["namespace"].as_str());
         let is_of_workload = |wanted: &str| {
@@ -100,10 +129,10 @@ impl Wanted {
             format!("{}/{}", of("kind"), of("name")).eq_ignore_ascii_case(wanted)
         };
         let is_wanted = namespace.is_none_or(|wanted| own == Some(wanted))
-            && self.kind.as_deref().is_none_or(|kind| if kind == "Act" { done.is_some() } else { decided.is_some() })
+            && self.kind.is_none_or(|kind| if kind == WantedKind::Act { done.is_some() } else { decided.is_some() })
             && self.action.as_deref().is_none_or(|action| decided == Some(action) || done == Some(action))
             && self.workload.as_deref().is_none_or(is_of_workload);
-        is_wanted.then_some(entry)
+        if is_wanted { entry.as_object_mut().map(std::mem::take) } else { None }
     }
 }
 
@@ -165,7 +194,7 @@ impl Listening {
         let namespace = self.listener.namespace.clone();
         for line in lines {
             if let Some(entry) = self.wanted.entry(&line, namespace.as_deref()) {
-                self.say("entry", &entry);
+                self.say("entry", &json!(entry));
             }
         }
     }

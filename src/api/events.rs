@@ -17,7 +17,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use super::Api;
 use super::listener::Listener;
 use super::problem::Problem;
-use super::suspensions::told;
+use super::suspensions::told::Suspension;
 use crate::cluster::access::{Resource, Token};
 use crate::resources::suspending::Period;
 use crate::resources::suspension_object::SuspensionObject;
@@ -45,7 +45,7 @@ pub(super) fn events(api: Arc<Api>, token: Token, namespace: Option<String>) -> 
         Listening { listener, turns: Turns::default(), ticks, waiting: VecDeque::new(), number: 0, is_over: false };
     let (all, now) = (listening.all(), listening.listener.api.clock.now());
     listening.turns.look(&all, now);
-    let items: Vec<_> = all.iter().map(|(object, period)| told(object, *period, now)).collect();
+    let items: Vec<_> = all.iter().map(|(object, period)| Suspension::told(object, *period, now)).collect();
     listening.say("snapshot", &json!({"items": items}));
     let events = stream::unfold(listening, async |mut listening: Listening| {
         let event = listening.next().await?;
@@ -84,8 +84,8 @@ impl Listening {
                 Turn::Ended => "ended",
                 Turn::Deleted(_) => "deleted",
             };
-            let period = all.iter().find(|(other, _)| other.uid == object.uid).and_then(|(_, period)| *period);
-            self.say(event, &told(&object, period, now));
+            let period = object.period(self.listener.api.terms.longest_suspension).ok();
+            self.say(event, &json!(Suspension::told(&object, period, now)));
         }
     }
 

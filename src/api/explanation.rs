@@ -5,8 +5,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Api;
+use super::endpoint::Endpoint;
 use super::problem::Problem;
-use super::reading::{Asked, unread};
+use super::reading::{Asked, look, unread};
 use crate::cluster::access::Resource;
 use crate::decision::reason::Clean;
 use crate::overview::explanation::Explanation;
@@ -35,6 +36,14 @@ struct Subject {
     namespace: String,
     kind: String,
     name: String,
+}
+
+/// What is served of it.
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let path = "/api/v1/namespaces/{namespace}/workloads/{kind}/{name}";
+    let operation =
+        look::<Explained>("explainWorkload", "Tells what new pods of a workload get, and every rule considered.");
+    vec![Endpoint::get(path.to_owned(), explain, operation)]
 }
 
 /// Explains one.

@@ -5,8 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Api;
+use super::endpoint::{Endpoint, Operation, schema_of_inline};
 use super::problem::Problem;
-use super::reading::{Asked, known_namespace, unread};
+use super::reading::{Asked, known_namespace, look, unread};
 use crate::cluster::access::Resource;
 use crate::graph::{Graph, graph};
 use crate::inventory::owner_kind::Served;
@@ -29,6 +30,13 @@ pub(super) struct Drawn {
     unread: Vec<String>,
     /// Whether the graph is not complete without those.
     partial: bool,
+}
+
+/// What is served of it.
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let summary = "Tells what stands between namespaces, workloads and services.";
+    let operation = Operation { query: Some(schema_of_inline::<Wanted>), ..look::<Drawn>("getGraph", summary) };
+    vec![Endpoint::get("/api/v1/graph".to_owned(), draw, operation)]
 }
 
 /// Draws it.

@@ -1,11 +1,14 @@
 //! The API for people and their programs, and the page: over TLS, for whoever shows a token that may.
 //!
-//! Guarantees: nothing is answered to a caller without a token, apart from the page's own files; every attempt to change something is recorded, whatever came
-//! of it; what is written is written with the caller's own token. Errors are problem details of RFC 9457.
-//! Limits: bodies of a megabyte; 32 that listen; two that look at everything; 32 changes at once, for whose turn others wait 20 seconds at most.
+//! Each resource names its endpoints with their handlers and their types; the paths and `/openapi.json` are made from that.
+//! Guarantees: nothing is answered to a caller without a token, apart from that document and the files of the page; every
+//! attempt to change something is recorded, whatever came of it; what is written is written with the caller's own token. Errors are problem details of RFC 9457.
+//! Limits: bodies of 256 KiB; 32 changes at once, for whose turn others wait 20 seconds at most.
 
 mod about;
 mod audit;
+mod document;
+mod endpoint;
 mod events;
 mod explanation;
 mod graph;
@@ -15,8 +18,10 @@ mod overview;
 mod page;
 mod problem;
 mod reading;
+mod request;
 mod session;
-pub mod suspensions;
+mod strangers;
+mod suspensions;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -24,29 +29,37 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::get;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::Semaphore;
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tracing::error;
 
 use crate::audit::Log;
 use crate::backend::Backend;
 use crate::clock::Clock;
 use crate::inventory::Inventory;
 use crate::inventory::rules::Terms;
+use crate::metrics::Metrics;
 use crate::server::listener::Peer;
 use problem::Problem;
+use strangers::Strangers;
 
-/// The largest body.
-const BODY: usize = 1024 * 1024;
+/// The largest body; the largest suspension is a tenth of it.
+const BODY: usize = 256 * 1024;
 /// So many changes are made at once.
 const AT_ONCE: usize = 32;
 /// So many may listen to events.
 const LISTENERS: usize = 32;
+/// At the end changes that have been begun have so long.
+const SETTLING: Duration = Duration::from_secs(5);
 /// A change waits so long for its turn.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -62,62 +75,74 @@ pub struct Api {
     pub audit: Log,
     /// Who may what, and where suspensions are kept.
     pub backend: Backend,
+    /// Where requests are counted.
+    pub metrics: Metrics,
+    strangers: Strangers,
+    under_way: TaskTracker,
+    computing: Semaphore,
     changes: Semaphore,
     listeners: Arc<Semaphore>,
-    looks: Arc<Semaphore>,
 }
 
 impl Api {
     /// With all that it needs.
-    pub fn new(inventory: Arc<Inventory>, terms: Terms, clock: Clock, audit: Log, backend: Backend) -> Self {
+    pub fn new(
+        inventory: Arc<Inventory>,
+        terms: Terms,
+        clock: Clock,
+        audit: Log,
+        backend: Backend,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             inventory,
             terms,
             clock,
             audit,
             backend,
+            metrics,
+            strangers: Strangers::default(),
+            under_way: TaskTracker::new(),
+            computing: Semaphore::new(1),
             changes: Semaphore::new(AT_ONCE),
             listeners: Arc::new(Semaphore::new(LISTENERS)),
-            looks: Arc::new(Semaphore::new(reading::LOOKS)),
+        }
+    }
+
+    /// Works out what may take long, one thing at a time and beside the threads that answer the webhook.
+    async fn computed<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+        let _turn = self.computing.acquire().await;
+        spawn_blocking(work).await
+    }
+
+    /// Waits until every change that has been begun is made, or for a few seconds.
+    pub async fn settled(&self) {
+        self.under_way.close();
+        if timeout(SETTLING, self.under_way.wait()).await.is_err() {
+            error!(
+                changes = self.under_way.len(),
+                "changes were still under way at the end, and what came of them is not recorded"
+            );
         }
     }
 }
 
-/// How to ask for something: the method, the path, and what answers.
-type Endpoint = (&'static str, String, MethodRouter<Arc<Api>>);
-
-/// Everything that is answered to whoever shows a token.
-fn endpoints() -> Vec<Endpoint> {
-    use suspensions::{create, end, extend, list, one};
-    let mut endpoints: Vec<Endpoint> = vec![
-        ("GET", "".to_owned(), get(about::about)),
-        ("GET", "/overview".to_owned(), get(overview::overview)),
-        ("GET", "/graph".to_owned(), get(graph::draw)),
-        ("GET", "/namespaces/{namespace}/workloads".to_owned(), get(overview::workloads)),
-        ("GET", "/namespaces/{namespace}/workloads/{kind}/{name}".to_owned(), get(explanation::explain)),
-    ];
-    for prefix in ["", "/namespaces/{namespace}"] {
-        let of = |path: &str| format!("{prefix}{path}");
-        endpoints.extend([
-            ("GET", of("/overrides"), get(overrides::list)),
-            ("GET", of("/audit"), get(audit::list)),
-            ("GET", of("/suspensions"), get(list)),
-            ("POST", of("/suspensions"), post(create)),
-            ("GET", of("/suspensions/{name}"), get(one)),
-            ("POST", of("/suspensions/{name}/extend"), post(extend)),
-            ("POST", of("/suspensions/{name}/end"), post(end)),
-        ]);
-    }
-    endpoints.into_iter().map(|(method, path, answers)| (method, format!("/api/v1{path}"), answers)).collect()
-}
-
 /// All paths.
 pub fn router(api: Arc<Api>) -> Router {
-    let mut router = page::routes();
-    for (_, path, answers) in endpoints() {
-        router = router.route(&path, answers);
-    }
-    router
+    let endpoints = [
+        about::endpoints(),
+        overview::endpoints(),
+        explanation::endpoints(),
+        overrides::endpoints(),
+        graph::endpoints(),
+        audit::endpoints(),
+        suspensions::endpoints(),
+    ];
+    let endpoints: Vec<_> = endpoints.into_iter().flatten().collect();
+    let document = document::document(&endpoints);
+    endpoint::routed(endpoints, &api.metrics)
+        .route(document::PATH, get(async move || request::json_answer(StatusCode::OK, &document)))
+        .merge(page::routes())
         .fallback(nothing_here)
         .method_not_allowed_fallback(no_such_method)
         .layer(axum::middleware::map_response(guarded))
@@ -143,7 +168,7 @@ pub fn service(
 
 async fn nothing_here(request: Request) -> Response {
     let path = crate::decision::reason::sanitized(request.uri().path());
-    Problem::not_found(format!("nothing is served at {path}; GET /api/v1 tells what is")).into_response()
+    Problem::not_found(format!("nothing is served at {path}; /openapi.json tells what is")).into_response()
 }
 
 async fn no_such_method() -> Response {

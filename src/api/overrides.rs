@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Api;
-use super::reading::{Asked, known_namespace, unread};
+use super::endpoint::Endpoint;
+use super::reading::{Asked, known_namespace, look, unread};
 use crate::cluster::access::Resource;
 use crate::overview::overrides::{Standing, standing};
 
@@ -17,6 +18,16 @@ pub(super) struct Overrides {
     unread: Vec<String>,
     /// Whether the answer is not complete without those.
     partial: bool,
+}
+
+/// What is served of them.
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let of_cluster = look::<Overrides>("listOverrides", "Lists every override, and what becomes of it.");
+    let of_namespace = look::<Overrides>("listNamespaceOverrides", "Lists every override of a namespace.");
+    vec![
+        Endpoint::get("/api/v1/overrides".to_owned(), list, of_cluster),
+        Endpoint::get("/api/v1/namespaces/{namespace}/overrides".to_owned(), list, of_namespace),
+    ]
 }
 
 /// Lists them.

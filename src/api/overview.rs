@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Api;
-use super::reading::{Asked, known_namespace, unread};
+use super::endpoint::Endpoint;
+use super::reading::{Asked, known_namespace, look, unread};
 use crate::cluster::access::Resource;
 use crate::overview::states::{OfNamespace, Totals, by_namespace, of_namespace, standings, standings_of};
 
@@ -25,6 +26,16 @@ impl Overview {
         let unread = unread(&api.inventory);
         Self { totals, namespaces, partial: !unread.is_empty(), unread }
     }
+}
+
+/// What is served of it.
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let of_cluster = look::<Overview>("getOverview", "Tells who is in the mesh, of the whole cluster.");
+    let of_namespace = look::<Overview>("getNamespaceOverview", "Tells who is in the mesh, of one namespace.");
+    vec![
+        Endpoint::get("/api/v1/overview".to_owned(), overview, of_cluster),
+        Endpoint::get("/api/v1/namespaces/{namespace}/workloads".to_owned(), workloads, of_namespace),
+    ]
 }
 
 /// Of the whole cluster.

@@ -3,17 +3,22 @@
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::suspensions::change::Refusal;
 use crate::suspensions::live::Unstored;
 
 /// A problem, as RFC 9457 has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct Problem {
+    /// What kind of problem: none but those of HTTP.
     r#type: &'static str,
+    /// The kind, in words.
     title: String,
+    /// The status of the answer.
     pub(super) status: u16,
+    /// What went wrong, and what to do.
     pub(super) detail: String,
 }
 
@@ -25,6 +30,14 @@ impl Problem {
 
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(404, detail)
+    }
+
+    /// The same, which tells that so many before it were not recorded.
+    pub(super) fn after(mut self, unrecorded: u64) -> Self {
+        if unrecorded > 0 {
+            self.detail += &format!("; {unrecorded} before it of nobody that is known were not recorded one by one");
+        }
+        self
     }
 
     /// Whether we failed, and not whoever asked.

@@ -1,6 +1,4 @@
 //! Reads from what is known: who may, and an answer that is sent again only where it is new.
-//!
-//! Limits: two reads look at once, beside the threads that answer reviews; others wait 20 seconds at most for their turn.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,27 +10,40 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, RequestPartsExt};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::Api;
+use super::endpoint::{Answer, Header, Operation};
 use super::problem::Problem;
+use super::request::{answer, query_of};
 use super::session::{Attempt, Session};
-use super::suspensions::{answer, query_of};
-use super::{Api, PATIENCE};
 use crate::cluster::access::Resource;
 use crate::decision::reason::Clean;
 use crate::inventory::Inventory;
 use crate::server::listener::Peer;
 
-/// So many reads look at once.
-pub(super) const LOOKS: usize = 2;
+const IF_KNOWN: Header = Header {
+    name: "If-None-Match",
+    description: "What ETag said: the answer is 304, without a body, if it is the same.",
+};
+const TAG: Header = Header { name: "ETag", description: "Names this answer, for If-None-Match." };
+
+/// What the document says of a look at everything.
+pub(super) fn look<T: JsonSchema>(id: &'static str, summary: &'static str) -> Operation {
+    let told = Answer { headers: &[TAG], ..Answer::json::<T>(200, "What is known.") };
+    let answers = vec![told, Answer::empty(304, "The same as is known already.")];
+    Operation { id, summary, headers: &[IF_KNOWN], answers, ..Operation::default() }
+}
 
 /// A request that changes nothing.
 pub(super) struct Asked {
     pub(super) api: Arc<Api>,
     peer: Peer,
     headers: HeaderMap,
-    parts: HashMap<String, String>,
+    /// The named parts of the path; none where they are no text.
+    parts: Option<HashMap<String, String>>,
     query: Option<String>,
 }
 
@@ -42,16 +53,18 @@ impl FromRequestParts<Arc<Api>> for Asked {
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Response> {
         let Extension(peer) = parts.extract::<Extension<Peer>>().await.map_err(IntoResponse::into_response)?;
         let RawQuery(query) = parts.extract::<RawQuery>().await.map_err(IntoResponse::into_response)?;
-        let unreadable = |_| Problem::new(400, "the path cannot be read").into_response();
-        let Path(places) = parts.extract::<Path<HashMap<String, String>>>().await.map_err(unreadable)?;
+        let places = parts.extract::<Path<HashMap<String, String>>>().await.ok().map(|Path(places)| places);
         Ok(Self { api: Arc::clone(api), peer, headers: parts.headers.clone(), parts: places, query })
     }
 }
 
 impl Asked {
-    /// The part of the path of this name.
+    /// The part of the path of this name. What is no text is a name that nothing has, for whoever is known.
     pub(super) fn part(&self, name: &str) -> Option<String> {
-        self.parts.get(name).cloned()
+        match &self.parts {
+            Some(parts) => parts.get(name).cloned(),
+            None => Some(char::REPLACEMENT_CHARACTER.to_string()),
+        }
     }
 
     /// The parameters of the query, of which none may be unknown.
@@ -107,14 +120,9 @@ impl Asked {
         &self,
         look: impl FnOnce(&Api) -> Result<T, Problem> + Send + 'static,
     ) -> Result<Vec<u8>, Problem> {
-        let turn = tokio::time::timeout(PATIENCE, Arc::clone(&self.api.looks).acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else { return Err(Problem::new(503, "too many look at once; try again in a second")) };
         let api = Arc::clone(&self.api);
-        let looking = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            Ok(serde_json::to_vec(&look(&api)?).unwrap_or_default())
-        });
-        looking.await.map_err(|_| Problem::new(500, "looking failed; the log says why"))?
+        let looking = self.api.computed(move || Ok(serde_json::to_vec(&look(&api)?).unwrap_or_default()));
+        looking.await.map_err(|_| Problem::new(500, "this failed within; the log of the server says how"))?
     }
 
     fn unless_known(&self, body: Vec<u8>) -> Response {

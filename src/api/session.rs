@@ -1,5 +1,7 @@
 //! One request: who makes it, by the token that it shows and nothing else.
 
+use std::sync::Arc;
+
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
@@ -24,7 +26,7 @@ const NAMING: [&str; 8] = [
 
 /// A request of somebody who is known.
 pub(super) struct Session<'s> {
-    pub(super) api: &'s Api,
+    pub(super) api: &'s Arc<Api>,
     pub(super) token: Token,
     pub(super) caller: Caller,
     pub(super) attempt: Attempt,
@@ -47,6 +49,8 @@ pub(super) struct Attempt {
     pub(super) after: Option<SuspensionObject>,
     /// Why, in the words of whoever asks, where they differ from those of the suspension.
     pub(super) reason: Option<String>,
+    /// What else is to be known of it, if all was well.
+    pub(super) note: Option<&'static str>,
 }
 
 impl Attempt {
@@ -64,11 +68,10 @@ impl Attempt {
             before: None,
             after: None,
             reason: None,
+            note: None,
         }
     }
-}
 
-impl Attempt {
     /// To read about something else than suspensions.
     pub(super) fn reading(resource: Resource, namespace: Option<String>, name: Option<String>, peer: Peer) -> Self {
         Self { resource, ..Self::new(Deed::Read, namespace, name, false, peer) }
@@ -80,15 +83,17 @@ impl<'s> Session<'s> {
     ///
     /// # Errors
     ///
-    /// When nobody is known by what was shown; that is recorded.
-    pub(super) async fn begin(api: &'s Api, headers: &HeaderMap, attempt: Attempt) -> Result<Self, Problem> {
+    /// When nobody is known by what was shown; that is recorded, unless there are too many of them.
+    pub(super) async fn begin(api: &'s Arc<Api>, headers: &HeaderMap, attempt: Attempt) -> Result<Self, Problem> {
         match known(api, headers).await {
             Ok((token, caller)) => {
                 let attempt = Attempt { user: Some(caller.user.clone()), ..attempt };
                 Ok(Self { api, token, caller, attempt })
             }
             Err(problem) => {
-                record(api, &attempt, Err(&problem));
+                if let Some(unrecorded) = api.strangers.recorded(api.clock.now()) {
+                    record(api, &attempt, Err(&problem.clone().after(unrecorded)));
+                }
                 Err(problem)
             }
         }
@@ -141,12 +146,13 @@ async fn known(api: &Api, headers: &HeaderMap) -> Result<(Token, Caller), Proble
 }
 
 fn record(api: &Api, attempt: &Attempt, outcome: Result<(), &Problem>) {
-    let Attempt { id, act, resource, namespace, name, dry_run, address, user, before, after, reason } = attempt.clone();
+    let Attempt { id, act, resource, namespace, name, dry_run, address, user, before, after, reason, note } =
+        attempt.clone();
     let object = after.as_ref().or(before.as_ref());
     let spec = object.map(|object| &object.spec);
     api.audit.record(&Act {
         time: api.clock.now(),
-        id: before.as_ref().and_then(SuspensionObject::audit_id).unwrap_or(id),
+        id: before.as_ref().or(after.as_ref()).and_then(SuspensionObject::audit_id).unwrap_or(id),
         act,
         outcome: match outcome {
             Ok(()) => Outcome::Allowed,
@@ -165,7 +171,7 @@ fn record(api: &Api, attempt: &Attempt, outcome: Result<(), &Problem>) {
         until: object.and_then(|object| object.period(api.terms.longest_suspension).ok()?.ends_at),
         before: before.map(|object| object.to_json()),
         after: after.map(|object| object.to_json()),
-        why: outcome.err().map(|problem| problem.detail.clone()),
+        why: outcome.err().map(|problem| problem.detail.clone()).or_else(|| note.map(str::to_owned)),
         dry_run,
     });
 }

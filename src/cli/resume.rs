@@ -17,6 +17,7 @@ use super::suspend::{ActingArgs, refused};
 use crate::backend::Writing;
 use crate::cluster::snapshot;
 use crate::cluster::traffic::Routes;
+use crate::decision::reason::sanitized;
 use crate::inventory::routing::Standing;
 use crate::resources::suspension_object::SuspensionObject;
 use crate::suspensions::change::{Ending, Extension, Refusal, ended, extended};
@@ -25,6 +26,8 @@ use crate::suspensions::live::{Live, Unstored};
 /// How long the replica that leads is given to remove routing before it is removed from here.
 const GRACE: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_secs(1);
+/// A change that met a new status is tried again so often.
+const TRIES: usize = 5;
 
 /// Which suspension.
 #[derive(Debug, Args)]
@@ -69,26 +72,22 @@ pub async fn resume(args: ResumeArgs) -> anyhow::Result<ExitCode> {
     let ResumeArgs { which, acting } = args;
     let (looked, place, live) = which.find(&acting).await?;
     let object = live.object.clone();
-    let ending = match ended(&object, looked.now, &looked.terms) {
+    let is_to_be_written = match ended(&object, looked.now, &looked.terms) {
         // What stands of it though it is over is removed all the same.
         Err(Refusal::Conflict(why)) if object.suspends_traffic() && acting.looking.state.is_none() => {
             eprintln!("outrigger: {why}");
-            None
+            false
         }
-        ending => Some(ending?),
+        ending => ending.map(|_| true)?,
     };
-    eprintln!("{} ({}) ends now.", object.named(), object.spec.reason.trim());
+    eprintln!("{} ({}) ends now.", object.named(), sanitized(object.spec.reason.trim()));
     if !acting.dry_run && !acting.agreed("End it?")? {
         return Ok(ExitCode::FAILURE);
     }
-    match &ending {
-        None => {}
-        Some(Ending::Delete) => {
-            place.delete(&live, acting.dry_run).await.map_err(|why| refused(&why, "end", &object))?
-        }
-        Some(Ending::Write(wanted)) => {
-            place.replace(&live, wanted, acting.dry_run).await.map_err(|why| refused(&why, "end", &object))?;
-        }
+    if is_to_be_written {
+        // The answer may have taken a while, and it ends when that is given.
+        let ending = |object: &SuspensionObject| ended(object, acting.looking.now(), &looked.terms);
+        stored(&place, live, acting.dry_run, ending, "end").await?;
     }
     if object.suspends_traffic() && acting.looking.state.is_none() && !acting.dry_run {
         remove_what_stands(&looked, &object).await?;
@@ -117,12 +116,41 @@ pub async fn extend(args: ExtendArgs) -> anyhow::Result<ExitCode> {
     if !acting.dry_run && !acting.agreed("Extend it?")? {
         return Ok(ExitCode::FAILURE);
     }
-    let written = place.replace(&live, &wanted, acting.dry_run).await;
-    let written = written.map_err(|why| refused(&why, "extend", &wanted))?.object;
+    let ending = |_: &SuspensionObject| Ok(Ending::Write(Box::new(wanted.clone())));
+    let written = stored(&place, live, acting.dry_run, ending, "extend").await?.unwrap_or(wanted);
     let told = Told::of(&written, Some(period), looked.now);
     let done = if acting.dry_run { "would last longer; nothing is stored" } else { "lasts longer" };
     acting.output.print(&told, |_| format!("{} {done}.\n", written.named()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is stored once it is done. A status that is written meanwhile is nothing; what somebody else asks for is not undone.
+async fn stored(
+    place: &Writing,
+    mut live: Live,
+    dry_run: bool,
+    change: impl Fn(&SuspensionObject) -> Result<Ending, Refusal>,
+    what: &str,
+) -> anyhow::Result<Option<SuspensionObject>> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let object = live.object.clone();
+        let written = match change(&object)? {
+            Ending::Delete => place.delete(&live, dry_run).await.map(|()| None),
+            Ending::Write(wanted) => place.replace(&live, &wanted, dry_run).await.map(|live| Some(live.object)),
+        };
+        match written {
+            Err(Unstored::Changed(_)) if tries < TRIES => {
+                let again = place.get(object.namespace.as_deref(), &object.name).await;
+                live = again.map_err(|why| refused(&why, what, &object))?;
+                if (&live.object.uid, live.object.generation) != (&object.uid, object.generation) {
+                    bail!("somebody has changed {} meanwhile; look at it, and try again", object.named());
+                }
+            }
+            written => return written.map_err(|why| refused(&why, what, &object)),
+        }
+    }
 }
 
 impl Which {

@@ -124,7 +124,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         entries: EntryNames::of_process(format!("{:x}", clock.now().as_microsecond())),
     });
     let limits = Limits { drain: Duration::from_secs(args.drain_seconds), ..Limits::default() };
-    let bound = limits.drain + limits.finish + Duration::from_secs(2);
+    let bound = limits.drain + limits.finish + Duration::from_secs(7);
     // People show tokens, and no certificates.
     let api_tls = server_config(key.clone(), &ClientCertificates::NotAsked)?;
     let tls = server_config(key, &client_certificates(args.client_ca.as_deref())?)?;
@@ -140,10 +140,15 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     if args.embedded.is_some() {
         print_how_to_ask(&args, api.address());
     }
-    let answers = Api::new(Arc::clone(&inventory), args.deciding.terms(), clock.clone(), api_audit, backend);
-    let router = api::router(Arc::new(answers));
+    let answers =
+        Api::new(Arc::clone(&inventory), args.deciding.terms(), clock.clone(), api_audit, backend, metrics.clone());
+    let answers = Arc::new(answers);
+    let router = api::router(Arc::clone(&answers));
     let answering = api.serve(move |peer| api::service(router.clone(), peer), tasks.stopping());
-    tasks.spawn("api", answering);
+    tasks.spawn("api", async move {
+        answering.await;
+        answers.settled().await;
+    });
     let answering = Arc::new(Operations { inventory, metrics, stopping: tasks.stopping() });
     tasks.spawn("operations", operations.serve(move |_| answering.service(), tasks.stopping()));
     let endpoint = Arc::new(Endpoint::new("/mutate", &limits, move |_, body, peer| {

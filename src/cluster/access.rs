@@ -14,6 +14,7 @@ use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessRevie
 use kube::api::PostParams;
 use kube::config::AuthInfo;
 use kube::{Api, Client, Config};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::suspensions::{Suspensions, answered};
@@ -23,14 +24,21 @@ use crate::suspensions::live::Unstored;
 
 /// For so long the API server is not asked about the same token again.
 const REMEMBERED: Duration = Duration::from_secs(5);
+/// So often at once the API server is asked about tokens: whoever sends many wrong ones costs it no more.
+const MOST_ASKED: usize = 16;
 /// So many tokens are remembered.
 const MOST_REMEMBERED: usize = 1024;
+
+/// Whose a token is, and until when that counts.
+type Remembered = (Option<Caller>, Instant);
 
 /// Tells who somebody is and what they may.
 pub struct Access {
     client: Client,
     config: Config,
-    remembered: Mutex<HashMap<Vec<u8>, (Caller, Instant)>>,
+    /// Whose a token is, nobody's included.
+    remembered: Mutex<HashMap<Vec<u8>, Remembered>>,
+    asking: Semaphore,
 }
 
 /// Somebody whom the cluster knows.
@@ -142,7 +150,8 @@ impl Access {
     ///
     /// When there is no cluster.
     pub async fn new(client: Client) -> Result<Self, NoClient> {
-        Ok(Self { client, config: Config::infer().await?, remembered: Mutex::default() })
+        let asking = Semaphore::new(MOST_ASKED);
+        Ok(Self { client, config: Config::infer().await?, remembered: Mutex::default(), asking })
     }
 
     /// Whose token this is.
@@ -152,16 +161,18 @@ impl Access {
     /// When it is nobody's, or not any more, or that cannot be told.
     pub async fn authenticate(&self, token: &Token) -> Result<Caller, Unstored> {
         let key = digest(&SHA256, token.0.as_bytes()).as_ref().to_vec();
-        if let Some(caller) = self.remembered(&key) {
-            return Ok(caller);
+        if let Some(remembered) = self.remembered(&key) {
+            return remembered.ok_or_else(unknown);
         }
+        let _turn = self.asking.acquire().await;
         let spec = TokenReviewSpec { token: token.0.clone(), audiences: None };
         let review = TokenReview { spec, ..TokenReview::default() };
         let reviews: Api<TokenReview> = Api::all(self.client.clone());
         let answer = answered(reviews.create(&PostParams::default(), &review)).await;
         let status = answer.map_err(unasked)?.status.unwrap_or_default();
         if status.authenticated != Some(true) {
-            return Err(Unstored::Unauthorized("the cluster does not know this token, or not any more".to_owned()));
+            self.remember(key, None);
+            return Err(unknown());
         }
         let UserInfo { username, groups, uid, extra } = status.user.unwrap_or_default();
         let caller = Caller {
@@ -170,7 +181,7 @@ impl Access {
             uid,
             extra: extra.unwrap_or_default(),
         };
-        self.remember(key, caller.clone());
+        self.remember(key, Some(caller.clone()));
         Ok(caller)
     }
 
@@ -228,13 +239,13 @@ impl Access {
         client.map(Suspensions::new).map_err(|_| Unstored::Unauthorized("this is no token".to_owned()))
     }
 
-    fn remembered(&self, key: &[u8]) -> Option<Caller> {
+    fn remembered(&self, key: &[u8]) -> Option<Option<Caller>> {
         let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         let (caller, until) = remembered.get(key)?;
         (Instant::now() < *until).then(|| caller.clone())
     }
 
-    fn remember(&self, key: Vec<u8>, caller: Caller) {
+    fn remember(&self, key: Vec<u8>, caller: Option<Caller>) {
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if remembered.len() >= MOST_REMEMBERED {
@@ -244,6 +255,10 @@ impl Access {
             remembered.insert(key, (caller, now + REMEMBERED));
         }
     }
+}
+
+fn unknown() -> Unstored {
+    Unstored::Unauthorized("the cluster does not know this token, or not any more".to_owned())
 }
 
 /// Our own trouble is none of the caller's rights.

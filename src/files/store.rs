@@ -6,10 +6,11 @@
 //! Cost: two syncs of the disk for each change. Limit: [`MOST`] suspensions.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
@@ -30,6 +31,9 @@ pub const MOST: usize = 10_000;
 const LONGEST_NAME: usize = 150;
 /// The file whose lock whoever changes something holds.
 const LOCK: &str = ".lock";
+/// Another process may hold it for so long.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+const LOCK_AGAIN: Duration = Duration::from_millis(10);
 /// What a file is called until it is complete; nothing reads it.
 const INCOMPLETE: &str = ".incomplete";
 
@@ -144,7 +148,8 @@ impl Kept {
         let known = self.inventory.rules.names();
         let suspensions = [RuleKind::SuspensionPolicy, RuleKind::ClusterSuspensionPolicy];
         if known.iter().filter(|(kind, _)| suspensions.contains(kind)).count() >= MOST {
-            return Err(Unstored::Unavailable(format!("there are {MOST} suspensions already; end and delete some")));
+            let sentence = format!("there are {MOST} suspensions already; remove the files of some that are over");
+            return Err(Unstored::Invalid(sentence));
         }
         object.uid = Some(fresh_id());
         object.generation = Some(1);
@@ -265,11 +270,19 @@ impl Kept {
     fn lock(&self) -> Result<Option<File>, Unstored> {
         let Some(directory) = &self.directory else { return Ok(None) };
         let path = directory.join(LOCK);
-        let locked = File::options().create(true).append(true).open(&path).and_then(|file| {
-            file.lock()?;
-            Ok(file)
-        });
-        locked.map(Some).map_err(|error| unwritable(&path, &error))
+        let file = File::options().create(true).append(true).open(&path).map_err(|error| unwritable(&path, &error))?;
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(file)),
+                Err(TryLockError::Error(error)) => return Err(unwritable(&path, &error)),
+                Err(TryLockError::WouldBlock) if begun.elapsed() > LOCK_TIMEOUT => {
+                    let sentence = format!("another process has held {} for {LOCK_TIMEOUT:?}; end it", path.display());
+                    return Err(Unstored::Unavailable(sentence));
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_AGAIN),
+            }
+        }
     }
 }
 
@@ -362,11 +375,17 @@ fn clear(directory: &Path) {
     let lock = File::options().create(true).append(true).open(directory.join(LOCK));
     let Some(_alone) = lock.ok().filter(|file| file.try_lock().is_ok()) else { return };
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(INCOMPLETE)) {
+    for entry in entries.filter(|entry| is_left_over(&entry.file_name().to_string_lossy())) {
         if let Err(error) = fs::remove_file(entry.path()) {
             tracing::warn!("cannot remove {}: {error}", entry.path().display());
         }
     }
+}
+
+/// Whether a file of this name is one that we had not completed, and nobody else's.
+fn is_left_over(name: &str) -> bool {
+    let is_ours = [".suspension.", ".cluster-suspension."].iter().any(|prefix| name.starts_with(prefix));
+    is_ours && name.ends_with(INCOMPLETE)
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Unstored {

@@ -57,6 +57,7 @@ impl Namespaces {
 }
 
 pub(super) fn workloads(workloads: &[Workload], path: &str) -> Result<Vec<WorkloadPattern>, Flaw> {
+    few_enough(workloads.len(), MOST_NAMES, path)?;
     let pattern = |(index, Workload { kind, name }): (usize, &Workload)| {
         KIND.check(format!("{path}[{index}].kind"), kind)?;
         NAME_GLOB.check(format!("{path}[{index}].name"), name)?;
@@ -70,11 +71,22 @@ pub(super) fn service_accounts(patterns: &[String], path: &str) -> Result<Vec<Gl
 }
 
 fn globs(text: &Text, patterns: &[String], path: &str) -> Result<Vec<Glob>, Flaw> {
+    few_enough(patterns.len(), MOST_NAMES, path)?;
     let glob = |(index, pattern): (usize, &String)| {
         text.check(format!("{path}[{index}]"), pattern)?;
         Ok(Glob::new(pattern.as_str()))
     };
     patterns.iter().enumerate().map(glob).collect()
+}
+
+/// Refuses a list that is too long, as the API server does.
+pub(super) fn few_enough(count: usize, most: usize, path: &str) -> Result<(), Flaw> {
+    match count > most {
+        true => {
+            Err(Flaw::new(path, format!("has {count} entries, and may have {most}; use a pattern, or several objects")))
+        }
+        false => Ok(()),
+    }
 }
 
 /// Whether a value is the default, which need not be written.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::invalid::Flaw;
 use super::label_selector::LabelSelector;
-use super::matching::{Workload, workloads};
+use super::matching::{Workload, few_enough, workloads};
 use super::syntax::{DNS_LABEL, DURATION, TICKET, VERSION, WORDS, duration};
 use crate::decision::policy::Matching;
 use crate::decision::reason::sanitized;
@@ -185,6 +185,7 @@ impl Order<'_> {
         if let Some(status) = http_status.filter(|status| !(400..600).contains(status)) {
             return Err(Flaw::new("spec.httpStatus", format!("is {status}, which is not between 400 and 599")));
         }
+        few_enough(services.len(), MOST_SERVICES, "spec.services")?;
         services.iter().enumerate().try_for_each(|(index, service)| service.check(&format!("spec.services[{index}]")))
     }
 }
@@ -230,7 +231,7 @@ pub(super) fn ticket(_: &mut SchemaGenerator) -> Schema {
     TICKET.optional_schema()
 }
 
-pub(super) fn lasts(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn lasts(_: &mut SchemaGenerator) -> Schema {
     DURATION.optional_schema()
 }
 

@@ -99,7 +99,7 @@ pub(super) static DURATION: Text = Text {
     pattern: "^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$",
     also: " && self.matches('[1-9]')",
     fits: |text| duration(text).is_some(),
-    right: "a positive duration in hours, minutes and seconds, such as 3h, 2h30m or 90s",
+    right: "a positive duration of at most 99999h, in hours, minutes and seconds, such as 3h, 2h30m or 90s",
 };
 
 /// Words for people.

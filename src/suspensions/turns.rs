@@ -42,7 +42,7 @@ impl Turns {
         let mut found: HashMap<String, Seen> = HashMap::new();
         let mut turns = Vec::new();
         for (object, period) in suspensions {
-            let Some(uid) = object.uid.clone() else { continue };
+            let uid = identity(object);
             let state = period.map(|period| period.state(now));
             if let Some(seen) = &self.seen {
                 let before = seen.get(&uid);
@@ -57,6 +57,11 @@ impl Turns {
         turns.extend(gone.map(|(_, (object, state))| (Turn::Deleted(state == Some(State::InForce)), object)));
         turns
     }
+}
+
+/// What tells it from every other; one that was written into a file by hand has a name alone.
+fn identity(object: &SuspensionObject) -> String {
+    object.uid.clone().unwrap_or_else(|| object.named())
 }
 
 fn turn(before: Option<&Seen>, object: &SuspensionObject, state: Option<State>) -> Option<Turn> {
@@ -167,6 +172,11 @@ mod tests {
         assert_eq!(look(at(59)), []);
         assert_eq!(look(at(60)), [Turn::Ended]);
         assert_eq!(look(at(30)), [Turn::Began], "a clock that was set back");
+        let by_hand = [(Arc::new(SuspensionObject { uid: None, ..SuspensionObject::clone(&held[0].0) }), held[0].1)];
+        let mut of_file = Turns::default();
+        assert!(of_file.look(&by_hand, at(-1)).is_empty());
+        let began: Vec<_> = of_file.look(&by_hand, at(0)).into_iter().map(|(turn, _)| turn).collect();
+        assert_eq!(began, [Turn::Began], "one that has no uid, since somebody wrote it into a file");
         let gone = turns.look(&[], at(31));
         assert_eq!(gone.iter().map(|(turn, _)| *turn).collect::<Vec<_>>(), [Turn::Deleted(true)]);
     }

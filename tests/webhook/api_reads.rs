@@ -7,7 +7,7 @@ use super::TIMEOUT;
 use super::api::{account, asked, binding};
 use super::installed::Outrigger;
 use crate::control_plane::{ControlPlane, await_condition, with_temp_namespace};
-use crate::page::browser::Browser;
+use crate::page::browser::{Browser, ENTER, ESCAPE};
 
 fn cluster_binding(namespace: &str, account: &str) -> String {
     json!({
@@ -103,6 +103,15 @@ async fn page_of_a_namespace(outrigger: &Outrigger, namespace: &str, token: &str
     assert_eq!(browser.value("location.hash"), format!("#/ns/{namespace}"));
     browser.click("a.tile").await;
     browser.until_shown("dialog .facts").await;
+    browser.press(&[ESCAPE]);
+    browser.until("document.querySelector('dialog') === null").await;
+    browser.click(".one button").await;
+    browser.until_shown("#scope").await;
+    browser.write("#scope", "kube-public");
+    browser.press(&[ENTER]);
+    browser.until_text(".problem", "may not list workloads.outrigger.dev in namespace kube-public").await;
+    browser.follow(&format!("#/ns/{namespace}"));
+    browser.until_shown("a.tile").await;
     browser.follow("#/overrides");
     browser.until_text("main", "No override stands").await;
     browser.follow("#/live");

@@ -3,6 +3,7 @@
 mod api;
 mod api_reads;
 mod certificates;
+mod conformance;
 mod doctor;
 mod drain;
 mod failures;
@@ -12,6 +13,7 @@ mod looking;
 mod order;
 mod own_rules;
 mod reads;
+mod replicas;
 mod status;
 mod suspend;
 mod traffic;

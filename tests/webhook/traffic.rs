@@ -227,7 +227,7 @@ async fn await_gone(plane: &ControlPlane, kind: [&str; 4], namespace: &str, name
 }
 
 /// The routing objects of one namespace.
-async fn routing(plane: &ControlPlane, namespace: &str) -> Vec<String> {
+pub(super) async fn routing(plane: &ControlPlane, namespace: &str) -> Vec<String> {
     let mut names = Vec::new();
     for kind in [VIRTUAL_SERVICE, DESTINATION_RULE] {
         let listed = api(plane, kind, namespace).list(&ListParams::default()).await.unwrap();
@@ -250,7 +250,7 @@ async fn all_routing(plane: &ControlPlane) -> Vec<String> {
     all
 }
 
-async fn await_status(
+pub(super) async fn await_status(
     plane: &ControlPlane,
     namespace: &str,
     name: &str,
@@ -265,7 +265,7 @@ async fn await_status(
     .await
 }
 
-fn says(status: &Value, of: &str, truth: &str, reason: &str) -> anyhow::Result<()> {
+pub(super) fn says(status: &Value, of: &str, truth: &str, reason: &str) -> anyhow::Result<()> {
     let found = condition(status, of);
     ensure!(found["status"] == truth && found["reason"] == reason, "{of} is another");
     Ok(())
@@ -276,7 +276,7 @@ fn condition(status: &Value, of: &str) -> Value {
     conditions.into_iter().find(|condition| condition["type"] == of).cloned().unwrap_or_default()
 }
 
-fn suspension(namespace: &str, name: &str, seconds: i64, services: Value) -> String {
+pub(super) fn suspension(namespace: &str, name: &str, seconds: i64, services: Value) -> String {
     json!({
         "apiVersion": "outrigger.dev/v1alpha1", "kind": "SuspensionPolicy",
         "metadata": {"name": name, "namespace": namespace},
@@ -286,7 +286,7 @@ fn suspension(namespace: &str, name: &str, seconds: i64, services: Value) -> Str
 }
 
 /// A service with three versions.
-fn reviews(namespace: &str) -> String {
+pub(super) fn reviews(namespace: &str) -> String {
     let service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "reviews", "namespace": namespace},
         "spec": {"selector": {"app": "reviews"}, "ports": [{"name": "http", "port": PORT}]},

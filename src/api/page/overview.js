@@ -27,6 +27,9 @@ export class Overview {
     this.filter = { text: "", states: new Set(), namespace: null };
     this.order = { by: "state", down: false };
     this.isTable = false;
+    // The only namespace that may be looked at, and how to look at another one.
+    this.scope = null;
+    this.elsewhere = () => {};
     this.data = null;
     this.build();
   }
@@ -77,8 +80,11 @@ export class Overview {
     this.table.hidden = !isTable;
     this.tilesLink.toggleAttribute("aria-current", !isTable);
     this.tableLink.toggleAttribute("aria-current", isTable);
-    this.one.hidden = namespace === null;
-    this.one.replaceChildren(...(namespace === null ? [] : [`Only namespace ${namespace}. `, h("a", { href: "#/" }, "Show all")]));
+    const only = namespace ?? this.scope;
+    this.one.hidden = only === null;
+    const others = this.scope !== null
+      ? h("button", { type: "button", onclick: this.elsewhere }, "Another namespace …") : h("a", { href: "#/" }, "Show all");
+    this.one.replaceChildren(...(only === null ? [] : [`Only namespace ${only}. `, others]));
     if (this.data) {
       this.fillTable();
       this.sift();

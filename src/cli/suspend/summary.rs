@@ -52,6 +52,9 @@ impl Summary {
             namespaces => format!(" of {namespaces} namespaces"),
         };
         match workloads.len() {
+            0 if !looked.problems.is_empty() => {
+                self.lines.push("Whom it hits is not known, since not everything could be read.".to_owned());
+            }
             0 if *unknown == 0 => {
                 self.lines.push("It matches no workload at present; it holds for those that come.".to_owned())
             }

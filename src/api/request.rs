@@ -1,0 +1,99 @@
+//! What requests of every resource have in common: where they go, their queries and bodies, and how they are answered.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use http_body_util::LengthLimitError;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::problem::Problem;
+use super::{Api, BODY, PATIENCE};
+use crate::decision::reason::Clean;
+
+/// A body has so long to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The named parts of a path.
+pub(super) type Place = Result<Path<HashMap<String, String>>, PathRejection>;
+
+/// The namespace and the name of a path. What is no text is a name that nothing has, for whoever is known.
+pub(super) fn place(place: Place) -> (Option<String>, Option<String>) {
+    match place {
+        Ok(Path(mut parts)) => (parts.remove("namespace"), parts.remove("name")),
+        Err(_) => {
+            let unreadable = || Some(char::REPLACEMENT_CHARACTER.to_string());
+            (unreadable(), unreadable())
+        }
+    }
+}
+
+/// Waits for one's turn to change something.
+pub(super) async fn turn(api: &Api) -> Result<tokio::sync::SemaphorePermit<'_>, Problem> {
+    match tokio::time::timeout(PATIENCE, api.changes.acquire()).await {
+        Ok(Ok(turn)) => Ok(turn),
+        Ok(Err(_)) | Err(_) => Err(Problem::new(503, "too many changes are under way; try again in a second")),
+    }
+}
+
+/// The body, which is not read before it is known who sends it, and that they may.
+pub(super) async fn whole(body: Body) -> Result<Bytes, Problem> {
+    match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, BODY)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) if std::error::Error::source(&error).is_some_and(|cause| cause.is::<LengthLimitError>()) => {
+            Err(Problem::new(413, "the body is larger than 256 KiB"))
+        }
+        Ok(Err(_)) => Err(Problem::new(400, "the body ended early; send it again")),
+        Err(_) => Err(Problem::new(408, "the body took too long to arrive; send it again")),
+    }
+}
+
+/// What a body says.
+pub(super) fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Problem> {
+    let essence = headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().split(|byte| *byte == b';').next());
+    if !essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(b"application/json")) {
+        return Err(Problem::new(415, "the body is to be JSON; send it with Content-Type: application/json"));
+    }
+    serde_json::from_slice(body).map_err(|error| {
+        let status = if error.is_data() { 422 } else { 400 };
+        Problem::new(status, format!("the body cannot be read: {}", Clean(&error.to_string())))
+    })
+}
+
+/// The parameters of a query, of which none may be unknown.
+pub(super) fn query_of<T: DeserializeOwned>(query: Option<&str>) -> Result<T, Problem> {
+    let uri = format!("/?{}", query.unwrap_or_default())
+        .parse()
+        .map_err(|_| Problem::new(400, "the query cannot be read"))?;
+    let parsed = axum::extract::Query::<T>::try_from_uri(&uri);
+    parsed.map(|query| query.0).map_err(|error| Problem::new(400, Clean(&error.body_text()).to_string()))
+}
+
+/// An answer in JSON.
+pub(super) fn json_answer(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => (status, [(CONTENT_TYPE, "application/json")], bytes).into_response(),
+        Err(error) => Problem::new(500, format!("the answer cannot be written: {error}")).into_response(),
+    }
+}
+
+/// Does what has been begun to its end, also when whoever asked has gone meanwhile, and answers: nothing is stored unrecorded.
+pub(super) async fn carried_through(
+    api: &Api,
+    work: impl Future<Output = Result<Response, Problem>> + Send + 'static,
+) -> Response {
+    let done = api.under_way.spawn(work).await;
+    let failed = |_| Err(Problem::new(500, "this failed within; the log of the server says how"));
+    done.unwrap_or_else(failed).unwrap_or_else(IntoResponse::into_response)
+}
+
+/// The answer to a request, also where it has none but a problem.
+pub(super) async fn answer(work: impl Future<Output = Result<Response, Problem>>) -> Response {
+    work.await.unwrap_or_else(IntoResponse::into_response)
+}
