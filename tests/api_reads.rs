@@ -134,9 +134,9 @@ async fn what_is_not_there_and_who_is_not_known_get_a_problem() {
         ("/namespaces/shop%2f..%2fother/workloads", 404, "there is nothing of this name"),
         ("/namespaces/shop/workloads/Deployment/%1b%5b31m", 404, "there is nothing of this name"),
         ("/graph?colour=red", 400, "unknown field"),
-        ("/audit?kind=Rumour", 400, "unknown variant"),
+        ("/audit?kind=Rumour", 400, "expected `Decision` or `Act`"),
         ("/audit?limit=0", 400, "which is not between 1 and 1000"),
-        ("/suspensions?allNamespaces=true&watch=true", 400, "watch tells of one place"),
+        ("/suspensions?allNamespaces=true&watch=true", 400, "leave out the other parameters"),
         ("/namespaces/shop/suspensions?allNamespaces=true", 400, "a list of the cluster"),
     ] {
         let answer = ask(&world.served, "GET", &format!("/api/v1{path}"), None, &[]);

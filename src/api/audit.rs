@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use futures::stream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::Api;
@@ -40,8 +40,8 @@ const MOST_AT_ONCE: usize = 100;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
-    /// Only decisions about pods, or acts of somebody.
-    kind: Option<WantedKind>,
+    /// Only decisions, or only acts.
+    kind: Option<Kind>,
     /// Of decisions the action, such as `Disable`; of acts what was done, such as `Extend`.
     action: Option<String>,
     /// Of decisions: the workload, such as `Deployment/web`.
@@ -53,12 +53,12 @@ pub(super) struct Wanted {
     watch: Option<bool>,
 }
 
-/// What an entry is about.
+/// What an entry tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-enum WantedKind {
-    /// A decision about a pod.
+enum Kind {
+    /// What was decided for a pod.
     Decision,
-    /// Something that somebody did or tried, or that began or ended by itself.
+    /// What somebody did, or the clock.
     Act,
 }
 
@@ -67,27 +67,28 @@ enum WantedKind {
 #[schemars(rename = "Audit")]
 pub(super) struct Told {
     /// Lines of the audit log, the newest first.
-    items: Vec<Map<String, Value>>,
+    items: Vec<Value>,
     /// Whether other replicas know of more.
     partial: bool,
 }
 
-/// What is served of it.
+/// What is served of the record.
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let operation = |id, summary| Operation {
-        id,
-        summary,
-        query: Some(schema_of_inline::<Wanted>),
-        answers: vec![Answer { may_stream: true, ..Answer::json::<Told>(200, "Those that are wanted.") }],
-        ..Operation::default()
+    let of = |id, path: &str| {
+        let answer = Answer { may_stream: true, ..Answer::json::<Told>(200, "The newest first, or each as it comes.") };
+        Endpoint::get(
+            path.to_owned(),
+            list,
+            Operation {
+                id,
+                summary: "Tells what was decided and done, by the record of this replica since it started.",
+                query: Some(schema_of_inline::<Wanted>),
+                answers: vec![answer],
+                ..Operation::default()
+            },
+        )
     };
-    let of_cluster = operation("listAudit", "Lists what was decided and done lately, or streams it.");
-    let of_namespace =
-        operation("listNamespaceAudit", "Lists what was decided and done lately in a namespace, or streams it.");
-    vec![
-        Endpoint::get("/api/v1/audit".to_owned(), list, of_cluster),
-        Endpoint::get("/api/v1/namespaces/{namespace}/audit".to_owned(), list, of_namespace),
-    ]
+    vec![of("listAudit", "/api/v1/audit"), of("listNamespaceAudit", "/api/v1/namespaces/{namespace}/audit")]
 }
 
 /// Lists the newest, or tells of each that comes.
@@ -120,8 +121,8 @@ impl Wanted {
     }
 
     /// The entry of a line, if it is wanted.
-    fn entry(&self, line: &[u8], namespace: Option<&str>) -> Option<Map<String, Value>> {
-        let mut entry: Value = serde_json::from_slice(line).ok()?;
+    fn entry(&self, line: &[u8], namespace: Option<&str>) -> Option<Value> {
+        let entry: Value = serde_json::from_slice(line).ok()?;
         let (decided, done) = (entry["action"].as_str(), entry["act"].as_str());
         let own = entry["namespace"].as_str().or(entry["object"]["namespace"].as_str());
         let is_of_workload = |wanted: &str| {
@@ -129,10 +130,10 @@ impl Wanted {
             format!("{}/{}", of("kind"), of("name")).eq_ignore_ascii_case(wanted)
         };
         let is_wanted = namespace.is_none_or(|wanted| own == Some(wanted))
-            && self.kind.is_none_or(|kind| if kind == WantedKind::Act { done.is_some() } else { decided.is_some() })
+            && self.kind.is_none_or(|kind| if kind == Kind::Act { done.is_some() } else { decided.is_some() })
             && self.action.as_deref().is_none_or(|action| decided == Some(action) || done == Some(action))
             && self.workload.as_deref().is_none_or(is_of_workload);
-        if is_wanted { entry.as_object_mut().map(std::mem::take) } else { None }
+        is_wanted.then_some(entry)
     }
 }
 
@@ -194,7 +195,7 @@ impl Listening {
         let namespace = self.listener.namespace.clone();
         for line in lines {
             if let Some(entry) = self.wanted.entry(&line, namespace.as_deref()) {
-                self.say("entry", &json!(entry));
+                self.say("entry", &entry);
             }
         }
     }

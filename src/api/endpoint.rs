@@ -70,6 +70,33 @@ impl Endpoint {
         Self { path, method: "get", handler: on(MethodFilter::GET, handler), operation }
     }
 
+    /// One that reads what a type tells.
+    pub(super) fn reading<A: JsonSchema, T: 'static>(
+        id: &'static str,
+        path: &str,
+        summary: &'static str,
+        handler: impl Handler<T, Arc<Api>>,
+    ) -> Self {
+        const TAG: Header = Header { name: "ETag", description: "Names this answer, for If-None-Match." };
+        let answers = vec![
+            Answer { headers: &[TAG], ..Answer::json::<A>(200, "What is known; partial says whether that is all.") },
+            Answer::empty(304, "It is what If-None-Match names."),
+        ];
+        const KNOWN: Header =
+            Header { name: "If-None-Match", description: "What ETag said, to be told of what is new alone." };
+        Self::get(
+            path.to_owned(),
+            handler,
+            Operation { id, summary, headers: &[KNOWN], answers, ..Operation::default() },
+        )
+    }
+
+    /// The same with parameters.
+    pub(super) fn with_query(mut self, query: SchemaOf) -> Self {
+        self.operation.query = Some(query);
+        self
+    }
+
     /// One that makes or changes something.
     pub(super) fn post<T: 'static>(path: String, handler: impl Handler<T, Arc<Api>>, operation: Operation) -> Self {
         Self { path, method: "post", handler: on(MethodFilter::POST, handler), operation }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Api;
 use super::endpoint::Endpoint;
 use super::problem::Problem;
-use super::reading::{Asked, look, unread};
+use super::reading::{Asked, unread};
 use crate::cluster::access::Resource;
 use crate::decision::reason::Clean;
 use crate::overview::explanation::Explanation;
@@ -38,12 +38,14 @@ struct Subject {
     name: String,
 }
 
-/// What is served of it.
+/// What is served of that.
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let path = "/api/v1/namespaces/{namespace}/workloads/{kind}/{name}";
-    let operation =
-        look::<Explained>("explainWorkload", "Tells what new pods of a workload get, and every rule considered.");
-    vec![Endpoint::get(path.to_owned(), explain, operation)]
+    vec![Endpoint::reading::<Explained, _>(
+        "explainWorkload",
+        "/api/v1/namespaces/{namespace}/workloads/{kind}/{name}",
+        "Tells what a new pod of a workload gets, and why, with every rule considered.",
+        explain,
+    )]
 }
 
 /// Explains one.

@@ -5,9 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Api;
-use super::endpoint::{Endpoint, Operation, schema_of_inline};
+use super::endpoint::{Endpoint, schema_of_inline};
 use super::problem::Problem;
-use super::reading::{Asked, known_namespace, look, unread};
+use super::reading::{Asked, known_namespace, unread};
 use crate::cluster::access::Resource;
 use crate::graph::{Graph, graph};
 use crate::inventory::owner_kind::Served;
@@ -32,11 +32,17 @@ pub(super) struct Drawn {
     partial: bool,
 }
 
-/// What is served of it.
+/// What is served of that.
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let summary = "Tells what stands between namespaces, workloads and services.";
-    let operation = Operation { query: Some(schema_of_inline::<Wanted>), ..look::<Drawn>("getGraph", summary) };
-    vec![Endpoint::get("/api/v1/graph".to_owned(), draw, operation)]
+    vec![
+        Endpoint::reading::<Drawn, _>(
+            "getGraph",
+            "/api/v1/graph",
+            "Draws namespaces, workloads and services, and the routing and suspensions between them.",
+            draw,
+        )
+        .with_query(schema_of_inline::<Wanted>),
+    ]
 }
 
 /// Draws it.

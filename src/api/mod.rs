@@ -1,9 +1,11 @@
 //! The API for people and their programs, and the page: over TLS, for whoever shows a token that may.
 //!
 //! Each resource names its endpoints with their handlers and their types; the paths and `/openapi.json` are made from that.
-//! Guarantees: nothing is answered to a caller without a token, apart from that document and the files of the page; every
-//! attempt to change something is recorded, whatever came of it; what is written is written with the caller's own token. Errors are problem details of RFC 9457.
-//! Limits: bodies of 256 KiB; 32 changes at once, for whose turn others wait 20 seconds at most.
+//! Guarantees: nothing is answered to a caller without a token, apart from the page's own files and the document; every
+//! attempt to change something is recorded, whatever came of it; what is written is written with the caller's own token.
+//! Errors are problem details of RFC 9457.
+//! Limits: bodies of 256 KiB; 32 that listen; two that look at everything; 32 changes at once, for whose turn others wait
+//! 20 seconds at most.
 
 mod about;
 mod audit;
@@ -49,6 +51,7 @@ use crate::inventory::Inventory;
 use crate::inventory::rules::Terms;
 use crate::metrics::Metrics;
 use crate::server::listener::Peer;
+use endpoint::Endpoint;
 use problem::Problem;
 use strangers::Strangers;
 
@@ -82,6 +85,7 @@ pub struct Api {
     computing: Semaphore,
     changes: Semaphore,
     listeners: Arc<Semaphore>,
+    looks: Arc<Semaphore>,
 }
 
 impl Api {
@@ -106,6 +110,7 @@ impl Api {
             computing: Semaphore::new(1),
             changes: Semaphore::new(AT_ONCE),
             listeners: Arc::new(Semaphore::new(LISTENERS)),
+            looks: Arc::new(Semaphore::new(reading::LOOKS)),
         }
     }
 
@@ -127,22 +132,27 @@ impl Api {
     }
 }
 
+/// Everything that is answered to whoever shows a token.
+fn endpoints() -> Vec<Endpoint> {
+    let resources: [fn() -> Vec<Endpoint>; 7] = [
+        about::endpoints,
+        overview::endpoints,
+        explanation::endpoints,
+        overrides::endpoints,
+        graph::endpoints,
+        audit::endpoints,
+        suspensions::endpoints,
+    ];
+    resources.into_iter().flat_map(|endpoints| endpoints()).collect()
+}
+
 /// All paths.
 pub fn router(api: Arc<Api>) -> Router {
-    let endpoints = [
-        about::endpoints(),
-        overview::endpoints(),
-        explanation::endpoints(),
-        overrides::endpoints(),
-        graph::endpoints(),
-        audit::endpoints(),
-        suspensions::endpoints(),
-    ];
-    let endpoints: Vec<_> = endpoints.into_iter().flatten().collect();
+    let endpoints = endpoints();
     let document = document::document(&endpoints);
-    endpoint::routed(endpoints, &api.metrics)
+    page::routes()
+        .merge(endpoint::routed(endpoints, &api.metrics))
         .route(document::PATH, get(async move || request::json_answer(StatusCode::OK, &document)))
-        .merge(page::routes())
         .fallback(nothing_here)
         .method_not_allowed_fallback(no_such_method)
         .layer(axum::middleware::map_response(guarded))
@@ -168,7 +178,7 @@ pub fn service(
 
 async fn nothing_here(request: Request) -> Response {
     let path = crate::decision::reason::sanitized(request.uri().path());
-    Problem::not_found(format!("nothing is served at {path}; /openapi.json tells what is")).into_response()
+    Problem::not_found(format!("nothing is served at {path}; GET /api/v1 tells what is")).into_response()
 }
 
 async fn no_such_method() -> Response {

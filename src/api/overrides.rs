@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Api;
 use super::endpoint::Endpoint;
-use super::reading::{Asked, known_namespace, look, unread};
+use super::reading::{Asked, known_namespace, unread};
 use crate::cluster::access::Resource;
 use crate::overview::overrides::{Standing, standing};
 
@@ -20,13 +20,21 @@ pub(super) struct Overrides {
     partial: bool,
 }
 
-/// What is served of them.
+/// What is served of that.
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let of_cluster = look::<Overrides>("listOverrides", "Lists every override, and what becomes of it.");
-    let of_namespace = look::<Overrides>("listNamespaceOverrides", "Lists every override of a namespace.");
     vec![
-        Endpoint::get("/api/v1/overrides".to_owned(), list, of_cluster),
-        Endpoint::get("/api/v1/namespaces/{namespace}/overrides".to_owned(), list, of_namespace),
+        Endpoint::reading::<Overrides, _>(
+            "listOverrides",
+            "/api/v1/overrides",
+            "Tells of every override that stands, and what becomes of it.",
+            list,
+        ),
+        Endpoint::reading::<Overrides, _>(
+            "listNamespaceOverrides",
+            "/api/v1/namespaces/{namespace}/overrides",
+            "Tells of every override of a namespace, and what becomes of it.",
+            list,
+        ),
     ]
 }
 

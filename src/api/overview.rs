@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Api;
 use super::endpoint::Endpoint;
-use super::reading::{Asked, known_namespace, look, unread};
+use super::reading::{Asked, known_namespace, unread};
 use crate::cluster::access::Resource;
 use crate::overview::states::{OfNamespace, Totals, by_namespace, of_namespace, standings, standings_of};
 
@@ -28,13 +28,21 @@ impl Overview {
     }
 }
 
-/// What is served of it.
+/// What is served of that.
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let of_cluster = look::<Overview>("getOverview", "Tells who is in the mesh, of the whole cluster.");
-    let of_namespace = look::<Overview>("getNamespaceOverview", "Tells who is in the mesh, of one namespace.");
     vec![
-        Endpoint::get("/api/v1/overview".to_owned(), overview, of_cluster),
-        Endpoint::get("/api/v1/namespaces/{namespace}/workloads".to_owned(), workloads, of_namespace),
+        Endpoint::reading::<Overview, _>(
+            "getOverview",
+            "/api/v1/overview",
+            "Tells who is in the mesh, by namespace and workload.",
+            overview,
+        ),
+        Endpoint::reading::<Overview, _>(
+            "listWorkloads",
+            "/api/v1/namespaces/{namespace}/workloads",
+            "Tells how the workloads of a namespace stand.",
+            workloads,
+        ),
     ]
 }
 

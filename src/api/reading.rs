@@ -1,4 +1,6 @@
 //! Reads from what is known: who may, and an answer that is sent again only where it is new.
+//!
+//! Limits: two reads look at once, beside the threads that answer reviews; others wait 20 seconds at most for their turn.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,32 +12,20 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, RequestPartsExt};
-use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Api;
-use super::endpoint::{Answer, Header, Operation};
 use super::problem::Problem;
 use super::request::{answer, query_of};
 use super::session::{Attempt, Session};
+use super::{Api, PATIENCE};
 use crate::cluster::access::Resource;
 use crate::decision::reason::Clean;
 use crate::inventory::Inventory;
 use crate::server::listener::Peer;
 
-const IF_KNOWN: Header = Header {
-    name: "If-None-Match",
-    description: "What ETag said: the answer is 304, without a body, if it is the same.",
-};
-const TAG: Header = Header { name: "ETag", description: "Names this answer, for If-None-Match." };
-
-/// What the document says of a look at everything.
-pub(super) fn look<T: JsonSchema>(id: &'static str, summary: &'static str) -> Operation {
-    let told = Answer { headers: &[TAG], ..Answer::json::<T>(200, "What is known.") };
-    let answers = vec![told, Answer::empty(304, "The same as is known already.")];
-    Operation { id, summary, headers: &[IF_KNOWN], answers, ..Operation::default() }
-}
+/// So many reads look at once.
+pub(super) const LOOKS: usize = 2;
 
 /// A request that changes nothing.
 pub(super) struct Asked {
@@ -120,9 +110,14 @@ impl Asked {
         &self,
         look: impl FnOnce(&Api) -> Result<T, Problem> + Send + 'static,
     ) -> Result<Vec<u8>, Problem> {
+        let turn = tokio::time::timeout(PATIENCE, Arc::clone(&self.api.looks).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(Problem::new(503, "too many look at once; try again in a second")) };
         let api = Arc::clone(&self.api);
-        let looking = self.api.computed(move || Ok(serde_json::to_vec(&look(&api)?).unwrap_or_default()));
-        looking.await.map_err(|_| Problem::new(500, "this failed within; the log of the server says how"))?
+        let looking = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            Ok(serde_json::to_vec(&look(&api)?).unwrap_or_default())
+        });
+        looking.await.map_err(|_| Problem::new(500, "looking failed; the log says why"))?
     }
 
     fn unless_known(&self, body: Vec<u8>) -> Response {

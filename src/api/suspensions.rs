@@ -47,7 +47,7 @@ struct Wanted {
     r#continue: Option<String>,
     /// Whether to answer with server-sent events: snapshot first, then created, changed, began, ended, deleted, and closed at the end.
     watch: Option<bool>,
-    /// Beside those of the cluster the ones of every namespace.
+    /// Beside the cluster's own those of every namespace.
     #[serde(rename = "allNamespaces")]
     all_namespaces: Option<bool>,
 }
@@ -77,13 +77,11 @@ impl Wanted {
     /// A stream tells of all.
     fn is_of_all(&self) -> Result<(), Problem> {
         let Self { suspend, state, limit, r#continue, watch: _, all_namespaces } = self;
-        if *all_namespaces == Some(true) {
-            return Err(Problem::new(400, "watch tells of one place; leave out allNamespaces"));
-        }
-        if suspend.is_none() && state.is_none() && limit.is_none() && r#continue.is_none() {
+        let is_filtered = suspend.is_some() || state.is_some() || limit.is_some() || r#continue.is_some();
+        if !is_filtered && *all_namespaces != Some(true) {
             return Ok(());
         }
-        Err(Problem::new(400, "watch tells of every suspension; leave out suspend, state, limit and continue"))
+        Err(Problem::new(400, "watch tells of every suspension there; leave out the other parameters"))
     }
 }
 
@@ -109,16 +107,9 @@ const LOCATION: Header = Header { name: "Location", description: "Where the new 
 
 /// What is served of suspensions.
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let mut all = of("/api/v1", &OF_CLUSTER, (schema_of_inline::<Wanted>, asked::of_cluster));
-    all.extend(of("/api/v1/namespaces/{namespace}", &OF_NAMESPACE, (wanted_in_namespace, asked::of_namespace)));
+    let mut all = of("/api/v1", &OF_CLUSTER, asked::of_cluster, schema_of_inline::<Wanted>);
+    all.extend(of("/api/v1/namespaces/{namespace}", &OF_NAMESPACE, asked::of_namespace, wanted_of_namespace));
     all
-}
-
-/// In a namespace nothing can be asked for of others.
-fn wanted_in_namespace(generator: &mut SchemaGenerator) -> Schema {
-    let mut schema = Wanted::json_schema(generator);
-    schema.get_mut("properties").and_then(Value::as_object_mut).and_then(|fields| fields.remove("allNamespaces"));
-    schema
 }
 
 /// What programs call the operations: list, create, get, extend, end.
@@ -135,7 +126,8 @@ const OF_NAMESPACE: Ids = [
 fn of(
     prefix: &str,
     [listing, creating, getting, extending, ending]: &Ids,
-    (wanted, body): (SchemaOf, SchemaOf),
+    body: SchemaOf,
+    wanted: SchemaOf,
 ) -> Vec<Endpoint> {
     let (all, one) = (format!("{prefix}/suspensions"), format!("{prefix}/suspensions/{{name}}"));
     let in_full =
@@ -208,6 +200,15 @@ fn of(
     ]
 }
 
+/// A namespace has no others beside it.
+fn wanted_of_namespace(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = Wanted::json_schema(generator);
+    if let Some(parameters) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        parameters.remove("allNamespaces");
+    }
+    schema
+}
+
 /// Lists them.
 pub(super) async fn list(
     Of(api): Of<Arc<Api>>,
@@ -255,7 +256,7 @@ fn listed(api: &Api, namespace: Option<&str>, wanted: &Wanted) -> Result<Respons
             && state.is_none_or(|wanted| wanted.stands() == stands)
             && r#continue.as_deref().is_none_or(|after| place_of(object).as_str() > after)
     });
-    all.sort_by_key(|(object, _)| place_of(object));
+    all.sort_by_cached_key(|(object, _)| place_of(object));
     let more = all.len() > limit;
     all.truncate(limit);
     let r#continue = all.last().filter(|_| more).map(|(object, _)| place_of(object));

@@ -11,9 +11,8 @@ const LASTS = [["30m", "30 minutes"], ["1h", "1 hour"], ["2h", "2 hours"], ["8h"
 
 /** What the server offers; what it does not offer has no button. */
 export class Acts {
-  constructor(paths, done) {
-    this.offered = new Set(Object.entries(paths).flatMap(([path, operations]) =>
-      Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`)));
+  constructor(endpoints, done) {
+    this.offered = new Set(endpoints.map(({ method, path }) => `${method} ${path}`));
     this.done = done;
   }
 

@@ -34,7 +34,7 @@ function asked() {
 /** Everything of somebody who is logged in. */
 class Session {
   constructor(about) {
-    this.acts = new Acts(about.paths, () => { this.polls.overview?.again(); this.polls.suspensions?.again(); this.explanation?.poll.again(); });
+    this.acts = new Acts(about.endpoints, () => { this.polls.overview?.again(); this.polls.suspensions?.again(); this.explanation?.poll.again(); });
     this.polls = {};
     // Whoever may not look at the whole cluster looks at one namespace; which one is in the address.
     this.scope = null;

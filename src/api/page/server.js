@@ -28,9 +28,9 @@ export const isKnown = () => token !== null;
 /** Takes a token, and finds out whose it is and what there is to ask for. */
 export async function enter(given) {
   token = given;
-  const [about, document] = await Promise.all([ask("/api/v1"), ask("/openapi.json")]);
+  const about = await ask("/api/v1");
   sessionStorage.setItem(KEY, given);
-  return { ...about.body, paths: document.body.paths };
+  return about.body;
 }
 
 /** Forgets the token, and stops whatever runs with it. */
