@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::api::ask;
 use crate::control_plane::await_condition;
+use crate::serve::Served;
 use browser::{Browser, DOWN, ENTER, ESCAPE, RIGHT, TAB, UP};
 use world::{HOSTILE, World};
 
@@ -385,4 +386,25 @@ async fn nothing_stands_seriously_in_the_way_of_whoever_cannot_see() {
     assert_eq!(found, [""; 0], "{}", found.join("\n"));
     let named: Value = browser.value("[document.documentElement.lang, document.title !== '']");
     assert_eq!(named, json!(["en", true]));
+}
+
+#[tokio::test]
+async fn the_built_in_sample_shows_what_there_is_to_see() {
+    let (served, browser) = (Served::start(None, 1), Browser::start("sample"));
+    let token = std::fs::read_to_string(served.file("token")).unwrap();
+    browser.go(&format!("https://{}/", served.api));
+    browser.until_shown("#token").await;
+    browser.write("#token", token.trim());
+    browser.click("button.main").await;
+    browser.until_text(".count", "8 workloads").await;
+    browser.picture("tiles");
+    let states = "[...document.querySelectorAll('.chip')].map((one) => one.dataset.state).join(' ')";
+    assert_eq!(browser.value(states), "OutUnexpected Unreachable PendingRestart Suspended InMesh OutIntended");
+    browser.until_text("#badge", "1").await;
+    browser.follow("#/suspensions");
+    browser.until_text("td .left", "until it is ended").await;
+    browser.follow("#/graph");
+    browser.until_shown("a.node.Workload").await;
+    browser.picture("graph");
+    assert_eq!(browser.complaints(&[]), [""; 0]);
 }
