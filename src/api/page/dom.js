@@ -55,3 +55,16 @@ export function table(caption, titles, rows, attributes = {}) {
   return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
     h("table", attributes, h("caption", { class: "unseen" }, caption), head, body));
 }
+
+/** Puts children in this order; one that stands where it should is not touched. */
+export function arrange(parent, wanted) {
+  if (parent.childElementCount === 0) {
+    parent.append(...wanted);
+    return;
+  }
+  let at = parent.firstElementChild;
+  for (const child of wanted) {
+    if (child === at) at = at.nextElementSibling;
+    else parent.insertBefore(child, at);
+  }
+}
