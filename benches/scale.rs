@@ -52,7 +52,9 @@ async fn measure(scale: usize) -> anyhow::Result<()> {
         let owner = number % deployments;
         (path("replicasets", owner), replica_set(number, owner, &uids[owner]))
     };
-    fill_by(&client, sets, set).await?;
+    let made = fill_by(&client, sets, set).await?;
+    let sets: Vec<String> =
+        made.iter().map(|made| made["metadata"]["uid"].as_str().unwrap_or_default().to_owned()).collect();
     let path = |number: usize| format!("/apis/outrigger.dev/v1alpha1/namespaces/{}/injectionpolicies", team(number));
     let policy = || json!({"apiVersion": "outrigger.dev/v1alpha1", "kind": "InjectionPolicy", "metadata": {"name": "all"}, "spec": {"action": "Enable"}});
     fill_by(&client, policies, |number| (path(number), policy())).await?;
@@ -60,10 +62,16 @@ async fn measure(scale: usize) -> anyhow::Result<()> {
     let path = |number: usize| format!("/api/v1/namespaces/{}/serviceaccounts", team(number));
     let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
     fill_by(&client, namespaces, |number| (path(number), account.clone())).await?;
-    let path = |number: usize| format!("/api/v1/namespaces/{}/pods", team(number % namespaces));
-    fill_by(&client, pods, |number| (path(number), pod(number))).await?;
+    // Four of each ReplicaSet, as far as they go.
+    let pod = |number: usize| {
+        let (set, owner) = (number / 4 % sets.len(), number / 4 % deployments);
+        let path = format!("/api/v1/namespaces/{}/pods", team(owner % namespaces));
+        (path, pod(number, set, owner, &sets[set]))
+    };
+    fill_by(&client, pods, pod).await?;
     println!(
-        "made {namespaces} namespaces, {deployments} Deployments, {sets} ReplicaSets, {policies} policies, {pods} pods in {:.0} s",
+        "made {namespaces} namespaces, {deployments} Deployments, {} ReplicaSets, {policies} policies, {pods} pods in {:.0} s",
+        sets.len(),
         started.elapsed().as_secs_f64()
     );
     for run in ["first", "second", "third"] {
@@ -71,6 +79,13 @@ async fn measure(scale: usize) -> anyhow::Result<()> {
         println!(
             "full cluster: ready after {:.2} s, {} MiB resident, {} MiB at most",
             full.ready.as_secs_f64(),
+            full.resident_mib()?,
+            full.peak_mib()?
+        );
+        let known = full.drift_known().await?;
+        println!(
+            "drift known after {:.2} s, all pods known: {} MiB resident, {} MiB at most",
+            known.as_secs_f64(),
             full.resident_mib()?,
             full.peak_mib()?
         );
@@ -100,9 +115,27 @@ fn template(labels: &Value) -> Value {
     json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "registry.example/main:1"}]}})
 }
 
-fn pod(number: usize) -> Value {
-    let mut pod = template(&json!({"app": "bare"}));
-    pod["metadata"]["name"] = json!(format!("pod-{number}"));
+/// A pod as istiod leaves it, of a ReplicaSet.
+fn pod(number: usize, set: usize, owner: usize, uid: &str) -> Value {
+    let app = format!("app-{owner}");
+    let labels = json!({
+        "app": app, "team": "a", "pod-template-hash": format!("{set:x}"), "sidecar.istio.io/inject": "true",
+        "security.istio.io/tlsMode": "istio", "service.istio.io/canonical-name": app,
+        "service.istio.io/canonical-revision": "latest",
+    });
+    let mut pod = template(&labels);
+    let name = format!("app-{owner}-{:x}", 0x5_0000_0000_usize + set);
+    let status = json!({"initContainers": ["istio-init", "istio-proxy"], "containers": null, "revision": "default"});
+    let annotations = json!({
+        "istio.io/rev": "default", "outrigger.dev/decision": "Enable by InjectionPolicy all",
+        "sidecar.istio.io/status": status.to_string(),
+    });
+    let owner = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name, "uid": uid, "controller": true}]);
+    pod["metadata"] = json!({
+        "name": format!("{name}-{number}"), "labels": labels, "annotations": annotations, "ownerReferences": owner,
+    });
+    let proxy = json!({"name": "istio-proxy", "image": "registry.example/proxyv2:1", "restartPolicy": "Always"});
+    pod["spec"]["initContainers"] = json!([{"name": "istio-init", "image": "registry.example/proxyv2:1"}, proxy]);
     pod["spec"]["automountServiceAccountToken"] = json!(false);
     pod
 }
@@ -129,6 +162,8 @@ async fn fill_by(
 /// A server that has become ready.
 struct Served {
     child: Child,
+    operations: SocketAddr,
+    started: Instant,
     ready: Duration,
 }
 
@@ -148,17 +183,27 @@ impl Served {
         let log = plane.directory().join(format!("outrigger-{run}-audit.jsonl"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
         command.arg("serve").arg(format!("--webhook-listen={webhook}"));
+        command.arg(format!("--api-listen={}:8443", webhook.ip()));
         command.arg(format!("--operations-listen={operations}")).arg("--audit-log").arg(log);
         // The allocator as the Deployment sets it.
         command.env("KUBECONFIG", kubeconfig).env("MALLOC_MMAP_THRESHOLD_", "131072").stderr(Stdio::null());
         let started = Instant::now();
-        let mut served = Self { child: command.spawn()?, ready: Duration::ZERO };
+        let mut served = Self { child: command.spawn()?, operations, started, ready: Duration::ZERO };
         while !is_ready(operations) {
             anyhow::ensure!(started.elapsed() < Duration::from_secs(300), "it does not become ready");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         served.ready = started.elapsed();
         Ok(served)
+    }
+
+    /// How long it takes until this replica leads and has compared all pods.
+    async fn drift_known(&self) -> anyhow::Result<Duration> {
+        while !ask(self.operations, "/metrics").is_ok_and(|metrics| metrics.contains("outrigger_drifting_pods{")) {
+            anyhow::ensure!(self.started.elapsed() < Duration::from_secs(300), "it finds no drift");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(self.started.elapsed())
     }
 
     fn resident_mib(&self) -> anyhow::Result<u64> {
@@ -177,12 +222,13 @@ impl Served {
 }
 
 fn is_ready(operations: SocketAddr) -> bool {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(operations)?;
-        write!(stream, "GET /readyz HTTP/1.1\r\nHost: outrigger\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    ask(operations, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+fn ask(operations: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(operations)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: outrigger\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }

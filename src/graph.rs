@@ -181,7 +181,7 @@ impl Drawing<'_> {
     }
 
     fn route(&mut self, route: &Route, is_wanted: impl Fn(&str) -> bool) {
-        let Route { kind, object: Standing { namespace, name, .. }, hosts, on_mesh, leads_to } = route;
+        let Route { kind, object: Standing { namespace, name, .. }, hosts, on_mesh, leads_to, .. } = route;
         let resolved = |hosts: &[Box<str>]| -> Vec<(String, String)> {
             hosts.iter().filter_map(|host| self.resolved(host, namespace)).collect()
         };
@@ -231,7 +231,9 @@ impl Drawing<'_> {
             let to = self.add(target);
             self.tie(&id, Does::Suspends, &to);
         }
-        for (kind, made) in object.uid.iter().flat_map(|uid| self.inventory.routing.made_for(uid)) {
+        for (kind, made) in
+            object.uid.iter().flat_map(|uid| self.inventory.routing.made_for(uid, object.namespace.as_deref()))
+        {
             let to = node(Is::Route, kind.as_str(), Some(&made.namespace), &made.name);
             if self.nodes.contains_key(&to.id) {
                 self.tie(&id, Does::Writes, &to.id);

@@ -18,10 +18,12 @@
 //! | [`audit`], [`metrics`], [`tasks`] | the audit log, the counters, the tasks of the process |
 //! | [`admission`] | a review from bytes to bytes |
 //! | [`server`] | the listeners and their limits |
-//! | [`overview`] | what is expected against what is there: explanations, and what a change would change |
+//! | [`overview`] | what is expected against what is there: explanations, drift, and what a change would change |
 //! | [`traffic`] | the routing that suspends the traffic of a service: what it is, what stands in its way; pure |
 //! | [`suspensions`] | suspensions as people handle them: made, extended, ended, and whom they are about; pure |
 //! | [`graph`] | what stands between namespaces, workloads and services; pure |
+//! | [`restarts`] | restarts of workloads: whom, in which waves, how far each has come; pure |
+//! | [`overrides`] | overrides as people give them: what is written where, and what new pods get for it; pure |
 //! | [`cluster`] | the only owner of a client of the Kubernetes API |
 //! | [`files`] | the same inventory from a directory |
 //! | [`backend`] | what differs between a cluster and a directory for whoever serves people |
@@ -73,8 +75,10 @@ pub mod files;
 pub mod graph;
 pub mod inventory;
 pub mod metrics;
+pub mod overrides;
 pub mod overview;
 pub mod resources;
+pub mod restarts;
 pub mod server;
 pub mod suspensions;
 pub mod tasks;

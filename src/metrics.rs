@@ -47,6 +47,12 @@ pub struct Metrics {
     /// Suspensions that are over, or gone, and whose routing still stands.
     pub suspensions_overdue: Gauge,
     suspensions: Family<SuspensionLabels, Gauge>,
+    /// Whether pods are wanted and we may not list them.
+    pub pods_unread: Gauge,
+    /// Workloads with running pods that are not as new ones would be.
+    pub drifting_workloads: Gauge,
+    drifting_pods: Family<ExpectedLabels, Gauge>,
+    repairs: Family<OutcomeLabels, Counter>,
     api_requests: Family<ApiLabels, Counter>,
 }
 
@@ -82,6 +88,11 @@ struct ApiLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
     outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ExpectedLabels {
+    expected: &'static str,
 }
 
 impl Metrics {
@@ -145,6 +156,26 @@ impl Metrics {
             "Suspensions that are over and whose routing still stands",
             suspensions_overdue.clone(),
         );
+        let pods_unread = Gauge::default();
+        registry.register(
+            "pods_unread",
+            "Whether pods may not be listed, so that drift is not found",
+            pods_unread.clone(),
+        );
+        let drifting_workloads = Gauge::default();
+        registry.register(
+            "drifting_workloads",
+            "Workloads with running pods that are not as new ones would be",
+            drifting_workloads.clone(),
+        );
+        let drifting_pods = Family::<ExpectedLabels, Gauge>::default();
+        registry.register(
+            "drifting_pods",
+            "Running pods that are not as new ones would be, by what those would get",
+            drifting_pods.clone(),
+        );
+        let repairs = Family::<OutcomeLabels, Counter>::default();
+        registry.register("repairs", "Evictions of pods that drift, by what came of them", repairs.clone());
         Self {
             registry: Arc::new(registry),
             decisions: Arc::new(resolved),
@@ -162,6 +193,10 @@ impl Metrics {
             injectors_before_us,
             suspensions_overdue,
             suspensions,
+            pods_unread,
+            drifting_workloads,
+            drifting_pods,
+            repairs,
             api_requests,
         }
     }
@@ -182,6 +217,16 @@ impl Metrics {
     pub fn suspensions(&self, traffic: bool, state: &'static str) -> Gauge {
         let suspend = if traffic { "Traffic" } else { "Injection" };
         self.suspensions.get_or_create_owned(&SuspensionLabels { suspend, state })
+    }
+
+    /// The gauge of running pods that differ where new ones would get this.
+    pub fn drifting_pods(&self, expected: Outcome) -> Gauge {
+        self.drifting_pods.get_or_create_owned(&ExpectedLabels { expected: expected.as_str() })
+    }
+
+    /// The counter of evictions that came to this.
+    pub fn repairs(&self, outcome: &'static str) -> Counter {
+        self.repairs.get_or_create_owned(&OutcomeLabels { outcome })
     }
 
     /// The counter of effects with this outcome.

@@ -12,7 +12,7 @@ const RINGS: &[&[&str]] = &[
     &["admission", "server"],
     &["overview"],
     &["traffic"],
-    &["suspensions"],
+    &["suspensions", "overrides", "restarts"],
     &["graph"],
     &["cluster", "files"],
     &["backend"],

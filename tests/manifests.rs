@@ -112,6 +112,26 @@ fn only_our_own_webhook_configuration_can_be_changed_and_none_created() {
 }
 
 #[test]
+fn pods_are_read_and_evicted_only_where_that_is_asked_for() {
+    let of = |flags: &[&str], resource: &str| -> Vec<Value> {
+        let all = printed(flags, "ClusterRole").into_iter().filter(|role| role["metadata"]["name"] == "outrigger");
+        let rules = all.flat_map(|role| role["rules"].as_array().unwrap().clone());
+        rules.filter(|rule| list(&rule["resources"]).contains(&resource)).map(|rule| rule["verbs"].clone()).collect()
+    };
+    let arguments = |flags: &[&str]| -> Vec<String> {
+        let deployment = &printed(flags, "Deployment")[0];
+        let arguments = list(&deployment["spec"]["template"]["spec"]["containers"][0]["args"]);
+        arguments.into_iter().filter(|one| one.contains("repair") || one.contains("drift")).map(str::to_owned).collect()
+    };
+    assert_eq!(of(&[], "pods"), [json!(["list", "watch"])]);
+    assert_eq!((of(&[], "pods/eviction"), arguments(&[])), (vec![], vec![]));
+    let repairing = ["--repair-drift", "--repair-per-minute", "3"];
+    assert_eq!(of(&repairing, "pods/eviction"), [json!(["create"])]);
+    assert_eq!(arguments(&repairing), ["--repair-drift", "--repair-per-minute=3"]);
+    assert_eq!(arguments(&["--no-drift", "--drift-interval", "1m"]), ["--no-drift", "--drift-interval=60000ms"]);
+}
+
+#[test]
 fn a_kind_of_owner_that_is_added_can_be_read() {
     let flags = ["--owner-kind", "apps.kruise.io/v1alpha1/clonesets/CloneSet"];
     let read = rules(&flags).into_iter().find(|rule| list(&rule["apiGroups"]) == ["apps.kruise.io"]).unwrap();

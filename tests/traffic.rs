@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use outrigger::cli::deciding::DecidingArgs;
 use outrigger::controllers::traffic::{Action, plan};
+use outrigger::controllers::turns::Overdue;
 use outrigger::files;
 use outrigger::inventory::Inventory;
 use outrigger::traffic::{Obstacle, OfService, Routing, routing_for};
@@ -164,6 +165,12 @@ fn suspended(finalizers: &[&str], state: &[Value], now: &str) -> Vec<String> {
 
 /// The same where only the caches of these names are filled.
 fn suspended_knowing(finalizers: &[&str], state: &[Value], now: &str, is_known: impl Fn(&str) -> bool) -> Vec<String> {
+    let plans = plan(&known(finalizers, state, is_known), now.parse().unwrap());
+    plans.iter().flat_map(|plan| &plan.actions).map(told).collect()
+}
+
+/// What is known where a suspension of the service stands.
+fn known(finalizers: &[&str], state: &[Value], is_known: impl Fn(&str) -> bool) -> Inventory {
     let spec = json!({"suspend": "Traffic", "reason": "x", "for": "3h", "services": [{"name": "web"}]});
     let suspension = json!({
         "apiVersion": "outrigger.dev/v1alpha1", "kind": "SuspensionPolicy", "spec": spec,
@@ -178,8 +185,7 @@ fn suspended_knowing(finalizers: &[&str], state: &[Value], now: &str, is_known: 
     let service = serde_json::from_str(SERVICE).unwrap();
     let objects = [&[namespace, service, suspension], state].concat();
     assert!(files::fill_listed(&inventory, &deciding.terms(), &objects, is_known).is_empty());
-    let plans = plan(&inventory, now.parse().unwrap());
-    plans.iter().flat_map(|plan| &plan.actions).map(told).collect()
+    inventory
 }
 
 fn told(action: &Action) -> String {
@@ -252,6 +258,106 @@ fn what_somebody_changes_of_ours_is_repaired_and_what_they_add_stays() {
     );
     assert_eq!(changed(&|route| route["metadata"]["labels"]["team"] = json!("a")), [] as [&str; 0]);
     assert_eq!(changed(&|route| route["metadata"]["deletionTimestamp"] = json!(NOW)), [] as [&str; 0]);
+}
+
+#[test]
+fn what_has_lost_one_of_its_two_marks_is_ours_still() {
+    let [rule, route] = made();
+    let without = |object: &Value, what: [&str; 2]| {
+        let mut object = object.clone();
+        match what {
+            ["ownerReferences", ""] => object["metadata"].as_object_mut().unwrap().remove("ownerReferences"),
+            [map, key] => object["metadata"][map].as_object_mut().unwrap().remove(key),
+        };
+        object
+    };
+    for mark in
+        [["ownerReferences", ""], ["annotations", "outrigger.dev/made-for"], ["labels", "app.kubernetes.io/managed-by"]]
+    {
+        let state = [without(&rule, mark), without(&route, mark)];
+        let repaired = ["repair DestinationRule DestinationRule-uid", "repair VirtualService VirtualService-uid"];
+        assert_eq!(suspended(OURS, &state, NOW), repaired, "without {mark:?}");
+        let ended = suspended(OURS, &state, OVER);
+        assert_eq!(ended, ["remove VirtualService web", "remove DestinationRule web"], "without {mark:?}");
+    }
+}
+
+#[test]
+fn what_only_looks_like_ours_is_left_alone() {
+    let [rule, route] = made();
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut route = route.clone();
+        change(&mut route["metadata"]);
+        // It routes nothing of ours.
+        route["spec"]["hosts"] = json!(["elsewhere.example.com"]);
+        suspended(OURS, &[route], OVER)
+    };
+    let unowned = |metadata: &mut Value| drop(metadata.as_object_mut().unwrap().remove("ownerReferences"));
+    let copied = changed(&|metadata| {
+        unowned(metadata);
+        metadata["name"] = json!("copy");
+    });
+    assert_eq!(copied, ["let go"], "a copy under another name");
+    let elsewhere = changed(&|metadata| metadata["namespace"] = json!("other"));
+    assert_eq!(elsewhere, ["let go"], "a suspension makes nothing in another namespace than its own");
+    let adopted = changed(&|metadata| {
+        metadata["ownerReferences"] =
+            json!([{"apiVersion": "example.com/v1", "kind": "Route", "name": "web", "uid": "x", "controller": true}]);
+    });
+    assert_eq!(adopted, ["let go"], "another controller has it");
+    let forgotten = changed(&|metadata| {
+        unowned(metadata);
+        drop(metadata.as_object_mut().unwrap().remove("annotations"));
+    });
+    assert_eq!(forgotten, ["let go"], "it is somebody else's by now");
+    assert_eq!(suspended(OURS, &[rule, route], OVER).len(), 2, "as they are they would be removed");
+}
+
+#[test]
+fn a_rule_stays_as_long_as_somebody_who_took_the_route_needs_its_subsets() {
+    let [rule, mut route] = made();
+    route["metadata"] = json!({"name": "web", "namespace": "shop", "uid": "theirs"});
+    let host = "web.shop.svc.cluster.local";
+    assert_eq!(suspended(OURS, &[rule.clone(), route.clone()], OVER), ["remove DestinationRule web"]);
+    route["spec"]["http"] = json!([{"route": [{"destination": {"host": host, "subset": "v1"}}]}]);
+    for now in [NOW, OVER] {
+        assert_eq!(suspended(OURS, &[rule.clone(), route.clone()], now), [] as [&str; 0], "the finalizer stays too");
+    }
+    assert_eq!(suspended(OURS, &[rule], OVER), ["remove DestinationRule web"]);
+}
+
+#[test]
+fn a_suspension_is_not_let_go_while_its_routing_is_still_being_deleted() {
+    let [mut rule, _] = made();
+    rule["metadata"]["deletionTimestamp"] = json!(OVER);
+    assert_eq!(suspended(OURS, &[rule], OVER), [] as [&str; 0]);
+}
+
+#[test]
+fn what_stands_for_longer_than_an_end_takes_is_overdue() {
+    let [rule, mut route] = made();
+    route["metadata"].as_object_mut().unwrap().remove("ownerReferences");
+    let inventory = known(OURS, &[rule, route], |_| true);
+    let mut overdue = Overdue::default();
+    let mut at = |time: &str| overdue.count(&inventory, format!("2026-11-22T{time}Z").parse().unwrap());
+    assert_eq!(at("13:59:59"), 0, "it holds");
+    assert_eq!(at("14:00:00"), 0);
+    assert_eq!(at("14:00:10"), 0, "an end takes a moment");
+    assert_eq!(at("14:00:11"), 1, "both objects are of one suspension");
+    assert_eq!(known(OURS, &[], |_| true).routing.made().len(), 0);
+    assert_eq!(overdue.count(&known(OURS, &[], |_| true), "2026-11-22T14:00:12Z".parse().unwrap()), 0, "it is gone");
+}
+
+#[test]
+fn what_failed_is_told_no_more_once_there_is_nothing_to_do() {
+    let inventory = known(OURS, &made(), |_| true);
+    let troubles = &inventory.routing.troubles;
+    troubles.note(UID, Some("the API server does not answer".to_owned()));
+    let before = inventory.routing.changes();
+    let plans = plan(&inventory, NOW.parse().unwrap());
+    troubles.retain(|uid| plans.iter().any(|plan| plan.uid == uid));
+    assert_eq!(troubles.of(UID), None, "it was written all the same");
+    assert!(inventory.routing.changes() > before, "whoever tells of it looks again");
 }
 
 #[test]

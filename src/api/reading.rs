@@ -110,6 +110,8 @@ impl Asked {
         &self,
         look: impl FnOnce(&Api) -> Result<T, Problem> + Send + 'static,
     ) -> Result<Vec<u8>, Problem> {
+        // Pods are followed while somebody looks; until they are read the answer says that it is not all.
+        self.api.inventory.pods_wanted.look();
         let turn = tokio::time::timeout(PATIENCE, Arc::clone(&self.api.looks).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(Problem::new(503, "too many look at once; try again in a second")) };
         let api = Arc::clone(&self.api);

@@ -66,6 +66,12 @@ pub enum Deed {
     Route,
     /// Such an object is removed.
     Unroute,
+    /// Running pods of a workload are not as new ones would be.
+    Drift,
+    /// They are again, or are gone.
+    DriftOver,
+    /// A pod is evicted so that one that is as it should be takes its place.
+    Evict,
     /// Something is read.
     Read,
 }

@@ -72,9 +72,9 @@ pub(super) fn explained(looked: &Looked, target: &Target, namespace: &str) -> an
     if target.is_pod() {
         let pods = inventory.pods.all();
         let of_namespace: Vec<_> = pods.iter().filter(|one| one.pod.namespace == namespace).collect();
-        let found = of_namespace.iter().find(|one| one.pod.name.as_deref() == Some(target.name.as_str()));
+        let found = of_namespace.iter().find(|one| *one.name == *target.name);
         let Some(running) = found else {
-            let names = of_namespace.iter().filter_map(|one| one.pod.name.as_deref()).map(|name| format!("pod/{name}"));
+            let names = of_namespace.iter().map(|one| format!("pod/{}", one.name));
             bail!(target.not_found(namespace, names));
         };
         return Ok(Explanation::of_running(inventory, running, looked.now));

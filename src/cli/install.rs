@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::deciding::{DecidingArgs, EXCLUDED_NAMESPACES};
+use super::drifting::DriftArgs;
 use crate::resources::crds;
 
 /// What to install, and where.
@@ -38,6 +39,8 @@ pub struct InstallArgs {
     /// Write a file a topic into this directory, with a kustomization, instead of printing
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    drift: DriftArgs,
     #[command(flatten)]
     deciding: DecidingArgs,
 }

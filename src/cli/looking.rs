@@ -15,6 +15,7 @@ use crate::cluster;
 use crate::cluster::snapshot;
 use crate::files;
 use crate::inventory::Inventory;
+use crate::inventory::owner_kind::OwnerKinds;
 use crate::inventory::rules::Terms;
 
 /// What to look at.
@@ -118,6 +119,11 @@ impl LookingArgs {
             }
             None => self.deciding.clone(),
         }
+    }
+
+    /// The kinds of workloads, as the installed server knows them unless a setting is given.
+    pub(super) async fn owner_kinds(&self, client: &kube::Client) -> OwnerKinds {
+        OwnerKinds::default().and(self.deciding_as_installed(client).await.owner_kinds)
     }
 
     /// The time.

@@ -3,13 +3,19 @@
 pub mod certs;
 pub mod changes;
 pub mod deciding;
+pub mod disable;
 pub mod doctor;
+pub mod drifting;
+pub mod enable;
 pub mod explain;
 pub mod install;
 pub mod looking;
 pub mod manifest;
+mod overriding;
 pub mod preview;
 pub mod progress;
+pub mod remove;
+pub mod restart;
 pub mod resume;
 pub mod review;
 mod sample;
@@ -54,6 +60,14 @@ enum Command {
     Resume(resume::ResumeArgs),
     /// Give a suspension a later end
     Extend(resume::ExtendArgs),
+    /// Replace the pods of workloads, one wave after another, and wait until they are ready
+    Restart(Box<restart::RestartArgs>),
+    /// New pods of a workload or a namespace get a sidecar
+    Enable(Box<enable::EnableArgs>),
+    /// New pods of a workload or a namespace get no sidecar
+    Disable(Box<disable::DisableArgs>),
+    /// Take an override away, so that policies and the namespace decide
+    Remove(Box<remove::RemoveArgs>),
     /// Test policies by cases in files, without a cluster
     Test(test::TestArgs),
     /// Print everything that a cluster needs, as YAML
@@ -77,6 +91,10 @@ impl Cli {
             Command::Suspend(args) => suspend::run(*args).await,
             Command::Resume(args) => resume::resume(args).await,
             Command::Extend(args) => resume::extend(args).await,
+            Command::Restart(args) => restart::run(*args).await,
+            Command::Enable(args) => enable::run(*args).await,
+            Command::Disable(args) => disable::run(*args).await,
+            Command::Remove(args) => remove::run(*args).await,
             Command::Test(args) => test::run(&args),
             Command::Install(args) => install::run(&args),
             Command::Uninstall(args) => uninstall::run(args).await,

@@ -179,32 +179,39 @@ impl Which {
     }
 }
 
-/// Waits for the replica that leads, and removes what it leaves with the user's own rights.
+/// Waits for the replica that leads, and removes what it leaves with the user's own rights, the finalizer last.
 async fn remove_what_stands(looked: &Looked, object: &SuspensionObject) -> anyhow::Result<()> {
     let (client, routing) = (client().await?, &looked.inventory.routing);
     let _progress = Progress::of("waiting for the routing to be removed");
-    let uid = object.uid.as_deref().unwrap_or_default();
+    let (uid, routes) = (object.uid.as_deref().unwrap_or_default(), Routes::new(client.clone()));
     let begun = tokio::time::Instant::now();
     let held = loop {
         let problems = snapshot::fill_made(&client, &looked.inventory, object.namespace.as_deref()).await;
         if !problems.is_empty() {
             bail!("{}; whether its routing is gone is not known", problems.join("; "));
         }
-        let held = routing.made_for(uid);
-        if held.is_empty() || begun.elapsed() > GRACE {
+        let held = routing.made_for(uid, object.namespace.as_deref());
+        let is_held = routes.is_held(object).await.map_err(|why| anyhow!("cannot read {}: {why}", object.named()))?;
+        if held.is_empty() && !is_held {
+            return Ok(());
+        }
+        if begun.elapsed() > GRACE {
             break held;
         }
         tokio::time::sleep(AGAIN).await;
     };
-    let routes = Routes::new(client);
-    for (kind, Standing { namespace, name, uid, .. }) in &held {
+    for (kind, standing) in &held {
+        let Standing { namespace, name, uid, .. } = standing;
+        if routing.needing(*kind, standing).is_some() {
+            bail!(
+                "{} {namespace}/{name} stays: the VirtualService of its name is somebody else's by now, and needs its subsets; see to that first",
+                kind.as_str()
+            );
+        }
         eprintln!("removing {} {namespace}/{name}, which nobody else has", kind.as_str());
         let removed = routes.remove(*kind, namespace, name, uid.as_deref()).await;
         removed.map_err(|why| anyhow!("cannot remove {} {namespace}/{name}: {why}", kind.as_str()))?;
     }
-    if !held.is_empty() {
-        let let_go = routes.set_finalizer(object, false).await;
-        let_go.map_err(|why| anyhow!("cannot take the finalizer off {}: {why}", object.named()))?;
-    }
-    Ok(())
+    let let_go = routes.set_finalizer(object, false).await;
+    let_go.map_err(|why| anyhow!("cannot take the finalizer off {}: {why}", object.named()))
 }

@@ -18,6 +18,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::certs::{loopback_names, settled_in, write_private};
 use super::deciding::DecidingArgs;
+use super::drifting::DriftArgs;
 use super::sample;
 use crate::admission::{EntryNames, Reviewer};
 use crate::api::{self, Api};
@@ -30,6 +31,7 @@ use crate::clock::Clock;
 use crate::cluster;
 use crate::cluster::access::{Access, Token};
 use crate::cluster::certificates::{Keeper, Place};
+use crate::cluster::evictions::Evictions;
 use crate::cluster::lease::Elector;
 use crate::cluster::lease::election::Timing;
 use crate::cluster::lease::leadership::while_leading;
@@ -38,6 +40,7 @@ use crate::cluster::registration::Registration;
 use crate::cluster::status::Writer;
 use crate::cluster::traffic::Routes;
 use crate::controllers;
+use crate::controllers::drift::{Repairing, Watching};
 use crate::controllers::status::Telling;
 use crate::decision::mesh::Injector;
 use crate::files;
@@ -89,6 +92,8 @@ pub struct ServeArgs {
     #[arg(long, env = "POD_NAME", default_value = "outrigger", value_name = "NAME")]
     pod_name: String,
     #[command(flatten)]
+    drift: DriftArgs,
+    #[command(flatten)]
     pub(super) deciding: DecidingArgs,
 }
 
@@ -115,6 +120,10 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let told = args.embedded.is_some().then_some(told);
     let turns = controllers::turns::keep(Arc::clone(&inventory), clock.clone(), metrics.clone(), told);
     tasks.spawn_until_stopped("suspensions", turns);
+    if args.embedded.is_some() && !args.drift.no_drift {
+        let watching = args.watching(&metrics, &audit_log);
+        tasks.spawn_until_stopped("drift", controllers::drift::keep(Arc::clone(&inventory), clock.clone(), watching));
+    }
     let reviewer = Arc::new(Reviewer {
         inventory: Arc::clone(&inventory),
         reads,
@@ -281,6 +290,22 @@ async fn in_cluster(
         tasks.spawn_until_stopped("traffic", while_leading(elector.leadership(), traffic));
     }
     let told = Arc::clone(inventory);
+    let pods = cluster::pods::pods(client.clone(), Arc::clone(inventory), metrics.clone());
+    tasks.spawn_until(drained.clone(), "pods", pods);
+    // Where nobody can tell what the injector does, nothing drifts.
+    if !args.drift.no_drift && args.deciding.mesh.injector != Injector::Unread {
+        let (told, now) = (Arc::clone(inventory), clock.clone());
+        let repairing = match args.drift.repair_drift {
+            true => {
+                let (per_minute, evictions) = (args.drift.repair_per_minute, Evictions::begin().await?);
+                Some(Repairing { per_minute, evictions })
+            }
+            false => None,
+        };
+        let watching = Watching { events: Some(events.clone()), repairing, ..args.watching(metrics, audit) };
+        let drift = move || controllers::drift::keep(Arc::clone(&told), now.clone(), watching.clone());
+        tasks.spawn_until_stopped("drift", while_leading(elector.leadership(), drift));
+    }
     let order = move || controllers::order::keep(Arc::clone(&told), events.clone());
     tasks.spawn_until_stopped("order", while_leading(elector.leadership(), order));
     tasks.spawn("lease", elector.run(tasks.stopping()));
@@ -290,6 +315,17 @@ async fn in_cluster(
 }
 
 impl ServeArgs {
+    /// How drift is looked for where nothing can be written.
+    fn watching(&self, metrics: &Metrics, audit: &audit::Log) -> Watching {
+        Watching {
+            interval: self.drift.drift_interval,
+            metrics: metrics.clone(),
+            audit: audit.clone(),
+            events: None,
+            repairing: None,
+        }
+    }
+
     fn token_path(&self) -> PathBuf {
         self.token_file.clone().unwrap_or_else(|| self.cert_dir.join("token"))
     }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow};
+use anyhow::{anyhow, bail};
 use clap::Args;
 
 use super::looking::client;
@@ -11,8 +11,13 @@ use super::suspend::agreed;
 use crate::cluster::removal::{remove_server, remove_webhook};
 use crate::cluster::snapshot;
 use crate::cluster::traffic::Routes;
+use crate::inventory::Inventory;
 use crate::inventory::routing::Standing;
+use crate::resources::suspension_object::SuspensionObject;
 use crate::suspensions::live::Unstored;
+
+/// What is said where it could not be finished.
+const AGAIN: &str = "what was done until then stays done, try again";
 
 /// How to uninstall.
 #[derive(Debug, Args)]
@@ -30,11 +35,8 @@ pub async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
     let UninstallArgs { yes, deciding } = args;
     let client = client().await?;
     let inventory = deciding.inventory();
-    let problems =
-        snapshot::fill(&client, &inventory, &deciding.terms(), None).await.context("cannot read the cluster")?;
-    problems.iter().for_each(|problem| eprintln!("outrigger: {problem}"));
-    let held: Vec<_> =
-        inventory.standings.suspensions().into_iter().map(|(object, _)| object).filter(|one| one.is_held()).collect();
+    // Whoever may not see all of it is told before anything is done.
+    let held = standing(&client, &inventory).await?;
     eprintln!(
         "The webhook configuration and the Deployment are removed; pods are then created as namespaces and they themselves say."
     );
@@ -42,20 +44,25 @@ pub async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
     if !agreed(yes, "Uninstall?")? {
         return Ok(ExitCode::FAILURE);
     }
-    let failed = |what: &'static str| {
-        move |why: Unstored| anyhow!("cannot {what}: {why}; what was done until then stays done, try again")
-    };
+    let failed = |what: &'static str| move |why: Unstored| anyhow!("cannot {what}: {why}; {AGAIN}");
     {
         let _progress = Progress::of("waiting for the server to end");
         remove_webhook(&client).await.map_err(failed("remove the webhook configuration"))?;
         remove_server(&client, &deciding.namespace).await.map_err(failed("remove the server"))?;
     }
-    // Read when nobody writes any more.
-    snapshot::fill_routing(&client, &inventory).await.iter().for_each(|problem| eprintln!("outrigger: {problem}"));
+    // Once more, when nobody writes any more: what has begun since is in force too.
+    let held = standing(&client, &inventory).await.map_err(|why| anyhow!("{why}; {AGAIN}"))?;
     let routes = Routes::new(client);
-    for (kind, Standing { namespace, name, uid, .. }) in inventory.routing.made() {
+    for (kind, standing) in inventory.routing.made() {
+        let Standing { namespace, name, uid, .. } = &standing;
+        if inventory.routing.needing(kind, &standing).is_some() {
+            bail!(
+                "{} {namespace}/{name} stays: the VirtualService of its name is somebody else's by now, and needs its subsets; see to that first, and try again",
+                kind.as_str()
+            );
+        }
         eprintln!("removing {} {namespace}/{name}", kind.as_str());
-        routes.remove(kind, &namespace, &name, uid.as_deref()).await.map_err(failed("remove routing"))?;
+        routes.remove(kind, namespace, name, uid.as_deref()).await.map_err(failed("remove routing"))?;
     }
     for suspension in held {
         routes.set_finalizer(&suspension, false).await.map_err(failed("take a finalizer off"))?;
@@ -66,4 +73,13 @@ pub async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
         "Nothing is in force any more. What is left, with every policy and suspension, goes with:\n\n    {rest}\n"
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The suspensions that wait for their routing to be gone; the inventory then knows what stands of that.
+async fn standing(client: &kube::Client, inventory: &Inventory) -> anyhow::Result<Vec<SuspensionObject>> {
+    let problems = snapshot::fill_made(client, inventory, None).await;
+    if !problems.is_empty() {
+        bail!("{}; whether traffic is still suspended is not known", problems.join("; "));
+    }
+    snapshot::held_suspensions(client).await.map_err(|why| anyhow!(why))
 }

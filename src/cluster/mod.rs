@@ -3,11 +3,15 @@
 pub mod access;
 pub mod certificates;
 pub mod diagnosis;
+pub mod evictions;
 pub mod lease;
 pub mod order;
+pub mod overrides;
+pub mod pods;
 pub mod read;
 pub mod registration;
 pub mod removal;
+pub mod restarts;
 pub mod snapshot;
 pub mod status;
 pub mod suspensions;
@@ -42,8 +46,20 @@ pub enum NoClient {
 ///
 /// When there is no cluster to be found, or its credentials cannot be read.
 pub async fn client() -> Result<Client, NoClient> {
+    Ok(Client::try_from(config().await?)?)
+}
+
+/// The same, which asks once and takes a refusal for an answer: any other asks 15 times more where it is told to come later.
+async fn client_without_retries() -> Result<Client, NoClient> {
+    let mut config = config().await?;
+    config.default_retry = false;
+    Ok(Client::try_from(config)?)
+}
+
+/// The configuration of such a client.
+pub(crate) async fn config() -> Result<Config, NoClient> {
     let mut config = Config::infer().await?;
     config.read_timeout = Some(READ_TIMEOUT);
     config.reset_reader_on_write = true;
-    Ok(Client::try_from(config)?)
+    Ok(config)
 }

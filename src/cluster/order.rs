@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::CALL_TIMEOUT;
 use crate::inventory::Inventory;
 use crate::metrics::Metrics;
+use crate::overview::drift::Subject;
 use crate::resources::names::{DEPLOYMENT, GROUP, VERSION};
 use crate::resources::suspension_object::SuspensionObject;
 
@@ -110,6 +111,34 @@ impl Events {
             name: Some(suspension.name.clone()),
             namespace: suspension.namespace.clone(),
             uid: suspension.uid.clone(),
+            ..ObjectReference::default()
+        };
+        let published = timeout(CALL_TIMEOUT, self.record(&event, &regarding)).await;
+        Ok(published.map_err(|_| Unpublished::Silent)??)
+    }
+
+    /// Publishes something about a workload or a pod.
+    ///
+    /// # Errors
+    ///
+    /// When the API server does not take it.
+    pub async fn tell_of(
+        &self,
+        Subject { key: (namespace, kind, name), api_version, uid }: &Subject,
+        type_: EventType,
+        (reason, action): (&str, &str),
+        note: &str,
+    ) -> Result<(), Unpublished> {
+        // The API server takes a kilobyte.
+        let note: String = note.chars().take(250).collect();
+        let (reason, action) = (reason.to_owned(), action.to_owned());
+        let event = Event { type_, reason, note: Some(note), action, secondary: None };
+        let regarding = ObjectReference {
+            api_version: Some(api_version.clone()),
+            kind: Some(kind.to_string()),
+            name: Some(name.to_string()),
+            namespace: Some(namespace.to_string()),
+            uid: Some(uid.to_string()),
             ..ObjectReference::default()
         };
         let published = timeout(CALL_TIMEOUT, self.record(&event, &regarding)).await;

@@ -2,7 +2,6 @@
 //!
 //! What may not be read stays unknown in the inventory, and is named with what follows from it.
 
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::{Debug, Display};
 
@@ -10,14 +9,13 @@ use futures::stream::{self, StreamExt};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::core::DeserializeGuard;
-use kube::{Api, Client, Resource, ResourceExt};
-use serde::Deserialize;
+use kube::{Api, Client, CustomResourceExt, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use super::CALL_TIMEOUT;
+use super::pods::PodResource;
 use super::watch::resource;
 use super::workload::Workload;
 use crate::decision::injector::OwnRules;
@@ -26,11 +24,12 @@ use crate::inventory::owner_kind::{OwnerKind, Served};
 use crate::inventory::routing::{Kind, key_of};
 use crate::inventory::rules::{Compile, Rule, RuleKind, RuleName, Terms};
 use crate::inventory::standings::Standing;
-use crate::inventory::workload::PodObject;
 use crate::inventory::{Inventory, namespace_of};
 use crate::resources::cluster_injection_policy::ClusterInjectionPolicy;
 use crate::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
 use crate::resources::injection_policy::InjectionPolicy;
+use crate::resources::names::{GROUP, ROUTING_FINALIZER, VERSION};
+use crate::resources::suspension_object::SuspensionObject;
 use crate::resources::suspension_policy::SuspensionPolicy;
 
 /// How many objects are asked for at once.
@@ -72,6 +71,30 @@ pub async fn fill_routing(client: &Client, inventory: &Inventory) -> Vec<String>
 /// Returns a sentence for each part that could not be read.
 pub async fn fill_made(client: &Client, inventory: &Inventory, namespace: Option<&str>) -> Vec<String> {
     fill_kinds(client, inventory, &[Kind::VirtualService, Kind::DestinationRule], namespace).await
+}
+
+/// The suspensions that wait until their routing is gone, whether anything else of them can be read or not.
+///
+/// # Errors
+///
+/// A sentence, when they could not be listed.
+pub async fn held_suspensions(client: &Client) -> Result<Vec<SuspensionObject>, String> {
+    let mut held = Vec::new();
+    for crd in [ClusterSuspensionPolicy::crd(), SuspensionPolicy::crd()] {
+        let [kind, plural] = [&crd.spec.names.kind, &crd.spec.names.plural];
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource(GROUP, VERSION, kind, plural));
+        let listed = match all(&api).await.map_err(NoList::from) {
+            Ok(listed) => listed,
+            Err(NoList::NotServed) => continue,
+            Err(why) => return Err(why.problem(plural, "what waits for its routing to be gone is unknown")),
+        };
+        let waiting = listed.into_iter().filter(|one| one.finalizers().iter().any(|name| name == ROUTING_FINALIZER));
+        held.extend(waiting.map(|one| {
+            let (namespace, name, uid) = (one.namespace(), one.name_any(), one.uid());
+            SuspensionObject::unreadable(namespace, name, uid)
+        }));
+    }
+    Ok(held)
 }
 
 async fn fill_kinds(client: &Client, inventory: &Inventory, kinds: &[Kind], namespace: Option<&str>) -> Vec<String> {
@@ -356,39 +379,5 @@ async fn all<K: Clone + DeserializeOwned + Debug>(api: &Api<K>) -> kube::Result<
             Some(next) => params = params.continue_token(&next),
             None => return Ok(listed),
         }
-    }
-}
-
-/// A pod as a resource.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(transparent)]
-struct PodResource(PodObject);
-
-impl Resource for PodResource {
-    type DynamicType = ApiResource;
-    type Scope = kube::core::DynamicResourceScope;
-
-    fn kind(resource: &ApiResource) -> Cow<'_, str> {
-        resource.kind.as_str().into()
-    }
-
-    fn group(resource: &ApiResource) -> Cow<'_, str> {
-        resource.group.as_str().into()
-    }
-
-    fn version(resource: &ApiResource) -> Cow<'_, str> {
-        resource.version.as_str().into()
-    }
-
-    fn plural(resource: &ApiResource) -> Cow<'_, str> {
-        resource.plural.as_str().into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.0.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.0.metadata
     }
 }

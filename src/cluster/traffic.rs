@@ -3,6 +3,7 @@
 //! Guarantees: what is not ours is never touched. An object is created, never applied over one that stands; it is changed or
 //! removed only as the one of a UID.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client};
 use serde_json::{Value, json};
@@ -81,23 +82,32 @@ impl Routes {
         }
     }
 
+    /// Whether a suspension stands and carries our finalizer.
+    ///
+    /// # Errors
+    ///
+    /// When it may not be read, or nobody answers.
+    pub async fn is_held(&self, suspension: &SuspensionObject) -> Result<bool, Unstored> {
+        let api = self.suspensions(suspension.namespace.as_deref());
+        match answered(api.get_metadata(&suspension.name)).await {
+            Ok(stands) => {
+                let ObjectMeta { uid, finalizers, .. } = stands.metadata;
+                let is_ours = |finalizer: &String| finalizer == ROUTING_FINALIZER;
+                Ok(uid == suspension.uid && finalizers.iter().flatten().any(is_ours))
+            }
+            Err(Unstored::NotFound(_)) => Ok(false),
+            Err(why) => Err(why),
+        }
+    }
+
     /// Puts our finalizer on a suspension, or takes it off; one that is gone needs none.
     ///
     /// # Errors
     ///
     /// When it may not be changed, or somebody else changes it at this moment.
     pub async fn set_finalizer(&self, suspension: &SuspensionObject, wanted: bool) -> Result<(), Unstored> {
-        let SuspensionObject { namespace, name, uid, .. } = suspension;
-        let api: Api<DynamicObject> = match namespace {
-            Some(namespace) => {
-                let kind = resource(GROUP, VERSION, "SuspensionPolicy", "suspensionpolicies");
-                Api::namespaced_with(self.client.clone(), namespace, &kind)
-            }
-            None => {
-                let kind = resource(GROUP, VERSION, "ClusterSuspensionPolicy", "clustersuspensionpolicies");
-                Api::all_with(self.client.clone(), &kind)
-            }
-        };
+        let SuspensionObject { name, uid, .. } = suspension;
+        let api = self.suspensions(suspension.namespace.as_deref());
         let stands = match answered(api.get_metadata(name)).await {
             Err(Unstored::NotFound(_)) if !wanted => return Ok(()),
             stands => stands?.metadata,
@@ -124,6 +134,17 @@ impl Routes {
             Ok(_) => Ok(()),
             Err(Unstored::NotFound(_)) if !wanted => Ok(()),
             Err(why) => Err(why),
+        }
+    }
+
+    fn suspensions(&self, namespace: Option<&str>) -> Api<DynamicObject> {
+        let of = |kind, plural| resource(GROUP, VERSION, kind, plural);
+        match namespace {
+            Some(namespace) => {
+                let kind = of("SuspensionPolicy", "suspensionpolicies");
+                Api::namespaced_with(self.client.clone(), namespace, &kind)
+            }
+            None => Api::all_with(self.client.clone(), &of("ClusterSuspensionPolicy", "clustersuspensionpolicies")),
         }
     }
 

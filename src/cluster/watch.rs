@@ -298,7 +298,7 @@ fn rule_name(object: &impl ResourceExt) -> RuleName {
 
 /// Runs a watch for ever. While it fails, the pauses grow; `told` is asked once about each trouble whether it has said of
 /// it what is to be said.
-async fn follow<K: Send>(
+pub(super) async fn follow<K: Send>(
     what: &str,
     stream: impl futures::Stream<Item = Result<Event<K>, Error>> + Send,
     mut keep: impl FnMut(Event<K>) + Send,
@@ -331,7 +331,7 @@ async fn follow<K: Send>(
 
 /// What keeps a watch from being followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trouble {
+pub(super) enum Trouble {
     /// The cluster does not know the kind.
     Absent,
     /// We may not watch it.

@@ -1,9 +1,13 @@
 //! Carries out suspensions of traffic: their routing is written when they begin, kept as it should be, and removed when they end.
 //!
 //! Guarantees: a suspension has our finalizer before anything is written for it, and keeps it until all of that is gone. The
-//! DestinationRule comes before the VirtualService that needs it, and goes after it. One service's obstacle keeps no
-//! other from being suspended. Everything is planned from what stands, so that the next leader goes on where the last one was.
-//! Limits: an object that somebody changes again and again is repaired ever more rarely, up to once a minute.
+//! DestinationRule comes before the VirtualService that needs it, and goes after it. What stands in the way of one service, or
+//! fails for it, keeps no other from being suspended, nor from getting its traffic back. Everything is planned from what stands, so that the next leader goes on where the last one was.
+//! Limits: an object that somebody changes again and again is repaired ever more rarely, up to once a minute; so is all of a
+//! suspension of which something fails.
+
+mod doing;
+mod failures;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,19 +16,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use tracing::{info, warn};
 
 use crate::audit::Log;
-use crate::audit::act::{Act, Deed, Object, Outcome};
 use crate::clock::Clock;
 use crate::cluster::traffic::Routes;
 use crate::inventory::Inventory;
 use crate::inventory::owner_kind::Served;
 use crate::inventory::routing::{Kind, Standing};
-use crate::inventory::rules::{RuleKind, RuleName};
 use crate::resources::suspension_object::{State, SuspensionObject};
-use crate::suspensions::live::Unstored;
 use crate::traffic::{Obstacle, OfService, Routing, routing_for};
+use doing::Doing;
 
 /// How often it is looked whether anything has changed; a suspension begins and ends so late at most.
 const TICK: Duration = Duration::from_millis(250);
@@ -37,7 +38,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Where nothing was tried for so long, all is forgiven.
 const FORGIVEN: Duration = Duration::from_secs(300);
 
-/// What is to be done for one suspension, in this order; what fails ends it for now.
+/// What is to be done for one suspension, in this order; what fails ends it for now for the service that it is about.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// The suspension; none where that is gone, and only what was made for it is left.
@@ -63,35 +64,43 @@ pub enum Action {
     LetGo,
 }
 
+/// Whether enough is known: what is not known yet is neither missing nor over.
+fn is_known(inventory: &Inventory) -> bool {
+    let routing = [Kind::VirtualService, Kind::DestinationRule].map(|kind| inventory.routing.served(kind));
+    !routing.contains(&Served::NotYet) && inventory.synced().iter().all(|(_, synced)| *synced)
+}
+
 /// Plans for what is known at this instant; nothing, while that is not enough.
 pub fn plan(inventory: &Inventory, now: Timestamp) -> Vec<Plan> {
-    let routing = [Kind::VirtualService, Kind::DestinationRule].map(|kind| inventory.routing.served(kind));
-    // What is not known yet is neither missing nor over.
-    if routing.contains(&Served::NotYet) || !inventory.synced().iter().all(|(_, synced)| *synced) {
+    if !is_known(inventory) {
         return Vec::new();
     }
     let mut owned = owned(inventory);
     let mut plans = Vec::new();
     for (kind, name, standing) in inventory.standings.of_suspensions() {
         let Some(uid) = standing.uid.clone() else { continue };
-        let held = owned.remove(&uid).unwrap_or_default();
+        let mut held = owned.remove(&uid).unwrap_or_default();
+        // What only says that it is of this one is somebody else's.
+        held.retain(|(_, object)| object.is_within(kind.is_namespaced().then_some(&*name.0)));
         let Some(suspension) = standing.suspension else {
             // What cannot be read suspends nothing, what was made for it is taken away, and nothing of ours keeps it.
-            let mut actions = removals(&held);
-            if actions.is_empty() && standing.is_held {
+            let mut actions = removals(inventory, &held);
+            if held.is_empty() && standing.is_held {
                 actions.push(Action::LetGo);
             }
-            plans.push(Plan { suspension: Some(Arc::new(unreadable(kind, name, &uid))), uid, actions });
+            let namespace = kind.is_namespaced().then(|| name.0.into());
+            let suspension = SuspensionObject::unreadable(namespace, name.1.into(), Some(uid.clone()));
+            plans.push(Plan { suspension: Some(Arc::new(suspension)), uid, actions });
             continue;
         };
         let in_force = standing.period.is_some_and(|period| period.state(now) == State::InForce);
         let holds = in_force && suspension.suspends_traffic() && !suspension.is_being_deleted;
         let wanted = if holds { routing_for(inventory, &suspension, now) } else { Vec::new() };
-        let actions = actions(&suspension, &wanted, &held);
+        let actions = actions(inventory, &suspension, &wanted, &held);
         plans.push(Plan { suspension: Some(suspension), uid, actions });
     }
-    let orphans = owned.into_iter().map(|(uid, held)| Plan { suspension: None, uid, actions: removals(&held) });
-    plans.extend(orphans);
+    let orphan = |(uid, held): (String, Vec<Held>)| Plan { suspension: None, uid, actions: removals(inventory, &held) };
+    plans.extend(owned.into_iter().map(orphan));
     plans.retain(|plan| !plan.actions.is_empty());
     plans
 }
@@ -109,22 +118,6 @@ impl Plan {
     }
 }
 
-/// As much of a suspension that cannot be read as is needed to let it go.
-fn unreadable(kind: RuleKind, (namespace, name): RuleName, uid: &str) -> SuspensionObject {
-    let spec = serde_json::json!({"suspend": "Traffic", "reason": "it cannot be read"});
-    SuspensionObject {
-        namespace: kind.is_namespaced().then(|| namespace.into()),
-        name: name.into(),
-        uid: Some(uid.to_owned()),
-        generation: None,
-        created_at: None,
-        is_being_deleted: false,
-        finalizers: Vec::new(),
-        written_audit_id: None,
-        spec: serde_json::from_value(spec).expect("these fields are enough"),
-    }
-}
-
 /// An object that was made for a suspension.
 type Held = (Kind, Standing);
 
@@ -137,7 +130,7 @@ fn owned(inventory: &Inventory) -> BTreeMap<String, Vec<Held>> {
     owned
 }
 
-fn actions(suspension: &SuspensionObject, wanted: &[OfService], held: &[Held]) -> Vec<Action> {
+fn actions(inventory: &Inventory, suspension: &SuspensionObject, wanted: &[OfService], held: &[Held]) -> Vec<Action> {
     let mut kept = Vec::new();
     let mut actions = Vec::new();
     for OfService { namespace, service, routing } in wanted {
@@ -161,8 +154,9 @@ fn actions(suspension: &SuspensionObject, wanted: &[OfService], held: &[Held]) -
         actions.insert(0, Action::Hold);
     }
     let gone: Vec<Held> = held.iter().filter(|one| !kept.iter().any(|other| other == one)).cloned().collect();
-    actions.extend(removals(&gone));
-    if actions.is_empty() && kept.is_empty() && suspension.is_held() {
+    actions.extend(removals(inventory, &gone));
+    // Also what is being deleted, or cannot be removed yet, stands.
+    if actions.is_empty() && held.is_empty() && suspension.is_held() {
         actions.push(Action::LetGo);
     }
     actions
@@ -192,9 +186,11 @@ fn is_as_wanted(stands: &Standing, object: &Value) -> bool {
     content["spec"] == object["spec"] && has_all("labels") && has_all("annotations") && owners.into_iter().all(stands)
 }
 
-/// In the order in which they are held, VirtualServices first: without its rule's subsets a route would answer errors of its own.
-fn removals(held: &[Held]) -> Vec<Action> {
-    let gone = held.iter().filter(|(_, object)| !object.is_being_deleted);
+/// In the order in which they are held, VirtualServices first: without its rule's subsets a route would answer errors of its
+/// own. Where somebody has made the route theirs, the rule waits for them.
+fn removals(inventory: &Inventory, held: &[Held]) -> Vec<Action> {
+    let is_needed = |(kind, object): &&Held| inventory.routing.needing(*kind, object).is_some();
+    let gone = held.iter().filter(|one| !one.1.is_being_deleted && !is_needed(one));
     gone.map(|(kind, object)| Action::Remove(*kind, object.clone())).collect()
 }
 
@@ -224,7 +220,15 @@ pub async fn keep(inventory: Arc<Inventory>, clock: Clock, routes: Routes, audit
             continue;
         }
         (seen, looked) = (now, Some((inventory.changes(), at)));
-        for plan in plan(&inventory, clock.now()) {
+        if !is_known(&inventory) {
+            continue;
+        }
+        let plans = plan(&inventory, clock.now());
+        // What failed may have been done all the same, or by somebody else.
+        let is_open = |uid: &str| plans.iter().any(|plan| plan.uid == uid);
+        inventory.routing.troubles.retain(is_open);
+        patience.iter_mut().for_each(|(uid, own)| own.waits &= is_open(uid));
+        for plan in plans {
             let own = patience.entry(plan.uid.clone()).or_insert_with(|| Patience::at(at));
             // An end does not wait for what was in vain while it held.
             own.waits = at < own.until && own.of_end == plan.is_end();
@@ -270,96 +274,6 @@ impl Patience {
             self.until = Instant::now() + self.pause;
         } else if Instant::now() > self.until + FORGIVEN {
             self.pause = Duration::ZERO;
-        }
-    }
-}
-
-struct Doing<'d> {
-    clock: &'d Clock,
-    routes: &'d Routes,
-    audit: &'d Log,
-}
-
-impl Doing<'_> {
-    /// Does what is planned, and says what failed.
-    async fn carry_out(&self, plan: &Plan) -> Option<String> {
-        for action in &plan.actions {
-            let done = self.act(plan, action).await;
-            self.record(plan, action, done.as_ref().err());
-            if let Err(why) = done {
-                let named = plan.suspension.as_ref().map_or_else(|| plan.uid.clone(), |one| one.named());
-                warn!(suspension = named, "cannot {}: {why}", told(action));
-                return Some(format!("cannot {}: {why}", told(action)));
-            }
-            info!(uid = plan.uid, "did {}", told(action));
-        }
-        None
-    }
-
-    async fn act(&self, plan: &Plan, action: &Action) -> Result<(), Unstored> {
-        match (action, &plan.suspension) {
-            (Action::Hold, Some(suspension)) => self.routes.set_finalizer(suspension, true).await,
-            (Action::LetGo, Some(suspension)) => self.routes.set_finalizer(suspension, false).await,
-            (Action::Hold | Action::LetGo, None) => Ok(()),
-            (Action::Create(kind, object), _) => self.routes.create(*kind, object).await,
-            (Action::Repair(kind, object, uid, _), _) => self.routes.repair(*kind, object, uid).await,
-            (Action::Remove(kind, Standing { namespace, name, uid, .. }), _) => {
-                self.routes.remove(*kind, namespace, name, uid.as_deref()).await
-            }
-        }
-    }
-
-    fn record(&self, plan: &Plan, action: &Action, failed: Option<&Unstored>) {
-        let (act, kind, namespace, name, uid, before, after) = match action {
-            Action::Hold | Action::LetGo => return,
-            Action::Create(kind, object) => {
-                let [namespace, name] = place(object);
-                (Deed::Route, kind, namespace, name, None, None, Some(object.clone()))
-            }
-            Action::Repair(kind, object, uid, before) => {
-                let [namespace, name] = place(object);
-                (Deed::Route, kind, namespace, name, Some(uid.clone()), before.clone(), Some(object.clone()))
-            }
-            Action::Remove(kind, Standing { namespace, name, uid, content, .. }) => {
-                let (namespace, name) = (namespace.to_string(), name.to_string());
-                let before = content.as_deref().cloned();
-                (Deed::Unroute, kind, namespace, name, uid.as_deref().map(str::to_owned), before, None)
-            }
-        };
-        let suspension = plan.suspension.as_deref();
-        let standing = suspension.and_then(|one| one.period(jiff::SignedDuration::MAX).ok());
-        self.audit.record(&Act {
-            time: self.clock.now(),
-            id: suspension.and_then(SuspensionObject::audit_id).unwrap_or_else(|| plan.uid.clone()),
-            act,
-            outcome: if failed.is_some() { Outcome::Failed } else { Outcome::Allowed },
-            actor: None,
-            object: Some(Object { kind: kind.as_str().to_owned(), namespace: Some(namespace), name: Some(name), uid }),
-            before,
-            after,
-            reason: suspension.map(|one| one.spec.reason.clone()),
-            ticket: suspension.and_then(|one| one.spec.ticket.clone()),
-            until: standing.and_then(|period| period.ends_at),
-            why: failed.map(ToString::to_string),
-            dry_run: false,
-        });
-    }
-}
-
-fn place(object: &Value) -> [String; 2] {
-    ["namespace", "name"].map(|key| object["metadata"][key].as_str().unwrap_or_default().to_owned())
-}
-
-/// An action in words.
-fn told(action: &Action) -> String {
-    let of = |kind: &Kind, object: &Value| format!("{} {}", kind.as_str(), place(object).join("/"));
-    match action {
-        Action::Hold => "put the finalizer on the suspension".to_owned(),
-        Action::LetGo => "take the finalizer off the suspension".to_owned(),
-        Action::Create(kind, object) => format!("create {}", of(kind, object)),
-        Action::Repair(kind, object, ..) => format!("repair {}", of(kind, object)),
-        Action::Remove(kind, Standing { namespace, name, .. }) => {
-            format!("remove {} {namespace}/{name}", kind.as_str())
         }
     }
 }

@@ -257,19 +257,35 @@ pub struct Template {
     pub job: Option<Wish<'static>>,
 }
 
-/// A pod that exists.
+/// A pod that exists. There may be 20,000: what the pods of one template have in common can be shared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunningPod {
-    /// Its parts that decisions read, as they are now: with the marks that it was given.
-    pub pod: Pod<'static>,
+    /// Its UID.
+    pub uid: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
+    /// Its parts that decisions read, but for the name, as they are now: with the marks that it was given.
+    pub pod: Arc<Pod<'static>>,
     /// Its controlling owner.
     pub controller: Option<OwnerReference>,
     /// Its sidecar, if it has one.
     pub sidecar: Option<Sidecar>,
     /// Whether it has run to its end.
     pub is_finished: bool,
+    /// Whether it is being deleted.
+    pub is_leaving: bool,
+    /// Whether it is ready to serve.
+    pub is_ready: bool,
     /// When it was created.
     pub created_at: Option<jiff::Timestamp>,
+}
+
+impl RunningPod {
+    /// The pod that whoever made this one would ask for again: its sidecar is what came of its creation, and no part of that.
+    pub fn as_asked(&self) -> Pod<'static> {
+        let name = Some(self.name.to_string().into()).filter(|name: &Cow<'_, str>| !name.is_empty());
+        Pod { name, has_sidecar: false, ..(*self.pod).clone() }
+    }
 }
 
 /// The sidecar of a pod.

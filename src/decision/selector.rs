@@ -29,6 +29,15 @@ impl<'a> Labels<'a> {
         self
     }
 
+    /// These and one more, which takes the place of the one under its key.
+    #[must_use]
+    pub fn with(self, key: &str, value: &str) -> Self {
+        let Self(mut pairs) = self.without(key);
+        let position = pairs.partition_point(|(other, _)| other.as_ref() < key);
+        pairs.insert(position, (Cow::Owned(key.to_owned()), Cow::Owned(value.to_owned())));
+        Self(pairs)
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::decision::facts::RunningPod;
 use crate::decision::injector::{Entry, OwnRules};
 use crate::inventory::injectors::{ISTIO_CONFIG, entries_of, own_rules_of};
 use crate::inventory::owner_kind::{OwnerKind, Served};
@@ -219,7 +220,8 @@ impl Filling<'_> {
     fn pod(&mut self, object: &Value) -> Result<(), String> {
         let pod: PodObject = decoded(object)?;
         let uid = uid_of(&pod.metadata, "Pod");
-        self.inventory.pods.insert(uid.clone(), pod.running(self.inventory.settings.mesh));
+        let running = RunningPod { uid: uid.clone(), ..pod.running(self.inventory.settings.mesh) };
+        self.inventory.pods.insert(uid.clone(), running);
         self.pods.insert(uid);
         Ok(())
     }

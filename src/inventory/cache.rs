@@ -72,6 +72,18 @@ impl<V> Cache<V> {
         self.synced.load(Ordering::Acquire)
     }
 
+    /// Forgets everything: nobody keeps it up to date any more.
+    pub fn forget(&self) {
+        self.synced.store(false, Ordering::Release);
+        self.objects.pin().clear();
+        self.changes.note();
+    }
+
+    /// A number that grows with every change.
+    pub fn changes(&self) -> u64 {
+        self.changes.count()
+    }
+
     /// How many objects there are.
     pub fn len(&self) -> usize {
         self.objects.len()

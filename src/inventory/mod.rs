@@ -4,6 +4,7 @@
 
 pub mod cache;
 mod changes;
+pub mod drifting;
 pub mod injectors;
 pub mod owner_kind;
 pub mod reads;
@@ -11,6 +12,7 @@ pub mod routing;
 pub mod rules;
 mod shared;
 pub mod standings;
+pub mod wanted;
 pub mod workload;
 
 use std::borrow::Cow;
@@ -28,12 +30,14 @@ use crate::decision::owner_override::{Until, Wish};
 use crate::decision::policy::{Candidates, Policies};
 use crate::resources::names;
 use cache::Cache;
+use drifting::DriftingPods;
 use injectors::InstalledInjectors;
 use owner_kind::{OwnerKinds, Served, is_gateway};
 use reads::{Found, Outcome, Wanted};
 use routing::Routing;
 use rules::Rules;
 use standings::Standings;
+use wanted::Attention;
 
 /// What somebody wants a decision about.
 #[derive(Debug, Clone, Copy)]
@@ -57,8 +61,12 @@ pub struct Inventory {
     pub namespaces: Cache<NamespaceEntry>,
     /// Everything that can own pods, by UID.
     pub owners: Cache<Owner>,
-    /// Pods that exist, by UID. Decisions do not need them.
+    /// Pods that exist, by UID. Decisions do not need them; in a cluster they are kept only while they are wanted.
     pub pods: Cache<RunningPod>,
+    /// Whether somebody wants them.
+    pub pods_wanted: Attention,
+    /// How many of them are not as new ones would be.
+    pub drifting: DriftingPods,
     /// The kinds of which those are.
     pub owner_kinds: OwnerKinds,
     /// Policies and suspensions.
@@ -111,6 +119,8 @@ impl Inventory {
             namespaces: Cache::default(),
             owners: Cache::default(),
             pods: Cache::default(),
+            pods_wanted: Attention::default(),
+            drifting: DriftingPods::default(),
             owner_kinds,
             rules: Rules::default(),
             standings: Standings::default(),
@@ -199,9 +209,22 @@ impl Inventory {
 
     /// The workload of a pod that exists: the outermost of its owners with a template.
     pub fn workload_of(&self, pod: &RunningPod) -> Option<Arc<Owner>> {
+        let mut chain = self.chain_of(pod);
+        chain.iter().rposition(|owner| owner.template.is_some()).map(|outermost| chain.swap_remove(outermost))
+    }
+
+    /// How the next owner in, or the pod itself, names that workload.
+    pub fn reference_of_workload(&self, pod: &RunningPod) -> Option<OwnerReference> {
+        let chain = self.chain_of(pod);
+        let outermost = chain.iter().rposition(|owner| owner.template.is_some())?;
+        let nearer = outermost.checked_sub(1).map(|nearer| &chain[nearer]);
+        nearer.map_or(pod.controller.as_ref(), |nearer| nearer.controller.as_ref()).cloned()
+    }
+
+    fn chain_of(&self, pod: &RunningPod) -> Vec<Arc<Owner>> {
         let mut owners = Owners::default();
         self.follow(&mut owners, pod.controller.as_ref(), &pod.pod.namespace, &[]);
-        owners.chain.into_iter().rev().find(|owner| owner.template.is_some())
+        owners.chain
     }
 
     /// The workloads whose templates make new pods; what another workload makes, such as its Jobs, is none of its own.

@@ -132,6 +132,11 @@ impl OwnerKinds {
 const TEMPLATE: [&str; 3] = ["f:spec", "f:template", "f:metadata"];
 
 impl OwnerKind {
+    /// Whether objects of this kind make pods, or what makes them, by a template; for a gateway its controller does.
+    pub fn has_template(&self) -> bool {
+        self.group != GATEWAYS
+    }
+
     /// What is kept of an object of this kind.
     pub fn owner(&self, metadata: &ObjectMeta, selector: Option<SelectorUse>) -> Owner {
         let controller = controller_of(metadata).filter(|owner| !is_gateway(owner));

@@ -2,19 +2,20 @@
 //!
 //! Decisions about pods need none of it. Kept small: of what others wrote only what tells whether it stands in the way.
 
+pub mod ownership;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::cache::Cache;
 use super::changes::Changes;
 use super::owner_kind::Served;
-use crate::resources::names::GROUP;
 
 /// A kind that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,6 +98,16 @@ impl Troubles {
         }
     }
 
+    /// Forgets those of suspensions for which there is nothing to do any more.
+    pub fn retain(&self, is_open: impl Fn(&str) -> bool) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.len();
+        known.retain(|uid, _| is_open(uid));
+        if known.len() != before {
+            self.1.note();
+        }
+    }
+
     /// What the last attempt failed with.
     pub fn of(&self, uid: &str) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()
@@ -150,6 +161,8 @@ pub struct Route {
     pub on_mesh: bool,
     /// The hosts that it leads to, as written.
     pub leads_to: Vec<Box<str>>,
+    /// Whether it leads to subsets, which a DestinationRule has to tell.
+    pub needs_subsets: bool,
 }
 
 /// What is to be observed about calls to a host.
@@ -172,7 +185,7 @@ pub struct Standing {
     pub uid: Option<Box<str>>,
     /// When it was created.
     pub created_at: Option<Timestamp>,
-    /// The UID of the suspension that it was made for; an object of somebody else has none.
+    /// The UID of the suspension that it says it was made for, see [`ownership`]; an object of somebody else has none.
     pub owner: Option<Box<str>>,
     /// Whether it is being deleted.
     pub is_being_deleted: bool,
@@ -279,11 +292,18 @@ impl Routing {
         routes.chain(rules).filter(|(kind, object)| is_route(kind) && object.owner.is_some()).collect()
     }
 
-    /// What was made for the suspension of this UID.
-    pub fn made_for(&self, uid: &str) -> Vec<(Kind, Standing)> {
+    /// What was made for the suspension of this UID: of a namespaced one only what is in its namespace can have been.
+    pub fn made_for(&self, uid: &str, namespace: Option<&str>) -> Vec<(Kind, Standing)> {
         let mut made = self.made();
-        made.retain(|(_, object)| object.owner.as_deref() == Some(uid));
+        made.retain(|(_, object)| object.owner.as_deref() == Some(uid) && object.is_within(namespace));
         made
+    }
+
+    /// The VirtualService of somebody else under the name of ours that would answer errors without this rule of ours.
+    pub fn needing(&self, kind: Kind, rule: &Standing) -> Option<Arc<Route>> {
+        let route = self.virtual_service(&rule.namespace, &rule.name)?;
+        let needs_it = kind == Kind::DestinationRule && route.needs_subsets && route.object.owner != rule.owner;
+        needs_it.then_some(route)
     }
 
     /// Puts an object in place of the one of its name; one that cannot be read is said to be so.
@@ -343,13 +363,15 @@ fn key(namespace: &str, name: &str) -> Box<str> {
     format!("{namespace}/{name}").into()
 }
 
+impl Standing {
+    /// Whether it is in this namespace, if one is given.
+    pub fn is_within(&self, namespace: Option<&str>) -> bool {
+        namespace.is_none_or(|namespace| *self.namespace == *namespace)
+    }
+}
+
 fn standing(metadata: &ObjectMeta, data: &Value) -> Standing {
-    let owners = metadata.owner_references.iter().flatten();
-    let is_suspension = |owner: &OwnerReference| {
-        let group = owner.api_version.split_once('/').map(|(group, _)| group);
-        group == Some(GROUP) && ["SuspensionPolicy", "ClusterSuspensionPolicy"].contains(&owner.kind.as_str())
-    };
-    let owner = owners.clone().find(|owner| owner.controller == Some(true) && is_suspension(owner));
+    let owner = ownership::owner(metadata);
     let content = owner.map(|_| {
         Box::new(json!({
             "labels": metadata.labels, "annotations": metadata.annotations,
@@ -361,7 +383,7 @@ fn standing(metadata: &ObjectMeta, data: &Value) -> Standing {
         name: metadata.name.as_deref().unwrap_or_default().into(),
         uid: metadata.uid.as_deref().map(Into::into),
         created_at: metadata.creation_timestamp.as_ref().map(|created| created.0),
-        owner: owner.map(|owner| owner.uid.as_str().into()),
+        owner: owner.map(Into::into),
         is_being_deleted: metadata.deletion_timestamp.is_some(),
         content,
     }
@@ -403,16 +425,21 @@ fn route(kind: Kind, metadata: &ObjectMeta, data: &Value) -> Route {
         Kind::HttpRoute | Kind::GrpcRoute => of_gateway_api(spec, &own),
         Kind::VirtualService | Kind::Service | Kind::DestinationRule => of_istio(spec),
     };
-    Route { kind, object, hosts, on_mesh, leads_to }
+    let needs_subsets = destinations(spec).any(|destination| destination["subset"].is_string());
+    Route { kind, object, hosts, on_mesh, leads_to, needs_subsets }
+}
+
+/// Where a VirtualService leads.
+fn destinations(spec: &Value) -> impl Iterator<Item = &Value> {
+    let routes = ["http", "tcp", "tls"].into_iter().flat_map(|protocol| list(&spec[protocol]));
+    routes.flat_map(|route| list(&route["route"])).map(|one| &one["destination"])
 }
 
 fn of_istio(spec: &Value) -> (Vec<Box<str>>, bool, Vec<Box<str>>) {
     let texts = |value: &Value| -> Vec<Box<str>> { list(value).filter_map(Value::as_str).map(Into::into).collect() };
     let gateways = texts(&spec["gateways"]);
     let on_mesh = gateways.is_empty() || gateways.iter().any(|gateway| &**gateway == "mesh");
-    let routes = ["http", "tcp", "tls"].into_iter().flat_map(|protocol| list(&spec[protocol]));
-    let destinations = routes.flat_map(|route| list(&route["route"]));
-    let leads_to = destinations.filter_map(|one| one["destination"]["host"].as_str()).map(Into::into).collect();
+    let leads_to = destinations(spec).filter_map(|one| one["host"].as_str()).map(Into::into).collect();
     (texts(&spec["hosts"]), on_mesh, leads_to)
 }
 

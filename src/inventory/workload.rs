@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta};
 use serde::Deserialize;
@@ -32,16 +33,35 @@ struct PodSpec {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct Container {
     name: String,
     image: Option<String>,
+    restart_policy: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct PodStatus {
     phase: Option<String>,
+    conditions: Vec<PodCondition>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct PodCondition {
+    #[serde(rename = "type")]
+    of: String,
+    status: String,
+}
+
+/// What Istio's injector says of what it has put into a pod.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Injected {
+    containers: Option<Vec<String>>,
+    init_containers: Option<Vec<String>>,
+    revision: Option<String>,
 }
 
 /// What is decoded of a workload's specification.
@@ -162,24 +182,49 @@ impl PodObject {
 
     /// What is told of a pod that exists.
     pub fn running(&self, mesh: &Mesh) -> RunningPod {
-        let Self { metadata, spec, status } = self;
-        let annotation = |key: &str| metadata.annotations.as_ref().and_then(|annotations| annotations.get(key));
-        let proxy = match mesh.injector {
-            Injector::Linkerd { .. } => "linkerd-proxy",
-            Injector::Istio { .. } | Injector::Unread => "istio-proxy",
-        };
-        // A native sidecar is an init container.
-        let has_proxy = |containers: &[Container]| containers.iter().any(|container| container.name == proxy);
-        let is_native = !has_proxy(&spec.containers);
-        let has_sidecar = !is_native || has_proxy(&spec.init_containers);
-        let revision = || mesh.revision_label.and_then(annotation).map(|revision| revision.as_str().into());
+        let Self { metadata, spec: _, status } = self;
+        let pod = self.pod(metadata.namespace.as_deref().unwrap_or_default(), mesh);
         RunningPod {
-            pod: self.pod(metadata.namespace.as_deref().unwrap_or_default(), mesh),
+            uid: metadata.uid.as_deref().unwrap_or_default().into(),
+            name: metadata.name.as_deref().unwrap_or_default().into(),
+            pod: Arc::new(Pod { name: None, ..pod }),
             controller: controller_of(metadata),
-            sidecar: has_sidecar.then(|| Sidecar { revision: revision(), is_native }),
+            sidecar: self.sidecar(mesh),
             is_finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
+            is_leaving: metadata.deletion_timestamp.is_some(),
+            is_ready: status.conditions.iter().any(|one| one.of == "Ready" && one.status == "True"),
             created_at: metadata.creation_timestamp.as_ref().map(|created| created.0),
         }
+    }
+
+    /// The sidecar by its usual name, or by the names that the injector itself gives.
+    fn sidecar(&self, mesh: &Mesh) -> Option<Sidecar> {
+        let Self { metadata, spec: PodSpec { containers, init_containers, .. }, status: _ } = self;
+        let annotation = |key: &str| metadata.annotations.as_ref()?.get(key);
+        let (proxy, injected) = match mesh.injector {
+            Injector::Linkerd { .. } => ("linkerd-proxy", None),
+            Injector::Istio { .. } | Injector::Unread => ("istio-proxy", annotation(names::INJECTED)),
+        };
+        let injected: Injected = injected.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let is_ordinary = containers.iter().any(|container| container.name == proxy);
+        // An init container that goes on. Any other ends before the pod begins.
+        let is_sidecar = |container: &Container| container.restart_policy.as_deref() == Some("Always");
+        let is_native = init_containers.iter().any(|container| container.name == proxy && is_sidecar(container));
+        (is_ordinary || is_native || injected.stands_in(containers, init_containers)).then(|| Sidecar {
+            revision: mesh.revision_label.and_then(annotation).cloned().or(injected.revision).map(Into::into),
+            is_native: is_native && !is_ordinary,
+        })
+    }
+}
+
+impl Injected {
+    /// Whether everything that was put into the pod is there: templates of one's own have other names, and an annotation that
+    /// was copied from another pod brings no container.
+    fn stands_in(&self, containers: &[Container], init_containers: &[Container]) -> bool {
+        let Self { containers: put, init_containers: put_first, revision: _ } = self;
+        let mut put = put.iter().chain(put_first).flatten().peekable();
+        let is_there = |name: &String| containers.iter().chain(init_containers).any(|one| one.name == *name);
+        put.peek().is_some() && put.all(is_there)
     }
 }
 

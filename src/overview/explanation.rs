@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::running::{Counts, RunningPods};
 use crate::admission::patch::patch;
 use crate::decision::effect::{Effect, Outcome, consequence};
-use crate::decision::facts::{Facts, Owner, Pod, RequestKind, RunningPod};
+use crate::decision::facts::{Facts, Owner, RequestKind, RunningPod};
 use crate::decision::policy::{Match, Policy};
 use crate::decision::reason::{self, Clean, sanitized};
 use crate::decision::{Decision, decide};
@@ -159,8 +159,7 @@ impl Explanation {
 
     /// What a pod would get that were created now as this one was.
     pub fn of_running(inventory: &Inventory, running: &Arc<RunningPod>, now: Timestamp) -> Self {
-        // Its sidecar is what came of its creation, and no part of what was asked for.
-        let pod = Pod { has_sidecar: false, ..running.pod.clone() };
+        let pod = running.as_asked();
         let controller = running.controller.as_ref();
         let question = Question { kind: &RequestKind::PodCreate, pod: &pod, controller, requester_is_trusted: true };
         let explanation = Self::of(&inventory.facts_for(question, &[]), now);

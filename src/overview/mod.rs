@@ -4,6 +4,7 @@ pub mod about;
 pub mod adoption;
 pub mod caution;
 pub mod diagnosis;
+pub mod drift;
 pub mod explanation;
 pub mod overrides;
 pub mod preview;

@@ -14,7 +14,7 @@ use super::running::RunningPods;
 use crate::admission::patch::patch;
 use crate::decision::decide;
 use crate::decision::effect::{Outcome, consequence};
-use crate::decision::facts::{Facts, Owner, Pod, RequestKind, RunningPod};
+use crate::decision::facts::{Facts, Owner, RequestKind, RunningPod};
 use crate::decision::marks::Marks;
 use crate::decision::reason::sanitized;
 use crate::inventory::{Inventory, Question};
@@ -112,7 +112,11 @@ pub struct Difference {
 
 /// Everything that new pods come from: the workloads, and the pods that no known workload made.
 pub fn origins(inventory: &Inventory) -> Vec<Origin> {
-    let running = RunningPods::of(inventory);
+    origins_with(inventory, &RunningPods::of(inventory))
+}
+
+/// The same with these pods, which are the running ones of the inventory.
+pub fn origins_with(inventory: &Inventory, running: &RunningPods) -> Vec<Origin> {
     let counted = inventory.pods.is_synced();
     let workload = |workload: Arc<Owner>| {
         let pods = counted.then(|| running.of_workload(&workload).len());
@@ -123,6 +127,14 @@ pub fn origins(inventory: &Inventory) -> Vec<Origin> {
 }
 
 impl Origin {
+    /// The workload; none for a pod that no known one made.
+    pub fn workload(&self) -> Option<&Arc<Owner>> {
+        match &self.makes {
+            Makes::Workload(workload) => Some(workload),
+            Makes::Pod(_) => None,
+        }
+    }
+
     /// Its namespace.
     pub fn namespace(&self) -> &str {
         match &self.makes {
@@ -143,7 +155,7 @@ impl Origin {
     pub fn name(&self) -> &str {
         match &self.makes {
             Makes::Workload(workload) => &workload.name,
-            Makes::Pod(pod) => pod.pod.name.as_deref().unwrap_or_default(),
+            Makes::Pod(pod) => &pod.name,
         }
     }
 
@@ -163,8 +175,7 @@ impl Origin {
                 ask(&inventory.facts_for_template(workload, template))
             }
             Makes::Pod(running) => {
-                // Its sidecar is what came of its creation, and no part of what was asked for.
-                let pod = Pod { has_sidecar: false, ..running.pod.clone() };
+                let pod = running.as_asked();
                 let (kind, controller) = (&RequestKind::PodCreate, running.controller.as_ref());
                 let question = Question { kind, pod: &pod, controller, requester_is_trusted: true };
                 ask(&inventory.facts_for(question, &[]))
@@ -179,7 +190,8 @@ impl Answer {
         origin.about(inventory, |facts| Self::to(facts, now))
     }
 
-    fn to(facts: &Facts<'_>, now: Timestamp) -> Self {
+    /// What a new pod with these facts gets.
+    pub fn to(facts: &Facts<'_>, now: Timestamp) -> Self {
         let decision = decide(facts, now);
         let consequence = consequence(facts, &decision);
         Self {

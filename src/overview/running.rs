@@ -13,11 +13,17 @@ use crate::inventory::Inventory;
 /// Names a workload: its namespace, kind and name.
 pub type WorkloadKey = (Arc<str>, Arc<str>, Box<str>);
 
-/// Running pods by workload.
+/// Running pods by workload; those that are being deleted are none any more.
 #[derive(Debug, Default)]
 pub struct RunningPods {
-    by_workload: HashMap<WorkloadKey, Vec<Arc<RunningPod>>>,
+    by_workload: HashMap<WorkloadKey, OfWorkload>,
     bare: Vec<Arc<RunningPod>>,
+}
+
+#[derive(Debug, Default)]
+struct OfWorkload {
+    running: Vec<Arc<RunningPod>>,
+    leaving: usize,
 }
 
 /// What a workload's running pods have.
@@ -43,9 +49,12 @@ impl RunningPods {
     pub fn of(inventory: &Inventory) -> Self {
         let mut running = Self::default();
         for pod in inventory.pods.all().into_iter().filter(|pod| !pod.is_finished) {
-            match inventory.workload_of(&pod) {
-                Some(workload) => running.by_workload.entry(key_of(&workload)).or_default().push(pod),
-                None => running.bare.push(pod),
+            let of_workload = inventory.workload_of(&pod).map(|workload| running.by_workload.entry(key_of(&workload)));
+            match (of_workload, pod.is_leaving) {
+                (Some(of_workload), true) => of_workload.or_default().leaving += 1,
+                (Some(of_workload), false) => of_workload.or_default().running.push(pod),
+                (None, true) => {}
+                (None, false) => running.bare.push(pod),
             }
         }
         running
@@ -53,7 +62,17 @@ impl RunningPods {
 
     /// The pods of a workload.
     pub fn of_workload(&self, workload: &Owner) -> &[Arc<RunningPod>] {
-        self.by_workload.get(&key_of(workload)).map_or(&[], Vec::as_slice)
+        self.of_key(&key_of(workload))
+    }
+
+    /// The pods of the workload of this name.
+    pub fn of_key(&self, workload: &WorkloadKey) -> &[Arc<RunningPod>] {
+        self.by_workload.get(workload).map_or(&[], |of| &of.running)
+    }
+
+    /// How many pods of the workload of this name are being deleted.
+    pub fn leaving(&self, workload: &WorkloadKey) -> usize {
+        self.by_workload.get(workload).map_or(0, |of| of.leaving)
     }
 
     /// Pods that no known workload made.

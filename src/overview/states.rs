@@ -10,12 +10,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::explanation::{EffectTold, RuleName};
-use super::preview::{Origin, origins};
+use super::preview::{Origin, origins_with};
 use super::running::RunningPods;
 use crate::decision::decide;
 use crate::decision::effect::{Consequence, Outcome, consequence};
-use crate::decision::facts::{RunningPod, Sidecar};
+use crate::decision::facts::{Pod, RunningPod, Sidecar};
 use crate::decision::mesh::{Injector, Place};
+use crate::decision::policy::Policy;
 use crate::decision::reason::{Rule, Source, sanitized};
 use crate::inventory::Inventory;
 use crate::inventory::rules::{RuleKind, RuleName as Key};
@@ -166,7 +167,7 @@ pub fn standings_of(inventory: &Inventory, now: Timestamp, is_wanted: impl Fn(&O
     let known = inventory.pods.is_synced();
     let looking = Looking { inventory, now };
     let one = |origin: &Origin| looking.standing(origin, known.then(|| origin.running(&running)));
-    origins(inventory).iter().filter(|origin| is_wanted(origin)).map(one).collect()
+    origins_with(inventory, &running).iter().filter(|origin| is_wanted(origin)).map(one).collect()
 }
 
 /// The same by namespace, with what the namespaces' own labels do; namespaces without workloads are among them.
@@ -241,16 +242,17 @@ impl Looking<'_> {
                 reason: decision.rule.sentence().to_string(),
                 until: decision.until,
             };
-            let differing: Vec<_> = pods.unwrap_or_default().iter().filter(|pod| differs(pod, &follows)).collect();
+            let differing: Vec<_> =
+                pods.unwrap_or_default().iter().filter(|pod| differs(pod, facts.pod, &follows)).collect();
             let told = Told {
                 rule: &decision.rule,
                 follows: &follows,
                 pods,
                 differing: &differing,
-                missed: self.missed(&decision.rule, &differing),
+                missed: missed(self.inventory, &decision.rule, differing.iter().copied()),
             };
             let (state, why) = told.state();
-            let named = |pod: &&Arc<RunningPod>| pod.pod.name.as_deref().map(sanitized).unwrap_or_default();
+            let named = |pod: &&Arc<RunningPod>| sanitized(&pod.name);
             let actual = pods.map(|pods| Actual {
                 pods: pods.len(),
                 with_sidecar: pods.iter().filter(|pod| pod.sidecar.is_some()).count(),
@@ -268,43 +270,48 @@ impl Looking<'_> {
             }
         })
     }
+}
 
-    /// How many of these pods were created while the rule stood as it does now, as far as can be told.
-    fn missed(&self, rule: &Rule<'_>, pods: &[&Arc<RunningPod>]) -> usize {
-        let Some(since) = self.since(rule) else { return 0 };
-        pods.iter().filter(|pod| pod.created_at.is_some_and(|created| created > since)).count()
-    }
+/// How many of these pods were created while the rule stood as it does now, as far as can be told.
+pub(super) fn missed<'p>(
+    inventory: &Inventory,
+    rule: &Rule<'_>,
+    pods: impl Iterator<Item = &'p Arc<RunningPod>>,
+) -> usize {
+    let Some(since) = since(inventory, rule) else { return 0 };
+    pods.filter(|pod| pod.created_at.is_some_and(|created| created > since)).count()
+}
 
-    /// Since when the rule stands as it does now, where the API server tells.
-    fn since(&self, rule: &Rule<'_>) -> Option<Timestamp> {
-        let of_object = |kind: RuleKind, namespace: Option<&str>, name: &str| {
-            let key: Key = (namespace.unwrap_or_default().into(), name.into());
-            self.inventory.standings.get(kind, &key).and_then(|standing| standing.since)
-        };
-        match rule {
-            Rule::Policy(policy) => {
-                let namespace = policy.namespace.as_deref();
-                let kind =
-                    if namespace.is_some() { RuleKind::InjectionPolicy } else { RuleKind::ClusterInjectionPolicy };
-                of_object(kind, namespace, &policy.name)
-            }
-            Rule::Override(own) => match &own.source {
-                Source::Workload(owner) => owner.wish().since,
-                Source::Namespace(name) => {
-                    self.inventory.namespaces.get(name).and_then(|entry| entry.namespace().wish.since)
-                }
-                Source::Pod | Source::Marker(_) | Source::Legacy(_) | Source::UncountedOwner(_) => None,
-            },
-            Rule::Safety(_) | Rule::Suspension(_) | Rule::Nothing | Rule::Unknown(..) => None,
+/// Since when the rule stands as it does now, where the API server tells.
+fn since(inventory: &Inventory, rule: &Rule<'_>) -> Option<Timestamp> {
+    match rule {
+        Rule::Policy(policy) => {
+            let (kind, name) = key_of(policy);
+            inventory.standings.get(kind, &name).and_then(|standing| standing.since)
         }
+        Rule::Override(own) => match &own.source {
+            Source::Workload(owner) => owner.wish().since,
+            Source::Namespace(name) => inventory.namespaces.get(name).and_then(|entry| entry.namespace().wish.since),
+            Source::Pod | Source::Marker(_) | Source::Legacy(_) | Source::UncountedOwner(_) => None,
+        },
+        Rule::Safety(_) | Rule::Suspension(_) | Rule::Nothing | Rule::Unknown(..) => None,
     }
 }
 
-/// Whether a running pod's sidecar is not what a new pod would get, as far as can be told.
-pub fn differs(pod: &RunningPod, follows: &Consequence<'_>) -> bool {
+/// The object that a policy was read from.
+pub(super) fn key_of(policy: &Policy) -> (RuleKind, Key) {
+    let namespace = policy.namespace.as_deref();
+    let kind = if namespace.is_some() { RuleKind::InjectionPolicy } else { RuleKind::ClusterInjectionPolicy };
+    (kind, (namespace.unwrap_or_default().into(), policy.name.clone()))
+}
+
+/// Whether a running pod's sidecar is not what a new pod would get, as far as can be told; `asked` is what a new pod would be
+/// asked for as. One that brings its own proxy, as those of gateways do, has it for that reason.
+pub fn differs(pod: &RunningPod, asked: &Pod<'_>, follows: &Consequence<'_>) -> bool {
     let Consequence { effect, .. } = follows;
     match (effect.outcome, &pod.sidecar) {
-        (Outcome::Injected, None) | (Outcome::NotInjected, Some(_)) => true,
+        (Outcome::Injected, None) => true,
+        (Outcome::NotInjected, Some(_)) => !asked.has_sidecar,
         (Outcome::Injected, Some(Sidecar { revision: Some(has), .. })) => {
             let leads_to = effect.entry().and_then(|entry| entry.revision.as_deref());
             leads_to.is_some_and(|revision| *revision != **has)

@@ -37,6 +37,7 @@ use crate::decision::policy::{Matching, Policy};
     ),
     printcolumn(name = "Workloads", type_ = "integer", json_path = ".status.matchedWorkloads"),
     printcolumn(name = "Would-Change", type_ = "integer", json_path = ".status.wouldChange"),
+    printcolumn(name = "Drifting", type_ = "integer", json_path = ".status.driftingPods"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -33,6 +33,10 @@ pub struct PolicyStatus {
     /// In mode Audit: of how many workloads new pods would be different in mode Enforce.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub would_change: Option<i64>,
+    /// In mode Enforce: how many running pods are not as new ones would be, where this policy decides about those. Absent while
+    /// nobody looks for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drifting_pods: Option<i64>,
 }
 
 /// An object that carries out a suspension of traffic.

@@ -76,6 +76,13 @@ pub fn can_be(namespace: Option<&str>, name: &str) -> bool {
 }
 
 impl SuspensionObject {
+    /// As much of one as its metadata tell, where it cannot be read.
+    pub fn unreadable(namespace: Option<String>, name: String, uid: Option<String>) -> Self {
+        let metadata = ObjectMeta { namespace, name: Some(name), uid, ..ObjectMeta::default() };
+        let spec = json!({"suspend": "Traffic", "reason": "it cannot be read"});
+        Self::with(&metadata, serde_json::from_value(spec).expect("these fields are enough"))
+    }
+
     /// The name of its kind.
     pub fn kind(&self) -> &'static str {
         if self.namespace.is_some() { "SuspensionPolicy" } else { "ClusterSuspensionPolicy" }

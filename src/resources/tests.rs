@@ -250,7 +250,7 @@ fn a_bad_suspension_is_refused_with_a_sentence_that_names_the_field() {
         ),
         (
             suspending(json!({"for": "3 days"})),
-            "spec.for is \"3 days\", which is not a positive duration in hours, minutes and seconds, such as 3h, 2h30m or 90s",
+            "spec.for is \"3 days\", which is not a positive duration of at most 99999h, in hours, minutes and seconds, such as 3h, 2h30m or 90s",
         ),
         (suspending(json!({"reason": " "})), "spec.reason is \" \", which is not a reason in words"),
         (suspending(json!({"ticket": ""})), "spec.ticket is \"\", which is not a ticket, such as INC-1042"),

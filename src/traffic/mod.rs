@@ -9,11 +9,12 @@
 pub mod objects;
 mod obstacle;
 mod reach;
+mod subset;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::decision::facts::Owner;
@@ -23,6 +24,9 @@ use crate::inventory::owner_kind::Served;
 use crate::inventory::routing::{Kind, Service, Standing};
 use crate::resources::suspending;
 use crate::resources::suspension_object::SuspensionObject;
+
+/// The end of a suspension takes a moment; for longer it is overdue.
+pub const PROMPT: SignedDuration = SignedDuration::from_secs(10);
 
 /// The label by which Istio and Kiali tell versions of a service apart.
 pub const VERSION: &str = "version";
@@ -142,7 +146,7 @@ pub fn namespaces_of(inventory: &Inventory, suspension: &SuspensionObject) -> Ve
         return vec![namespace.clone()];
     }
     // How long it may last has nothing to do with where.
-    let Ok((_, compiled)) = suspension.compiled(jiff::SignedDuration::MAX) else { return Vec::new() };
+    let Ok((_, compiled)) = suspension.compiled(SignedDuration::MAX) else { return Vec::new() };
     let matching = compiled.matching;
     let mut names = Vec::new();
     for entry in inventory.namespaces.all() {
@@ -231,13 +235,19 @@ impl<'t> Target<'t> {
         object.is_some_and(|object| self.is_ours(&object))
     }
 
-    /// Whether an object was made for this suspension.
-    pub(crate) fn is_ours(&self, object: &Standing) -> bool {
-        let uid = self.suspension.uid.as_deref();
-        uid.is_some() && object.owner.as_deref() == uid
+    /// Whether anything of it stands already.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has(Kind::VirtualService) || self.has(Kind::DestinationRule)
     }
 
-    /// Whether all of the service is to be suspended.
+    /// Whether an object was made for this suspension and service, and does not only say that it is ours.
+    pub(crate) fn is_ours(&self, object: &Standing) -> bool {
+        let (uid, Service { namespace, name, .. }) = (self.suspension.uid.as_deref(), self.service);
+        let is_of_our_name = object.namespace == *namespace && object.name == *name;
+        uid.is_some() && object.owner.as_deref() == uid && is_of_our_name
+    }
+
+    /// Whether all of the service is to be suspended: also where the only versions that are left are suspended ones.
     pub(crate) fn is_whole(&self) -> bool {
         self.wanted.is_empty() || self.versions.iter().all(|version| self.wanted.contains(version))
     }

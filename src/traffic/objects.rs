@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Target, VERSION};
-use crate::resources::names::{AUDIT_ID, GROUP, MANAGED_BY, MANAGER, VERSION as API_VERSION};
+use super::{Target, VERSION, subset};
+use crate::inventory::routing::Service;
+use crate::inventory::routing::ownership::mark;
+use crate::resources::names::{AUDIT_ID, GROUP, MADE_FOR, MANAGED_BY, MANAGER, VERSION as API_VERSION};
 use crate::resources::suspending::DEFAULT_HTTP_STATUS;
 
 /// The label by which Kiali tells what its wizards made, and what it says of this one.
@@ -12,7 +14,8 @@ pub const WIZARD: (&str, &str) = ("kiali_wizard", "suspend_traffic");
 impl Target<'_> {
     /// One subset for each version.
     pub(super) fn destination_rule(&self) -> Value {
-        let subsets = self.versions.iter().map(|version| json!({"name": version, "labels": {VERSION: version}}));
+        let names = subset::names(&self.versions);
+        let subsets = names.iter().map(|(version, name)| json!({"name": name, "labels": {VERSION: version}}));
         let mut spec = json!({"host": self.host()});
         if !self.versions.is_empty() {
             spec["subsets"] = subsets.collect();
@@ -36,24 +39,24 @@ impl Target<'_> {
     }
 
     fn shares(&self) -> Vec<Value> {
-        let is_open = |version: &&String| !self.wanted.contains(version);
-        let open = self.versions.iter().filter(is_open).count();
+        let names = subset::names(&self.versions);
+        let is_open = |version: &str| !self.wanted.iter().any(|wanted| wanted == version);
+        let open = names.keys().filter(|version| is_open(version)).count();
         let (share, mut rest) = (100 / open, 100 % open);
-        let weight = |version: &String| match is_open(&version) {
+        let mut weight = |version: &str| match is_open(version) {
             true => share + std::mem::take(&mut rest),
             false => 0,
         };
-        let weights: Vec<usize> = self.versions.iter().map(weight).collect();
-        let shares = self.versions.iter().zip(weights);
-        let destination = |version: &String| json!({"host": self.host(), "subset": version});
-        shares.map(|(version, weight)| json!({"destination": destination(version), "weight": weight})).collect()
+        let routed = |(version, name): (&&str, &String)| json!({"destination": {"host": self.host(), "subset": name}, "weight": weight(version)});
+        names.iter().map(routed).collect()
     }
 
     fn object(&self, kind: &str, spec: Value) -> Value {
         let suspension = self.suspension;
+        let Service { namespace, name, .. } = self.service;
         let mut metadata = json!({
-            "name": self.service.name,
-            "namespace": self.service.namespace,
+            "name": name,
+            "namespace": namespace,
             "labels": {WIZARD.0: WIZARD.1, MANAGED_BY: MANAGER},
         });
         if let Some(id) = suspension.audit_id() {
@@ -61,6 +64,7 @@ impl Target<'_> {
         }
         // One that is only asked about has no UID, and makes nothing yet.
         if let Some(uid) = &suspension.uid {
+            metadata["annotations"][MADE_FOR] = mark(uid, namespace, name).into();
             metadata["ownerReferences"] = json!([{
                 "apiVersion": format!("{GROUP}/{API_VERSION}"), "kind": suspension.kind(), "name": suspension.name,
                 "uid": uid, "controller": true, "blockOwnerDeletion": true,

@@ -17,8 +17,10 @@ pub(super) fn found(target: &Target<'_>, now: Timestamp) -> Result<(), Obstacle>
             format!("namespace {} is excluded by a setting, and nothing in it is touched", service.namespace);
         return Err(Obstacle::Unsupported(sentence));
     }
-    unspoken(target)?;
-    unversioned(target)?;
+    if !target.has_begun() {
+        unspoken(target)?;
+        unversioned(target)?;
+    }
     // Whoever has it keeps it; what comes later is told of.
     if target.has(Kind::VirtualService) {
         return Ok(());
@@ -26,6 +28,13 @@ pub(super) fn found(target: &Target<'_>, now: Timestamp) -> Result<(), Obstacle>
     taken_by_route(target)?;
     taken_by_rule(target)?;
     taken_by_suspension(target, now)
+}
+
+/// What it would not begin with, and goes on with where it has begun: a suspended version that goes away, perhaps to come again,
+/// gives no other its traffic back.
+pub(super) fn lapsed(target: &Target<'_>) -> Vec<String> {
+    let lacks = [unspoken(target), unversioned(target)].into_iter().filter_map(Result::err);
+    lacks.map(|obstacle| format!("it goes on, though {}", obstacle.sentence())).collect()
 }
 
 /// It has to speak HTTP.
@@ -162,7 +171,8 @@ fn age(suspension: &SuspensionObject) -> (Option<Timestamp>, &str, &str) {
 
 fn taken(target: &Target<'_>, kind: &str, object: &Standing, does: &str) -> Obstacle {
     let Standing { namespace, name, owner, .. } = object;
-    let whose = match owner {
+    // One that says it is of this suspension, and cannot be, is nobody's that we know.
+    let whose = match owner.as_ref().filter(|owner| Some(&***owner) != target.suspension.uid.as_deref()) {
         Some(uid) => {
             let by = suspensions(target.inventory).into_iter().find(|(other, _)| other.uid.as_deref() == Some(&**uid));
             let by = by.map_or_else(|| "a suspension that is gone".to_owned(), |(other, _)| other.named());

@@ -1,6 +1,6 @@
 //! Whom a suspension of traffic does not reach, and what else follows from it: said before, and while it holds.
 
-use super::obstacle::{foreign_routes, foreign_rules, may_speak_http, means, told};
+use super::obstacle::{foreign_routes, foreign_rules, lapsed, may_speak_http, means, told};
 use super::{Target, version_of};
 use crate::inventory::routing::{Kind, Service};
 
@@ -17,6 +17,7 @@ pub(super) fn not_reached(target: &Target<'_>) -> Vec<String> {
     sentences.extend(unversioned(target));
     sentences.extend(foreign(target));
     sentences.extend(rivals(target));
+    sentences.extend(lapsed(target));
     sentences.push("requests and connections that are under way are not cut".to_owned());
     sentences
 }

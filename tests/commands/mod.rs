@@ -1,6 +1,7 @@
 //! The commands that look and tell, run as a user runs them, with a directory that stands in for the cluster.
 
 mod explain;
+mod overriding;
 mod preview;
 mod states;
 mod status;

@@ -201,7 +201,7 @@ fn a_sidecar_for_a_job_that_is_no_native_one_is_warned_of() {
     let objects = format!("{OBJECTS}{JOB}");
     let ordinary = of_jobs(&objects).expect("the pod web-1-a has an ordinary sidecar");
     assert!(ordinary.contains("its pods would never end: of 1 sidecars that run, 1 are ordinary"), "{ordinary}");
-    let native = "spec: {containers: [{name: web, image: a}], initContainers: [{name: istio-proxy, image: b}]}";
+    let native = "spec: {containers: [{name: web, image: a}], initContainers: [{name: istio-proxy, image: b, restartPolicy: Always}]}";
     let proxy = "spec: {containers: [{name: web, image: a}, {name: istio-proxy, image: b}]}";
     assert_eq!(of_jobs(&objects.replace(proxy, native)), None);
     let unknown = of_jobs(&objects.replace(", {name: istio-proxy, image: b}", "")).expect("no pod tells");

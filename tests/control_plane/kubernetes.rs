@@ -67,7 +67,8 @@ impl ControlPlane {
         .await;
     }
 
-    pub(super) async fn start_api_server(&self) {
+    /// Starts the API server, also again after it was killed, with everything it had stored.
+    pub(crate) async fn start_api_server(&self) {
         let file = |name| self.credentials.file(name);
         fs::write(file("audit-policy.yaml"), AUDIT_POLICY).expect("the control plane's directory is writable");
         self.run(Program {
@@ -113,6 +114,11 @@ impl ControlPlane {
                 ("use-service-account-credentials", "true"),
                 ("leader-elect", "false"),
                 ("controllers", "*,-node-ipam-controller"),
+                // By default a controller may ask twenty times a second, and hundreds of workloads take minutes.
+                ("kube-api-qps", "200"),
+                ("kube-api-burst", "400"),
+                // Kwok tells of its node about once a minute, and pods that were made unready in between never recover.
+                ("node-monitor-grace-period", "1h"),
                 // It serves nothing that a test would read.
                 ("secure-port", "0"),
             ]),

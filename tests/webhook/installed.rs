@@ -41,26 +41,38 @@ impl Outrigger {
     /// Starts the binary where the installed Service leads, and returns when it is ready and registered.
     pub(crate) async fn start(plane: &ControlPlane, run: &str) -> Self {
         let webhook = SocketAddr::from((plane.service_address(NAMESPACE, "outrigger").await, 443));
-        Self::start_at(plane, run, webhook, 1).await
+        Self::start_at(plane, run, webhook, 1, &[]).await
+    }
+
+    /// The same with further flags.
+    pub(super) async fn start_with(plane: &ControlPlane, run: &str, flags: &[&str]) -> Self {
+        let webhook = SocketAddr::from((plane.service_address(NAMESPACE, "outrigger").await, 443));
+        Self::start_at(plane, run, webhook, 1, flags).await
     }
 
     /// The same, and it will go on answering for so long after it was asked to stop.
     pub(super) async fn start_draining_for(plane: &ControlPlane, run: &str, seconds: u32) -> Self {
         let webhook = SocketAddr::from((plane.service_address(NAMESPACE, "outrigger").await, 443));
-        Self::start_at(plane, run, webhook, seconds).await
+        Self::start_at(plane, run, webhook, seconds, &[]).await
     }
 
     /// Starts a further replica, to which no Service leads.
     pub(super) async fn start_beside(plane: &ControlPlane, run: &str) -> Self {
-        Self::start_at(plane, run, SocketAddr::from((plane.free_cluster_ip(), 443)), 1).await
+        Self::start_at(plane, run, SocketAddr::from((plane.free_cluster_ip(), 443)), 1, &[]).await
     }
 
-    async fn start_at(plane: &ControlPlane, run: &str, webhook: SocketAddr, drain_seconds: u32) -> Self {
+    async fn start_at(
+        plane: &ControlPlane,
+        run: &str,
+        webhook: SocketAddr,
+        drain_seconds: u32,
+        flags: &[&str],
+    ) -> Self {
         let operations = SocketAddr::from((plane.free_cluster_ip(), 8080));
         let audit_log = plane.directory().join(format!("outrigger-{run}-audit.jsonl"));
         let token = plane.service_account_token(NAMESPACE, "outrigger").await;
         let kubeconfig = plane.kubeconfig_for_token(&format!("outrigger-{run}"), &token);
-        let arguments = vec![
+        let mut arguments = vec![
             "serve".to_owned(),
             format!("--webhook-listen={webhook}"),
             format!("--operations-listen={operations}"),
@@ -68,6 +80,7 @@ impl Outrigger {
             format!("--audit-log={}", audit_log.display()),
             format!("--drain-seconds={drain_seconds}"),
         ];
+        arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let environment = vec![("KUBECONFIG", kubeconfig.display().to_string())];
         let binary = Path::new(env!("CARGO_BIN_EXE_outrigger"));
         let process = Process::start("outrigger", binary, arguments, environment, plane.directory());
@@ -155,7 +168,13 @@ impl Outrigger {
 
 /// Applies what `outrigger install` prints.
 pub(crate) async fn install(plane: &ControlPlane) {
-    let printed = Command::new(env!("CARGO_BIN_EXE_outrigger")).args(["install", "--image", "outrigger:test"]).output();
+    install_with(plane, &[]).await;
+}
+
+/// The same with further flags.
+pub(super) async fn install_with(plane: &ControlPlane, flags: &[&str]) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
+    let printed = command.args(["install", "--image", "outrigger:test"]).args(flags).output();
     let printed = printed.expect("the binary runs");
     assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
     let manifests = String::from_utf8(printed.stdout).expect("it prints text");

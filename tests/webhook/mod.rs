@@ -2,21 +2,27 @@
 
 mod api;
 mod api_reads;
+mod blocked;
 mod certificates;
 mod conformance;
 mod doctor;
 mod drain;
+mod drift;
 mod failures;
 pub(crate) mod installed;
 mod leader;
+mod letting_go;
 mod looking;
 mod order;
+mod overriding;
 mod own_rules;
 mod reads;
 mod replicas;
+mod restarting;
 mod status;
 mod suspend;
 mod traffic;
+mod versions;
 mod workloads;
 
 use std::collections::BTreeMap;

@@ -146,7 +146,22 @@ async fn what_is_changed_is_repaired(plane: &ControlPlane, namespace: &str) {
         Ok(())
     })
     .await;
-    let uid = routes.get("reviews").await.unwrap().metadata.uid;
+    let (uid, rule) = (routes.get("reviews").await.unwrap().metadata.uid, api(plane, DESTINATION_RULE, namespace));
+    let rule_uid = rule.get("reviews").await.unwrap().metadata.uid;
+    let nobodys = json!({"metadata": {"ownerReferences": null}});
+    routes.patch("reviews", &PatchParams::default(), &Patch::Merge(&nobodys)).await.unwrap();
+    await_condition("the route to have its owner again", TIMEOUT, async || {
+        let owners = routes.get("reviews").await?.metadata.owner_references;
+        ensure!(owners.is_some_and(|owners| owners[0].name == "pause"), "it has none");
+        Ok(())
+    })
+    .await;
+    let stands = routes.get("reviews").await.unwrap().metadata.uid;
+    assert_eq!(
+        (stands, rule.get("reviews").await.unwrap().metadata.uid),
+        (uid.clone(), rule_uid),
+        "neither was removed"
+    );
     delete(plane, VIRTUAL_SERVICE, namespace, "reviews").await;
     await_condition("the route to come again", TIMEOUT, async || {
         let again = routes.get("reviews").await?;

@@ -35,8 +35,13 @@ pub(super) fn documents(args: &InstallArgs) -> Vec<Value> {
     let role = Role { metadata: args.metadata(NAME), rules: Some(vec![certificates(), lease()]) };
     let binding =
         RoleBinding { metadata: args.metadata(NAME), role_ref: reference("Role"), subjects: Some(vec![subject(args)]) };
-    let for_people =
-        [explaining(args), viewing(), suspending("outrigger-suspend"), suspending("outrigger-suspend-cluster")];
+    let for_people = [
+        explaining(args),
+        viewing(),
+        suspending("outrigger-suspend"),
+        suspending("outrigger-suspend-cluster"),
+        restarting(args),
+    ];
     [document(account), document(cluster_role), document(cluster_binding), document(role), document(binding)]
         .into_iter()
         .chain(for_people.into_iter().map(document))
@@ -87,6 +92,29 @@ fn suspending(name: &str) -> ClusterRole {
     ClusterRole { metadata: cluster_metadata(name), rules: Some(rules), aggregation_rule: None }
 }
 
+/// Who may restart workloads: in a namespace, given by a RoleBinding there, or anywhere. Bound to nobody. Pods go by eviction, so
+/// that budgets are asked; it holds no right to delete one.
+fn restarting(args: &InstallArgs) -> ClusterRole {
+    let mut kinds: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let all = OwnerKinds::default().and(args.deciding.owner_kinds.clone());
+    for kind in all.iter().filter(|kind| kind.has_template()) {
+        kinds.entry(kind.group.clone()).or_default().push(kind.plural.clone());
+    }
+    // What runs to its end is only named.
+    let of_kinds = |(group, plurals): (String, Vec<String>)| match group.as_str() {
+        "batch" => rule("batch", plurals, ["list"]),
+        group => rule(group, plurals, ["get", "list", "patch"]),
+    };
+    let mut rules: Vec<PolicyRule> = kinds.into_iter().map(of_kinds).collect();
+    rules.extend([
+        rule("", texts(["namespaces"]), ["get"]),
+        rule("", texts(["pods", "events"]), ["list"]),
+        rule("", texts(["pods/eviction"]), ["create"]),
+        rule("policy", texts(["poddisruptionbudgets"]), ["list"]),
+    ]);
+    ClusterRole { metadata: cluster_metadata("outrigger-restart"), rules: Some(rules), aggregation_rule: None }
+}
+
 fn cluster_rules(args: &InstallArgs) -> Vec<PolicyRule> {
     let read = decided_from(args, ["get", "list", "watch"]).into_iter();
     let statuses = crds().into_iter().map(|crd| format!("{}/status", crd.spec.names.plural)).collect();
@@ -105,7 +133,10 @@ fn cluster_rules(args: &InstallArgs) -> Vec<PolicyRule> {
         rule(GROUP, statuses, ["patch"]),
     ])
     .chain(routing(args))
+    .chain(args.drift.repair_drift.then(|| rule("", texts(["pods/eviction"]), ["create"])))
     .chain([
+        // What running pods have, against what new ones would get.
+        rule("", texts(["pods"]), ["list", "watch"]),
         rule("events.k8s.io", texts(["events"]), ["create", "patch"]),
         // Who somebody is that asks the API, and whether they may.
         rule("authentication.k8s.io", texts(["tokenreviews"]), ["create"]),

@@ -209,6 +209,7 @@ fn arguments(args: &InstallArgs) -> Vec<String> {
         kinds.map(|kind| format!("--owner-kind={}/{}/{}/{}", kind.group, kind.version, kind.plural, kind.kind)),
     );
     arguments.extend(trusted_requesters.iter().map(|user| format!("--trusted-requester={user}")));
+    arguments.extend(args.drift.arguments());
     arguments
 }
 

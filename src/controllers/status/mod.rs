@@ -110,13 +110,18 @@ fn planned(mut survey: Survey, inventory: &Inventory) -> (Surveyed, HashMap<Rule
             let is_surveyed = matches!(rule, Rule::Policy(current) if current == *policy);
             is_surveyed.then(|| {
                 let sayings = policy::sayings(&survey, policy, known, &before_us);
-                let would_change = (policy.mode == Mode::Audit).then_some(known.would_change);
-                policy_status(standing, sayings, Some(known.matched.workloads), would_change, survey.now)
+                let is_audited = policy.mode == Mode::Audit;
+                let counts = Counts {
+                    matched_workloads: Some(known.matched.workloads),
+                    would_change: is_audited.then_some(known.would_change),
+                    drifting_pods: inventory.drifting.of(*kind, name).filter(|_| !is_audited),
+                };
+                policy_status(standing, sayings, counts, survey.now)
             })
         };
         let status = match (kind, rule) {
             (RuleKind::ClusterInjectionPolicy | RuleKind::InjectionPolicy, Rule::Invalid(why)) => {
-                policy_status(standing, policy::invalid(why), None, None, survey.now)
+                policy_status(standing, policy::invalid(why), Counts::default(), survey.now)
             }
             (RuleKind::ClusterInjectionPolicy | RuleKind::InjectionPolicy, _) => of_policy()?,
             (RuleKind::ClusterSuspensionPolicy | RuleKind::SuspensionPolicy, _) => return None,
@@ -177,19 +182,23 @@ fn conditions_of(status: &Status) -> &[Condition] {
     }
 }
 
-fn policy_status(
-    standing: &Standing,
-    sayings: Vec<Saying>,
-    matched: Option<usize>,
+/// What is counted for a policy.
+#[derive(Debug, Default)]
+struct Counts {
+    matched_workloads: Option<usize>,
     would_change: Option<usize>,
-    now: Timestamp,
-) -> Status {
+    drifting_pods: Option<usize>,
+}
+
+fn policy_status(standing: &Standing, sayings: Vec<Saying>, counts: Counts, now: Timestamp) -> Status {
+    let Counts { matched_workloads, would_change, drifting_pods } = counts;
     let stands = standing.status.as_ref().map(conditions_of).unwrap_or_default();
     Status::Policy(PolicyStatus {
         observed_generation: standing.generation,
         conditions: settled(sayings, stands, standing.generation, now),
-        matched_workloads: matched.map(number),
+        matched_workloads: matched_workloads.map(number),
         would_change: would_change.map(number),
+        drifting_pods: drifting_pods.map(number),
     })
 }
 
@@ -215,10 +224,10 @@ async fn keep_policies(inventory: &Arc<Inventory>, clock: &Clock, writer: &Write
     loop {
         ticks.tick().await;
         let is_ready = inventory.synced().iter().all(|(_, synced)| *synced);
-        if !is_ready || !waiting.is_due(inventory.changes(), clock.now()) {
+        let changes = inventory.changes() + inventory.drifting.changes();
+        if !is_ready || !waiting.is_due(changes, clock.now()) {
             continue;
         }
-        let changes = inventory.changes();
         let Some((surveyed, suspended)) = surveyed(inventory, clock.now()).await else { continue };
         {
             let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);

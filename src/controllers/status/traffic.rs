@@ -1,18 +1,15 @@
 //! What is said of a suspension of traffic: what carries it out, what stands in its way, whom it does not reach.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::condition::Saying;
 use super::suspension::told;
 use crate::inventory::Inventory;
-use crate::inventory::routing::{Kind, Standing};
+use crate::inventory::routing::{Kind, Route, Standing};
 use crate::resources::status::{Routed, SuspensionStatus};
 use crate::resources::suspending::Period;
 use crate::resources::suspension_object::{State, SuspensionObject};
-use crate::traffic::{Obstacle, OfService, routing_for};
-
-/// An end takes a moment; for longer it is overdue.
-const PROMPT: SignedDuration = SignedDuration::from_secs(10);
+use crate::traffic::{Obstacle, OfService, PROMPT, routing_for};
 
 /// What is said at this instant; objects and sentences are put into the status.
 pub(super) fn sayings(
@@ -23,7 +20,7 @@ pub(super) fn sayings(
     status: &mut SuspensionStatus,
 ) -> Vec<Saying> {
     let uid = suspension.uid.as_deref().unwrap_or_default();
-    let held = inventory.routing.made_for(uid);
+    let held = inventory.routing.made_for(uid, suspension.namespace.as_deref());
     status.routing = held.iter().map(|(kind, object)| routed(*kind, object)).collect();
     status.routing.sort_by(|left, right| (&left.kind, &left.namespace).cmp(&(&right.kind, &right.namespace)));
     let trouble = inventory.routing.troubles.of(uid);
@@ -40,7 +37,10 @@ pub(super) fn sayings(
             };
             said(("Scheduled", false, sentence), false, None, ready)
         }
-        State::Over => over(held.is_empty(), trouble, sentence, period, now),
+        State::Over => {
+            let needing = held.iter().find_map(|(kind, rule)| inventory.routing.needing(*kind, rule));
+            over(held.is_empty(), trouble.or(needing.map(|route| kept_for(&route))), sentence, period, now)
+        }
         State::InForce => {
             let planned = routing_for(inventory, suspension, now);
             status.not_reached = not_reached(&planned);
@@ -91,6 +91,13 @@ fn over(is_gone: bool, trouble: Option<String>, sentence: String, period: &Perio
     let advice = "; `outrigger resume` removes it with your own rights";
     let failed = (reason == "Overdue").then(|| (reason, format!("{why}{advice}")));
     said((reason, true, stands.clone()), true, failed, stands)
+}
+
+fn kept_for(route: &Route) -> String {
+    let Standing { namespace, name, .. } = &route.object;
+    format!(
+        "VirtualService {namespace}/{name}, which somebody has made theirs, needs the subsets of its DestinationRule"
+    )
 }
 
 fn said(

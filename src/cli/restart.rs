@@ -1,0 +1,285 @@
+//! `outrigger restart`: the pods of workloads are replaced, one wave after another, and what does not come up halts it.
+
+mod chosen;
+pub(super) mod running;
+mod summary;
+pub(super) mod telling;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow, bail};
+use clap::Args;
+use jiff::SignedDuration;
+use kube::Client;
+use serde::Serialize;
+
+use super::deciding::DecidingArgs;
+use super::looking::{LookingArgs, Output};
+use super::progress::Progress;
+use super::subject::{Target, nearest};
+use super::suspend::agreed;
+use super::suspend::times::duration;
+use crate::cluster;
+use crate::cluster::restarts::Restarts;
+use crate::cluster::restarts::run::Pace;
+use crate::inventory::owner_kind::OwnerKinds;
+use crate::restarts::mark::Mark;
+use crate::restarts::plan::{Chosen, Plan, Unplanned, left_of, plan, unfinished};
+use crate::restarts::pods::PodSeen;
+use crate::restarts::telling::Told;
+use crate::restarts::workload::{Name, Workload};
+use crate::suspensions::live::Unstored;
+use running::{finished, fresh_run, run_to_its_end};
+
+/// Whose pods to replace.
+#[derive(Debug, Args)]
+pub struct RestartArgs {
+    /// Workloads, such as deployment/web; all of the namespace if none is given
+    #[arg(value_name = "KIND/NAME", conflicts_with_all = ["selector", "drifted"])]
+    workloads: Vec<Target>,
+    /// The namespace
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// Labels of the workloads, such as app=web; may be given several times, and then all hold
+    #[arg(short = 'l', long, value_name = "KEY=VALUE", value_delimiter = ',', conflicts_with = "drifted")]
+    selector: Vec<String>,
+    /// Only those whose running pods differ from what a new pod would get today
+    #[arg(long)]
+    drifted: bool,
+    /// But not this workload; may be given several times, also to go on without one that does not come up
+    #[arg(long, value_name = "KIND/NAME")]
+    except: Vec<Target>,
+    /// Go on with a restart that is not over; with the only one of the namespace if none is named
+    #[arg(
+        long,
+        value_name = "RUN",
+        num_args = 0..=1,
+        default_missing_value = "",
+        conflicts_with_all = ["workloads", "selector", "drifted", "forget"]
+    )]
+    resume: Option<String>,
+    /// Give up a restart that is not over: nothing else of it is restarted, and no mark of it stays
+    #[arg(
+        long,
+        value_name = "RUN",
+        num_args = 0..=1,
+        default_missing_value = "",
+        conflicts_with_all = ["workloads", "selector", "drifted", "except"]
+    )]
+    forget: Option<String>,
+    #[command(flatten)]
+    pacing: PacingArgs,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    /// Say what would be done, and whether it may be, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    #[command(flatten)]
+    deciding: DecidingArgs,
+}
+
+/// How fast to restart, and how patiently.
+#[derive(Debug, Clone, Args)]
+pub(super) struct PacingArgs {
+    /// How many workloads are restarted at once; the next follow when all of them are ready
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    at_once: u16,
+    /// How long a workload may take to come up, each pod where they are evicted, and a budget to let the next one go
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    timeout: SignedDuration,
+    /// How long to go on asking an API server that does not answer
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
+    patience: SignedDuration,
+}
+
+impl PacingArgs {
+    fn pace(&self) -> Pace {
+        let Self { at_once, timeout, patience } = self;
+        Pace { at_once: (*at_once).into(), timeout: timeout.unsigned_abs(), patience: patience.unsigned_abs() }
+    }
+}
+
+/// What is there to restart.
+struct Found {
+    workloads: Vec<Workload>,
+    pods: Vec<PodSeen>,
+}
+
+/// Runs the command. The answer is no where something did not come up, was held or interrupted; it failed where something
+/// could not be done, though the rest was.
+pub async fn run(args: RestartArgs) -> anyhow::Result<ExitCode> {
+    let config = cluster::config().await.context("cannot find a cluster")?;
+    let looking = LookingArgs { state: None, now: None, deciding: args.deciding.clone() };
+    let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let client = Client::try_from(config.clone()).context("cannot use the configuration of the cluster")?;
+    let (restarts, kinds) = (Restarts::new(config)?, looking.owner_kinds(&client).await);
+    let found = {
+        let _progress = Progress::of("reading the workloads");
+        found_in(&restarts, &kinds, &namespace).await?
+    };
+    let except = chosen::named(&args.except, &namespace, &kinds, &found.workloads)?;
+    let acting = Acting { restarts: &restarts, namespace: &namespace, args: &args };
+    match (&args.resume, &args.forget) {
+        (Some(run), _) => acting.resume(found.workloads, run, &except).await,
+        (None, Some(run)) => acting.forget(found.workloads, run).await,
+        (None, None) => {
+            let chosen = chosen::chosen(&args, &looking, &namespace, &kinds, &found.workloads).await?;
+            let planned = plan(found.workloads, &found.pods, &chosen, &except);
+            acting.restart(planned.map_err(|why| unplanned(&why))?, &chosen).await
+        }
+    }
+}
+
+async fn found_in(restarts: &Restarts, kinds: &OwnerKinds, namespace: &str) -> anyhow::Result<Found> {
+    if let Some(others) = restarts.others_than(namespace).await.context("cannot read the cluster")? {
+        let meant = nearest(namespace, others.iter().map(String::as_str));
+        let meant = meant.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
+        bail!("there is no namespace {namespace}{meant}");
+    }
+    let unread = |why: Unstored| anyhow!("cannot read what there is to restart: {why}{}", hint(&why));
+    let (workloads, problems) = restarts.workloads(kinds, namespace).await.map_err(unread)?;
+    problems.iter().for_each(|problem| eprintln!("outrigger: {problem}"));
+    let pods = restarts.pods(namespace).await.map_err(unread)?;
+    // Found out now rather than in the middle.
+    restarts
+        .budgets(namespace)
+        .await
+        .map_err(|why| anyhow!("cannot tell what PodDisruptionBudgets allow: {why}{}", hint(&why)))?;
+    Ok(Found { workloads, pods })
+}
+
+/// What grants a right that is missing.
+fn hint(why: &Unstored) -> &'static str {
+    if matches!(why, Unstored::Forbidden(_)) { "; the ClusterRole outrigger-restart grants it" } else { "" }
+}
+
+fn unplanned(why: &Unplanned) -> anyhow::Error {
+    match why {
+        Unplanned::Taken { run, example, .. } => {
+            let namespace = &example.namespace;
+            anyhow!(
+                "{why}: go on with it by `outrigger restart --resume {run} -n {namespace}`, or give it up by \
+                 `outrigger restart --forget {run} -n {namespace}`"
+            )
+        }
+        Unplanned::Unknown(name) => anyhow!("{why} in namespace {}", name.namespace),
+        Unplanned::Made { .. } => anyhow!("{why}"),
+    }
+}
+
+/// What a dry run prints.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Planned {
+    workloads: Vec<Name>,
+    skipped: Vec<Told>,
+    bare_pods: Vec<String>,
+    refused: Vec<Told>,
+}
+
+struct Acting<'a> {
+    restarts: &'a Restarts,
+    namespace: &'a str,
+    args: &'a RestartArgs,
+}
+
+impl Acting<'_> {
+    async fn restart(&self, plan: Plan, chosen: &Chosen) -> anyhow::Result<ExitCode> {
+        let Self { restarts, namespace, args } = self;
+        summary::of(&plan, namespace, args.pacing.pace().at_once).iter().for_each(|line| eprintln!("{line}"));
+        if args.dry_run {
+            return self.dry_run(plan).await;
+        }
+        if plan.workloads.is_empty() {
+            let is_refused = matches!(chosen, Chosen::Named(_));
+            return Ok(if is_refused { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+        }
+        if !agreed(args.yes, "Restart?")? {
+            return Ok(ExitCode::FAILURE);
+        }
+        let report = run_to_its_end(restarts, &fresh_run(), plan.workloads, &args.pacing).await?;
+        finished(&report, namespace, args.output)
+    }
+
+    async fn dry_run(&self, plan: Plan) -> anyhow::Result<ExitCode> {
+        let Plan { workloads, skipped, bare_pods } = plan;
+        let mark = Mark::pending(&fresh_run(), workloads.len());
+        let mut refused = Vec::new();
+        for workload in &workloads {
+            if let Err(why) = self.restarts.mark(workload, &mark, true).await {
+                let why = format!("{why}{}", hint(&why));
+                refused.push(Told { workload: workload.name.clone(), why });
+            }
+        }
+        let workloads = workloads.into_iter().map(|one| one.name).collect();
+        let planned = Planned { workloads, skipped, bare_pods, refused };
+        self.args.output.print(&planned, |planned| {
+            let refused = planned.refused.iter().map(|one| format!("{} may not be: {}\n", one.workload, one.why));
+            refused.collect::<String>() + "Nothing was changed.\n"
+        })?;
+        Ok(if planned.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    }
+
+    async fn resume(&self, all: Vec<Workload>, run: &str, except: &[Name]) -> anyhow::Result<ExitCode> {
+        let Self { restarts, namespace, args } = self;
+        let run = self.unfinished_run(&all, run)?;
+        let (excepted, left): (Vec<_>, Vec<_>) =
+            left_of(all, &run).into_iter().partition(|one| except.contains(&one.name));
+        summary::of_resumed(&run, namespace, &left, &excepted).iter().for_each(|line| eprintln!("{line}"));
+        if args.dry_run {
+            let workloads = left.into_iter().map(|one| one.name).collect();
+            let planned = Planned { workloads, ..Planned::default() };
+            args.output.print(&planned, |_| "Nothing was changed.\n".to_owned())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        if !agreed(args.yes, "Go on?")? {
+            return Ok(ExitCode::FAILURE);
+        }
+        self.unmark(&excepted).await?;
+        let report = run_to_its_end(restarts, &run, left, &args.pacing).await?;
+        finished(&report, namespace, args.output)
+    }
+
+    async fn forget(&self, all: Vec<Workload>, run: &str) -> anyhow::Result<ExitCode> {
+        let run = self.unfinished_run(&all, run)?;
+        let left = left_of(all, &run);
+        eprintln!("Restart {run} is given up; {} workloads that it has not done stay as they are.", left.len());
+        if self.args.dry_run {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if !agreed(self.args.yes, "Give it up?")? {
+            return Ok(ExitCode::FAILURE);
+        }
+        self.unmark(&left).await?;
+        super::write_out(&format!("Restart {run} is given up.\n"))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn unmark(&self, workloads: &[Workload]) -> anyhow::Result<()> {
+        for workload in workloads {
+            match self.restarts.unmark(workload).await {
+                Ok(_) | Err(Unstored::NotFound(_) | Unstored::Changed(_)) => {}
+                Err(why) => bail!("cannot take the mark off {}: {why}{}", workload.name, hint(&why)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The restart of this name, or the only one that is not over.
+    fn unfinished_run(&self, all: &[Workload], run: &str) -> anyhow::Result<String> {
+        let (found, namespace) = (unfinished(all), self.namespace);
+        let told = found.iter().map(|one| format!("{} ({} of {} left)", one.run, one.left, one.of));
+        let told = told.collect::<Vec<_>>().join(", ");
+        match (found.as_slice(), run) {
+            ([], _) => bail!("no restart in namespace {namespace} is unfinished"),
+            ([one], "") => Ok(one.run.clone()),
+            (_, "") => bail!("several restarts in namespace {namespace} are unfinished; say which: {told}"),
+            (_, run) if found.iter().any(|one| one.run == run) => Ok(run.to_owned()),
+            (_, run) => bail!("no restart {run:?} in namespace {namespace} is unfinished; these are: {told}"),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! A restart as it runs for a command: it tells of itself, and an interrupt ends it in order.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::telling::{self, Teller};
+use super::{PacingArgs, found_in, summary, unplanned};
+use crate::audit::act::fresh_id;
+use crate::cli::looking::Output;
+use crate::clock::Clock;
+use crate::cluster;
+use crate::cluster::restarts::Restarts;
+use crate::cluster::restarts::run::Runner;
+use crate::inventory::owner_kind::OwnerKinds;
+use crate::restarts::plan::{Chosen, Plan, plan};
+use crate::restarts::telling::{End, Report};
+use crate::restarts::workload::{Name, Workload};
+
+/// Restarts these workloads as the command does, for a command that has changed what their new pods get. Asks nobody;
+/// [`finished`] tells what came of it.
+///
+/// # Errors
+///
+/// Where one is not there, is in the hands of another restart, or nothing can be read.
+pub(in crate::cli) async fn restart_named(
+    kinds: &OwnerKinds,
+    names: Vec<Name>,
+    pacing: &PacingArgs,
+) -> anyhow::Result<Report> {
+    let restarts = Restarts::new(cluster::config().await.context("cannot find a cluster")?)?;
+    let mut namespaces: Vec<&String> = names.iter().map(|name| &name.namespace).collect();
+    namespaces.sort();
+    namespaces.dedup();
+    let mut workloads = Vec::new();
+    for namespace in namespaces {
+        workloads.extend(found_in(&restarts, kinds, namespace).await?.workloads);
+    }
+    let planned = plan(workloads, &[], &Chosen::Named(names), &[]);
+    let Plan { workloads, skipped, .. } = planned.map_err(|why| unplanned(&why))?;
+    summary::skipped(&skipped).iter().for_each(|line| eprintln!("{line}"));
+    run_to_its_end(&restarts, &fresh_run(), workloads, pacing).await
+}
+
+/// The name of a new run.
+pub(super) fn fresh_run() -> String {
+    fresh_id()[..8].to_owned()
+}
+
+/// Runs a restart until it ends; a first interrupt ends it in order, a second one at once.
+pub(super) async fn run_to_its_end(
+    restarts: &Restarts,
+    run: &str,
+    workloads: Vec<Workload>,
+    pacing: &PacingArgs,
+) -> anyhow::Result<Report> {
+    let cancel = CancellationToken::new();
+    let teller = Teller::of(workloads.len());
+    teller.line(&format!("This is restart {run}."));
+    let tell = |step| teller.tell(step);
+    let runner = Runner { restarts, run, pace: pacing.pace(), clock: &Clock::System, cancel: &cancel, tell: &tell };
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stop = async {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if cancel.is_cancelled() {
+                return;
+            }
+            teller.line("Stopping as soon as what is being written is; once more stops at once.");
+            cancel.cancel();
+        }
+    };
+    tokio::select! {
+        report = runner.restart(workloads) => Ok(report),
+        () = stop => bail!("stopped at once; `outrigger restart --resume {run}` goes on"),
+    }
+}
+
+/// Tells what came of a restart, and the exit code for it.
+pub(in crate::cli) fn finished(report: &Report, namespace: &str, output: Output) -> anyhow::Result<ExitCode> {
+    output.print(report, |report| telling::ended(report, namespace))?;
+    Ok(exit_code(report))
+}
+
+/// 0 where everything is restarted, 2 where something could not be done, 1 where it does not come up or somebody stopped it.
+pub(in crate::cli) fn exit_code(report: &Report) -> ExitCode {
+    match report.end {
+        End::Stopped(_) => ExitCode::from(2),
+        _ if !report.refused.is_empty() => ExitCode::from(2),
+        End::Completed => ExitCode::SUCCESS,
+        End::Halted | End::Interrupted => ExitCode::FAILURE,
+    }
+}

@@ -1,0 +1,339 @@
+//! Restarts in the cluster, read and written with the rights of whoever's client this is.
+//!
+//! Guarantees: a mark and what it says of a workload are written at once or not at all, and only to a workload that bears the
+//! mark that was read; pods go by eviction alone, so that budgets are asked.
+
+pub mod run;
+
+use std::fmt::Debug;
+
+use futures::stream::{self, StreamExt};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Event, Namespace, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::{DeleteParams, DynamicObject, EvictParams, ListParams, Patch, PatchParams, Preconditions};
+use kube::{Api, Client, Config};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use tokio::time::timeout;
+
+use super::suspensions::answered;
+use super::watch::resource;
+use super::{CALL_TIMEOUT, NoClient};
+use crate::decision::reason::{Clean, sanitized};
+use crate::inventory::owner_kind::{OwnerKind, OwnerKinds};
+use crate::resources::names::{RESTART, RESTARTED_AT};
+use crate::restarts::budget::Budget;
+use crate::restarts::mark::Mark;
+use crate::restarts::pods::{PodSeen, Warning};
+use crate::restarts::way::Way;
+use crate::restarts::workload::Workload;
+use crate::suspensions::live::Unstored;
+
+/// Who owns the fields, as `managedFields` tell.
+const FIELD_MANAGER: &str = "outrigger-restart";
+/// How many objects are asked for at once.
+const PAGE: u32 = 500;
+/// How many requests are under way at once.
+const PARALLEL: usize = 8;
+/// How often a write is tried whose object others write too.
+const TRIES: usize = 10;
+
+/// Reads and writes what restarts need; cheap to clone.
+#[derive(Clone)]
+pub struct Restarts {
+    client: Client,
+}
+
+/// What became of an eviction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Evicted {
+    /// The pod is on its way out.
+    Yes,
+    /// Something holds it at present, and what.
+    Held(String),
+}
+
+impl Restarts {
+    /// With the rights of these credentials.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be used.
+    pub fn new(mut config: Config) -> Result<Self, NoClient> {
+        // Otherwise the client would ask again by itself while a budget holds a pod, and nobody would be told.
+        config.default_retry = false;
+        Ok(Self { client: Client::try_from(config)? })
+    }
+
+    /// The namespaces that there are, as far as they may be listed, where this one is not among them. One that may not be
+    /// read is taken to be there.
+    ///
+    /// # Errors
+    ///
+    /// When nobody answers.
+    pub async fn others_than(&self, name: &str) -> Result<Option<Vec<String>>, Unstored> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        match answered(namespaces.get(name)).await {
+            Ok(_) | Err(Unstored::Forbidden(_)) => Ok(None),
+            Err(Unstored::NotFound(_)) => {
+                let all = all(&namespaces).await.unwrap_or_default();
+                Ok(Some(all.into_iter().filter_map(|one| one.metadata.name).collect()))
+            }
+            Err(why) => Err(why),
+        }
+    }
+
+    /// The workloads of a namespace, and a sentence for each kind that could not be listed.
+    ///
+    /// # Errors
+    ///
+    /// When no kind could be.
+    pub async fn workloads(
+        &self,
+        kinds: &OwnerKinds,
+        namespace: &str,
+    ) -> Result<(Vec<Workload>, Vec<String>), Unstored> {
+        let kinds: Vec<&OwnerKind> = kinds.iter().filter(|kind| kind.has_template()).collect();
+        let lists = stream::iter(kinds).map(async |kind| (kind, all(&self.api(namespace, kind)).await));
+        let (mut workloads, mut problems) = (Vec::new(), Vec::new());
+        let (mut answers, mut last) = (0, None);
+        for (kind, listed) in lists.buffered(PARALLEL).collect::<Vec<_>>().await {
+            match listed {
+                Ok(objects) => {
+                    answers += 1;
+                    workloads.extend(objects.iter().filter_map(|object| read(kind, object)));
+                }
+                // That a cluster has no such kind is nothing to tell.
+                Err(Unstored::NotFound(_)) => {}
+                Err(why) => {
+                    problems.push(format!("{} are left out: {why}", kind.plural));
+                    last = Some(why);
+                }
+            }
+        }
+        match last {
+            Some(why) if answers == 0 => Err(why),
+            _ => Ok((workloads, problems)),
+        }
+    }
+
+    /// The pods of a namespace that have not run to their end.
+    ///
+    /// # Errors
+    ///
+    /// When they may not be listed.
+    pub async fn pods(&self, namespace: &str) -> Result<Vec<PodSeen>, Unstored> {
+        let pods: Vec<Pod> = all(&Api::namespaced(self.client.clone(), namespace)).await?;
+        Ok(pods.iter().filter_map(PodSeen::of).collect())
+    }
+
+    /// The PodDisruptionBudgets of a namespace.
+    ///
+    /// # Errors
+    ///
+    /// When they may not be listed.
+    pub async fn budgets(&self, namespace: &str) -> Result<Vec<Budget>, Unstored> {
+        let budgets: Vec<PodDisruptionBudget> = all(&Api::namespaced(self.client.clone(), namespace)).await?;
+        Ok(budgets.iter().map(Budget::from).collect())
+    }
+
+    /// A workload as it is now; one of its name that was made since is none.
+    ///
+    /// # Errors
+    ///
+    /// When it is gone, or may not be read.
+    pub async fn get(&self, workload: &Workload) -> Result<Workload, Unstored> {
+        let Workload { name, kind, uid, .. } = workload;
+        let object = answered(self.api(&name.namespace, kind).get(&name.name)).await?;
+        let found = read(kind, &object).filter(|found| found.uid == *uid);
+        found.ok_or_else(|| Unstored::NotFound("it is gone".to_owned()))
+    }
+
+    /// The pods that a workload made.
+    ///
+    /// # Errors
+    ///
+    /// When they may not be listed.
+    pub async fn pods_of(&self, workload: &Workload) -> Result<Vec<PodSeen>, Unstored> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &workload.name.namespace);
+        let params = ListParams::default();
+        let params = match &workload.selector {
+            Some(selector) => params.labels_from(selector),
+            None => params,
+        };
+        let listed = answered(pods.list(&params)).await?;
+        Ok(listed.items.iter().filter_map(PodSeen::of).filter(|pod| pod.is_of(workload)).collect())
+    }
+
+    /// The warnings about a workload and what it made, since it was told to replace its pods; the newest last.
+    pub async fn warnings(&self, workload: &Workload) -> Vec<Warning> {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &workload.name.namespace);
+        // They only add to what is said anyway.
+        let Ok(listed) = answered(events.list(&ListParams::default().fields("type=Warning"))).await else {
+            return Vec::new();
+        };
+        let since = workload.restarted_at.as_deref().and_then(|at| at.parse().ok());
+        let mut found: Vec<(Timestamp, Warning)> =
+            listed.items.iter().filter(|event| is_about(event, workload)).filter_map(told).collect();
+        found.retain(|(at, _)| since.is_none_or(|since| *at >= since));
+        found.sort();
+        found.into_iter().map(|(_, warning)| warning).collect()
+    }
+
+    /// Puts a mark on a workload that bears none.
+    ///
+    /// # Errors
+    ///
+    /// When somebody else has marked it since, or it may not be written.
+    pub async fn mark(&self, workload: &Workload, mark: &Mark, dry_run: bool) -> Result<Workload, Unstored> {
+        self.change(workload, None, Some(mark), &Value::Null, dry_run).await
+    }
+
+    /// Takes a mark off a workload, if it still bears that one.
+    ///
+    /// # Errors
+    ///
+    /// When somebody else has marked it since, or it may not be written.
+    pub async fn unmark(&self, workload: &Workload) -> Result<Workload, Unstored> {
+        self.change(workload, workload.mark.as_ref(), None, &Value::Null, false).await
+    }
+
+    /// Tells a workload to replace its pods, and marks it so, in one write.
+    ///
+    /// # Errors
+    ///
+    /// When its mark is none of this run's any more, or it may not be written.
+    pub async fn roll(&self, workload: &Workload, mark: &Mark, at: Timestamp) -> Result<Workload, Unstored> {
+        let at = at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let spec = match workload.way {
+            Way::Rollout => json!({"restartAt": at}),
+            _ => json!({"template": {"metadata": {"annotations": {RESTARTED_AT: at}}}}),
+        };
+        let rolling = self.change(workload, Some(mark), Some(&mark.rolling()), &spec, false).await?;
+        if rolling.restarted_at.is_some() {
+            return Ok(rolling);
+        }
+        // Then none of its pods could be told from an old one.
+        self.unmark(&rolling).await?;
+        Err(Unstored::Invalid("its pod template keeps no annotation, so it cannot be restarted by one".to_owned()))
+    }
+
+    /// Evicts a pod, if budgets let it go.
+    ///
+    /// # Errors
+    ///
+    /// When it may not be evicted.
+    pub async fn evict(&self, namespace: &str, name: &str, uid: &str) -> Result<Evicted, Unstored> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        // A StatefulSet gives the successor of a pod its name.
+        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let delete = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let params = EvictParams { delete_options: Some(delete), ..EvictParams::default() };
+        let Ok(evicted) = timeout(CALL_TIMEOUT, pods.evict(name, &params)).await else {
+            return Err(Unstored::Unavailable("the API server does not answer".to_owned()));
+        };
+        match evicted {
+            // 429 is a budget that allows none at present, 500 two budgets over one pod.
+            Err(kube::Error::Api(status)) if [429, 500].contains(&status.code) => {
+                Ok(Evicted::Held(sanitized(&status.message)))
+            }
+            evicted => match answered(async { evicted }).await {
+                Ok(_) | Err(Unstored::NotFound(_) | Unstored::Changed(_)) => Ok(Evicted::Yes),
+                Err(why) => Err(why),
+            },
+        }
+    }
+
+    /// Changes the mark of a workload, and its specification with it, if it bears this mark, or none, in the state that was read;
+    /// tries again where others write it too.
+    async fn change(
+        &self,
+        workload: &Workload,
+        mark: Option<&Mark>,
+        wanted: Option<&Mark>,
+        spec: &Value,
+        dry_run: bool,
+    ) -> Result<Workload, Unstored> {
+        let Workload { name, kind, .. } = workload;
+        let api = self.api(&name.namespace, kind);
+        let manager = Some(FIELD_MANAGER.to_owned());
+        let params = PatchParams { dry_run, field_manager: manager, ..PatchParams::default() };
+        let mut current = workload.clone();
+        for _ in 0..TRIES {
+            let found = current.mark.as_ref();
+            // A write of which nobody heard that it was done is found done when it is tried again.
+            if found == wanted {
+                return Ok(current);
+            }
+            if found != mark {
+                return Err(changed(found));
+            }
+            let metadata = json!({"uid": current.uid, "resourceVersion": current.version, "labels": {RESTART: wanted.map(Mark::written)}});
+            let mut patch = Map::from_iter([("metadata".to_owned(), metadata)]);
+            if !spec.is_null() {
+                patch.insert("spec".to_owned(), spec.clone());
+            }
+            match answered(api.patch(&name.name, &params, &Patch::Merge(Value::Object(patch)))).await {
+                Err(Unstored::Changed(_)) => current = self.get(workload).await?,
+                written => {
+                    let found = read(kind, &written?);
+                    return found.ok_or_else(|| Unstored::Invalid("it has no pod template any more".to_owned()));
+                }
+            }
+        }
+        Err(Unstored::Changed("others write it all the time".to_owned()))
+    }
+
+    fn api(&self, namespace: &str, kind: &OwnerKind) -> Api<DynamicObject> {
+        let OwnerKind { group, version, plural, kind, .. } = kind;
+        Api::namespaced_with(self.client.clone(), namespace, &resource(group, version, kind, plural))
+    }
+}
+
+fn changed(mark: Option<&Mark>) -> Unstored {
+    Unstored::Changed(match mark {
+        Some(mark) => format!("restart {} has it", mark.run),
+        None => "somebody took it out of this restart".to_owned(),
+    })
+}
+
+fn read(kind: &OwnerKind, object: &DynamicObject) -> Option<Workload> {
+    Workload::read(kind, &object.metadata, &object.data)
+}
+
+/// Whether an event is about a workload, or about what has its name from it.
+fn is_about(event: &Event, workload: &Workload) -> bool {
+    let name = &workload.name;
+    let object = &event.involved_object;
+    let (Some(kind), Some(involved)) = (&object.kind, &object.name) else { return false };
+    let is_itself = *kind == name.kind && *involved == name.name;
+    let made = ["Pod", "ReplicaSet"].contains(&kind.as_str());
+    is_itself || made && involved.strip_prefix(&name.name).is_some_and(|rest| rest.starts_with('-'))
+}
+
+/// When an event was seen last, and what it says.
+fn told(event: &Event) -> Option<(Timestamp, Warning)> {
+    let Event { involved_object, reason, message, last_timestamp, event_time, metadata, .. } = event;
+    let last = last_timestamp.as_ref().map(|time| time.0).or(event_time.as_ref().map(|time| time.0));
+    let at = last.or(metadata.creation_timestamp.as_ref().map(|time| time.0))?;
+    let kind = involved_object.kind.as_deref().unwrap_or_default().to_lowercase();
+    let name = involved_object.name.as_deref().unwrap_or_default();
+    let text = |text: &Option<String>| sanitized(text.as_deref().unwrap_or_default());
+    let about = format!("{}/{}: {}", Clean(&kind), Clean(name), text(reason));
+    Some((at, Warning { about, message: text(message) }))
+}
+
+/// All objects, page by page.
+async fn all<K: Clone + DeserializeOwned + Debug>(api: &Api<K>) -> Result<Vec<K>, Unstored> {
+    let mut params = ListParams::default().limit(PAGE);
+    let mut listed = Vec::new();
+    loop {
+        let page = answered(api.list(&params)).await?;
+        listed.extend(page.items);
+        match page.metadata.continue_.filter(|next| !next.is_empty()) {
+            Some(next) => params = params.continue_token(&next),
+            None => return Ok(listed),
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! A restart as it runs: marks, waves, waiting, and an end that leaves nothing half written.
+//!
+//! Guarantees: every workload that is not done bears the mark of the run, so that whoever has the right can go on with it;
+//! what is done bears none. Whoever stops it, or the process, stops no roll-out that has begun, and begins no other.
+//! An API server that does not answer is asked again for as long as the pace allows, and that time counts against nobody.
+//! Limits: a process that is killed while it marks has marked only some; who goes on with those is told how many there
+//! were to be.
+
+mod asking;
+mod look;
+
+use std::time::Duration;
+
+use futures::FutureExt;
+use jiff::Timestamp;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Restarts;
+use crate::clock::Clock;
+use crate::restarts::budget::Budget;
+use crate::restarts::mark::{Mark, State};
+use crate::restarts::telling::{End, Report, Step, Told};
+use crate::restarts::wave::next_wave;
+use crate::restarts::workload::{Name, Workload};
+use crate::suspensions::live::Unstored;
+use asking::{Asked, Asking, answers};
+use look::Look;
+
+/// How fast, and how patient.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// How many workloads replace their pods at once.
+    pub at_once: usize,
+    /// How long a workload may take to come up, each pod of one whose pods are evicted, and how long budgets may hold all.
+    pub timeout: Duration,
+    /// How long the API server may be away.
+    pub patience: Duration,
+}
+
+/// What a restart runs with.
+pub struct Runner<'r> {
+    /// Reads and writes, with the rights of whoever restarts.
+    pub restarts: &'r Restarts,
+    /// The run.
+    pub run: &'r str,
+    /// How fast.
+    pub pace: Pace,
+    /// What time it is, for what is written.
+    pub clock: &'r Clock,
+    /// Stops it.
+    pub cancel: &'r CancellationToken,
+    /// Is told what happens; it must not block.
+    pub tell: &'r (dyn Fn(Step) + Sync),
+}
+
+/// Why a restart does not go on.
+#[derive(Debug)]
+enum Stop {
+    Halted,
+    Interrupted,
+    Stopped(String),
+}
+
+/// A workload that replaces its pods, and until when it may.
+struct Rolling {
+    workload: Workload,
+    deadline: Instant,
+}
+
+impl Runner<'_> {
+    /// Restarts workloads that bear no mark, or that of this run.
+    pub async fn restart(self, workloads: Vec<Workload>) -> Report {
+        let Self { restarts, run, pace, clock, cancel, tell } = self;
+        let marks = || workloads.iter().filter_map(|one| one.mark.as_ref());
+        let of = marks().map(|mark| mark.of).max().unwrap_or_default().max(workloads.len());
+        let mut running = Running {
+            asking: Asking::new(pace, cancel, tell),
+            restarts,
+            clock,
+            of,
+            over_before: if marks().next().is_some() { of - workloads.len() } else { 0 },
+            pending: workloads,
+            rolling: Vec::new(),
+            report: Report::of(run),
+        };
+        let end = running.run().await;
+        running.ended(end)
+    }
+}
+
+/// A restart under way.
+struct Running<'r> {
+    asking: Asking<'r>,
+    restarts: &'r Restarts,
+    clock: &'r Clock,
+    of: usize,
+    over_before: usize,
+    pending: Vec<Workload>,
+    rolling: Vec<Rolling>,
+    report: Report,
+}
+
+impl Running<'_> {
+    async fn run(&mut self) -> Result<(), Stop> {
+        self.mark().await?;
+        let is_rolling = |one: &Workload| one.mark.as_ref().is_some_and(|mark| mark.state == State::Rolling);
+        let (rolling, pending) = std::mem::take(&mut self.pending).into_iter().partition(is_rolling);
+        self.pending = pending;
+        self.begin(rolling);
+        self.wait().await?;
+        while !self.pending.is_empty() {
+            let wave = self.next_wave().await?;
+            self.roll(wave).await?;
+            self.wait().await?;
+        }
+        Ok(())
+    }
+
+    fn ended(mut self, end: Result<(), Stop>) -> Report {
+        let name = |workload: &Workload| workload.name.clone();
+        self.report.pending = self.pending.iter().map(name).collect();
+        self.report.rolling = self.rolling.iter().map(|one| name(&one.workload)).collect();
+        self.report.end = match end {
+            Ok(()) => End::Completed,
+            Err(Stop::Halted) => End::Halted,
+            Err(Stop::Interrupted) => End::Interrupted,
+            Err(Stop::Stopped(why)) => End::Stopped(why),
+        };
+        self.report
+    }
+
+    fn tell(&self, step: Step) {
+        self.asking.tell(step);
+    }
+
+    /// Marks what bears no mark yet. Nothing has begun before all are marked, so who stops it here leaves nothing behind.
+    async fn mark(&mut self) -> Result<(), Stop> {
+        let mark = Mark::pending(&self.report.run, self.of);
+        let all = std::mem::take(&mut self.pending);
+        let (marked, fresh): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| one.mark.is_some());
+        self.pending = marked;
+        let written = answers(fresh.into_iter().map(|workload| self.marked(workload, &mark).boxed())).await;
+        let (mut stop, mut unmarked) = (None, Vec::new());
+        for (workload, written) in written {
+            match written {
+                Ok(Ok(marked)) => self.pending.push(marked),
+                Ok(Err(why)) => self.put_off(workload.name, &why),
+                Err(why) => {
+                    unmarked.push(workload.name);
+                    stop = Some(why);
+                }
+            }
+        }
+        match stop {
+            None => Ok(()),
+            Some(why) => {
+                if matches!(why, Stop::Interrupted) {
+                    self.unmark_pending().await;
+                    return Err(why);
+                }
+                let never = |workload| Told { workload, why: "the restart stopped before it took it up".to_owned() };
+                self.report.refused.extend(unmarked.into_iter().map(never));
+                Err(why)
+            }
+        }
+    }
+
+    async fn marked(&self, workload: Workload, mark: &Mark) -> (Workload, Asked<Workload>) {
+        let written = self.asking.ask(|| self.restarts.mark(&workload, mark, false)).await;
+        (workload, written)
+    }
+
+    async fn unmark_pending(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        let unmarked = answers(pending.iter().map(|workload| self.restarts.unmark(workload).boxed())).await;
+        let left = pending.into_iter().zip(unmarked).filter(|(_, unmarked)| unmarked.is_err());
+        self.pending = left.map(|(workload, _)| workload).collect();
+    }
+
+    /// A workload that could not be written: it is passed where it is not there to be restarted, and refused otherwise.
+    fn put_off(&mut self, workload: Name, why: &Unstored) {
+        let told = Told { workload, why: why.to_string() };
+        match why {
+            Unstored::NotFound(_) => self.pass(Told { why: "it is gone".to_owned(), ..told }),
+            Unstored::Changed(_) => self.pass(told),
+            _ => {
+                self.tell(Step::Refused { workload: told.clone() });
+                self.report.refused.push(told);
+            }
+        }
+    }
+
+    fn pass(&mut self, told: Told) {
+        self.tell(Step::Passed { workload: told.clone() });
+        self.report.passed.push(told);
+    }
+
+    /// The next that may go; waits while budgets hold them all.
+    async fn next_wave(&mut self) -> Result<Vec<Workload>, Stop> {
+        let begun = self.asking.instant();
+        let mut last = Vec::new();
+        loop {
+            let budgets = self.budgets().await?;
+            let wave = next_wave(&self.pending, &budgets, self.asking.pace.at_once);
+            if !wave.go.is_empty() {
+                let places = 0..self.pending.len();
+                let pending = places.zip(std::mem::take(&mut self.pending));
+                let (go, stay): (Vec<_>, Vec<_>) = pending.partition(|(place, _)| wave.go.contains(place));
+                self.pending = stay.into_iter().map(|(_, workload)| workload).collect();
+                return Ok(go.into_iter().map(|(_, workload)| workload).collect());
+            }
+            let held =
+                |(place, why): &(usize, String)| Told { workload: self.pending[*place].name.clone(), why: why.clone() };
+            let held: Vec<Told> = wave.held.iter().map(held).collect();
+            if held != last {
+                self.tell(Step::Held { workloads: held.clone() });
+                last.clone_from(&held);
+            }
+            if self.asking.instant() > begun + self.asking.pace.timeout {
+                self.report.held = held;
+                return Err(Stop::Halted);
+            }
+            self.asking.pause().await?;
+        }
+    }
+
+    async fn budgets(&self) -> Result<Vec<Budget>, Stop> {
+        let mut namespaces: Vec<&str> = self.pending.iter().map(|one| one.name.namespace.as_str()).collect();
+        namespaces.sort_unstable();
+        namespaces.dedup();
+        let mut budgets = Vec::new();
+        for namespace in namespaces {
+            let listed = self.asking.ask(|| self.restarts.budgets(namespace)).await?;
+            budgets.extend(
+                listed
+                    .map_err(|why| Stop::Stopped(format!("what PodDisruptionBudgets allow cannot be told: {why}")))?,
+            );
+        }
+        Ok(budgets)
+    }
+
+    /// Tells a wave to replace its pods.
+    async fn roll(&mut self, wave: Vec<Workload>) -> Result<(), Stop> {
+        let workloads = wave.iter().map(|one| one.name.clone()).collect();
+        self.tell(Step::Wave { workloads, over: self.over(), of: self.of });
+        let at = self.clock.now();
+        let written = answers(wave.into_iter().map(|workload| self.rolled(workload, at).boxed())).await;
+        let (mut rolling, mut stop) = (Vec::new(), Ok(()));
+        for (workload, written) in written {
+            match written {
+                Ok(Ok(workload)) => rolling.push(workload),
+                Ok(Err(why)) => {
+                    self.put_off(workload.name.clone(), &why);
+                    self.forget(&workload).await;
+                }
+                Err(why) => {
+                    self.pending.push(workload);
+                    stop = Err(why);
+                }
+            }
+        }
+        self.begin(rolling);
+        stop
+    }
+
+    async fn rolled(&self, workload: Workload, at: Timestamp) -> (Workload, Asked<Workload>) {
+        let mark = workload.mark.as_ref().expect("all are marked before any goes");
+        let written = self.asking.ask(|| self.restarts.roll(&workload, mark, at)).await;
+        (workload, written)
+    }
+
+    /// Takes the mark off one that is not gone on with; where even that is refused, it stays.
+    async fn forget(&self, workload: &Workload) {
+        let _stays_and_harms_nobody = self.restarts.unmark(workload).await;
+    }
+
+    fn over(&self) -> usize {
+        let Report { restarted, passed, refused, .. } = &self.report;
+        self.over_before + restarted.len() + passed.len() + refused.len()
+    }
+
+    fn begin(&mut self, workloads: Vec<Workload>) {
+        let deadline = self.asking.instant() + self.asking.pace.timeout;
+        self.rolling = workloads.into_iter().map(|workload| Rolling { workload, deadline }).collect();
+    }
+
+    /// Waits until all that replace their pods have come up, or will not.
+    async fn wait(&mut self) -> Result<(), Stop> {
+        while !self.rolling.is_empty() {
+            let rolling = std::mem::take(&mut self.rolling);
+            let looks = answers(rolling.iter().map(|one| self.look(&one.workload).boxed())).await;
+            let mut stop = Ok(());
+            for (one, look) in rolling.into_iter().zip(looks) {
+                match look {
+                    Ok(look) => self.seen(one, look).await,
+                    Err(why) => {
+                        self.rolling.push(one);
+                        stop = Err(why);
+                    }
+                }
+            }
+            stop?;
+            if !self.rolling.is_empty() {
+                self.asking.pause().await?;
+            }
+        }
+        if self.report.not_up.is_empty() { Ok(()) } else { Err(Stop::Halted) }
+    }
+
+    async fn seen(&mut self, mut one: Rolling, look: Look) {
+        let name = one.workload.name.clone();
+        match look {
+            Look::Done => {
+                self.tell(Step::Restarted { workload: name.clone() });
+                self.report.restarted.push(name);
+            }
+            Look::Passed(why) => self.pass(Told { workload: name, why }),
+            Look::NotUp(why) => self.not_up(name, why),
+            Look::Evicted(what) => {
+                one.deadline = self.asking.instant() + self.asking.pace.timeout;
+                self.waiting(one, what);
+            }
+            Look::Waiting(what) if self.asking.instant() > one.deadline => {
+                let why = self.why(&one.workload, &format!("it still waits for {what}")).await;
+                self.not_up(name, why);
+            }
+            Look::Waiting(what) => self.waiting(one, what),
+        }
+    }
+
+    fn waiting(&mut self, one: Rolling, what: String) {
+        self.tell(Step::Waiting { workload: one.workload.name.clone(), what });
+        self.rolling.push(one);
+    }
+
+    fn not_up(&mut self, workload: Name, why: String) {
+        let told = Told { workload, why };
+        self.tell(Step::NotUp { workload: told.clone() });
+        self.report.not_up.push(told);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever serves people runs it beside other things.
+    #[expect(dead_code, reason = "that it compiles is the test")]
+    fn a_restart_can_run_as_a_task(runner: Runner<'_>) -> impl Future<Output = Report> + Send {
+        runner.restart(Vec::new())
+    }
+}

@@ -1,0 +1,71 @@
+//! One look at a workload that replaces its pods, and what is done about it at once.
+
+use super::super::Evicted;
+use super::{Running, Stop};
+use crate::restarts::pods::why_not_up;
+use crate::restarts::progress::{Progress, needs_pods, progress};
+use crate::restarts::workload::Workload;
+use crate::suspensions::live::Unstored;
+
+/// What a look at a workload found.
+pub(super) enum Look {
+    Done,
+    Waiting(String),
+    Evicted(String),
+    NotUp(String),
+    Passed(String),
+}
+
+impl Running<'_> {
+    pub(super) async fn look(&self, workload: &Workload) -> Result<Look, Stop> {
+        let restarts = self.restarts;
+        let current = match self.asking.ask(|| restarts.get(workload)).await? {
+            Ok(current) => current,
+            Err(Unstored::NotFound(_)) => return Ok(Look::Passed("it is gone".to_owned())),
+            Err(why) => return Ok(Look::Waiting(format!("the right to read it ({why})"))),
+        };
+        let pods = match needs_pods(&current) {
+            true => self.asking.ask(|| restarts.pods_of(&current)).await?,
+            false => Ok(Vec::new()),
+        };
+        let pods = match pods {
+            Ok(pods) => pods,
+            Err(why) => return Ok(Look::Waiting(format!("the right to list its pods ({why})"))),
+        };
+        Ok(match progress(&current, &pods) {
+            Progress::Done => self.done(current).await?,
+            Progress::Moot(why) => {
+                self.done(current).await?;
+                Look::Passed(why)
+            }
+            Progress::Waiting(what) => Look::Waiting(what),
+            Progress::GivenUp(why) => Look::NotUp(self.why(&current, &format!("its controller gave up: {why}")).await),
+            Progress::Evict { name, uid, old } => {
+                let namespace = &current.name.namespace;
+                match self.asking.ask(|| restarts.evict(namespace, &name, &uid)).await? {
+                    Ok(Evicted::Yes) => Look::Evicted(format!("the successor of pod/{name}; {} more are old", old - 1)),
+                    Ok(Evicted::Held(why)) => Look::Waiting(format!("pod/{name} to be let go: {why}")),
+                    Err(why) => Look::NotUp(format!("pod/{name} cannot be evicted: {why}")),
+                }
+            }
+        })
+    }
+
+    /// Takes the mark off one that is done. What else is written to it meanwhile is no reason for it not to be.
+    async fn done(&self, current: Workload) -> Result<Look, Stop> {
+        if current.mark.as_ref().is_some_and(|mark| mark.run == self.report.run) {
+            let unmarked = self.asking.ask(|| self.restarts.unmark(&current)).await?;
+            if let Err(why @ Unstored::Forbidden(_)) = unmarked {
+                return Ok(Look::Waiting(format!("the right to take its mark off ({why})")));
+            }
+        }
+        Ok(Look::Done)
+    }
+
+    /// Why a workload does not come up, as far as that can be found out.
+    pub(super) async fn why(&self, workload: &Workload, waits_for: &str) -> String {
+        let pods = self.restarts.pods_of(workload).await.unwrap_or_default();
+        let warnings = self.restarts.warnings(workload).await;
+        why_not_up(waits_for, &pods, &warnings)
+    }
+}

@@ -1,0 +1,164 @@
+//! Whom a restart is about, and whom it passes over.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::core::{Selector, SelectorExt};
+use serde::Serialize;
+use thiserror::Error;
+
+use super::pods::PodSeen;
+use super::telling::Told;
+use super::way::{Reason, Way};
+use super::workload::{Name, Workload};
+use crate::decision::reason::Clean;
+
+/// Who is meant.
+#[derive(Debug, Clone)]
+pub enum Chosen {
+    /// All workloads.
+    All,
+    /// Those with these labels.
+    Labelled(Selector),
+    /// These.
+    Named(Vec<Name>),
+    /// These and these bare pods, since they drift.
+    Drifted(BTreeSet<Name>),
+}
+
+/// What is to be restarted, and what is not.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// They are, in this order.
+    pub workloads: Vec<Workload>,
+    /// They are not, and why.
+    pub skipped: Vec<Told>,
+    /// Pods that nobody would make again; never touched.
+    pub bare_pods: Vec<String>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Unplanned {
+    /// There is no such workload.
+    #[error("there is no {0}")]
+    Unknown(Name),
+    /// It has a workload above it, which would undo what is done to it.
+    #[error("{made} is made by {by}; restart that")]
+    Made {
+        /// It.
+        made: String,
+        /// The one above.
+        by: String,
+    },
+    /// Some belong to restarts that are not over.
+    #[error("{count} of them, such as {example}, belong to restart {run}, which is not over")]
+    Taken {
+        /// Such a restart.
+        run: String,
+        /// One of its workloads.
+        example: Name,
+        /// How many do.
+        count: usize,
+    },
+}
+
+/// Plans a restart of those that are chosen, but for the excepted.
+///
+/// # Errors
+///
+/// Where one that is named is not there, or some are in the hands of another restart.
+pub fn plan(all: Vec<Workload>, pods: &[PodSeen], chosen: &Chosen, except: &[Name]) -> Result<Plan, Unplanned> {
+    check_names(&all, chosen, except)?;
+    let mut plan = Plan { bare_pods: bare_pods(pods, chosen), ..Plan::default() };
+    let controllers: BTreeSet<String> = all.iter().map(|one| one.uid.clone()).collect();
+    for workload in all {
+        let is_made = workload.controller.as_ref().is_some_and(|uid| controllers.contains(uid));
+        let is_job = matches!(workload.way, Way::Never(Reason::Job | Reason::FinishedJob));
+        if !is_chosen(&workload, chosen) || except.contains(&workload.name) || (is_made && !is_job) {
+            continue;
+        }
+        match workload.way {
+            Way::Never(Reason::FinishedJob) if !matches!(chosen, Chosen::Named(_)) => {}
+            Way::Never(reason) => plan.skipped.push(Told { workload: workload.name, why: reason.to_string() }),
+            _ => plan.workloads.push(workload),
+        }
+    }
+    plan.workloads.sort_by(|left, right| left.name.cmp(&right.name));
+    plan.skipped.sort_by(|left, right| left.workload.cmp(&right.workload));
+    free(&plan.workloads)?;
+    Ok(plan)
+}
+
+fn is_chosen(workload: &Workload, chosen: &Chosen) -> bool {
+    match chosen {
+        Chosen::All => true,
+        Chosen::Labelled(selector) => selector.matches(&workload.labels),
+        Chosen::Named(names) => names.contains(&workload.name),
+        Chosen::Drifted(names) => names.contains(&workload.name),
+    }
+}
+
+fn bare_pods(pods: &[PodSeen], chosen: &Chosen) -> Vec<String> {
+    let is_meant = |pod: &&PodSeen| match chosen {
+        Chosen::All => true,
+        Chosen::Labelled(selector) => selector.matches(&pod.labels),
+        Chosen::Named(_) => false,
+        Chosen::Drifted(names) => names.iter().any(|name| name.kind == "Pod" && name.name == pod.name),
+    };
+    let bare = pods.iter().filter(|pod| pod.controller.is_none()).filter(is_meant);
+    let mut names: Vec<String> = bare.map(|pod| Clean(&pod.name).to_string()).collect();
+    names.sort();
+    names
+}
+
+fn check_names(all: &[Workload], chosen: &Chosen, except: &[Name]) -> Result<(), Unplanned> {
+    let by_name: BTreeMap<&Name, &Workload> = all.iter().map(|one| (&one.name, one)).collect();
+    let named = if let Chosen::Named(names) = chosen { names.as_slice() } else { &[] };
+    if let Some(unknown) = named.iter().chain(except).find(|name| !by_name.contains_key(name)) {
+        return Err(Unplanned::Unknown((*unknown).clone()));
+    }
+    for workload in named.iter().map(|name| by_name[name]) {
+        let above = all.iter().find(|one| workload.controller.as_ref() == Some(&one.uid));
+        if let Some(above) = above.filter(|above| !matches!(above.way, Way::Never(Reason::CronJob))) {
+            return Err(Unplanned::Made { made: workload.name.to_string(), by: above.name.to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// Whether no other restart has any of them.
+fn free(workloads: &[Workload]) -> Result<(), Unplanned> {
+    let marked = || workloads.iter().filter_map(|one| Some((one, one.mark.as_ref()?)));
+    let Some((example, mark)) = marked().next() else { return Ok(()) };
+    let count = marked().filter(|(_, other)| other.run == mark.run).count();
+    Err(Unplanned::Taken { run: mark.run.clone(), example: example.name.clone(), count })
+}
+
+/// A restart that is not over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unfinished {
+    /// Its run.
+    pub run: String,
+    /// How many workloads it began with.
+    pub of: usize,
+    /// How many it has not done yet.
+    pub left: usize,
+}
+
+/// The restarts that some workloads bear the marks of.
+pub fn unfinished(all: &[Workload]) -> Vec<Unfinished> {
+    let mut found: BTreeMap<&str, Unfinished> = BTreeMap::new();
+    for mark in all.iter().filter_map(|one| one.mark.as_ref()) {
+        let new = || Unfinished { run: mark.run.clone(), of: mark.of, left: 0 };
+        found.entry(&mark.run).or_insert_with(new).left += 1;
+    }
+    found.into_values().collect()
+}
+
+/// The workloads that a restart has not done yet, in their order.
+pub fn left_of(all: Vec<Workload>, run: &str) -> Vec<Workload> {
+    let mut left: Vec<Workload> =
+        all.into_iter().filter(|one| one.mark.as_ref().is_some_and(|mark| mark.run == run)).collect();
+    left.sort_by(|one, other| one.name.cmp(&other.name));
+    left
+}

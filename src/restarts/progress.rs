@@ -1,0 +1,164 @@
+//! How far a workload has come that was told to replace its pods: by its own status, as `kubectl rollout status` reads it, or
+//! by its pods where nobody counts them.
+
+use super::pods::PodSeen;
+use super::way::{Reason, Way};
+use super::workload::{Trouble, Workload};
+use crate::decision::reason::Clean;
+
+/// How far it has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// All of its pods are new and ready.
+    Done,
+    /// It is waited for, and for what.
+    Waiting(String),
+    /// This pod is to be evicted next.
+    Evict {
+        /// Its name.
+        name: String,
+        /// What tells it from its successor, which may have the same name.
+        uid: String,
+        /// How many old ones there are, with it.
+        old: usize,
+    },
+    /// Its controller has given up, and why.
+    GivenUp(String),
+    /// There is nothing to wait for any more, and why.
+    Moot(String),
+}
+
+/// Whether its pods are needed to say how far it is.
+pub fn needs_pods(workload: &Workload) -> bool {
+    matches!(workload.way, Way::Eviction | Way::Other)
+}
+
+/// How far it has come; `pods` are those that it made, if they are needed.
+pub fn progress(workload: &Workload, pods: &[PodSeen]) -> Progress {
+    let status = &workload.status;
+    match workload.way {
+        Way::Never(Reason::Paused) => return Progress::Waiting("it was paused in the middle".to_owned()),
+        Way::Never(reason) => return Progress::Moot(reason.to_string()),
+        Way::Other => {}
+        _ if !status.is_current => return Progress::Waiting("its controller to see the change".to_owned()),
+        _ => {}
+    }
+    match (workload.way, &status.trouble) {
+        (Way::Deployment { .. } | Way::Rollout, Some(Trouble::GivenUp(why))) => Progress::GivenUp(why.clone()),
+        (Way::Deployment { .. }, _) => hindered(deployment(workload), &status.trouble),
+        (Way::StatefulSet { partition, .. }, _) => stateful_set(workload, partition),
+        (Way::DaemonSet { .. }, _) => daemon_set(workload),
+        (Way::Rollout, _) => rollout(workload),
+        (Way::Eviction, _) => eviction(workload, pods),
+        (Way::Other | Way::Never(_), _) => other(workload, pods),
+    }
+}
+
+fn waiting(count: i64, of: i64, what: &str) -> Progress {
+    Progress::Waiting(format!("{count} of {of} pods are {what}"))
+}
+
+fn hindered(progress: Progress, trouble: &Option<Trouble>) -> Progress {
+    match (progress, trouble) {
+        (Progress::Waiting(what), Some(Trouble::Hindered(why))) => Progress::Waiting(format!("{what} ({why})")),
+        (progress, _) => progress,
+    }
+}
+
+fn deployment(workload: &Workload) -> Progress {
+    let (wanted, status) = (workload.wanted, &workload.status);
+    if status.updated < wanted {
+        return waiting(status.updated, wanted, "new");
+    }
+    if status.replicas > status.updated {
+        return Progress::Waiting(format!("{} old pods to end", status.replicas - status.updated));
+    }
+    if status.available < wanted {
+        return waiting(status.available, wanted, "available");
+    }
+    Progress::Done
+}
+
+fn stateful_set(workload: &Workload, partition: i64) -> Progress {
+    let (wanted, status) = (workload.wanted, &workload.status);
+    let to_replace = (wanted - partition).max(0);
+    if status.updated < to_replace && status.revisions.as_ref().is_none_or(|(from, to)| from != to) {
+        return waiting(status.updated, to_replace, "new");
+    }
+    if status.available < wanted {
+        return waiting(status.available, wanted, "available");
+    }
+    match &status.revisions {
+        Some((from, to)) if partition == 0 && from != to => Progress::Waiting("its controller to finish".to_owned()),
+        _ => Progress::Done,
+    }
+}
+
+fn daemon_set(workload: &Workload) -> Progress {
+    let (wanted, status) = (workload.wanted, &workload.status);
+    if status.updated < wanted {
+        return waiting(status.updated, wanted, "new");
+    }
+    if status.available < wanted {
+        return waiting(status.available, wanted, "available");
+    }
+    Progress::Done
+}
+
+fn rollout(workload: &Workload) -> Progress {
+    let (wanted, status) = (workload.wanted, &workload.status);
+    if status.restarted_at.is_none() || status.restarted_at != workload.restarted_at {
+        return Progress::Waiting("its controller to restart its pods".to_owned());
+    }
+    if status.available < wanted {
+        return waiting(status.available, wanted, "available");
+    }
+    Progress::Done
+}
+
+fn eviction(workload: &Workload, pods: &[PodSeen]) -> Progress {
+    let wanted = workload.wanted.max(0) as usize;
+    let staying: Vec<&PodSeen> = pods.iter().filter(|pod| !pod.is_leaving).collect();
+    if let Some(leaving) = pods.iter().find(|pod| pod.is_leaving) {
+        return Progress::Waiting(format!("pod/{} to end", Clean(&leaving.name)));
+    }
+    let (old, new): (Vec<&PodSeen>, Vec<&PodSeen>) =
+        staying.iter().copied().partition(|pod| pod.restarted_at != workload.restarted_at);
+    if let Some(unready) = new.iter().find(|pod| !pod.is_ready) {
+        return Progress::Waiting(format!("pod/{} to be ready{}", Clean(&unready.name), because(unready)));
+    }
+    if staying.len() < wanted {
+        return waiting(staying.len() as i64, wanted as i64, "there");
+    }
+    // One that is not ready serves nobody; then the last, as a StatefulSet itself would.
+    let next = old.iter().max_by_key(|pod| (!pod.is_ready, ordinal(&pod.name), &pod.name));
+    match next {
+        Some(pod) => Progress::Evict { name: pod.name.clone(), uid: pod.uid.clone(), old: old.len() },
+        None => Progress::Done,
+    }
+}
+
+fn other(workload: &Workload, pods: &[PodSeen]) -> Progress {
+    let wanted = workload.wanted.max(0) as usize;
+    let new: Vec<_> = pods.iter().filter(|pod| pod.restarted_at == workload.restarted_at).collect();
+    let is_old = |pod: &&PodSeen| pod.restarted_at != workload.restarted_at;
+    let (old, ready) = (pods.iter().filter(is_old).count(), new.iter().filter(|pod| pod.is_ready).count());
+    if new.len() < wanted {
+        return waiting(new.len() as i64, wanted as i64, "new");
+    }
+    if old > 0 {
+        return Progress::Waiting(format!("{old} old pods to end"));
+    }
+    match new.iter().find(|pod| !pod.is_ready) {
+        Some(unready) => Progress::Waiting(format!("{ready} of {} pods are ready{}", new.len(), because(unready))),
+        None => Progress::Done,
+    }
+}
+
+fn because(pod: &PodSeen) -> String {
+    pod.hindrance.as_ref().map(|why| format!(" ({why})")).unwrap_or_default()
+}
+
+fn ordinal(name: &str) -> Option<u64> {
+    name.rsplit_once('-')?.1.parse().ok()
+}

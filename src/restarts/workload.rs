@@ -1,0 +1,182 @@
+//! What a restart reads of a workload.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use kube::core::Selector;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::mark::Mark;
+use super::way::Way;
+use crate::decision::reason::Clean;
+use crate::inventory::owner_kind::{OwnerKind, controller_of};
+use crate::resources::names::{RESTART, RESTARTED_AT};
+
+/// Names a workload.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Name {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for Name {
+    /// As people type it, such as `deployment/web`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", Clean(&self.kind.to_lowercase()), Clean(&self.name))
+    }
+}
+
+/// A workload, as far as a restart is concerned.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    /// Its name.
+    pub name: Name,
+    /// Its kind, by which it is read and written.
+    pub kind: OwnerKind,
+    /// What tells it from another of its name.
+    pub uid: String,
+    /// What tells this state of it from every other.
+    pub version: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The mark of a restart that has not done it yet.
+    pub mark: Option<Mark>,
+    /// The UID of what controls it.
+    pub controller: Option<String>,
+    /// The pods that it made.
+    pub selector: Option<Selector>,
+    /// The labels of its pod template.
+    pub pod_labels: BTreeMap<String, String>,
+    /// When it was restarted last, as its pod template, or a Rollout, says.
+    pub restarted_at: Option<String>,
+    /// How new pods take the place of its old ones.
+    pub way: Way,
+    /// How many pods there are to be.
+    pub wanted: i64,
+    /// How far its controller says that it is.
+    pub status: Status,
+}
+
+/// What a controller says of its workload; what it does not say is zero, or absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Whether it speaks of the workload as it is now.
+    pub is_current: bool,
+    /// All pods.
+    pub replicas: i64,
+    /// Those made of the present template.
+    pub updated: i64,
+    /// Those that are available.
+    pub available: i64,
+    /// The revisions of a StatefulSet: the one to come from, and the one to come to.
+    pub revisions: Option<(String, String)>,
+    /// When an Argo Rollout was restarted last.
+    pub restarted_at: Option<String>,
+    /// Why its controller has given up, or what keeps it from going on.
+    pub trouble: Option<Trouble>,
+}
+
+/// What a controller complains about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// It has given up.
+    GivenUp(String),
+    /// It tries on.
+    Hindered(String),
+}
+
+impl Workload {
+    /// Reads an object; none where it has no pod template, and so is no workload.
+    pub fn read(kind: &OwnerKind, metadata: &ObjectMeta, object: &Value) -> Option<Self> {
+        let (spec, status) = (&object["spec"], &object["status"]);
+        let template = if spec["template"].is_object() { &spec["template"] } else { &spec["jobTemplate"] };
+        let way = Way::of(kind, metadata, object);
+        // A Rollout can refer to the template of another workload.
+        if !template.is_object() && way != Way::Rollout {
+            return None;
+        }
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        Some(Self {
+            name: Name {
+                namespace: metadata.namespace.clone().unwrap_or_default(),
+                kind: kind.kind.clone(),
+                name: metadata.name.clone().unwrap_or_default(),
+            },
+            kind: kind.clone(),
+            uid: metadata.uid.clone().unwrap_or_default(),
+            version: metadata.resource_version.clone().unwrap_or_default(),
+            labels: metadata.labels.clone().unwrap_or_default(),
+            mark: metadata.labels.as_ref().and_then(|labels| Mark::read(labels.get(RESTART)?)),
+            controller: controller_of(metadata).map(|controller| controller.uid.into()),
+            selector: selector(&spec["selector"]),
+            pod_labels: serde_json::from_value(template["metadata"]["labels"].clone()).unwrap_or_default(),
+            restarted_at: match way {
+                Way::Rollout => text(&spec["restartAt"]),
+                _ => text(&template["metadata"]["annotations"][RESTARTED_AT]),
+            },
+            way,
+            wanted: wanted(kind, object),
+            status: Status::of(metadata, status),
+        })
+    }
+}
+
+/// How many pods there are to be.
+pub(super) fn wanted(kind: &OwnerKind, object: &Value) -> i64 {
+    match kind.kind.as_str() {
+        "DaemonSet" if kind.group == "apps" => object["status"]["desiredNumberScheduled"].as_i64().unwrap_or(0),
+        _ => object["spec"]["replicas"].as_i64().unwrap_or(1),
+    }
+}
+
+/// A label selector, or the plain map of labels that a ReplicationController has.
+fn selector(value: &Value) -> Option<Selector> {
+    let is_selector = value.get("matchLabels").is_some_and(Value::is_object) || value.get("matchExpressions").is_some();
+    if is_selector {
+        return serde_json::from_value::<LabelSelector>(value.clone()).ok()?.try_into().ok();
+    }
+    let labels: BTreeMap<String, String> = serde_json::from_value(value.clone()).ok()?;
+    Some(labels.into_iter().collect())
+}
+
+pub(super) fn conditions(status: &Value) -> impl Iterator<Item = &Value> {
+    status["conditions"].as_array().into_iter().flatten()
+}
+
+impl Status {
+    fn of(metadata: &ObjectMeta, status: &Value) -> Self {
+        let number = |keys: &[&str]| keys.iter().find_map(|key| status[*key].as_i64()).unwrap_or(0);
+        let text = |key: &str| status[key].as_str().map(str::to_owned);
+        // Argo writes it as a text.
+        let observed = &status["observedGeneration"];
+        let observed = observed.as_i64().or_else(|| observed.as_str()?.parse().ok());
+        Self {
+            is_current: observed.unwrap_or(0) >= metadata.generation.unwrap_or(0),
+            replicas: number(&["replicas", "currentNumberScheduled"]),
+            updated: number(&["updatedReplicas", "updatedNumberScheduled"]),
+            available: number(&["availableReplicas", "numberAvailable"]),
+            revisions: text("currentRevision").zip(text("updateRevision")),
+            restarted_at: text("restartedAt"),
+            trouble: Trouble::of(status),
+        }
+    }
+}
+
+impl Trouble {
+    fn of(status: &Value) -> Option<Self> {
+        let message = |one: &Value| Clean(one["message"].as_str().unwrap_or("it does not say why")).to_string();
+        let is = |one: &Value, kind: &str, value: &str| one["type"] == kind && one["status"] == value;
+        let given_up = |one: &&Value| is(one, "Progressing", "False") && one["reason"] == "ProgressDeadlineExceeded";
+        if let Some(found) = conditions(status).find(given_up) {
+            return Some(Self::GivenUp(message(found)));
+        }
+        let hindered = conditions(status).find(|one| is(one, "ReplicaFailure", "True"));
+        hindered.map(|found| Self::Hindered(message(found)))
+    }
+}

@@ -1,0 +1,397 @@
+//! Drift as data: every case of `cases/drift/*.yaml` is a world at one instant, what drifts in it, and what is repaired first.
+//!
+//! How it goes on from there is told step by step below.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Parser;
+use jiff::{SignedDuration, Timestamp};
+use outrigger::cli::deciding::DecidingArgs;
+use outrigger::controllers::drift::keeps_from_repairing;
+use outrigger::controllers::drift::repair::{Came, Repairs};
+use outrigger::controllers::drift::telling::{Ledger, News};
+use outrigger::files;
+use outrigger::inventory::Inventory;
+use outrigger::overview::drift::{Found, drifting, still_drifts};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::decisions::injectors;
+
+/// One case.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Case {
+    /// A sentence.
+    name: String,
+    /// Kubernetes objects, on top of those of the file.
+    #[serde(default)]
+    state: Vec<Value>,
+    /// A file of `cases/injectors`; the default control plane if absent.
+    injectors: Option<String>,
+    workloads: Vec<Workload>,
+    pods: Vec<Pod>,
+    /// By kind, namespace and name a part of the sentence; all that drift.
+    #[serde(default)]
+    drift: BTreeMap<String, String>,
+    /// How many pods differ and are excused; all of which that is so.
+    #[serde(default)]
+    excused: BTreeMap<String, usize>,
+    /// The pod that is evicted first, if any is.
+    evicts: Option<String>,
+    /// When the answer changes by itself.
+    changes_at: Option<Timestamp>,
+}
+
+/// A workload: its kind, namespace and name, or that and more.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum Workload {
+    Named(String),
+    Full(FullWorkload),
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FullWorkload {
+    kind: String,
+    name: String,
+    #[serde(default)]
+    annotations: Value,
+    /// Whether its template brings a proxy.
+    #[serde(default)]
+    proxy: bool,
+}
+
+/// A pod: what is left out is usual.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Pod {
+    name: String,
+    namespace: String,
+    of: String,
+    template: String,
+    sidecar: String,
+    revision: Option<String>,
+    created: Option<String>,
+    phase: Option<String>,
+    ready: Option<bool>,
+    leaving: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CaseFile {
+    state: Vec<Value>,
+    cases: Vec<Case>,
+}
+
+#[derive(Parser)]
+struct Flags {
+    #[command(flatten)]
+    deciding: DecidingArgs,
+}
+
+const NOW: &str = "2026-11-22T12:00:00Z";
+
+fn now() -> Timestamp {
+    NOW.parse().unwrap()
+}
+
+impl Workload {
+    fn full(&self) -> FullWorkload {
+        match self {
+            Self::Full(full) => full.clone(),
+            Self::Named(named) => {
+                let (kind, name) = named.split_once(' ').unwrap();
+                FullWorkload { kind: kind.to_owned(), name: name.to_owned(), ..FullWorkload::default() }
+            }
+        }
+    }
+}
+
+impl FullWorkload {
+    fn object(&self) -> Value {
+        let Self { kind, name, annotations, proxy } = self;
+        let (namespace, name) = name.split_once('/').unwrap();
+        let mut containers = vec![json!({"name": "main"})];
+        containers.extend(proxy.then(|| json!({"name": "istio-proxy", "image": "istio/proxyv2"})));
+        let template = json!({"spec": {"containers": containers}});
+        let (group, spec) = match kind.as_str() {
+            "CronJob" => ("batch", json!({"jobTemplate": {"spec": {"template": template}}})),
+            _ => ("apps", json!({"template": template})),
+        };
+        let metadata = json!({"name": name, "namespace": namespace, "uid": name, "annotations": annotations});
+        json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": metadata, "spec": spec})
+    }
+}
+
+impl Pod {
+    /// The pod, and the owner in between where there is one.
+    fn objects(&self, workloads: &[FullWorkload]) -> Vec<Value> {
+        let of = |one: &&FullWorkload| one.name.ends_with(&format!("/{}", self.of));
+        let workload = workloads.iter().find(of).filter(|_| !self.of.is_empty());
+        let Some(FullWorkload { kind, name, .. }) = workload else { return vec![self.object(&self.namespace, None)] };
+        let (namespace, name) = name.split_once('/').unwrap();
+        let owner = |group: &str, kind: &str, name: &str| json!({"apiVersion": format!("{group}/v1"), "kind": kind, "name": name, "uid": name, "controller": true});
+        let between = format!("{name}-{}", self.template);
+        let (group, nearer) = match kind.as_str() {
+            "Deployment" => ("apps", "ReplicaSet"),
+            "CronJob" => ("batch", "Job"),
+            _ => return vec![self.object(namespace, Some(owner("apps", kind, name)))],
+        };
+        let above = owner(group, kind, name);
+        let metadata = json!({"name": between, "namespace": namespace, "uid": between, "ownerReferences": [above]});
+        let nearest = json!({"apiVersion": format!("{group}/v1"), "kind": nearer, "metadata": metadata});
+        vec![nearest, self.object(namespace, Some(owner(group, nearer, &between)))]
+    }
+
+    fn object(&self, namespace: &str, owner: Option<Value>) -> Value {
+        let Self { name, template, sidecar, revision, created, phase, ready, leaving, .. } = self;
+        let (mut containers, mut first) = (vec![json!({"name": "main"})], Vec::new());
+        let revision = revision.as_deref().unwrap_or("default");
+        let mut annotations = json!({"istio.io/rev": revision});
+        let status = json!({"containers": ["my-proxy"], "initContainers": null, "revision": revision}).to_string();
+        match sidecar.as_str() {
+            "ordinary" => containers.push(json!({"name": "istio-proxy"})),
+            "native" => first.push(json!({"name": "istio-proxy", "restartPolicy": "Always"})),
+            "ends" => first.push(json!({"name": "istio-proxy"})),
+            "custom" => {
+                containers.push(json!({"name": "my-proxy"}));
+                annotations = json!({"sidecar.istio.io/status": status});
+            }
+            "copied" => annotations = json!({"sidecar.istio.io/status": status}),
+            "" => annotations = json!({}),
+            other => panic!("{other} is no form of a sidecar"),
+        }
+        let ready = if ready.unwrap_or(true) { "True" } else { "False" };
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": name, "namespace": namespace, "uid": name, "annotations": annotations,
+                "creationTimestamp": created.as_deref().unwrap_or("2026-11-22T11:40:00Z"),
+                "deletionTimestamp": leaving.then_some(NOW),
+                "labels": {"controller-revision-hash": template},
+                "ownerReferences": owner.into_iter().collect::<Vec<_>>(),
+            },
+            "spec": {"containers": containers, "initContainers": first},
+            "status": {
+                "phase": phase.as_deref().unwrap_or("Running"), "conditions": [{"type": "Ready", "status": ready}],
+            },
+        })
+    }
+}
+
+fn case_file() -> CaseFile {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cases/drift/1-drift.yaml");
+    serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// A world of these objects, workloads and pods.
+fn world(state: &[Value], injected_by: &str, workloads: &[Workload], pods: &[Pod]) -> Inventory {
+    let inventory = Flags::parse_from(["case"]).deciding.inventory();
+    let workloads: Vec<_> = workloads.iter().map(Workload::full).collect();
+    let injectors = if injected_by == "none" { Vec::new() } else { injectors(injected_by) };
+    let mut objects = [state, &injectors].concat();
+    objects.extend(workloads.iter().map(FullWorkload::object));
+    objects.extend(pods.iter().flat_map(|pod| pod.objects(&workloads)));
+    let problems = files::fill(&inventory, &Default::default(), &objects);
+    assert!(problems.is_empty(), "{problems:?}");
+    inventory
+}
+
+#[test]
+fn every_case_drifts_as_it_says_and_repairs_what_it_says() {
+    let CaseFile { state, cases } = case_file();
+    let count = cases.len();
+    let failures: Vec<_> = cases.iter().flat_map(|case| check(case, &state)).collect();
+    assert!(failures.is_empty(), "of {count} cases:\n{}", failures.join("\n"));
+    assert!(count >= 20, "only {count} cases were found");
+}
+
+fn check(case: &Case, shared: &[Value]) -> Vec<String> {
+    let state = [shared, &case.state].concat();
+    let inventory = world(&state, case.injectors.as_deref().unwrap_or("default"), &case.workloads, &case.pods);
+    let found = drifting(&inventory, now()).expect("everything is known");
+    let mut failures = Vec::new();
+    let mut told = BTreeMap::new();
+    let mut excused = BTreeMap::new();
+    for drift in &found.drifts {
+        if !drift.differing.is_empty() {
+            told.insert(drift.subject.named(), drift.sentence());
+        }
+        if drift.excused > 0 {
+            excused.insert(drift.subject.named(), drift.excused);
+        }
+    }
+    let mut fail = |what: String| failures.push(format!("{}: {what}", case.name));
+    if told.keys().ne(case.drift.keys()) || case.drift.iter().any(|(name, part)| !told[name].contains(part)) {
+        fail(format!("expected {:?} to drift, found {told:?}", case.drift));
+    }
+    if excused != case.excused {
+        fail(format!("expected {:?} to be excused, found {excused:?}", case.excused));
+    }
+    let next = Repairs::new(10).next(&found, |_| true, now());
+    if next.is_some_and(|(drift, pod)| !still_drifts(&inventory, &drift.subject.uid, &pod.uid, now())) {
+        fail("what is evicted does not drift".to_owned());
+    }
+    let evicted = next.map(|(_, pod)| pod.name.to_string());
+    if evicted != case.evicts {
+        fail(format!("expected {:?} to be evicted, found {evicted:?}", case.evicts));
+    }
+    if found.changes_at != case.changes_at {
+        fail(format!("expected the answer to change at {:?}, found {:?}", case.changes_at, found.changes_at));
+    }
+    failures
+}
+
+/// What is found where these pods run; `workload-a` is one of that workload. Those with a `+` have a sidecar.
+fn found(pods: &[&str]) -> Found {
+    let CaseFile { state, .. } = case_file();
+    let pod = |text: &&str| {
+        let name = text.trim_end_matches('+');
+        let sidecar = if text.ends_with('+') { "native" } else { "" };
+        let (of, _) = name.split_once('-').unwrap();
+        Pod { name: name.to_owned(), of: of.to_owned(), sidecar: sidecar.to_owned(), ..Pod::default() }
+    };
+    let pods: Vec<Pod> = pods.iter().map(pod).collect();
+    let workloads = ["Deployment shop/api", "Deployment shop/web"].map(|name| Workload::Named(name.to_owned()));
+    drifting(&world(&state, "default", &workloads, &pods), now()).unwrap()
+}
+
+fn after(seconds: i64) -> Timestamp {
+    now() + SignedDuration::from_secs(seconds)
+}
+
+/// The pod that is evicted next, which is thereby under way.
+fn evicted(repairs: &mut Repairs, found: &Found, seconds: i64) -> Option<String> {
+    let (drift, pod) = repairs.next(found, |_| true, after(seconds))?;
+    let (drift, name) = (drift.clone(), pod.name.to_string());
+    repairs.began(found, &drift, after(seconds));
+    Some(name)
+}
+
+fn came(repairs: &mut Repairs, found: &Found, seconds: i64) -> Vec<Came> {
+    repairs.settle(found, after(seconds)).into_iter().map(|(_, came)| came).collect()
+}
+
+#[test]
+fn one_pod_is_tried_first_and_then_as_many_as_the_rate_allows_one_of_each_workload() {
+    let mut repairs = Repairs::new(10);
+    let before = found(&["web-a", "web-b", "api-a", "api-b"]);
+    assert_eq!(evicted(&mut repairs, &before, 0).as_deref(), Some("api-a"));
+    assert_eq!(evicted(&mut repairs, &before, 60), None, "nothing has come back yet");
+    let first = found(&["web-a", "web-b", "api-b", "api-c+"]);
+    assert_eq!(came(&mut repairs, &first, 61), [Came::Right]);
+    assert_eq!(evicted(&mut repairs, &first, 61).as_deref(), Some("api-b"));
+    assert_eq!(evicted(&mut repairs, &first, 66), None, "ten in a minute are one in six seconds");
+    assert_eq!(evicted(&mut repairs, &first, 67).as_deref(), Some("web-a"), "another workload need not wait");
+    assert_eq!(evicted(&mut repairs, &first, 99), None, "one pod of a workload at a time");
+    let whole = found(&["web-b", "web-c+", "api-c+", "api-d+"]);
+    assert_eq!(came(&mut repairs, &whole, 100), [Came::Right, Came::Right]);
+    assert_eq!(evicted(&mut repairs, &whole, 100).as_deref(), Some("web-b"));
+}
+
+#[test]
+fn a_workload_whose_new_pods_drift_again_is_left_alone_longer_and_longer() {
+    let mut repairs = Repairs::new(10);
+    let before = found(&["web-a", "web-b"]);
+    let again = found(&["web-b", "web-c"]);
+    let mut at = 0;
+    for rest in [10, 20, 40, 80, 160, 320, 360, 360] {
+        assert_eq!(evicted(&mut repairs, &before, at).as_deref(), Some("web-a"));
+        assert_eq!(came(&mut repairs, &again, at + 5), [Came::Wrong]);
+        let next = at + 5 + rest * 60;
+        assert_eq!(evicted(&mut repairs, &before, next - 1), None, "after {rest} minutes");
+        at = next;
+    }
+}
+
+#[test]
+fn what_does_not_become_whole_is_given_up_after_a_while() {
+    let mut repairs = Repairs::new(10);
+    let before = found(&["web-a", "web-b"]);
+    assert!(evicted(&mut repairs, &before, 0).is_some());
+    let fewer = found(&["web-b"]);
+    assert_eq!(came(&mut repairs, &fewer, 599), []);
+    assert_eq!(came(&mut repairs, &fewer, 600), [Came::Nothing]);
+    assert_eq!(evicted(&mut repairs, &before, 1199), None);
+}
+
+#[test]
+fn drift_is_told_once_again_when_it_is_another_and_when_it_is_over() {
+    let mut ledger = Ledger::new(SignedDuration::from_secs(15));
+    let mut told = |found: &Found, seconds: i64| {
+        let said = ledger.settle(found, after(seconds), 100);
+        said.into_iter().map(|one| (one.news, one.subject.named(), one.sentence)).collect::<Vec<_>>()
+    };
+    let (one, two, none) = (found(&["web-a", "web-b+"]), found(&["web-a", "web-c"]), found(&["web-b+", "web-d+"]));
+    assert_eq!(told(&one, 0), []);
+    assert_eq!(told(&none, 10), [], "what does not last is not spoken of");
+    assert_eq!(told(&one, 11), []);
+    assert_eq!(told(&one, 25), []);
+    let begun = told(&one, 26);
+    assert_eq!((begun.len(), begun[0].0, begun[0].1.as_str()), (1, News::Begun, "Deployment shop/web"));
+    assert!(begun[0].2.starts_with("1 of 2 pods has no sidecar"), "{begun:?}");
+    assert_eq!(told(&one, 1000), [], "it is told once");
+    let more = told(&two, 1001);
+    assert_eq!((more[0].0, &more[0].2[..11]), (News::Changed, "2 of 2 pods"));
+    assert_eq!(told(&one, 2000), [], "that it becomes less is no news");
+    assert_eq!(told(&none, 2001), []);
+    assert_eq!(
+        told(&none, 2016)[0],
+        (News::Ended, "Deployment shop/web".into(), "all 2 pods are as a new one would be".into())
+    );
+    assert_eq!(told(&none, 3000), []);
+}
+
+#[test]
+fn what_is_too_much_at_once_is_told_the_next_time() {
+    let mut ledger = Ledger::new(SignedDuration::ZERO);
+    let both = found(&["web-a", "api-a"]);
+    let named = |ledger: &mut Ledger| -> Vec<_> {
+        ledger.settle(&both, now(), 1).into_iter().map(|one| one.subject.named()).collect()
+    };
+    assert_eq!(named(&mut ledger), ["Deployment shop/api"]);
+    assert_eq!(named(&mut ledger), ["Deployment shop/web"]);
+    assert_eq!(named(&mut ledger), Vec::<String>::new());
+}
+
+#[test]
+fn nothing_is_told_while_pods_are_not_known() {
+    let CaseFile { state, .. } = case_file();
+    let inventory = world(&state, "default", &[], &[]);
+    assert!(drifting(&inventory, now()).is_some());
+    inventory.pods.forget();
+    assert!(drifting(&inventory, now()).is_none());
+}
+
+#[test]
+fn whoever_is_refused_keeps_nobody_waiting_and_is_asked_ever_more_rarely() {
+    let mut repairs = Repairs::new(60);
+    let both = found(&["web-a", "api-a"]);
+    let mut at = 0;
+    for rest in [30, 60, 120, 240, 480, 600, 600] {
+        let alone = found(&["api-a"]);
+        let (drift, _) = repairs.next(&alone, |_| true, after(at)).unwrap_or_else(|| panic!("after {rest} seconds"));
+        repairs.refused(&drift.subject, after(at));
+        assert!(repairs.next(&alone, |_| true, after(at + rest - 1)).is_none());
+        let next = repairs.next(&both, |_| true, after(at + rest)).map(|(_, pod)| pod.name.to_string());
+        assert_eq!(next.as_deref(), Some("web-a"), "though the other comes first by its name");
+        at += rest;
+    }
+}
+
+#[test]
+fn nothing_is_repaired_while_pods_do_not_reach_us_before_the_injector() {
+    let right = world(&[], "default", &[], &[]);
+    assert_eq!(keeps_from_repairing(&right, true), None);
+    let why = keeps_from_repairing(&right, false).unwrap();
+    assert!(why.starts_with("the API server is not told to call us"), "{why}");
+    let mut before_us = injectors("default");
+    before_us[0]["metadata"]["name"] = json!("0-istio");
+    let wrong = world(&before_us, "none", &[], &[]);
+    let why = keeps_from_repairing(&wrong, true).unwrap();
+    assert!(why.starts_with("the API server calls 0-istio before us"), "{why}");
+}

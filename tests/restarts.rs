@@ -1,0 +1,194 @@
+//! Restarts as data: every case of `cases/restarts/*.yaml` is objects as a cluster has them, and what that comes to.
+
+use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use outrigger::inventory::owner_kind::OwnerKinds;
+use outrigger::restarts::budget::Budget;
+use outrigger::restarts::plan::{Chosen, plan};
+use outrigger::restarts::pods::{PodSeen, Warning, why_not_up};
+use outrigger::restarts::progress::{Progress, progress};
+use outrigger::restarts::wave::next_wave;
+use outrigger::restarts::workload::{Name, Workload};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+fn cases<T: DeserializeOwned>(file: &str) -> Vec<T> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cases/restarts").join(file);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let cases: Vec<T> = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"));
+    assert!(cases.len() > 3, "{file} holds only {} cases", cases.len());
+    cases
+}
+
+fn kinds() -> OwnerKinds {
+    let further = ["argoproj.io/v1alpha1/rollouts/Rollout", "example.test/v1/sites/Site"];
+    OwnerKinds::default().and(further.map(|kind| kind.parse().unwrap()))
+}
+
+/// An object that says no more than a case is about.
+fn workload(object: &Value) -> Workload {
+    let kinds = kinds();
+    let wanted = object["kind"].as_str().unwrap();
+    let kind = kinds.iter().find(|kind| kind.kind == wanted).unwrap_or_else(|| panic!("no kind {wanted}"));
+    let mut metadata = object["metadata"].clone();
+    for (key, value) in [("name", json!("web")), ("namespace", json!("shop"))] {
+        if metadata[key].is_null() {
+            metadata[key] = value;
+        }
+    }
+    if metadata["uid"].is_null() {
+        metadata["uid"] = format!("uid-of-{}", metadata["name"].as_str().unwrap()).into();
+    }
+    let metadata: ObjectMeta = serde_json::from_value(metadata).unwrap();
+    let mut object = object.clone();
+    let template = if wanted == "CronJob" { "jobTemplate" } else { "template" };
+    if object["spec"][template].is_null() {
+        object["spec"][template] = json!({"metadata": {"labels": {"app": metadata.name}}});
+    }
+    Workload::read(kind, &metadata, &object).expect("it has a template")
+}
+
+/// A pod: ready, unless it says something else.
+fn pod(object: &Value) -> PodSeen {
+    let mut object = object.clone();
+    if object["status"].is_null() {
+        object["status"] = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+    }
+    let pod: Pod = serde_json::from_value(object).unwrap();
+    PodSeen::of(&pod).expect("it has not run to its end")
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProgressCase {
+    name: String,
+    workload: Value,
+    #[serde(default)]
+    pods: Vec<Value>,
+    expect: String,
+}
+
+#[test]
+fn a_workload_has_come_as_far_as_its_status_and_its_pods_say() {
+    for ProgressCase { name, workload, pods, expect } in cases("progress.yaml") {
+        let workload = self::workload(&workload);
+        let pods: Vec<PodSeen> = pods.iter().map(pod).filter(|pod| pod.is_of(&workload)).collect();
+        let found = match progress(&workload, &pods) {
+            Progress::Done => "done".to_owned(),
+            Progress::Waiting(what) => format!("waiting: {what}"),
+            Progress::Evict { name, old, .. } => format!("evict {name} of {old}"),
+            Progress::GivenUp(why) => format!("given up: {why}"),
+            Progress::Moot(why) => format!("moot: {why}"),
+        };
+        assert_eq!(found, expect, "{name}");
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WaveCase {
+    name: String,
+    workloads: Vec<Value>,
+    budgets: Vec<Value>,
+    at_once: usize,
+    go: Vec<String>,
+    #[serde(default)]
+    held: Vec<String>,
+}
+
+#[test]
+fn a_wave_takes_no_more_than_budgets_allow() {
+    for WaveCase { name, workloads, budgets, at_once, go, held } in cases("waves.yaml") {
+        let workloads: Vec<Workload> = workloads.iter().map(workload).collect();
+        let budget = |value: &Value| {
+            let mut value = value.clone();
+            value["metadata"]["namespace"] = "shop".into();
+            Budget::from(&serde_json::from_value::<PodDisruptionBudget>(value).unwrap())
+        };
+        let wave = next_wave(&workloads, &budgets.iter().map(budget).collect::<Vec<_>>(), at_once);
+        let named = |place: usize| workloads[place].name.to_string();
+        assert_eq!(wave.go.into_iter().map(named).collect::<Vec<_>>(), go, "{name}");
+        let found: Vec<String> = wave.held.into_iter().map(|(place, why)| format!("{}: {why}", named(place))).collect();
+        assert_eq!(found, held, "{name}");
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlanCase {
+    name: String,
+    workloads: Vec<Value>,
+    #[serde(default)]
+    pods: Vec<Value>,
+    chosen: Value,
+    #[serde(default)]
+    except: Vec<String>,
+    expect: Value,
+}
+
+fn name(text: &str) -> Name {
+    let (kind, name) = text.split_once('/').unwrap();
+    Name { namespace: "shop".to_owned(), kind: kind.to_owned(), name: name.to_owned() }
+}
+
+#[test]
+fn a_plan_names_whom_it_is_about_and_whom_not() {
+    for PlanCase { name, workloads, pods, chosen, except, expect } in cases("plans.yaml") {
+        let names =
+            |list: &Value| list.as_array().unwrap().iter().map(|one| self::name(one.as_str().unwrap())).collect();
+        let chosen = match &chosen {
+            Value::String(_) => Chosen::All,
+            one if one["named"].is_array() => Chosen::Named(names(&one["named"])),
+            one if one["drifted"].is_array() => {
+                Chosen::Drifted(Vec::from_iter(names(&one["drifted"])).into_iter().collect())
+            }
+            one => {
+                Chosen::Labelled([("app".to_owned(), one["app"].as_str().unwrap().to_owned())].into_iter().collect())
+            }
+        };
+        let except: Vec<Name> = except.iter().map(|one| self::name(one)).collect();
+        let pods: Vec<PodSeen> = pods.iter().map(pod).collect();
+        let found = match plan(workloads.iter().map(workload).collect(), &pods, &chosen, &except) {
+            Err(why) => json!({"error": why.to_string()}),
+            Ok(plan) => json!({
+                "workloads": plan.workloads.iter().map(|one| one.name.to_string()).collect::<Vec<_>>(),
+                "skipped": plan.skipped.iter().map(|one| format!("{}: {}", one.workload, one.why)).collect::<Vec<_>>(),
+                "barePods": plan.bare_pods,
+            }),
+        };
+        let mut whole = json!({"workloads": [], "skipped": [], "barePods": []});
+        if expect["error"].is_string() {
+            whole = expect;
+        } else {
+            expect.as_object().unwrap().iter().for_each(|(key, value)| whole[key] = value.clone());
+        }
+        assert_eq!(found, whole, "{name}");
+    }
+}
+
+#[test]
+fn why_a_workload_is_not_up_is_told_by_its_pods_then_by_warnings_and_without_control_characters() {
+    let waiting = json!({"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image\u{1b}[2J"}}});
+    let status = json!({"containerStatuses": [{
+        "name": "main", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": waiting["state"],
+    }]});
+    let pods =
+        [pod(&json!({"metadata": {"name": "web-0"}, "status": status})), pod(&json!({"metadata": {"name": "web-1"}}))];
+    let warning = |about: &str, message: &str| Warning { about: about.to_owned(), message: message.to_owned() };
+    let warnings = [
+        warning("deployment/web: Older", "quota"),
+        warning("pod/web-0: Failed", "new"),
+        warning("pod/web-0: BackOff", "no such image"),
+    ];
+    let why = why_not_up("it still waits for 1 of 2 pods", &pods, &warnings);
+    let of_pod = "pod/web-0: container main waits: ImagePullBackOff (no such image[2J)";
+    assert_eq!(
+        why,
+        format!("it still waits for 1 of 2 pods; {of_pod}; pod/web-0: Failed: new; deployment/web: Older: quota")
+    );
+    assert_eq!(why_not_up("nothing", &[], &[]), "nothing");
+}
