@@ -14,6 +14,7 @@ mod effect;
 mod layers;
 mod lease;
 mod manifests;
+mod page;
 mod properties;
 mod restarts;
 mod reviews;

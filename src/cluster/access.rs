@@ -97,12 +97,13 @@ impl Resource {
         }
     }
 
-    /// The ClusterRole that grants it.
-    fn role(self) -> &'static str {
-        match self {
-            Self::SuspensionPolicies => "outrigger-suspend",
-            Self::ClusterSuspensionPolicies => "outrigger-suspend-cluster",
-            Self::Workloads | Self::Decisions => "outrigger-view",
+    /// The ClusterRole that grants it, in one namespace or everywhere.
+    fn role(self, namespace: Option<&str>) -> &'static str {
+        match (self, namespace) {
+            (Self::SuspensionPolicies, _) => "outrigger-suspend",
+            (Self::ClusterSuspensionPolicies, _) => "outrigger-suspend-cluster",
+            (Self::Workloads | Self::Decisions, Some(_)) => "outrigger-view",
+            (Self::Workloads | Self::Decisions, None) => "outrigger-explain",
         }
     }
 }
@@ -216,7 +217,7 @@ impl Access {
         }
         let place =
             namespace.map_or_else(|| "in the cluster".to_owned(), |namespace| format!("in namespace {namespace}"));
-        let (plural, role) = (resource.plural(), resource.role());
+        let (plural, role) = (resource.plural(), resource.role(namespace));
         let sentence = format!("{user} may not {verb} {plural}.{GROUP} {place}; the ClusterRole {role} grants it");
         Err(Unstored::Forbidden(crate::decision::reason::sanitized(&sentence)))
     }

@@ -1,6 +1,7 @@
 //! Outrigger as a user runs it: installed by its own manifests, with its own rights, asked by a real API server.
 
 mod api;
+mod api_reads;
 mod blocked;
 mod certificates;
 mod conformance;
