@@ -55,6 +55,7 @@ pub struct Node {
 
 /// What a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "NodeIs")]
 pub enum Is {
     /// A namespace.
     Namespace,
@@ -81,6 +82,7 @@ pub struct Edge {
 
 /// What one node does to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[schemars(rename = "EdgeDoes")]
 pub enum Does {
     /// A service has its pods from a workload.
     Selects,

@@ -56,6 +56,7 @@
 //! | new kind that routes to services | `inventory::routing` | a case in `tests/cases/traffic`; RBAC in `cli::install` |
 //! | new kind of owner | `inventory::owner_kind` | RBAC in `cli::install` |
 //! | new loop that writes | `controllers` plans, `cluster` writes; spawned in `cli::serve` by `while_leading` | a plan test; RBAC in `cli::install` |
+//! | something on the page | `api/page` | `tests/page` clicks it through |
 //! | new endpoint | one file in `api`, one entry in its `endpoints()` | its test; the README's table |
 //! | new command | one file in `cli`, one variant | its test |
 //! | limits, timeouts, TLS | `server` | its test |

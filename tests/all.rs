@@ -15,6 +15,7 @@ mod effect;
 mod layers;
 mod lease;
 mod manifests;
+mod page;
 mod properties;
 mod restarts;
 mod reviews;

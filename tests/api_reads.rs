@@ -143,14 +143,16 @@ async fn what_is_not_there_and_who_is_not_known_get_a_problem() {
         assert_eq!(answer.status, status, "{path}: {answer:?}");
         assert!(answer.json()["detail"].as_str().unwrap().contains(part), "{path}: {answer:?}");
     }
-    let endpoints = world.get("")["endpoints"].clone();
-    let endpoints = endpoints.as_array().unwrap();
-    assert!(endpoints.len() > 10, "{endpoints:?}");
-    for endpoint in endpoints {
-        let path = endpoint["path"].as_str().unwrap().replace(['{', '}'], "");
-        let answer = ask(&world.served, endpoint["method"].as_str().unwrap(), &path, None, &["Authorization:"]);
+    let document = ask(&world.served, "GET", "/openapi.json", None, &[]).json();
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths.len() > 12, "{paths:?}");
+    for (path, method) in paths.iter().flat_map(|(path, of)| of.as_object().unwrap().keys().map(move |one| (path, one)))
+    {
+        let path = path.replace(['{', '}'], "");
+        let answer = ask(&world.served, &method.to_uppercase(), &path, None, &["Authorization:"]);
         assert_eq!(answer.status, 401, "{path}: {answer:?}");
     }
+    assert_eq!(world.get("")["user"], "admin");
 }
 
 #[tokio::test]
@@ -230,8 +232,9 @@ async fn decisions_and_acts_are_told_the_newest_first_and_live() {
     let all = world.get("/audit");
     assert_eq!(all["partial"], false, "nobody else decides here");
     let items = all["items"].as_array().unwrap();
-    assert!(items[0]["requestUid"].is_string(), "{items:?}");
-    assert!(items.iter().any(|item| item["act"] == "Create" && item["object"]["name"] == "debug-2"), "{items:?}");
+    let decision = items.iter().position(|item| item["requestUid"].is_string());
+    let creation = items.iter().position(|item| item["act"] == "Create" && item["object"]["name"] == "debug-2");
+    assert!(decision.is_some() && decision < creation, "the newest first: {items:?}");
     let count = |query: &str| world.get(&format!("/audit?{query}"))["items"].as_array().unwrap().len();
     assert_eq!(count("kind=Decision"), 1);
     assert_eq!((count("kind=Act&action=Create"), count("action=Extend"), count("limit=1")), (1, 0, 1));
@@ -240,4 +243,39 @@ async fn decisions_and_acts_are_told_the_newest_first_and_live() {
         (0, true)
     );
     assert_eq!(world.get("/namespaces/shop/audit?kind=Decision")["items"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn the_page_is_for_anybody_and_its_policy_lets_nothing_else_in() {
+    let world = World::start();
+    let get = |path: &str| ask(&world.served, "GET", path, None, &["Authorization:"]);
+    let page = get("/");
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")), "{page:?}");
+    let policy = page.header("content-security-policy").unwrap();
+    for part in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "trusted-types 'none'"] {
+        assert!(policy.contains(part), "{policy}");
+    }
+    assert!(!policy.contains("unsafe") && !policy.contains("http"), "{policy}");
+    assert_eq!((page.header("referrer-policy"), page.header("cache-control")), (Some("no-referrer"), Some("no-store")));
+    // Every file that the page names is there, and names nothing of another host.
+    let named = |text: &str| -> Vec<String> {
+        let quoted = text.split(['"', '\'']).filter(|part| part.starts_with("/page/") || part.starts_with("./"));
+        quoted.map(|part| part.replace("./", "/page/")).collect()
+    };
+    let mut wanted = named(&page.body);
+    let mut seen = std::collections::BTreeSet::new();
+    while let Some(path) = wanted.pop() {
+        if seen.insert(path.clone()) {
+            let file = get(&path);
+            assert_eq!(file.status, 200, "{path}: {file:?}");
+            let hosts = file.body.replace("http://www.w3.org/", "").replace("https://127.0.0.1", "");
+            assert!(
+                !hosts.contains("http://") && !hosts.contains("https://") && !hosts.contains("innerHTML"),
+                "{path}"
+            );
+            wanted.extend(named(&file.body));
+        }
+    }
+    assert!(seen.len() > 10, "{seen:?}");
+    assert_eq!((get("/page/none.js").status, get("/page/../Cargo.toml").status), (404, 404));
 }

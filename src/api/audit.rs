@@ -64,6 +64,7 @@ enum Kind {
 
 /// What was decided and done.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Audit")]
 pub(super) struct Told {
     /// Lines of the audit log, the newest first.
     items: Vec<Value>,

@@ -65,7 +65,7 @@ fn explained(api: &Api, subject: &Subject) -> Result<Explained, Problem> {
     };
     let explanation = if kind.eq_ignore_ascii_case("pod") {
         let pods = inventory.pods.all();
-        let found = pods.iter().find(|one| one.pod.namespace == **namespace && one.pod.name.as_deref() == Some(name));
+        let found = pods.iter().find(|one| one.pod.namespace == **namespace && *one.name == **name);
         Explanation::of_running(inventory, found.ok_or_else(missing)?, now)
     } else {
         let workloads = inventory.workloads();

@@ -1,9 +1,11 @@
 //! The API for people and their programs, and the page: over TLS, for whoever shows a token that may.
 //!
 //! Each resource names its endpoints with their handlers and their types; the paths and `/openapi.json` are made from that.
-//! Guarantees: nothing is answered to a caller without a token, apart from the page's own files and the document; every attempt to change something is recorded, whatever came
-//! of it; what is written is written with the caller's own token. Errors are problem details of RFC 9457.
-//! Limits: bodies of 256 KiB; 8 restarts; 32 that listen; two that look at everything; 32 changes at once, for whose turn others wait 20 seconds at most.
+//! Guarantees: nothing is answered to a caller without a token, apart from the page's own files and the document; every
+//! attempt to change something is recorded, whatever came of it; what is written is written with the caller's own token.
+//! Errors are problem details of RFC 9457.
+//! Limits: bodies of 256 KiB; 8 restarts; 32 that listen; two that look at everything; 32 changes at once, for whose turn
+//! others wait 20 seconds at most.
 
 mod about;
 mod audit;

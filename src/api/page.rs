@@ -17,7 +17,7 @@ macro_rules! files {
     };
 }
 
-const FILES: [(&str, &str, &str); 14] = files![
+const FILES: [(&str, &str, &str); 15] = files![
     "/" "index.html" "text/html",
     "/page/page.css" "page.css" "text/css",
     "/page/icon.svg" "icon.svg" "image/svg+xml",
@@ -26,6 +26,7 @@ const FILES: [(&str, &str, &str); 14] = files![
     "/page/dom.js" "dom.js" "text/javascript",
     "/page/words.js" "words.js" "text/javascript",
     "/page/overview.js" "overview.js" "text/javascript",
+    "/page/workload_table.js" "workload_table.js" "text/javascript",
     "/page/explanation.js" "explanation.js" "text/javascript",
     "/page/suspensions.js" "suspensions.js" "text/javascript",
     "/page/overrides.js" "overrides.js" "text/javascript",

@@ -32,7 +32,8 @@ pub(super) struct Asked {
     pub(super) api: Arc<Api>,
     pub(super) peer: Peer,
     pub(super) headers: HeaderMap,
-    parts: HashMap<String, String>,
+    /// The named parts of the path; none where they are no text.
+    parts: Option<HashMap<String, String>>,
     query: Option<String>,
 }
 
@@ -42,16 +43,18 @@ impl FromRequestParts<Arc<Api>> for Asked {
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Response> {
         let Extension(peer) = parts.extract::<Extension<Peer>>().await.map_err(IntoResponse::into_response)?;
         let RawQuery(query) = parts.extract::<RawQuery>().await.map_err(IntoResponse::into_response)?;
-        let unreadable = |_| Problem::new(400, "the path cannot be read").into_response();
-        let Path(places) = parts.extract::<Path<HashMap<String, String>>>().await.map_err(unreadable)?;
+        let places = parts.extract::<Path<HashMap<String, String>>>().await.ok().map(|Path(places)| places);
         Ok(Self { api: Arc::clone(api), peer, headers: parts.headers.clone(), parts: places, query })
     }
 }
 
 impl Asked {
-    /// The part of the path of this name.
+    /// The part of the path of this name. What is no text is a name that nothing has, for whoever is known.
     pub(super) fn part(&self, name: &str) -> Option<String> {
-        self.parts.get(name).cloned()
+        match &self.parts {
+            Some(parts) => parts.get(name).cloned(),
+            None => Some(char::REPLACEMENT_CHARACTER.to_string()),
+        }
     }
 
     /// The parameters of the query, of which none may be unknown.

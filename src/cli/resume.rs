@@ -187,13 +187,14 @@ async fn remove_what_stands(looked: &Looked, object: &SuspensionObject) -> anyho
     let begun = tokio::time::Instant::now();
     let held = loop {
         let problems = snapshot::fill_made(&client, &looked.inventory, object.namespace.as_deref()).await;
-        if !problems.is_empty() {
-            bail!("{}; whether its routing is gone is not known", problems.join("; "));
-        }
         let held = routing.made_for(uid, object.namespace.as_deref());
         let is_held = routes.is_held(object).await.map_err(|why| anyhow!("cannot read {}: {why}", object.named()))?;
+        // The finalizer goes last: once it is gone nothing stands, also for whoever may not look.
         if held.is_empty() && !is_held {
             return Ok(());
+        }
+        if begun.elapsed() > GRACE && !problems.is_empty() {
+            bail!("it is ended, but {}; whether its routing is gone is not known", problems.join("; "));
         }
         if begun.elapsed() > GRACE {
             break held;

@@ -358,8 +358,8 @@ fn settled_token(path: &Path) -> anyhow::Result<Token> {
 fn print_how_to_ask(args: &ServeArgs, api: SocketAddr) {
     let (authority, token) = (args.cert_dir.join("ca.crt"), args.token_path());
     eprintln!(
-        "\nThe API takes the token in {token}:\n\n  curl --cacert {authority} -H \"Authorization: Bearer $(cat {token})\" \
-         https://{api}/api/v1/suspensions",
+        "\nThe page is at https://{api}/, and the API beside it; both take the token in {token}:\n\n  curl --cacert {authority} -H \"Authorization: Bearer $(cat {token})\" \
+         https://{api}/api/v1/overview",
         authority = authority.display(),
         token = token.display(),
     );

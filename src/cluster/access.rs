@@ -103,13 +103,14 @@ impl Resource {
         }
     }
 
-    /// The ClusterRole that grants it.
-    fn role(self) -> &'static str {
-        match self {
-            Self::SuspensionPolicies => "outrigger-suspend",
-            Self::ClusterSuspensionPolicies => "outrigger-suspend-cluster",
-            Self::Workloads | Self::Decisions => "outrigger-view",
-            Self::Deployments => "outrigger-restart",
+    /// The ClusterRole that grants it, in one namespace or everywhere.
+    fn role(self, namespace: Option<&str>) -> &'static str {
+        match (self, namespace) {
+            (Self::SuspensionPolicies, _) => "outrigger-suspend",
+            (Self::ClusterSuspensionPolicies, _) => "outrigger-suspend-cluster",
+            (Self::Workloads | Self::Decisions, Some(_)) => "outrigger-view",
+            (Self::Workloads | Self::Decisions, None) => "outrigger-explain",
+            (Self::Deployments, _) => "outrigger-restart",
         }
     }
 
@@ -228,7 +229,7 @@ impl Access {
         }
         let place =
             namespace.map_or_else(|| "in the cluster".to_owned(), |namespace| format!("in namespace {namespace}"));
-        let (plural, group, role) = (resource.plural(), resource.group(), resource.role());
+        let (plural, group, role) = (resource.plural(), resource.group(), resource.role(namespace));
         let sentence = format!("{user} may not {verb} {plural}.{group} {place}; the ClusterRole {role} grants it");
         Err(Unstored::Forbidden(crate::decision::reason::sanitized(&sentence)))
     }

@@ -13,6 +13,7 @@ const LONGEST_REASON: usize = 256;
 
 /// What is to become of an override.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "InjectionAction")]
 pub enum Change {
     /// New pods are to get a sidecar.
     Enable,

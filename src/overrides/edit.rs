@@ -49,6 +49,7 @@ pub struct ObjectName {
 
 /// A label or an annotation, and what is to become of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "LabelOrAnnotation")]
 pub struct Field {
     /// Which of the two it is.
     pub of: Map,
@@ -61,6 +62,7 @@ pub struct Field {
 /// Labels or annotations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "LabelsOrAnnotations")]
 pub enum Map {
     /// Labels.
     Label,

@@ -55,6 +55,7 @@ pub struct WorkloadName {
 
 /// A decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Decision")]
 pub struct Told {
     /// What is to happen.
     pub action: &'static str,
@@ -83,6 +84,7 @@ pub struct RuleName {
 
 /// A rule that was considered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ConsideredRule")]
 pub struct Considered {
     /// The rule.
     pub rule: RuleName,
@@ -97,6 +99,7 @@ pub struct Considered {
 
 /// What the injector will do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Effect")]
 pub struct EffectTold {
     /// In one word.
     #[serde(serialize_with = "word")]

@@ -17,6 +17,7 @@ use crate::inventory::{Inventory, Question};
 /// An override, and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Override")]
 pub struct Standing {
     /// The namespace that it is in, or on.
     pub namespace: String,
@@ -53,6 +54,7 @@ pub struct Standing {
 
 /// On what an override stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[schemars(rename = "OverridePlace")]
 pub enum Place {
     /// A namespace.
     Namespace,

@@ -38,6 +38,7 @@ enum Makes {
 
 /// What new pods of one origin get.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "NewPod")]
 pub struct Answer {
     /// What is decided.
     pub action: &'static str,

@@ -23,6 +23,7 @@ use crate::inventory::rules::{RuleKind, RuleName as Key};
 
 /// How a workload stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[schemars(rename = "WorkloadState")]
 pub enum State {
     /// Its new pods get a sidecar, and all that run have it.
     InMesh,
@@ -77,6 +78,7 @@ impl State {
 /// How one workload, or a pod that no known workload made, stands.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "WorkloadStanding")]
 pub struct Standing {
     /// Its namespace.
     pub namespace: String,
@@ -126,6 +128,7 @@ pub struct Actual {
 /// How all of a namespace stand.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "NamespaceStanding")]
 pub struct OfNamespace {
     /// Its name.
     pub namespace: String,

@@ -8,6 +8,7 @@ use super::workload::Name;
 /// Something that has just happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "step", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[schemars(rename = "RestartStep")]
 pub enum Step {
     /// These workloads are told to replace their pods.
     Wave {
@@ -61,6 +62,7 @@ pub enum Step {
 
 /// A workload, and what is to be said of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "WorkloadAndWhy")]
 pub struct Told {
     /// It.
     #[serde(flatten)]
@@ -72,6 +74,7 @@ pub struct Told {
 /// How a restart ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "RestartEnd")]
 pub enum End {
     /// Nothing is left to do.
     Completed,
@@ -86,6 +89,7 @@ pub enum End {
 /// What came of a restart. Whatever is not restarted, passed or refused carries the mark of the run still.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "RestartReport")]
 pub struct Report {
     /// Its run.
     pub run: String,

@@ -17,6 +17,7 @@ use crate::resources::names::{RESTART, RESTARTED_AT};
 
 /// Names a workload.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[schemars(rename = "WorkloadInNamespace")]
 pub struct Name {
     /// Its namespace.
     pub namespace: String,

@@ -2,6 +2,7 @@
 
 mod acting;
 mod api;
+mod api_reads;
 mod blocked;
 mod certificates;
 mod conformance;

@@ -14,6 +14,7 @@ use crate::resources::suspending::{lasting, lasts};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("example" = {"action": "Disable", "reason": "the proxy crashes in a loop", "for": "2h"}))]
+#[schemars(rename = "InjectionWanted")]
 pub(super) struct Wanted {
     /// `Enable` and `Disable` write it, `Remove` takes it away.
     action: Change,

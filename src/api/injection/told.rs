@@ -46,6 +46,7 @@ pub(super) struct Injection {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "InjectionOutcome")]
 enum Outcome {
     /// The object is changed.
     Written,
@@ -55,6 +56,7 @@ enum Outcome {
 
 /// The workloads of a namespace.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "InjectionOfOthers")]
 struct Others {
     /// How many there are.
     count: usize,

@@ -2,7 +2,7 @@
 
 import { h, toast } from "./dom.js";
 import { Problem, ask } from "./server.js";
-import { exact, plural, relative } from "./words.js";
+import { clock, exact, plural, relative } from "./words.js";
 
 const EVERYWHERE = "/api/v1/suspensions";
 const IN_NAMESPACE = "/api/v1/namespaces/{namespace}/suspensions";
@@ -77,7 +77,7 @@ export class Acts {
       headers: () => ({ "Idempotency-Key": key }),
       summary: summaryOf,
       verb: "Suspend",
-      done: (made) => this.finish(`Suspended until ${exact(made.endsAt)}.`),
+      done: (made) => this.finish(`Suspended until ${clock(made.endsAt)}.`),
     }).open();
   }
 
@@ -88,8 +88,8 @@ export class Acts {
       intro: `It ends ${relative(one.endsAt)}.`,
       fields: [field("By", by)],
       path: `${pathOf(one)}/extend`, body: () => ({ by: by.value }), headers: () => ({}),
-      summary: (told) => [h("p", {}, "Its new end: ", h("b", {}, exact(told.endsAt)), `, ${relative(told.endsAt)}.`), ...warnings(told)],
-      verb: "Extend", done: (told) => this.finish(`It holds until ${exact(told.endsAt)}.`),
+      summary: (told) => [h("p", {}, "Its new end: ", when(told.endsAt), "."), ...warnings(told)],
+      verb: "Extend", done: (told) => this.finish(`It holds until ${clock(told.endsAt)}.`),
     }).open();
   }
 
@@ -127,6 +127,10 @@ function field(title, input, note) {
   return h("p", { class: "field" }, h("label", { for: input.id }, title), input, note && h("small", {}, note));
 }
 
+function when(time) {
+  return time ? h("time", { datetime: time, title: exact(time) }, h("b", {}, clock(time)), `, ${relative(time)}`) : h("b", {}, "somebody ends it");
+}
+
 function warnings(told) {
   return (told?.warnings ?? []).map((warning) => h("p", { class: "warning" }, warning));
 }
@@ -147,7 +151,7 @@ function whom(told) {
 
 function summaryOf(told) {
   return [
-    h("p", {}, "It would hold until ", h("b", {}, exact(told.endsAt)), `, ${relative(told.endsAt)}.`),
+    h("p", {}, "It would hold until ", when(told.endsAt), "."),
     ...whom(told), ...warnings(told),
   ];
 }
@@ -159,7 +163,7 @@ class Act {
     this.problem = h("p", { class: "problem", role: "alert", hidden: true });
     this.told = h("div", { class: "summary", tabindex: -1, hidden: true });
     this.back = h("button", { type: "button", hidden: true, onclick: () => this.step(null) }, "Back");
-    this.go = h("button", { type: "submit", class: "main" }, "Look what follows");
+    this.go = h("button", { type: "submit", class: "main" }, "See what follows");
     this.inputs = h("fieldset", {}, h("legend", { class: "unseen" }, this.title), this.fields);
     this.form = h("form", { method: "dialog", onsubmit: (event) => { event.preventDefault(); this.submit(); } },
       h("h2", { id: "act-title" }, this.title), h("p", {}, this.intro), this.inputs, this.told, this.problem,
@@ -180,7 +184,7 @@ class Act {
     this.inputs.hidden = isSummary;
     this.told.hidden = !isSummary;
     this.back.hidden = !isSummary;
-    this.go.textContent = isSummary ? this.verb : "Look what follows";
+    this.go.textContent = isSummary ? this.verb : "See what follows";
     if (isSummary) {
       this.told.replaceChildren(...summary.filter(Boolean));
       this.told.focus();

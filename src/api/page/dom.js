@@ -6,7 +6,7 @@ function filled(element, attributes, children) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== undefined && child !== null && child !== false));
+  element.append(...children.flat(Infinity).filter((child) => child !== undefined && child !== null && child !== false));
   return element;
 }
 
@@ -36,10 +36,11 @@ export function announce(text) {
 export function toast(text) {
   const toast = document.getElementById("toast");
   toast.textContent = text;
-  toast.hidden = false;
+  // As a popover it is above every dialog.
+  if (!toast.matches(":popover-open")) toast.showPopover();
   announce(text);
   clearTimeout(toast.timer);
-  toast.timer = setTimeout(() => { toast.hidden = true; }, 6000);
+  toast.timer = setTimeout(() => toast.hidePopover(), 6000);
 }
 
 /** The address of a view, from names that anybody may have chosen. */
@@ -53,4 +54,17 @@ export function table(caption, titles, rows, attributes = {}) {
   const body = h("tbody", {}, rows);
   return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
     h("table", attributes, h("caption", { class: "unseen" }, caption), head, body));
+}
+
+/** Puts children in this order; one that stands where it should is not touched. */
+export function arrange(parent, wanted) {
+  if (parent.childElementCount === 0) {
+    parent.append(...wanted);
+    return;
+  }
+  let at = parent.firstElementChild;
+  for (const child of wanted) {
+    if (child === at) at = at.nextElementSibling;
+    else parent.insertBefore(child, at);
+  }
 }

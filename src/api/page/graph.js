@@ -37,7 +37,7 @@ export class GraphView {
     const shown = drawn(nodes, edges, namespace);
     this.picture.replaceChildren(shown.length === 0 ? h("p", { class: "empty" }, "Nothing leads from one thing to another here.")
       : shown.length > MOST ? h("p", { class: "empty" }, `${shown.length} things are too many for a picture; choose a namespace, or read the list.`)
-      : picture(shown, edges));
+      : picture(shown, edges, namespace === null));
     this.list.replaceChildren(listed(nodes, edges));
   }
 }
@@ -53,7 +53,7 @@ function label(one) {
   return `${one.kind} ${one.name}${one.namespace ? ` in ${one.namespace}` : ""}${state}`;
 }
 
-function picture(nodes, edges) {
+function picture(nodes, edges, isOfAll) {
   const columns = COLUMNS.map((is) => nodes.filter((one) => (one.is === "Namespace" ? "Workload" : one.is) === is));
   const used = columns.filter((column) => column.length > 0);
   settle(used, edges);
@@ -63,7 +63,7 @@ function picture(nodes, edges) {
   const wide = used.length * (WIDE + GAP) - GAP + 24;
   const lines = edges.filter(({ from, to }) => places.has(from) && places.has(to)).map((edge) => line(edge, places));
   return svg("svg", { viewBox: `0 0 ${wide} ${high}`, width: wide, height: high, role: "group", "aria-label": "The graph" },
-    svg("g", { class: "edges", "aria-hidden": "true" }, lines), svg("g", {}, nodes.map((one) => box(one, places.get(one.id)))));
+    svg("g", { class: "edges", "aria-hidden": "true" }, lines), svg("g", {}, nodes.map((one) => box(one, places.get(one.id), isOfAll))));
 }
 
 /** Puts what belongs together beside each other: each column by the mean place of what it is tied to in the one before. */
@@ -99,10 +99,10 @@ function line({ from, to, does }, places) {
   return svg("path", { class: does, d: `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}` });
 }
 
-function box(one, { x, y }) {
+function box(one, { x, y }, isOfAll) {
   const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
   const [target, second] = {
-    Workload: [address("ns", one.namespace ?? "", one.kind, one.name), `${one.kind}, ${word(one.state)}`],
+    Workload: [address("ns", one.namespace ?? "", one.kind, one.name), `${isOfAll ? one.namespace : one.kind}, ${word(one.state)}`],
     Namespace: [address("ns", one.name), "namespace"],
     Suspension: ["#/suspensions", one.suspends],
   }[one.is] ?? [null, `${one.kind}, ${one.namespace}`];
@@ -110,11 +110,11 @@ function box(one, { x, y }) {
     svg("title", {}, label(one)),
     svg("rect", { width: WIDE, height: HIGH, rx: one.is === "Route" ? 18 : 6 }),
     one.state && svg("rect", { class: `side ${one.state}`, width: 5, height: HIGH, rx: 2 }),
-    svg("text", { x: 14, y: 17, class: "name" }, cut(one.name, 28)), svg("text", { x: 14, y: 32, class: "kind" }, cut(second ?? "", 34)),
+    svg("text", { x: 14, y: 17, class: "name" }, cut(one.name, 22)), svg("text", { x: 14, y: 32, class: "kind" }, cut(second ?? "", 31)),
   ];
   const attributes = { class: `node ${one.is}`, transform: `translate(${x} ${y})` };
   if (target === null) return svg("g", { ...attributes, role: "img", "aria-label": label(one) }, parts);
-  return svg("a", { ...attributes, href: target, "aria-label": label(one) }, parts);
+  return svg("a", { ...attributes, href: target }, parts);
 }
 
 function listed(nodes, edges) {

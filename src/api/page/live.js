@@ -107,7 +107,7 @@ function decision({ namespace, workload, pod, generateName, action, rule, reason
   const name = pod ?? `${generateName ?? ""}…`;
   const who = workload ? h("a", { href: address("ns", namespace, workload.kind, workload.name) }, `${namespace}/${workload.name}`) : `${namespace}/${name}`;
   return h("li", { class: `decision ${action}` }, time, h("span", { class: "what" }, action),
-    h("span", { class: "who" }, who, h("span", { class: "sub" }, workload ? `${workload.kind}, pod ${name}` : "a pod of no workload")),
+    h("span", { class: "whom" }, who, h("span", { class: "sub" }, workload ? `${workload.kind}, pod ${name}` : "a pod of no workload")),
     h("span", { class: "why" }, reason, h("span", { class: "sub" }, `${ruleName(rule)}; ${EFFECTS[effect.outcome] ?? effect.outcome}: ${effect.reason}${dryRun ? "; dry run" : ""}`)));
 }
 
@@ -115,9 +115,9 @@ const DEEDS = { Create: "Suspended", Extend: "Extended", End: "Ended", Begin: "B
 
 function act({ act: deed, outcome, actor, object, reason, why, dryRun }, time) {
   const place = object?.namespace ? `${object.namespace}/` : "";
-  const by = actor?.user ? `by ${actor.user}` : actor?.address ? `from ${actor.address}` : "by the clock";
-  const notes = [outcome !== "Allowed" && outcome.toLowerCase(), dryRun && "dry run", why].filter(Boolean);
-  return h("li", { class: `deed ${outcome}` }, time, h("span", { class: "what" }, DEEDS[deed] ?? deed),
-    h("span", { class: "who" }, `${place}${object?.name ?? ""}`, h("span", { class: "sub" }, `${object?.kind ?? ""}, ${by}`)),
+  const by = actor?.user ? `by ${actor.user}` : actor?.address ? `from ${actor.address}` : null;
+  const notes = [outcome !== "Allowed" && outcome.toLowerCase(), dryRun && `${(DEEDS[deed] ?? deed).toLowerCase()}, in a dry run`, why].filter(Boolean);
+  return h("li", { class: `deed ${outcome}` }, time, h("span", { class: "what" }, dryRun ? "Dry run" : DEEDS[deed] ?? deed),
+    h("span", { class: "whom" }, `${place}${object?.name ?? ""}`, h("span", { class: "sub" }, [object?.kind, by].filter(Boolean).join(", "))),
     h("span", { class: "why" }, reason ?? "", notes.length > 0 && h("span", { class: "sub" }, notes.join("; "))));
 }

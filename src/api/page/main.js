@@ -115,26 +115,42 @@ class Session {
       this.look(named);
       return;
     }
+    this.askForNamespace(problem.message);
+  }
+
+  /** Asks which namespace to look at. */
+  askForNamespace(why) {
     this.overview.element.hidden = true;
     this.polls.overview.stop();
     const input = h("input", { id: "scope", required: true, autocomplete: "off", spellcheck: "false" });
-    const form = h("form", { class: "login", onsubmit: (event) => { event.preventDefault(); this.look(input.value.trim()); location.hash = address("ns", input.value.trim()); } },
-      h("p", { class: "problem", role: "alert" }, problem.message),
+    const form = h("form", { class: "login", onsubmit: (event) => {
+      event.preventDefault();
+      location.hash = address("ns", input.value.trim());
+      this.look(input.value.trim());
+    } },
+      why && h("p", { class: "problem", role: "alert" }, why),
       h("p", { class: "field" }, h("label", { for: "scope" }, "Look at one namespace"), input), h("button", { type: "submit", class: "main" }, "Look"));
     this.restricted?.remove();
     this.restricted = form;
     this.overview.element.before(form);
+    input.focus();
   }
 
   look(namespace) {
     this.scope = namespace;
+    this.restricted?.remove();
+    this.restricted = undefined;
     this.overview.element.hidden = false;
+    Object.assign(this.overview, { scope: namespace, elsewhere: () => this.askForNamespace() });
+    this.overview.show({ isTable: this.overview.isTable, namespace: this.overview.filter.namespace });
     this.pollOverview();
     this.pollSuspensions();
   }
 
   route() {
     const wanted = asked();
+    const namespace = wanted.workload?.namespace ?? wanted.namespace;
+    if (this.scope !== null && namespace && namespace !== this.scope) this.look(namespace);
     if (wanted.workload && this.element) this.explain(wanted.workload);
     else {
       this.explanation?.close();

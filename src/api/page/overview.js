@@ -1,19 +1,14 @@
-// Who is in the mesh: namespaces as groups, workloads as tiles, or all of them in a table. What has not changed is not touched.
+// Who is in the mesh: namespaces as groups, workloads as tiles, or all in a table. What has not changed is not touched.
 
-import { address, announce, h, say } from "./dom.js";
+import { address, announce, arrange, h, say } from "./dom.js";
 import { EFFECTS, STATES, plural, ruleName, word } from "./words.js";
+import { WorkloadTable, keyOf, sidecars, whereTo } from "./workload_table.js";
 
-const keyOf = (one) => `${one.namespace}/${one.kind}/${one.name}`;
-const whereTo = (one) => address("ns", one.namespace, one.kind, one.name);
-
-function sidecars(one) {
-  return one.actual ? `${one.actual.withSidecar}/${one.actual.pods}` : "–";
-}
-
-/** What a tile says aloud. */
-function spoken(one) {
-  const pods = one.actual ? `, ${one.actual.withSidecar} of ${plural(one.actual.pods, "pod")} with a sidecar` : "";
-  return `${one.name}, ${one.kind}, ${word(one.state)}${pods}`;
+/** What the second line of a tile says: a state is never told by its colour alone. */
+function second(one) {
+  // Where pods are not known, what new ones get is.
+  const isUntold = one.state === "Unknown" && !one.actual;
+  return `${word(one.state)}${isUntold ? `, new pods ${EFFECTS[one.effect.outcome]}` : ""} · ${one.kind}`;
 }
 
 /** The view; `acts` makes the buttons of a namespace. */
@@ -22,10 +17,11 @@ export class Overview {
     this.acts = acts;
     this.known = new Map();
     this.groups = new Map();
-    this.rows = new Map();
     this.filter = { text: "", states: new Set(), namespace: null };
-    this.order = { by: "state", down: false };
     this.isTable = false;
+    // The only namespace that may be looked at, and how to look at another one.
+    this.scope = null;
+    this.elsewhere = () => {};
     this.data = null;
     this.build();
   }
@@ -44,12 +40,7 @@ export class Overview {
     this.tiles = h("div", { class: "groups" });
     this.tiles.addEventListener("keydown", (event) => this.move(event));
     this.tiles.addEventListener("focusin", (event) => this.rove(event.target.closest("a.tile")));
-    this.body = h("tbody");
-    this.titles = h("tr", {}, [["namespace", "Namespace"], ["name", "Workload"], ["state", "State"], ["action", "Decision"], ["rule", "By"], ["effect", "New pods"], ["pods", "Sidecars"]]
-      .map(([by, title]) => h("th", { scope: "col", "data-by": by }, h("button", { type: "button" }, title))));
-    this.titles.addEventListener("click", (event) => this.sort(event.target.closest("th")));
-    this.table = h("div", { class: "scroll", hidden: true }, h("table", { class: "workloads" },
-      h("caption", { class: "unseen" }, "Workloads, and how they stand"), h("thead", {}, this.titles), this.body));
+    this.table = new WorkloadTable((one) => this.isShown(one));
     this.one = h("p", { class: "one", hidden: true });
     this.element = h("div", { class: "overview" },
       h("h1", { class: "unseen" }, "Overview"),
@@ -57,7 +48,7 @@ export class Overview {
         h("label", { for: "search", class: "unseen" }, "Show only what has this in it"), this.search,
         h("nav", { class: "switch", "aria-label": "How to show workloads" }, this.tilesLink, this.tableLink),
         this.count),
-      this.chips, this.one, this.notes, this.legend(), this.tiles, this.table);
+      this.chips, this.one, this.notes, this.legend(), this.tiles, this.table.element);
   }
 
   legend() {
@@ -73,11 +64,14 @@ export class Overview {
     this.isTable = isTable;
     this.filter.namespace = namespace;
     this.tiles.hidden = isTable;
-    this.table.hidden = !isTable;
+    this.table.element.hidden = !isTable;
     this.tilesLink.toggleAttribute("aria-current", !isTable);
     this.tableLink.toggleAttribute("aria-current", isTable);
-    this.one.hidden = namespace === null;
-    this.one.replaceChildren(...(namespace === null ? [] : [`Only namespace ${namespace}. `, h("a", { href: "#/" }, "Show all")]));
+    const only = namespace ?? this.scope;
+    this.one.hidden = only === null;
+    const others = this.scope !== null
+      ? h("button", { type: "button", onclick: this.elsewhere }, "Another namespace …") : h("a", { href: "#/" }, "Show all");
+    this.one.replaceChildren(...(only === null ? [] : [`Only namespace ${only}. `, others]));
     if (this.data) {
       this.fillTable();
       this.sift();
@@ -161,7 +155,7 @@ export class Overview {
   /** The tile of a workload, changed only where the workload has. */
   tile(one) {
     const key = keyOf(one);
-    const text = `${spoken(one)}|${one.why}`;
+    const text = `${second(one)}|${one.why}|${sidecars(one)}`;
     const known = this.known.get(key);
     if (known?.text === text) {
       known.one = one;
@@ -173,9 +167,9 @@ export class Overview {
       setTimeout(() => known.link.classList.remove("new"), 2500);
       return known.item;
     }
-    const fresh = { pods: h("span", { class: "pods", "aria-hidden": "true" }) };
+    const fresh = { second: h("span", { class: "kind" }), pods: h("span", { class: "pods" }) };
     fresh.link = h("a", { href: whereTo(one), tabindex: -1, "data-key": key },
-      h("span", { class: "name" }, one.name), h("span", { class: "kind" }, one.kind), fresh.pods);
+      h("span", { class: "name" }, one.name), fresh.second, fresh.pods);
     fresh.item = h("li", {}, fresh.link);
     this.dress(fresh, one, text);
     this.known.set(key, fresh);
@@ -186,7 +180,7 @@ export class Overview {
     known.one = one;
     known.text = text;
     known.link.className = `tile ${one.state}`;
-    known.link.setAttribute("aria-label", spoken(one));
+    say(known.second, second(one));
     known.link.title = `${word(one.state)}: ${one.why}`;
     say(known.pods, one.actual?.pods ? sidecars(one) : "");
   }
@@ -237,10 +231,7 @@ export class Overview {
       const isHidden = !named || (isSifted && !shownIn.has(name));
       if (group.element.hidden !== isHidden) group.element.hidden = isHidden;
     }
-    for (const row of this.rows.values()) {
-      const isHidden = !this.isShown(row.one);
-      if (row.element.hidden !== isHidden) row.element.hidden = isHidden;
-    }
+    this.table.sift();
     say(this.count, shown === this.known.size ? plural(shown, "workload") : `${shown} of ${plural(this.known.size, "workload")}`);
     const current = this.tiles.querySelector("a.tile[tabindex='0']");
     if (!current || current.parentElement.hidden) this.rove(this.visible()[0]);
@@ -287,83 +278,17 @@ export class Overview {
     return other;
   }
 
+  fillTable() {
+    if (this.isTable && this.data) this.table.fill(this.data.namespaces.flatMap((namespace) => namespace.workloads));
+  }
+
   focusOn(key) {
     const known = this.known.get(key);
     if (!known) return false;
-    if (this.isTable) this.rows.get(key)?.element.querySelector("a")?.focus();
+    if (this.isTable) this.table.focusOn(key);
     else { this.rove(known.link); known.link.focus(); }
     return true;
-  }
-
-  fillTable() {
-    if (!this.isTable || !this.data) return;
-    const all = this.data.namespaces.flatMap((namespace) => namespace.workloads);
-    const keys = new Set(all.map(keyOf));
-    for (const [key, row] of this.rows) if (!keys.has(key)) { row.element.remove(); this.rows.delete(key); }
-    for (const one of all) this.row(one);
-    this.arrangeRows();
-  }
-
-  row(one) {
-    const key = keyOf(one);
-    let row = this.rows.get(key);
-    if (!row) {
-      const cells = { action: h("td"), rule: h("td"), effect: h("td"), pods: h("td", { class: "number" }), state: h("td") };
-      row = { cells, mark: h("span", { "aria-hidden": "true" }), word: h("span") };
-      cells.state.append(row.mark, row.word);
-      row.element = h("tr", {},
-        h("td", {}, h("a", { href: address("ns", one.namespace) }, one.namespace)),
-        h("th", { scope: "row" }, h("a", { href: whereTo(one) }, one.name), " ", h("span", { class: "kind" }, one.kind)),
-        cells.state, cells.action, cells.rule, cells.effect, cells.pods);
-      this.rows.set(key, row);
-    }
-    row.one = one;
-    if (row.mark.className !== `mark ${one.state}`) row.mark.className = `mark ${one.state}`;
-    say(row.word, word(one.state));
-    if (row.cells.state.title !== one.why) row.cells.state.title = one.why;
-    say(row.cells.action, one.desired.action);
-    say(row.cells.rule, ruleName(one.desired.rule));
-    say(row.cells.effect, EFFECTS[one.effect.outcome] ?? one.effect.outcome);
-    say(row.cells.pods, sidecars(one));
-  }
-
-  sort(title) {
-    if (!title) return;
-    const { by } = title.dataset;
-    this.order = { by, down: this.order.by === by && !this.order.down };
-    this.arrangeRows();
-  }
-
-  arrangeRows() {
-    const { by, down } = this.order;
-    const worry = Object.keys(STATES);
-    const value = {
-      namespace: (one) => one.namespace, name: (one) => one.name, action: (one) => one.desired.action,
-      rule: (one) => ruleName(one.desired.rule), effect: (one) => one.effect.outcome,
-      state: (one) => String(worry.indexOf(one.state)), pods: (one) => String(one.actual?.pods ?? -1).padStart(9, "0"),
-    }[by];
-    const sorted = [...this.rows.values()].map((row) => ({ row, value: value(row.one), then: keyOf(row.one) }));
-    const compare = (left, right) => (left < right ? -1 : left > right ? 1 : 0);
-    sorted.sort((left, right) => (compare(left.value, right.value) || compare(left.then, right.then)) * (down ? -1 : 1));
-    arrange(this.body, sorted.map(({ row }) => row.element));
-    for (const title of this.titles.children) {
-      if (title.dataset.by === by) title.setAttribute("aria-sort", down ? "descending" : "ascending");
-      else title.removeAttribute("aria-sort");
-    }
   }
 }
 
 const sameRow = (left, right) => left.offsetTop === right.offsetTop;
-
-/** Puts children in this order; one that stands where it should is not touched. */
-function arrange(parent, wanted) {
-  if (parent.childElementCount === 0) {
-    parent.append(...wanted);
-    return;
-  }
-  let at = parent.firstElementChild;
-  for (const child of wanted) {
-    if (child === at) at = at.nextElementSibling;
-    else parent.insertBefore(child, at);
-  }
-}

@@ -25,7 +25,7 @@ export function hear(given) {
 
 export const isKnown = () => token !== null;
 
-/** Takes a token, and finds out whose it is. */
+/** Takes a token, and finds out whose it is and what there is to ask for. */
 export async function enter(given) {
   token = given;
   const about = await ask("/api/v1");
@@ -70,13 +70,14 @@ async function answered(response) {
 export class Poll {
   constructor(path, { every = 5000, found, refused = () => {} }) {
     Object.assign(this, { path, every, found, refused, tag: null, failures: 0 });
-    this.seen = () => { if (!document.hidden) this.again(); };
+    this.seen = () => { if (!document.hidden && !this.isRefused) this.again(); };
     document.addEventListener("visibilitychange", this.seen);
     this.again();
   }
 
   /** Asks at once. */
   again() {
+    this.isRefused = false;
     clearTimeout(this.timer);
     this.current?.abort();
     if (!this.isOver) this.once();
@@ -118,6 +119,8 @@ export class Poll {
   failed(problem) {
     const isAway = problem.status === 0 || problem.status >= 500;
     this.failures = isAway ? this.failures + 1 : 0;
+    // Who may not is not told so every few seconds: each time is recorded. They ask again by an act of their own.
+    this.isRefused = problem.status === 403;
     if (!isAway) {
       if (problem.status !== 401) this.refused(problem);
       return;
@@ -132,7 +135,7 @@ export class Poll {
 
   plan() {
     // A page that nobody looks at asks for nothing; it asks at once when somebody does.
-    if (!this.isOver && !document.hidden) this.timer = setTimeout(() => this.once(), this.wait());
+    if (!this.isOver && !this.isRefused && !document.hidden) this.timer = setTimeout(() => this.once(), this.wait());
   }
 }
 

@@ -62,6 +62,12 @@ export function relative(time) {
   return away > 0 ? `in ${span(away)}` : `${span(-away)} ago`;
 }
 
+/** A time as people say it to each other. */
+export function clock(time) {
+  const date = new Date(time);
+  return Number.isNaN(date.getTime()) ? time : date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+}
+
 /** The exact time, as this place has it. */
 export function exact(time) {
   const date = new Date(time);

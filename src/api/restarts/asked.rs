@@ -22,6 +22,7 @@ const USUAL_TIMEOUT: Duration = Duration::from_secs(300);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(extend("example" = {"drifted": true}))]
+#[schemars(rename = "RestartWanted")]
 pub(super) struct Wanted {
     /// These.
     #[schemars(length(min = 1))]
@@ -44,6 +45,7 @@ pub(super) struct Wanted {
 /// A workload.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "WorkloadNamed")]
 pub(super) struct Named {
     /// Its kind, such as Deployment.
     #[schemars(length(min = 1, max = 63))]

@@ -26,6 +26,7 @@ use crate::suspensions::live::Unstored;
 /// What is to be done, and what is not.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "RestartPlan")]
 pub(super) struct Planned {
     /// They are restarted, in this order.
     workloads: Vec<Name>,

@@ -50,6 +50,7 @@ pub(super) struct Restart {
 
 /// How a restart stands.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RestartState")]
 enum State {
     /// It is under way.
     Running,
@@ -74,6 +75,7 @@ pub(super) struct RestartInFull {
 
 /// Something that has happened.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "RestartStepped")]
 pub(super) struct Stepped {
     /// Which step it is.
     pub(super) number: u64,
@@ -85,6 +87,7 @@ pub(super) struct Stepped {
 
 /// A restart that has begun, and what it is about.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RestartBegun")]
 pub(super) struct Begun {
     #[serde(flatten)]
     restart: Restart,
@@ -94,6 +97,7 @@ pub(super) struct Begun {
 
 /// Those that this replica runs, or has run.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Restarts")]
 pub(super) struct Listed {
     /// The newest first.
     items: Vec<Restart>,

@@ -221,6 +221,35 @@ async fn a_replica_that_is_stopped_in_order_leaves_its_restart_to_be_gone_on_wit
     .await;
 }
 
+#[tokio::test]
+async fn what_an_override_leaves_drifting_is_restarted_and_then_nothing_is() {
+    let (plane, outrigger) = Outrigger::shared().await;
+    with_temp_namespace(plane, &[], async |namespace| {
+        apply(plane, namespace, ["web", "other"].map(deployment).to_vec()).await;
+        let editor = Asking::of(plane, outrigger, namespace, "editor", "edit").await;
+        await_ready(plane, namespace, 2).await;
+        let path = format!("/namespaces/{namespace}/workloads/deployment/web/injection");
+        let (status, told) = asked(outrigger, "PUT", &path, &editor.token, Some(json!({"action": "Enable"})), "").await;
+        assert_eq!((status, &told["after"]["effect"]["outcome"]), (200, &json!("Injected")), "{told}");
+        let only_web = json!([{"namespace": namespace, "kind": "Deployment", "name": "web"}]);
+        await_condition("the drift to be known", TIMEOUT, async || {
+            let (status, planned) = editor.ask("POST", "?dryRun=true", Some(json!({"drifted": true}))).await;
+            ensure!(status == 200 && planned["workloads"] == only_web, "{status}: {planned}");
+            Ok(())
+        })
+        .await;
+        let run = editor.begun(json!({"drifted": true, "timeout": "1m"})).await;
+        assert_eq!(editor.ended(&run).await["report"]["restarted"], only_web);
+        await_condition("nothing to drift any more", TIMEOUT, async || {
+            let (status, nothing) = editor.ask("POST", "", Some(json!({"drifted": true}))).await;
+            ensure!(status == 200 && nothing["workloads"] == json!([]), "{status}: {nothing}");
+            Ok(())
+        })
+        .await;
+    })
+    .await;
+}
+
 async fn unstuck(plane: &ControlPlane, namespace: &str) {
     let patch = ["patch", "deployment/a-stuck", "-n", namespace, "--type=merge", "-p", UNSTUCK];
     assert!(plane.kubectl(&patch).await.status.success());
