@@ -193,3 +193,57 @@ impl Drop for Ending<'_> {
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::session::Other;
+    use crate::server::listener::Peer;
+
+    fn run(id: &str) -> Run {
+        let peer = Peer { address: "127.0.0.1:1".parse().unwrap(), verified: false };
+        let attempt = Attempt::on(Deed::Restart, Other::of("Restart", "shop", None), ("shop", None), false, peer);
+        Run::new(id.to_owned(), "shop", &attempt, 1, Timestamp::UNIX_EPOCH)
+    }
+
+    fn end(run: &Run) {
+        held(&run.state).ended = Some((Timestamp::UNIX_EPOCH, Report::of(&run.id)));
+    }
+
+    #[test]
+    fn eight_run_at_once_and_the_last_sixty_four_are_kept() {
+        let runs = Runs::default();
+        let all: Vec<_> = (0..AT_ONCE).map(|number| runs.begin(run(&number.to_string())).unwrap()).collect();
+        assert_eq!(runs.begin(run("0")).err().map(|problem| problem.status), Some(409));
+        assert_eq!(runs.begin(run("more")).err().map(|problem| problem.status), Some(503));
+        end(&all[1]);
+        end(&runs.begin(run("1")).unwrap());
+        assert_eq!(runs.of_namespace("shop").len(), AT_ONCE, "one that is gone on with is the same");
+        for number in 100..200 {
+            end(&runs.begin(run(&number.to_string())).unwrap());
+        }
+        let kept = runs.of_namespace("shop");
+        assert_eq!((kept.len(), kept[0].id.as_str()), (KEPT, "199"));
+        assert!(all.iter().skip(2).all(|one| kept.iter().any(|kept| Arc::ptr_eq(one, kept))), "those that run stay");
+        assert!(runs.of_namespace("other").is_empty());
+        runs.stop();
+        assert!(all[0].cancel.is_cancelled());
+        assert!(runs.begin(run("late")).unwrap().cancel.is_cancelled());
+    }
+
+    #[test]
+    fn of_many_steps_the_last_are_kept_and_of_what_is_waited_for_the_last_word() {
+        let run = run("a");
+        let name = |name: &str| Name { namespace: "shop".into(), kind: "Deployment".into(), name: name.into() };
+        for number in 0..STEPS + 3 {
+            let what = number.to_string();
+            run.tell(Step::Waiting { workload: name("web"), what }, Timestamp::UNIX_EPOCH);
+            run.tell(Step::Back, Timestamp::UNIX_EPOCH);
+        }
+        let state = run.state();
+        assert_eq!((state.steps.len(), state.steps[0].number, state.count), (STEPS, 4, STEPS as u64 + 3));
+        assert_eq!(state.waiting, BTreeMap::from([(name("web"), (STEPS + 2).to_string())]));
+        run.tell(Step::Restarted { workload: name("web") }, Timestamp::UNIX_EPOCH);
+        assert_eq!((run.state().waiting.len(), run.state().over), (0, 1));
+    }
+}
