@@ -17,7 +17,7 @@ macro_rules! files {
     };
 }
 
-const FILES: [(&str, &str, &str); 15] = files![
+const FILES: [(&str, &str, &str); 18] = files![
     "/" "index.html" "text/html",
     "/page/page.css" "page.css" "text/css",
     "/page/icon.svg" "icon.svg" "image/svg+xml",
@@ -31,6 +31,9 @@ const FILES: [(&str, &str, &str); 15] = files![
     "/page/suspensions.js" "suspensions.js" "text/javascript",
     "/page/overrides.js" "overrides.js" "text/javascript",
     "/page/acts.js" "acts.js" "text/javascript",
+    "/page/dialog.js" "dialog.js" "text/javascript",
+    "/page/overriding.js" "overriding.js" "text/javascript",
+    "/page/restarting.js" "restarting.js" "text/javascript",
     "/page/live.js" "live.js" "text/javascript",
     "/page/graph.js" "graph.js" "text/javascript",
 ];

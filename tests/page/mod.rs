@@ -291,6 +291,36 @@ async fn what_the_server_refuses_is_said_in_its_words_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn an_override_is_told_before_it_is_written_and_a_directory_says_what_to_write_by_hand() {
+    let (world, browser) = (World::small(), Browser::start("override"));
+    entered(&browser, &world).await;
+    browser.follow("#/ns/shop/StatefulSet/cart");
+    browser.click("dialog .acts button:nth-of-type(2)").await;
+    browser.until_shown("#action").await;
+    browser.write("#reason", "loop");
+    browser.picture("asked");
+    browser.click(".act button.main").await;
+    browser.until_text(".summary", "New pods get no sidecar").await;
+    browser.until_text(".summary", "2 running pods would then differ").await;
+    browser.picture("summary");
+    let found = browser.barriers();
+    assert!(found.is_empty(), "{found:?}");
+    browser.click(".act button.main").await;
+    browser.until_text(".act .problem", "outrigger.dev/inject").await;
+    browser.press(&[ESCAPE]);
+    browser.until("document.querySelector('dialog.act') === null").await;
+    browser.press(&[ESCAPE]);
+    browser.until("document.querySelector('dialog') === null").await;
+    browser.click("section[aria-labelledby='ns-shop'] .acts button:nth-of-type(2)").await;
+    browser.until_shown("#action").await;
+    browser.run("const action = document.querySelector('#action'); action.value = 'Remove'; action.dispatchEvent(new Event('change'))");
+    assert_eq!(browser.value("document.querySelector('#reason').closest('p').hidden"), true);
+    browser.click(".act button.main").await;
+    browser.until_text(".summary", "New pods of 0 of").await;
+    assert_eq!(browser.complaints(&["409 (Conflict)"]), [""; 0]);
+}
+
+#[tokio::test]
 async fn overrides_the_graph_and_what_is_decided_live_are_shown() {
     let (world, browser) = (World::small(), Browser::start("views"));
     entered(&browser, &world).await;

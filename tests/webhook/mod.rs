@@ -17,6 +17,7 @@ mod looking;
 mod order;
 mod overriding;
 mod own_rules;
+mod page_acts;
 mod reads;
 mod replicas;
 mod restarting;

@@ -1,13 +1,13 @@
 // What somebody does: always first a summary of what would follow, as the server tells it, and then the act.
 
+import { Act, LASTS, field, select, warnings, when } from "./dialog.js";
 import { h, toast } from "./dom.js";
-import { Problem, ask } from "./server.js";
-import { clock, exact, plural, relative } from "./words.js";
+import { INJECTION, override } from "./overriding.js";
+import { RESTARTS, restart } from "./restarting.js";
+import { clock, plural, relative } from "./words.js";
 
 const EVERYWHERE = "/api/v1/suspensions";
 const IN_NAMESPACE = "/api/v1/namespaces/{namespace}/suspensions";
-
-const LASTS = [["30m", "30 minutes"], ["1h", "1 hour"], ["2h", "2 hours"], ["8h", "8 hours"], ["24h", "1 day"], ["168h", "1 week"]];
 
 /** What the server offers; what it does not offer has no button. */
 export class Acts {
@@ -22,13 +22,18 @@ export class Acts {
   ofNamespace(namespace) {
     return this.bar(`Acts on namespace ${namespace}`, [
       ["POST", IN_NAMESPACE, "Suspend …", () => this.suspend({ namespace })],
+      ["PUT", INJECTION.ofNamespace, "Override …", () => override({ namespace }, (text) => this.finish(text))],
+      ["POST", RESTARTS, "Restart …", () => restart({ namespace }, (text) => this.finish(text))],
     ]);
   }
 
   /** The buttons of a workload. */
   ofWorkload({ namespace, kind, name }) {
+    const finish = (text) => this.finish(text);
     return this.bar(`Acts on ${name}`, [
       kind !== "Pod" && ["POST", IN_NAMESPACE, "Suspend injection …", () => this.suspend({ namespace, workload: { kind, name } })],
+      kind !== "Pod" && ["PUT", INJECTION.ofWorkload, "Override …", () => override({ namespace, kind, name }, finish)],
+      kind !== "Pod" && ["POST", RESTARTS, "Restart …", () => restart({ namespace, kind, name }, finish)],
     ]);
   }
 
@@ -119,22 +124,6 @@ function pathOf(one) {
   return `${place}/suspensions/${encodeURIComponent(one.name)}`;
 }
 
-function select(id, options, chosen) {
-  return h("select", { id, name: id }, options.map(([value, text]) => h("option", { value, selected: value === chosen }, text)));
-}
-
-function field(title, input, note) {
-  return h("p", { class: "field" }, h("label", { for: input.id }, title), input, note && h("small", {}, note));
-}
-
-function when(time) {
-  return time ? h("time", { datetime: time, title: exact(time) }, h("b", {}, clock(time)), `, ${relative(time)}`) : h("b", {}, "somebody ends it");
-}
-
-function warnings(told) {
-  return (told?.warnings ?? []).map((warning) => h("p", { class: "warning" }, warning));
-}
-
 function whom(told) {
   if (told?.matched) {
     const { workloads, unknown, first } = told.matched;
@@ -154,61 +143,4 @@ function summaryOf(told) {
     h("p", {}, "It would hold until ", when(told.endsAt), "."),
     ...whom(told), ...warnings(told),
   ];
-}
-
-/** A dialog of two steps: what is asked for, and what the server says would follow. */
-class Act {
-  constructor(given) {
-    Object.assign(this, given);
-    this.problem = h("p", { class: "problem", role: "alert", hidden: true });
-    this.told = h("div", { class: "summary", tabindex: -1, hidden: true });
-    this.back = h("button", { type: "button", hidden: true, onclick: () => this.step(null) }, "Back");
-    this.go = h("button", { type: "submit", class: "main" }, "See what follows");
-    this.inputs = h("fieldset", {}, h("legend", { class: "unseen" }, this.title), this.fields);
-    this.form = h("form", { method: "dialog", onsubmit: (event) => { event.preventDefault(); this.submit(); } },
-      h("h2", { id: "act-title" }, this.title), h("p", {}, this.intro), this.inputs, this.told, this.problem,
-      h("footer", {}, h("button", { type: "button", onclick: () => this.element.close() }, "Cancel"), this.back, this.go));
-    this.element = h("dialog", { class: "act", "aria-labelledby": "act-title", onclose: () => this.element.remove() }, this.form);
-  }
-
-  open() {
-    document.body.append(this.element);
-    this.element.showModal();
-    this.form.querySelector("input:not([hidden]), select")?.focus();
-    return this;
-  }
-
-  /** Shows the summary, or the fields again. */
-  step(summary) {
-    const isSummary = summary !== null;
-    this.inputs.hidden = isSummary;
-    this.told.hidden = !isSummary;
-    this.back.hidden = !isSummary;
-    this.go.textContent = isSummary ? this.verb : "See what follows";
-    if (isSummary) {
-      this.told.replaceChildren(...summary.filter(Boolean));
-      this.told.focus();
-    }
-  }
-
-  async submit() {
-    const isDone = !this.told.hidden;
-    this.problem.hidden = true;
-    this.go.disabled = true;
-    try {
-      const path = isDone ? this.path : `${this.path}?dryRun=true`;
-      const { body } = await ask(path, { method: "POST", body: this.body(), headers: isDone ? this.headers() : {} });
-      if (isDone) {
-        this.element.close();
-        this.done(body);
-      } else {
-        this.step(this.summary(body));
-      }
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      this.problem.textContent = error.message;
-      this.problem.hidden = false;
-    }
-    this.go.disabled = false;
-  }
 }
