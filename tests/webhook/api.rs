@@ -38,6 +38,8 @@ async fn who_may_suspends_with_their_own_rights_and_who_may_not_changes_nothing(
 
         let (status, made) = ask("POST", &path, &writer, body("debug"), "").await;
         assert_eq!(status, 201, "{made}");
+        let (status, told) = ask("GET", &format!("{path}/debug"), &writer, None, "").await;
+        assert_eq!((status, &told["uid"]), (200, &made["uid"]), "whoever has made it finds it at once");
         let other = "/namespaces/kube-public/suspensions";
         for (method, path, token, header, expected) in [
             ("POST", &*path, &*reader, "", 403),
