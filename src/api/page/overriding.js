@@ -42,10 +42,12 @@ function wish(lasts, reason) {
   return { ...(lasts && { for: lasts }), ...(reason && { reason }) };
 }
 
-const effects = { Injected: "a sidecar", NotInjected: "no sidecar", Unreachable: "no sidecar, though one is wanted", Unknown: "what is not known" };
+const EFFECTS = { Injected: "a sidecar", NotInjected: "no sidecar", Unreachable: "no sidecar, though one is wanted" };
+// Where nobody can tell what the injector does, what is written on the pod is all there is to tell.
+const MARKS = { Enable: "the mark for a sidecar", Disable: "the mark for none", Remove: "no mark", Leave: "no mark of ours" };
 
 function follows({ before, after, hindrance, running, workloads, warnings: said, partial }) {
-  const gets = ({ effect }) => h("b", {}, effects[effect.outcome]);
+  const gets = ({ effect, action }) => h("b", {}, EFFECTS[effect.outcome] ?? MARKS[action]);
   const pods = workloads?.running ?? running;
   return [
     h("p", {}, "New pods get ", gets(after), `: ${after.reason}. Until now they get `, gets(before), "."),
