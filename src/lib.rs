@@ -27,7 +27,7 @@
 //! | [`cluster`] | the only owner of a client of the Kubernetes API |
 //! | [`files`] | the same inventory from a directory |
 //! | [`backend`] | what differs between a cluster and a directory for whoever serves people |
-//! | [`api`] | the API for people and their programs, one resource a file |
+//! | [`api`] | the API for people and their programs, one resource a file, and the page |
 //! | [`controllers`] | what only the leader does: planned purely, then done |
 //! | [`cli`] | the commands; `serve` puts everything together |
 //!

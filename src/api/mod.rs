@@ -4,7 +4,7 @@
 //! Guarantees: nothing is answered to a caller without a token, apart from the page's own files and the document; every
 //! attempt to change something is recorded, whatever came of it; what is written is written with the caller's own token.
 //! Errors are problem details of RFC 9457.
-//! Limits: bodies of 256 KiB; 8 restarts; 32 that listen; two that look at everything; 32 changes at once, for whose turn
+//! Limits: bodies of 64 KiB; 8 restarts; 32 that listen; two that look at everything; 32 changes at once, for whose turn
 //! others wait 20 seconds at most.
 
 mod about;
@@ -58,8 +58,8 @@ use problem::Problem;
 use restarts::Runs;
 use strangers::Strangers;
 
-/// The largest body; the largest suspension is a tenth of it.
-const BODY: usize = 256 * 1024;
+/// The largest body: as many as there are connections may be held at once.
+const BODY: usize = 64 * 1024;
 /// So many changes are made at once.
 const AT_ONCE: usize = 32;
 /// So many may listen to events.

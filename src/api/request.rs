@@ -47,7 +47,7 @@ pub(super) async fn whole(body: Body) -> Result<Bytes, Problem> {
     match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, BODY)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if std::error::Error::source(&error).is_some_and(|cause| cause.is::<LengthLimitError>()) => {
-            Err(Problem::new(413, "the body is larger than 256 KiB"))
+            Err(Problem::new(413, "the body is larger than 64 KiB"))
         }
         Ok(Err(_)) => Err(Problem::new(400, "the body ended early; send it again")),
         Err(_) => Err(Problem::new(408, "the body took too long to arrive; send it again")),

@@ -7,7 +7,7 @@
 //! is known of a large cluster, 40 for bodies in flight, 45 for what is read from the one large body at a time, and
 //! 70 for connections: an idle one takes 25 KiB, most of it for TLS, one whose head was refused up to 70. An API server
 //! that created 2,000 pods for 200 clients opened 1,214 connections, not at once. The API may take 70 more: half as many
-//! connections, and bodies of 256 KiB, which are read of nobody who may not.
+//! connections, and on each a body of 64 KiB, which is read of nobody who may not.
 
 use std::time::Duration;
 
