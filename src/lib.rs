@@ -16,6 +16,7 @@
 //! | [`resources`] | our custom resources, each parsed once, and every name that a user types |
 //! | [`inventory`] | what we now believe about the cluster; `facts_for` is the only place that reads it |
 //! | [`audit`], [`metrics`], [`tasks`] | the audit log, the counters, the tasks of the process |
+//! | [`strict`] | objects read as the API server would, with the path of what is wrong |
 //! | [`admission`] | a review from bytes to bytes |
 //! | [`server`] | the listeners and their limits |
 //! | [`overview`] | what is expected against what is there: explanations, drift, and what a change would change |
@@ -24,6 +25,7 @@
 //! | [`graph`] | what stands between namespaces, workloads and services; pure |
 //! | [`restarts`] | restarts of workloads: whom, in which waves, how far each has come; pure |
 //! | [`overrides`] | overrides as people give them: what is written where, and what new pods get for it; pure |
+//! | [`proposals`] | policies and suspensions that are proposed, and what they would change; pure |
 //! | [`cluster`] | the only owner of a client of the Kubernetes API |
 //! | [`files`] | the same inventory from a directory |
 //! | [`backend`] | what differs between a cluster and a directory for whoever serves people |
@@ -77,9 +79,11 @@ pub mod inventory;
 pub mod metrics;
 pub mod overrides;
 pub mod overview;
+pub mod proposals;
 pub mod resources;
 pub mod restarts;
 pub mod server;
+pub mod strict;
 pub mod suspensions;
 pub mod tasks;
 pub mod traffic;

@@ -1,7 +1,6 @@
 //! The command line: one command a file. `serve` is the composition root.
 
 pub mod certs;
-pub mod changes;
 pub mod deciding;
 pub mod disable;
 pub mod doctor;

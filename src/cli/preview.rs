@@ -10,17 +10,18 @@ use anyhow::{bail, ensure};
 use clap::Args;
 use serde::Serialize;
 
-use super::changes::{Change, ChangeTold, Reading, What};
 use super::explain::written;
 use super::looking::{Looked, LookingArgs, Output};
 use super::manifest;
 use super::progress::Progress;
 use super::subject::Target;
-use crate::inventory::Inventory;
-use crate::inventory::nearest::nearest;
-use crate::overview::caution::cautions;
-use crate::overview::preview::{Answer, Difference, OfNamespace, Origin, Preview, Summary, origins};
+use crate::overview::preview::{Answer, Difference, OfNamespace, Preview, Summary, origins};
+use crate::proposals::change::{Change, ChangeTold, Reading, What, Words};
+use crate::proposals::preview::{Previewed, previewed};
 use crate::resources::names::DECISION;
+
+/// How to ask for something else here.
+const WORDS: Words = Words { as_enforced: "--as-enforced", at: "--now " };
 
 /// What to preview.
 #[derive(Debug, Args)]
@@ -50,14 +51,10 @@ pub struct PreviewArgs {
 /// Everything that is printed.
 #[derive(Debug, Serialize)]
 struct Told {
-    /// What the preview is about.
-    changes: Vec<ChangeTold>,
     #[serde(flatten)]
-    preview: Preview,
+    previewed: Previewed,
     /// Parts that could not be read, without which the answer is not complete.
     unread: Vec<String>,
-    /// What else there is to know.
-    notes: Vec<String>,
 }
 
 /// Runs the command.
@@ -71,14 +68,13 @@ pub async fn run(args: PreviewArgs) -> anyhow::Result<ExitCode> {
         None => looking.default_namespace().await?,
     };
     let (terms, now) = (looking.deciding.terms(), looking.now());
-    let reading = Reading { namespace: &namespace, terms: &terms, now, as_enforced };
+    let reading = Reading { namespace: Some(&namespace), terms: &terms, now, as_enforced };
     let changes = changes(&reading, &filename, &delete)?;
     let looked = {
         let _progress = Progress::of("reading the cluster");
         looking.look(only_namespace(&changes)).await?
     };
-    check(&looked.inventory, &changes)?;
-    let told = previewed(&looked, changes)?;
+    let told = Told { previewed: compared(&looked, &changes)?, unread: looked.unread() };
     output.print(&told, table)?;
     told.exit_code()
 }
@@ -91,12 +87,8 @@ fn changes(reading: &Reading<'_>, filenames: &[PathBuf], delete: &[Target]) -> a
         objects.extend(of_file);
     }
     let mut changes = reading.put(&objects)?;
-    for target in delete {
-        let change = reading.delete(target)?;
-        if changes.iter().any(|other| other.is_about_same(&change)) {
-            bail!("{}/{} is given twice, or both to be applied and to be deleted", target.kind, target.name);
-        }
-        changes.push(change);
+    for Target { kind, name } in delete {
+        changes.push(reading.delete(kind, None, name)?);
     }
     Ok(changes)
 }
@@ -107,45 +99,15 @@ fn only_namespace(changes: &[Change]) -> Option<&str> {
     changes.iter().all(|change| change.namespace() == Some(first)).then_some(first)
 }
 
-/// Refuses to compare with what is not known.
-fn check(inventory: &Inventory, changes: &[Change]) -> anyhow::Result<()> {
-    if inventory.rules.policies().is_none() || inventory.rules.suspensions().is_none() {
-        bail!(
-            "the policies and suspensions in force cannot all be read, so that nobody can tell what others would change"
-        );
-    }
-    for namespace in changes.iter().filter_map(Change::namespace) {
-        if inventory.namespaces.is_synced() && inventory.namespaces.get(namespace).is_none() {
-            let known = inventory.namespaces.all();
-            let meant = nearest(namespace, known.iter().map(|entry| &*entry.namespace().name));
-            let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
-            bail!("there is no namespace {namespace}{meant}");
-        }
-    }
-    Ok(())
-}
-
-fn previewed(looked: &Looked, changes: Vec<Change>) -> anyhow::Result<Told> {
-    let (inventory, now) = (&looked.inventory, &looked.now);
-    let told = changes.iter().map(|change| change.told(inventory)).collect::<anyhow::Result<_>>()?;
-    let mut notes: Vec<_> = changes.iter().filter_map(|change| change.note(*now)).collect();
-    let origins = origins(inventory);
-    let progress = Progress::of_steps("deciding", origins.len() * 2);
-    let answer = |origin: &Origin| {
-        progress.step();
-        Answer::of(origin, inventory, *now)
-    };
-    let before = origins.iter().map(answer).collect();
-    changes.into_iter().for_each(|change| change.make(inventory));
-    let after = origins.iter().map(answer).collect();
-    let preview = Preview::of(&origins, before, after);
-    notes.extend(cautions(&preview, inventory));
-    Ok(Told { changes: told, preview, unread: looked.unread(), notes })
+fn compared(looked: &Looked, changes: &[Change]) -> anyhow::Result<Previewed> {
+    let origins = origins(&looked.inventory);
+    let progress = Progress::of_steps("deciding", origins.len());
+    Ok(previewed(&looked.inventory, changes, &origins, (looked.now, WORDS), || progress.step())?)
 }
 
 impl Told {
     fn exit_code(&self) -> anyhow::Result<ExitCode> {
-        let Self { preview: Preview { summary, .. }, unread, .. } = self;
+        let Self { previewed: Previewed { preview: Preview { summary, .. }, .. }, unread } = self;
         match summary.changed {
             0 if unread.is_empty() => Ok(ExitCode::SUCCESS),
             0 => bail!("nothing would change as far as can be told, but not all could be read: {}", unread.join(", ")),
@@ -156,7 +118,7 @@ impl Told {
 
 /// A preview for people.
 fn table(told: &Told) -> String {
-    let Told { changes, preview: Preview { summary, namespaces }, unread, notes } = told;
+    let Told { previewed: Previewed { changes, preview: Preview { summary, namespaces }, notes }, unread } = told;
     let mut text = String::new();
     for ChangeTold { kind, name, namespace, change } in changes {
         let what = match change {

@@ -8,12 +8,12 @@ use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::manifest::read;
 use crate::decision::facts::{Owner, OwnerReference, Pod};
 use crate::decision::mesh::Mesh;
 use crate::inventory::nearest::nearest;
 use crate::inventory::owner_kind::{OwnerKinds, controller_of};
 use crate::inventory::workload::{PodObject, WorkloadSpec};
+use crate::strict::{Wrong, read};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// A kind and a name, as users type them: `deployment/web`, `deploy/web`, `Deployment/web`.
@@ -127,7 +127,7 @@ pub fn subjects_of(
 }
 
 /// Refuses fields that a kind of Kubernetes itself does not have; of other kinds they are not known.
-fn check(group: &str, kind: &str, object: &Value) -> anyhow::Result<()> {
+fn check(group: &str, kind: &str, object: &Value) -> Result<(), Wrong> {
     match (group, kind) {
         ("", "Pod") => read::<core::Pod>(object).map(drop),
         ("", "ReplicationController") => read::<core::ReplicationController>(object).map(drop),

@@ -79,6 +79,11 @@ pub fn objects_in(directory: &Path) -> Result<Vec<Value>, Unreadable> {
 /// The objects in a text of YAML documents, those of `List`s each on its own.
 pub fn objects_of(yaml: &str) -> Result<Vec<Value>, String> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(yaml).map_err(|error| error.to_string())?;
+    Ok(each_of(documents))
+}
+
+/// The objects in documents, those of `List`s each on its own.
+pub fn each_of(documents: Vec<Value>) -> Vec<Value> {
     let mut objects = Vec::new();
     for mut document in documents.into_iter().filter(|document| !document.is_null()) {
         let is_list = document["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
@@ -87,7 +92,7 @@ pub fn objects_of(yaml: &str) -> Result<Vec<Value>, String> {
             _ => objects.push(document),
         }
     }
-    Ok(objects)
+    objects
 }
 
 /// Puts objects in place of all that the inventory believed; what could not be read is returned, a sentence each.

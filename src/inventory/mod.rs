@@ -8,6 +8,7 @@ pub mod drifting;
 pub mod injectors;
 pub mod nearest;
 pub mod owner_kind;
+pub mod proposed;
 pub mod reads;
 pub mod routing;
 pub mod rules;

@@ -191,19 +191,29 @@ impl Rules {
         }
         if kind.is_policy() {
             let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
-            let policies = read.rules.values().filter_map(|rule| match rule {
-                Rule::Policy(policy) => Some(policy.clone()),
-                Rule::Suspension(_) | Rule::Traffic(_) | Rule::Invalid(_) => None,
-            });
-            self.policies.store(Some(Arc::new(Policies::new(policies.collect(), generation))));
+            self.policies.store(Some(Arc::new(compiled_policies(read.rules.values(), generation))));
         } else {
-            let suspensions = read.rules.values().filter_map(|rule| match rule {
-                Rule::Suspension(suspension) => Some(suspension.clone()),
-                Rule::Policy(_) | Rule::Traffic(_) | Rule::Invalid(_) => None,
-            });
-            self.suspensions.store(Some(Arc::new(Suspensions::new(suspensions.collect()))));
+            self.suspensions.store(Some(Arc::new(compiled_suspensions(read.rules.values()))));
         }
     }
+}
+
+/// The policies among rules; `generation` tells this set from every other one.
+pub(super) fn compiled_policies<'r>(rules: impl Iterator<Item = &'r Rule>, generation: u64) -> Policies {
+    let policies = rules.filter_map(|rule| match rule {
+        Rule::Policy(policy) => Some(policy.clone()),
+        Rule::Suspension(_) | Rule::Traffic(_) | Rule::Invalid(_) => None,
+    });
+    Policies::new(policies.collect(), generation)
+}
+
+/// The suspensions of injection among rules.
+pub(super) fn compiled_suspensions<'r>(rules: impl Iterator<Item = &'r Rule>) -> Suspensions {
+    let suspensions = rules.filter_map(|rule| match rule {
+        Rule::Suspension(suspension) => Some(suspension.clone()),
+        Rule::Policy(_) | Rule::Traffic(_) | Rule::Invalid(_) => None,
+    });
+    Suspensions::new(suspensions.collect())
 }
 
 impl Compile for ClusterInjectionPolicy {

@@ -55,7 +55,7 @@ pub struct Answer {
 }
 
 /// What would change, by namespace.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Preview {
     /// How much would change.
     pub summary: Summary,
@@ -64,8 +64,9 @@ pub struct Preview {
 }
 
 /// How much would change.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "PreviewSummary")]
 pub struct Summary {
     /// Workloads, and pods without one, that were looked at.
     pub workloads: usize,
@@ -88,7 +89,8 @@ pub struct Summary {
 }
 
 /// What would change in one namespace.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "PreviewOfNamespace")]
 pub struct OfNamespace {
     /// Its name.
     pub namespace: String,
@@ -97,7 +99,7 @@ pub struct OfNamespace {
 }
 
 /// What would change for one workload.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Difference {
     /// Its kind; `Pod` for a pod that no known workload made.
     pub kind: String,
@@ -222,20 +224,20 @@ impl Answer {
 }
 
 impl Preview {
-    /// Compares the answers for these origins, which stand in the same order.
-    pub fn of(origins: &[Origin], before: Vec<Answer>, after: Vec<Answer>) -> Self {
-        let mut summary = Summary {
-            workloads: origins.len(),
-            pods: origins.iter().map(|origin| origin.pods).sum(),
-            ..Summary::default()
-        };
+    /// Compares what each of these gets before and after.
+    pub fn of<'o>(answers: impl Iterator<Item = (&'o Origin, Answer, Answer)>) -> Self {
+        let mut summary = Summary { pods: Some(0), changed_pods: Some(0), ..Summary::default() };
         let mut namespaces: BTreeMap<&str, Vec<Difference>> = BTreeMap::new();
-        for (origin, (before, after)) in origins.iter().zip(before.into_iter().zip(after)) {
+        let sum = |sum: Option<usize>, more: Option<usize>| sum.zip(more).map(|(sum, more)| sum + more);
+        for (origin, before, after) in answers {
+            summary.workloads += 1;
+            summary.pods = sum(summary.pods, origin.pods);
             if before.is_same(&after) {
                 summary.other_rule += usize::from(before.rule != after.rule);
                 continue;
             }
             summary.changed += 1;
+            summary.changed_pods = sum(summary.changed_pods, origin.pods);
             summary.gaining += usize::from(before.becomes(&after, Outcome::Injected));
             summary.losing += usize::from(after.becomes(&before, Outcome::Injected));
             summary.unreachable += usize::from(before.becomes(&after, Outcome::Unreachable));
@@ -243,8 +245,7 @@ impl Preview {
             let difference = Difference { kind, name, pods: origin.pods, before, after };
             namespaces.entry(origin.namespace()).or_default().push(difference);
         }
-        let changed = namespaces.values().flatten();
-        summary.changed_pods = summary.pods.and_then(|_| changed.map(|difference| difference.pods).sum());
+        summary.changed_pods = summary.changed_pods.filter(|_| summary.pods.is_some());
         let of_namespace =
             |(name, workloads): (&str, Vec<Difference>)| OfNamespace { namespace: sanitized(name), workloads };
         Self { summary, namespaces: namespaces.into_iter().map(of_namespace).collect() }

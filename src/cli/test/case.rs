@@ -15,13 +15,14 @@ use crate::admission::{MOST_LABELS, request};
 use crate::cli::deciding::DecidingArgs;
 use crate::cli::explain::{explained, of_manifest};
 use crate::cli::looking::Looked;
-use crate::cli::manifest::{self, strictly};
+use crate::cli::manifest;
 use crate::cli::subject::{Subject, Target, subjects_of};
 use crate::files;
 use crate::inventory::nearest::nearest;
 use crate::inventory::rules::Terms;
 use crate::inventory::{Inventory, Question};
 use crate::overview::explanation::Explanation;
+use crate::strict::strictly;
 
 /// What time it is where a case does not say: never now, since a case is to mean the same every day.
 const NOW: &str = "2026-11-22T12:00:00Z";
