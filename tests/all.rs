@@ -4,6 +4,7 @@
 
 mod api;
 mod api_acts;
+mod api_previews;
 mod api_reads;
 mod bad_input;
 mod commands;

@@ -51,6 +51,13 @@ pub(crate) fn ask(served: &Served, method: &str, path: &str, body: Option<&Value
     with_curl(served, method, path, body.map(ToString::to_string).as_deref(), &headers).unwrap()
 }
 
+/// Sends a text as what it is.
+pub(crate) fn send(served: &Served, method: &str, path: &str, (of, text): (&str, &str)) -> Answer {
+    let token = std::fs::read_to_string(served.file("token")).unwrap();
+    let headers = [format!("Authorization: Bearer {token}"), format!("Content-Type: {of}")];
+    with_curl(served, method, path, Some(text), &headers.each_ref().map(String::as_str)).unwrap()
+}
+
 fn with_curl(
     served: &Served,
     method: &str,

@@ -40,13 +40,13 @@ const STATE: &str = r#"
 {apiVersion: outrigger.dev/v1alpha1, kind: ClusterSuspensionPolicy, metadata: {name: calm, uid: s2}, spec: {suspend: Injection, namespaces: {include: [empty]}, startsAt: "2026-01-01T00:00:00Z", indefinite: true, reason: quiet}}
 "#;
 
-struct World {
+pub(crate) struct World {
     state: tempfile::TempDir,
-    served: Served,
+    pub(crate) served: Served,
 }
 
 impl World {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let state = tempfile::tempdir().unwrap();
         std::fs::write(state.path().join("state.yaml"), STATE).unwrap();
         let injectors = serde_json::to_string(&crate::decisions::injectors("default")).unwrap();
@@ -55,21 +55,26 @@ impl World {
         Self { served: Served::start(Some(state.path()), 1), state }
     }
 
-    fn get(&self, path: &str) -> Value {
+    pub(crate) fn get(&self, path: &str) -> Value {
         let answer = ask(&self.served, "GET", &format!("/api/v1{path}"), None, &[]);
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
         answer.json()
     }
 
     /// What a command prints about the same directory.
-    fn printed(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn printed(&self, arguments: &[&str]) -> Value {
+        self.printed_about(arguments, "")
+    }
+
+    /// The same with this on standard input.
+    pub(crate) fn printed_about(&self, arguments: &[&str], input: &str) -> Value {
         let state = self.state.path().display().to_string();
-        outrigger(&[arguments, &["--state", &state, "-o", "json"]].concat(), None, "").json()
+        outrigger(&[arguments, &["--state", &state, "-o", "json"]].concat(), None, input).json()
     }
 }
 
 /// An answer without what only the API says, which is all there is here.
-fn without(mut answer: Value, keys: &[&str]) -> Value {
+pub(crate) fn without(mut answer: Value, keys: &[&str]) -> Value {
     let fields = answer.as_object_mut().unwrap();
     keys.iter().for_each(|key| drop(fields.remove(*key).unwrap_or_else(|| panic!("no {key}"))));
     answer

@@ -53,7 +53,7 @@ pub(super) fn document(endpoints: &[Endpoint]) -> Value {
 }
 
 fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
-    let Operation { id, summary, query, headers, body, answers, problems } = &endpoint.operation;
+    let Operation { id, summary, query, headers, body, may_be_yaml, answers, problems } = &endpoint.operation;
     let parts: Vec<&str> = parts_of(&endpoint.path).collect();
     let mut parameters: Vec<Value> = parts.iter().copied().map(part).collect();
     parameters.extend(query.iter().flat_map(|query| of_query(*query, generator)));
@@ -71,6 +71,9 @@ fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
         let mut schema = schema(generator);
         transformed(&mut schema);
         operation["requestBody"] = json!({"required": required, "content": {"application/json": {"schema": schema}}});
+        if *may_be_yaml {
+            operation["requestBody"]["content"]["application/yaml"] = json!({"schema": schema});
+        }
     }
     operation
 }

@@ -38,6 +38,8 @@ pub(super) struct Operation {
     pub(super) headers: &'static [Header],
     /// Its body, and whether it needs one.
     pub(super) body: Option<(SchemaOf, bool)>,
+    /// Whether that may be YAML instead of JSON.
+    pub(super) may_be_yaml: bool,
     /// What it answers when all is well.
     pub(super) answers: Vec<Answer>,
     /// The statuses of its problems, besides those that every operation may have.

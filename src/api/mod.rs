@@ -19,6 +19,7 @@ mod listener;
 mod overrides;
 mod overview;
 mod page;
+mod preview;
 mod problem;
 mod reading;
 mod request;
@@ -140,10 +141,11 @@ impl Api {
 
 /// Everything that is answered to whoever shows a token.
 fn endpoints() -> Vec<Endpoint> {
-    let resources: [fn() -> Vec<Endpoint>; 9] = [
+    let resources: [fn() -> Vec<Endpoint>; 10] = [
         about::endpoints,
         overview::endpoints,
         explanation::endpoints,
+        preview::endpoints,
         injection::endpoints,
         overrides::endpoints,
         graph::endpoints,

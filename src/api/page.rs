@@ -17,7 +17,7 @@ macro_rules! files {
     };
 }
 
-const FILES: [(&str, &str, &str); 18] = files![
+const FILES: [(&str, &str, &str); 19] = files![
     "/" "index.html" "text/html",
     "/page/page.css" "page.css" "text/css",
     "/page/icon.svg" "icon.svg" "image/svg+xml",
@@ -30,6 +30,7 @@ const FILES: [(&str, &str, &str); 18] = files![
     "/page/explanation.js" "explanation.js" "text/javascript",
     "/page/suspensions.js" "suspensions.js" "text/javascript",
     "/page/overrides.js" "overrides.js" "text/javascript",
+    "/page/preview.js" "preview.js" "text/javascript",
     "/page/acts.js" "acts.js" "text/javascript",
     "/page/dialog.js" "dialog.js" "text/javascript",
     "/page/overriding.js" "overriding.js" "text/javascript",

@@ -101,7 +101,8 @@ impl Asked {
         answer(async { Ok(find(&self.session(Resource::Workloads, None).await?)) }).await
     }
 
-    async fn session(&self, resource: Resource, namespace: Option<&str>) -> Result<Session<'_>, Problem> {
+    /// Whoever asks, before it is known whether they may.
+    pub(super) async fn session(&self, resource: Resource, namespace: Option<&str>) -> Result<Session<'_>, Problem> {
         let attempt = Attempt::reading(resource, namespace.map(str::to_owned), self.part("name"), self.peer);
         Session::begin(&self.api, &self.headers, attempt).await
     }

@@ -12,10 +12,12 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::LengthLimitError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::problem::Problem;
 use super::{Api, BODY, PATIENCE};
 use crate::decision::reason::Clean;
+use crate::files;
 
 /// A body has so long to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,10 +58,38 @@ pub(super) async fn whole(body: Body) -> Result<Bytes, Problem> {
 
 /// What a body says.
 pub(super) fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Problem> {
-    let essence = headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().split(|byte| *byte == b';').next());
-    if !essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(b"application/json")) {
+    if essence(headers) != "application/json" {
         return Err(Problem::new(415, "the body is to be JSON; send it with Content-Type: application/json"));
     }
+    read_json(body)
+}
+
+/// The objects of Kubernetes that a body is, in JSON or YAML; none where it is empty.
+pub(super) fn objects(headers: &HeaderMap, body: &Bytes) -> Result<Vec<Value>, Problem> {
+    if body.trim_ascii().is_empty() {
+        return Ok(Vec::new());
+    }
+    match essence(headers).as_str() {
+        "application/json" => Ok(files::each_of(vec![read_json(body)?])),
+        "application/yaml" | "application/x-yaml" | "text/yaml" => {
+            let unreadable = |why: &str| Problem::new(400, format!("the body cannot be read: {}", Clean(why)));
+            let text = std::str::from_utf8(body).map_err(|_| unreadable("it is no text in UTF-8"))?;
+            files::objects_of(text).map_err(|why| unreadable(&why))
+        }
+        _ => Err(Problem::new(
+            415,
+            "the body is to be JSON or YAML; send it with Content-Type: application/json or application/yaml",
+        )),
+    }
+}
+
+/// The type of a body, without parameters and in small letters.
+fn essence(headers: &HeaderMap) -> String {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn read_json<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| {
         let status = if error.is_data() { 422 } else { 400 };
         Problem::new(status, format!("the body cannot be read: {}", Clean(&error.to_string())))

@@ -145,6 +145,7 @@ fn of(
         body: Some(body),
         answers,
         problems: &[408, 409, 412, 413, 415, 422],
+        ..Operation::default()
     };
     let ended = vec![in_full(200, "It is over."), Answer::empty(204, "It had not begun, and is no more.")];
     vec![
@@ -170,6 +171,7 @@ fn of(
                 body: Some((body, true)),
                 answers: vec![created, in_full(200, "It stands already, or nothing was to be done.")],
                 problems: &[408, 409, 413, 415, 422],
+                ..Operation::default()
             },
         ),
         Endpoint::get(

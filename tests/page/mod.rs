@@ -321,6 +321,45 @@ async fn an_override_is_told_before_it_is_written_and_a_directory_says_what_to_w
 }
 
 #[tokio::test]
+async fn a_proposal_is_previewed_and_what_is_none_is_refused_without_losing_a_word() {
+    let (world, browser) = (World::small(), Browser::start("preview"));
+    entered(&browser, &world).await;
+    browser.click("a[data-view='preview']").await;
+    browser.until_shown("#proposal").await;
+    browser.click("form.preview button.main").await;
+    browser.until_text("#preview-result .problem", "nothing is proposed").await;
+    let out = "{apiVersion: outrigger.dev/v1alpha1, kind: ClusterInjectionPolicy, metadata: {name: out}, spec: {action: Disable, priority: 99, mode: Audit}}";
+    browser.write("#proposal", &out.replace("action", "acton"));
+    browser.click("form.preview button.main").await;
+    browser.until_text("#preview-result .problem", "spec.acton: unknown field; did you mean action?").await;
+    browser.picture("refused");
+    browser.run("document.querySelector('#proposal').value = ''");
+    browser.write("#proposal", out);
+    browser.click("form.preview button.main").await;
+    browser.until_text("#preview-result", "Nothing would change for 15 workloads").await;
+    browser.until_text("#preview-result .warning", "in mode Audit, and changes nothing").await;
+    browser.click("#enforced").await;
+    browser.click("form.preview button.main").await;
+    browser.until_text("#preview-result", "would no longer get a sidecar").await;
+    browser.picture("changes");
+    let found = browser.barriers();
+    assert!(found.is_empty(), "{found:?}");
+    let row = browser.value("[...document.querySelectorAll('table.preview tbody tr')].find((row) => row.innerText.startsWith('cart')).innerText");
+    assert!(row.as_str().unwrap().contains("Disable"), "{row}");
+    browser.follow("#/overrides");
+    browser.until_shown("table.overrides").await;
+    browser.follow("#/preview");
+    assert_eq!(browser.value("document.querySelector('#proposal').value"), out, "it is still there");
+    browser.run("document.querySelector('#proposal').value = ''");
+    browser.write("#without", "cinj/mesh-by-default");
+    browser.click("form.preview button.main").await;
+    browser.until_text("#preview-result", "deleted ClusterInjectionPolicy mesh-by-default").await;
+    let standing = ask(&world.served, "GET", "/api/v1/namespaces/shop/workloads/StatefulSet/cart", None, &[]).json();
+    assert_eq!(standing["state"], "InMesh", "nothing of it is applied");
+    assert_eq!(browser.complaints(&["422 (Unprocessable"]), [""; 0]);
+}
+
+#[tokio::test]
 async fn overrides_the_graph_and_what_is_decided_live_are_shown() {
     let (world, browser) = (World::small(), Browser::start("views"));
     entered(&browser, &world).await;
@@ -328,6 +367,13 @@ async fn overrides_the_graph_and_what_is_decided_live_are_shown() {
     browser.until_text("table.overrides", HOSTILE).await;
     browser.picture("overrides");
     assert_eq!(browser.value("document.querySelectorAll('table.overrides tbody tr').length"), 2);
+    browser.click("table.overrides .acts button").await;
+    browser.until_shown("#action").await;
+    assert_eq!(browser.value("document.querySelector('#action').value"), "Remove");
+    browser.click(".act button.main").await;
+    browser.until_text(".summary", "New pods get").await;
+    browser.press(&[ESCAPE]);
+    browser.until("document.querySelector('dialog') === null").await;
 
     browser.click("a[data-view='graph']").await;
     browser.until_shown("a.node.Workload").await;
@@ -348,16 +394,18 @@ async fn overrides_the_graph_and_what_is_decided_live_are_shown() {
 
     browser.click("a[data-view='live']").await;
     browser.until_text("main .count", "Connected").await;
-    browser.until_text(".feed", "Nothing has been decided yet").await;
+    // Drift may have been found meanwhile, which is told there, too.
+    browser.until_shown(".feed li").await;
+    assert_eq!(browser.value("document.querySelectorAll('.feed li.decision').length"), 0);
     world.served.reviewed().unwrap();
     browser.until_text(".feed li.decision", "Enable").await;
     browser.picture("live");
     browser.click("main .tools button").await;
     world.served.reviewed().unwrap();
-    browser.until_text("main .tools button", "Go on (1 wait").await;
-    assert_eq!(browser.value("document.querySelectorAll('.feed li').length"), 1);
+    browser.until_text("main .tools button", "Go on (").await;
+    assert_eq!(browser.value("document.querySelectorAll('.feed li.decision').length"), 1);
     browser.click("main .tools button").await;
-    browser.until("document.querySelectorAll('.feed li').length === 2").await;
+    browser.until("document.querySelectorAll('.feed li.decision').length === 2").await;
     assert_eq!(browser.complaints(&[]), [""; 0]);
 }
 
@@ -398,6 +446,7 @@ async fn nothing_stands_seriously_in_the_way_of_whoever_cannot_see() {
         ("#/table", "table.workloads"),
         ("#/suspensions", "table.suspensions"),
         ("#/overrides", "table.overrides"),
+        ("#/preview", "#proposal"),
         ("#/graph/shop", "a.node.Workload"),
         ("#/live", ".feed li"),
         ("#/ns/shop/DaemonSet/node-agent", ".rules .Won"),

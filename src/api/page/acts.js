@@ -37,6 +37,16 @@ export class Acts {
     ]);
   }
 
+  /** The button of an override that stands on a workload or a namespace itself. */
+  ofOverride({ namespace, place, object }) {
+    const [kind, ...name] = place === "Workload" ? object.split("/") : [];
+    if (!["Workload", "Namespace"].includes(place)) return "";
+    const of = { namespace, kind, name: kind && name.join("/"), chosen: "Remove" };
+    return this.bar(`Acts on the override of ${of.name ?? namespace}`, [
+      ["PUT", kind ? INJECTION.ofWorkload : INJECTION.ofNamespace, "Remove …", () => override(of, (text) => this.finish(text))],
+    ]);
+  }
+
   /** The buttons of a suspension that is not over. */
   ofSuspension(one) {
     const path = one.namespace ? IN_NAMESPACE : EVERYWHERE;

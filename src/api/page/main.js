@@ -7,11 +7,12 @@ import { GraphView } from "./graph.js";
 import { Live } from "./live.js";
 import { Overrides } from "./overrides.js";
 import { Overview } from "./overview.js";
+import { Preview } from "./preview.js";
 import { Poll, Problem, enter, hear, isKnown, leave, tryAgain } from "./server.js";
 import { Suspensions } from "./suspensions.js";
 import { now } from "./words.js";
 
-const VIEWS = { overview: "Overview", suspensions: "Suspensions", overrides: "Overrides", live: "Live", graph: "Graph" };
+const VIEWS = { overview: "Overview", suspensions: "Suspensions", overrides: "Overrides", preview: "Preview", live: "Live", graph: "Graph" };
 const byId = (id) => document.getElementById(id);
 
 /** What an address asks for. */
@@ -34,13 +35,14 @@ function asked() {
 /** Everything of somebody who is logged in. */
 class Session {
   constructor(about) {
-    this.acts = new Acts(about.endpoints, () => { this.polls.overview?.again(); this.polls.suspensions?.again(); this.explanation?.poll.again(); });
+    this.acts = new Acts(about.endpoints, () => { for (const poll of Object.values(this.polls)) poll?.again(); this.explanation?.poll.again(); });
     this.polls = {};
     // Whoever may not look at the whole cluster looks at one namespace; which one is in the address.
     this.scope = null;
     this.overview = new Overview((namespace) => this.acts.ofNamespace(namespace));
     this.suspensions = new Suspensions((one) => this.acts.ofSuspension(one));
-    this.overrides = new Overrides();
+    this.overrides = new Overrides((one) => this.acts.ofOverride(one));
+    this.preview = new Preview(() => this.path("preview"));
     this.graph = new GraphView((namespace) => { location.hash = namespace === null ? "#/graph" : address("graph", namespace); });
     this.under = "#/";
     this.header(about);
@@ -167,7 +169,7 @@ class Session {
     this.live?.stop();
     this.live = undefined;
     const element = { overview: () => this.showOverview(wanted), live: () => this.showLive(), graph: () => this.showGraph(wanted.namespace),
-      suspensions: () => this.suspensions.element, overrides: () => this.showOverrides() }[view]();
+      suspensions: () => this.suspensions.element, overrides: () => this.showOverrides(), preview: () => this.preview.element }[view]();
     if (this.element !== element) byId("main").replaceChildren(...[view === "overview" && this.restricted, element].filter(Boolean));
     const isFirst = this.element === undefined;
     this.element = element;

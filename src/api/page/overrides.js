@@ -7,7 +7,9 @@ const STATES = { Won: "in force", Refused: "refused", Outranked: "outranked", En
 
 /** The view. */
 export class Overrides {
-  constructor() {
+  /** `acts` makes the buttons of an override. */
+  constructor(acts) {
+    this.acts = acts;
     this.list = h("div");
     this.all = h("input", { type: "checkbox", id: "all-overrides", onchange: () => this.show() });
     this.element = h("div", {}, h("h1", {}, "Overrides"),
@@ -27,14 +29,14 @@ export class Overrides {
     const rest = overrides.length - shown.length;
     const none = overrides.length === 0 ? "No override stands." : "No override is in force.";
     this.list.replaceChildren(shown.length > 0
-      ? table("Overrides, and what becomes of them", ["Namespace", "Where", "Asks for", "State", "Since", "Until", "Reason"], shown.map(row), { class: "overrides" })
+      ? table("Overrides, and what becomes of them", ["Namespace", "Where", "Asks for", "State", "Since", "Until", "Reason", "Acts"], shown.map((one) => row(one, this.acts(one))), { class: "overrides" })
       : h("p", { class: "empty" }, none));
     if (rest > 0) this.list.append(h("p", { class: "empty" }, `${plural(rest, "other")} not in force.`));
     if (partial) this.list.append(h("p", { class: "partial" }, `Not complete: the server does not know these of the cluster: ${unread.join(", ")}.`));
   }
 }
 
-function row(one) {
+function row(one, acts) {
   const { namespace, place, object, key, value, action, reason, since, until, outcome, why, by, workloads } = one;
   const [kind, ...name] = object.split("/");
   const isWorkload = place !== "Namespace" && object !== "";
@@ -47,5 +49,6 @@ function row(one) {
     h("td", {}, h("span", { class: `tag ${outcome}` }, STATES[outcome] ?? outcome), outcome !== "Won" && h("span", { class: "sub" }, by ? `by ${by}` : why)),
     h("td", {}, since ? h("time", { datetime: since, title: exact(since) }, relative(since)) : "–"),
     h("td", {}, until ? h("time", { datetime: until, title: exact(until) }, relative(until)) : "–"),
-    h("td", {}, reason ?? "–"));
+    h("td", {}, reason ?? "–"),
+    h("td", {}, acts));
 }

@@ -16,12 +16,14 @@ const ACTIONS = [
 ];
 
 /** Opens the dialog; `finish` is told what came of it. */
-export function override({ namespace, kind, name }, finish) {
-  const action = select("action", ACTIONS, "Disable");
+export function override({ namespace, kind, name, chosen = "Disable" }, finish) {
+  const action = select("action", ACTIONS, chosen);
   const lasts = select("lasts", [["", "until somebody removes it"], ...LASTS], "");
   const reason = h("input", { id: "reason", name: "reason", maxlength: 256, autocomplete: "off" });
   const written = [field("For", lasts), field("Reason", reason, "others will read it; some policies want one")];
-  action.addEventListener("change", () => written.forEach((one) => { one.hidden = action.value === "Remove"; }));
+  const toggle = () => written.forEach((one) => { one.hidden = action.value === "Remove"; });
+  action.addEventListener("change", toggle);
+  toggle();
   const place = `/api/v1/namespaces/${encodeURIComponent(namespace)}`;
   const ofWorkload = kind && `/workloads/${encodeURIComponent(kind)}/${encodeURIComponent(name)}`;
   return new Act({

@@ -41,14 +41,15 @@ export function leave(why) {
   hearers.left(why);
 }
 
-/** Asks once. A token that is no longer taken ends the session. */
+/** Asks once; a body that is a text is YAML, and anything else JSON. A token that is no longer taken ends the session. */
 export async function ask(path, { method = "GET", body, headers = {}, signal } = {}) {
   const shown = token;
   const all = { ...headers, Authorization: `Bearer ${shown}` };
-  if (body !== undefined) all["Content-Type"] = "application/json";
+  const isText = typeof body === "string";
+  if (body !== undefined) all["Content-Type"] = isText ? "application/yaml" : "application/json";
   let response;
   try {
-    const sent = body === undefined ? undefined : JSON.stringify(body);
+    const sent = body === undefined || isText ? body : JSON.stringify(body);
     response = await fetch(path, { method, headers: all, body: sent, signal, cache: "no-store", redirect: "error", credentials: "omit" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
