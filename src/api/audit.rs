@@ -2,23 +2,17 @@
 //!
 //! The entries are those of the audit log. Each replica knows its own alone, of the time since it started.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::http::StatusCode;
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
-use futures::stream;
+use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::Api;
 use super::endpoint::{Answer, Endpoint, Operation, schema_of_inline};
-use super::listener::Listener;
+use super::listener::{Feed, Listener, Telling};
 use super::problem::Problem;
 use super::reading::Asked;
 use super::request::json_answer;
@@ -31,8 +25,6 @@ use crate::cluster::access::Resource;
 const USUAL: usize = 100;
 /// And at most.
 const MOST: usize = 1000;
-/// How often it is looked for new ones.
-const TICK: Duration = Duration::from_millis(250);
 /// So many are told of at a time; how many more there were is told instead.
 const MOST_AT_ONCE: usize = 100;
 
@@ -103,7 +95,7 @@ pub(super) async fn list(asked: Asked) -> Response {
         if wanted.watch == Some(true) {
             let api = Arc::clone(&asked.api);
             let listener = Listener::new(api, session.token.clone(), Resource::Decisions, namespace.clone())?;
-            return Ok(events(listener, wanted));
+            return Ok(listener.hear(Entries { wanted, seen: None }));
         }
         let (told, _) = wanted.told(&asked.api, namespace.as_deref());
         Ok(json_answer(StatusCode::OK, &told))
@@ -142,65 +134,28 @@ pub(super) fn is_partial(api: &Api) -> bool {
     matches!(api.backend, Backend::Cluster(_))
 }
 
-/// One that listens.
-struct Listening {
-    listener: Listener,
+/// What has been told.
+struct Entries {
     wanted: Wanted,
-    ticks: Interval,
-    waiting: VecDeque<Event>,
-    /// How many lines have been seen.
-    seen: u64,
-    is_over: bool,
+    /// How many lines have been seen; none before the snapshot.
+    seen: Option<u64>,
 }
 
-fn events(listener: Listener, wanted: Wanted) -> Response {
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (told, seen) = wanted.told(&listener.api, listener.namespace.as_deref());
-    let mut listening = Listening { listener, wanted, ticks, waiting: VecDeque::new(), seen, is_over: false };
-    listening.say("snapshot", &json!(told));
-    let events = stream::unfold(listening, async |mut listening: Listening| {
-        let event = listening.next().await?;
-        Some((Ok::<_, Infallible>(event), listening))
-    });
-    Sse::new(Box::pin(events)).keep_alive(KeepAlive::default()).into_response()
-}
-
-impl Listening {
-    async fn next(&mut self) -> Option<Event> {
-        loop {
-            if let Some(event) = self.waiting.pop_front() {
-                return Some(event);
-            }
-            if self.is_over {
-                return None;
-            }
-            self.ticks.tick().await;
-            match self.listener.authorize().await {
-                Ok(()) => self.look(),
-                Err(why) => {
-                    self.is_over = true;
-                    self.say("closed", &json!({"detail": why.to_string()}));
-                }
-            }
-        }
-    }
-
-    fn look(&mut self) {
-        let News { lines, missed, count } = self.listener.api.audit.recent().since(self.seen, MOST_AT_ONCE);
-        self.seen = count;
+impl Feed for Entries {
+    fn look(&mut self, listener: &Listener, telling: &mut Telling) {
+        let namespace = listener.namespace.as_deref();
+        let Some(seen) = self.seen else {
+            let (told, count) = self.wanted.told(&listener.api, namespace);
+            self.seen = Some(count);
+            return telling.say("snapshot", count, &told);
+        };
+        let News { lines, missed, count } = listener.api.audit.recent().since(seen, MOST_AT_ONCE);
+        self.seen = Some(count);
         if missed > 0 {
-            self.say("missed", &json!({"count": missed}));
+            telling.say("missed", count, &json!({"count": missed}));
         }
-        let namespace = self.listener.namespace.clone();
-        for line in lines {
-            if let Some(entry) = self.wanted.entry(&line, namespace.as_deref()) {
-                self.say("entry", &entry);
-            }
+        for entry in lines.iter().filter_map(|line| self.wanted.entry(line, namespace)) {
+            telling.say("entry", count, &entry);
         }
-    }
-
-    fn say(&mut self, event: &str, data: &Value) {
-        self.waiting.push_back(Event::default().event(event).id(self.seen.to_string()).data(data.to_string()));
     }
 }

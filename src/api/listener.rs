@@ -1,10 +1,21 @@
-//! Somebody who listens, for as long as they may: that is asked for again every minute.
+//! Somebody who listens to server-sent events, for as long as they may: that is asked for again every minute, and their token may
+//! say that it is over before.
+//!
+//! The first event is a snapshot, and the last one says why there are no more. Whoever does not read is cut off by the server's listener.
 
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures::stream;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::Api;
 use super::problem::Problem;
@@ -13,6 +24,8 @@ use crate::suspensions::live::Unstored;
 
 /// How often it is asked whether whoever listens still may.
 const AUTHORIZED_FOR: Duration = Duration::from_secs(60);
+/// How often it is looked for something to tell.
+const TICK: Duration = Duration::from_millis(250);
 
 /// Somebody who listens.
 pub(super) struct Listener {
@@ -20,8 +33,41 @@ pub(super) struct Listener {
     pub(super) namespace: Option<String>,
     resource: Resource,
     token: Token,
+    expires_at: Option<Timestamp>,
     authorized: Instant,
     _place: OwnedSemaphorePermit,
+}
+
+/// What can be listened to.
+pub(super) trait Feed: Send + 'static {
+    /// Tells what is new since the last look; the first look is at everything.
+    fn look(&mut self, listener: &Listener, telling: &mut Telling);
+}
+
+/// What is about to be told.
+#[derive(Default)]
+pub(super) struct Telling {
+    waiting: VecDeque<Event>,
+    is_over: bool,
+}
+
+impl Telling {
+    /// Tells of something; the number is what the listener knows it by.
+    pub(super) fn say(&mut self, event: &str, number: u64, data: &impl Serialize) {
+        let data = serde_json::to_string(data).unwrap_or_default();
+        self.waiting.push_back(Event::default().event(event).id(number.to_string()).data(data));
+    }
+
+    /// Nothing more will be told.
+    pub(super) fn end(&mut self) {
+        self.is_over = true;
+    }
+
+    fn close(&mut self, why: &str) {
+        let data = json!({"detail": why}).to_string();
+        self.waiting.push_back(Event::default().event("closed").data(data));
+        self.end();
+    }
 }
 
 impl Listener {
@@ -34,7 +80,21 @@ impl Listener {
     ) -> Result<Self, Problem> {
         let place = Arc::clone(&api.listeners).try_acquire_owned();
         let place = place.map_err(|_| Problem::new(503, "too many listen already; try again later"))?;
-        Ok(Self { api, namespace, resource, token, authorized: Instant::now(), _place: place })
+        let (expires_at, authorized) = (token.expires_at(), Instant::now());
+        Ok(Self { api, namespace, resource, token, expires_at, authorized, _place: place })
+    }
+
+    /// The events of a feed, from a snapshot on.
+    pub(super) fn hear(self, feed: impl Feed) -> Response {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut listening = Listening { listener: self, feed, ticks, telling: Telling::default() };
+        listening.feed.look(&listening.listener, &mut listening.telling);
+        let events = stream::unfold(listening, async |mut listening| {
+            let event = listening.next().await?;
+            Some((Ok::<_, Infallible>(event), listening))
+        });
+        Sse::new(Box::pin(events)).keep_alive(KeepAlive::default()).into_response()
     }
 
     /// Asks again whether they may, if it is time to.
@@ -42,7 +102,10 @@ impl Listener {
     /// # Errors
     ///
     /// When they may no longer, or that cannot be told.
-    pub(super) async fn authorize(&mut self) -> Result<(), Unstored> {
+    async fn authorize(&mut self) -> Result<(), Unstored> {
+        if self.expires_at.is_some_and(|end| end <= self.api.clock.now()) {
+            return Err(Unstored::Unauthorized("the token is over; show another one".to_owned()));
+        }
         if self.authorized.elapsed() > AUTHORIZED_FOR {
             let caller = self.api.backend.authenticate(&self.token).await?;
             let namespace = self.namespace.as_deref();
@@ -51,5 +114,31 @@ impl Listener {
             self.authorized = Instant::now();
         }
         Ok(())
+    }
+}
+
+struct Listening<F> {
+    listener: Listener,
+    feed: F,
+    ticks: Interval,
+    telling: Telling,
+}
+
+impl<F: Feed> Listening<F> {
+    async fn next(&mut self) -> Option<Event> {
+        let Self { listener, feed, ticks, telling } = self;
+        loop {
+            if let Some(event) = telling.waiting.pop_front() {
+                return Some(event);
+            }
+            if telling.is_over {
+                return None;
+            }
+            ticks.tick().await;
+            match listener.authorize().await {
+                Ok(()) => feed.look(listener, telling),
+                Err(why) => telling.close(&why.to_string()),
+            }
+        }
     }
 }

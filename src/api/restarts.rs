@@ -40,6 +40,7 @@ use planned::{Planned, refused_by_the_first};
 use runs::Run;
 pub(super) use runs::Runs;
 use told::{Begun, Listed, Restart, RestartInFull};
+use watched::Steps;
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -118,7 +119,7 @@ pub(super) async fn one(request: Request) -> Response {
         if watch == Some(true) {
             let (api, token) = (Arc::clone(&request.api), session.token.clone());
             let listener = Listener::new(api, token, Resource::Workloads, Some(namespace.clone()))?;
-            return Ok(watched::events(listener, run));
+            return Ok(listener.hear(Steps::of(run)));
         }
         Ok(json_answer(StatusCode::OK, &RestartInFull::of(&run)))
     };

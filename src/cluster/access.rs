@@ -9,11 +9,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::api::PostParams;
 use kube::config::AuthInfo;
 use kube::{Api, Client, Config};
+use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -146,6 +150,18 @@ impl Token {
     /// What it says, for whoever compares it.
     pub(crate) fn secret(&self) -> &str {
         &self.0
+    }
+
+    /// When it is over by its own word: a claim of tokens that are JWTs, as those of ServiceAccounts are. That is good for
+    /// ending early and for nothing else, since nobody has vouched for it here.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        #[derive(Deserialize)]
+        struct Claims {
+            exp: i64,
+        }
+        let claims = URL_SAFE_NO_PAD.decode(self.0.split('.').nth(1)?).ok()?;
+        let Claims { exp } = serde_json::from_slice(&claims).ok()?;
+        Timestamp::from_second(exp).ok()
     }
 }
 
@@ -305,4 +321,21 @@ fn unknown() -> Unstored {
 /// Our own trouble is none of the caller's rights.
 fn unasked(why: Unstored) -> Unstored {
     Unstored::Unavailable(format!("cannot ask the API server who you are and what you may: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_says_so_is_over_at_its_time() {
+        let token = |claims: &str| Token::new(&format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims)));
+        let end = token(r#"{"aud":["https://kubernetes.default.svc"],"exp":1795640400}"#).expires_at();
+        assert_eq!(end, Some("2026-11-25T21:00:00Z".parse().unwrap()));
+        for without in
+            [token("{}"), token("no JSON"), token(r#"{"exp":"soon"}"#), Token::new("abc"), Token::new("a.b.c")]
+        {
+            assert_eq!(without.expires_at(), None);
+        }
+    }
 }

@@ -1,93 +1,46 @@
 //! A restart as it goes, as server-sent events: a snapshot, each step, what is waited for, and the end.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
-
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
-use futures::stream;
-use serde_json::{Value, json};
-use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::runs::Run;
 use super::told::{Restart, RestartInFull};
-use crate::api::listener::Listener;
+use crate::api::listener::{Feed, Listener, Telling};
 use crate::restarts::telling::Told;
 
-/// How often it is looked.
-const TICK: Duration = Duration::from_millis(250);
-
-/// One that listens.
-struct Listening {
-    listener: Listener,
+/// What has been told of a restart.
+pub(super) struct Steps {
     run: Arc<Run>,
-    ticks: Interval,
-    said: VecDeque<Event>,
-    /// How many steps have been told.
-    seen: u64,
+    /// How many steps have been told; none before the snapshot.
+    seen: Option<u64>,
     waiting: Vec<Told>,
-    is_over: bool,
 }
 
-/// The events of a restart, for somebody who may listen.
-pub(super) fn events(listener: Listener, run: Arc<Run>) -> Response {
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Counted before it is told: a step of between is told twice rather than never.
-    let seen = run.state().count;
-    let snapshot = json!(RestartInFull::of(&run));
-    let waiting = Vec::new();
-    let mut listening = Listening { listener, run, ticks, said: VecDeque::new(), seen, waiting, is_over: false };
-    listening.say("snapshot", &snapshot);
-    let events = stream::unfold(listening, async |mut listening: Listening| {
-        let event = listening.next().await?;
-        Some((Ok::<_, Infallible>(event), listening))
-    });
-    Sse::new(Box::pin(events)).keep_alive(KeepAlive::default()).into_response()
-}
-
-impl Listening {
-    async fn next(&mut self) -> Option<Event> {
-        loop {
-            if let Some(event) = self.said.pop_front() {
-                return Some(event);
-            }
-            if self.is_over {
-                return None;
-            }
-            self.ticks.tick().await;
-            match self.listener.authorize().await {
-                Ok(()) => self.look(),
-                Err(why) => {
-                    self.is_over = true;
-                    self.say("closed", &json!({"detail": why.to_string()}));
-                }
-            }
-        }
+impl Steps {
+    /// Nothing yet.
+    pub(super) fn of(run: Arc<Run>) -> Self {
+        Self { run, seen: None, waiting: Vec::new() }
     }
+}
 
-    fn look(&mut self) {
+impl Feed for Steps {
+    fn look(&mut self, _: &Listener, telling: &mut Telling) {
         let state = self.run.state();
-        let seen = self.seen;
+        let count = state.count;
+        let Some(seen) = self.seen.replace(count) else {
+            // Counted before it is told: a step of between is told twice rather than never.
+            return telling.say("snapshot", count, &RestartInFull::of(&self.run));
+        };
         for step in state.steps.iter().filter(|step| step.number > seen) {
-            self.say("step", &json!(step));
+            telling.say("step", count, step);
         }
-        self.seen = state.count;
         let waiting: Vec<_> = state.waiting.into_iter().map(|(workload, why)| Told { workload, why }).collect();
         if waiting != self.waiting {
-            self.say("waiting", &json!(waiting));
+            telling.say("waiting", count, &waiting);
             self.waiting = waiting;
         }
         if state.ended.is_some() {
-            self.is_over = true;
-            let restart = Restart::of(&self.run);
-            self.say("ended", &json!(restart));
+            telling.say("ended", count, &Restart::of(&self.run));
+            telling.end();
         }
-    }
-
-    fn say(&mut self, event: &str, data: &Value) {
-        self.said.push_back(Event::default().event(event).id(self.seen.to_string()).data(data.to_string()));
     }
 }
