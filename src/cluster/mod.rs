@@ -15,6 +15,7 @@ pub mod restarts;
 pub mod snapshot;
 pub mod status;
 pub mod suspensions;
+mod templates;
 pub mod traffic;
 pub mod watch;
 mod workload;

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
 use super::order::Told;
+use super::templates::Templates;
 use super::workload::Workload;
 use crate::decision::facts::Owner;
 use crate::inventory::injectors::entries_of;
@@ -126,11 +127,22 @@ pub async fn owners(client: Client, inventory: Arc<Inventory>, kind: OwnerKind) 
     };
     match kind.read {
         Read::Metadata => {
-            let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client, &resource);
+            let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client.clone(), &resource);
+            let templates = Templates::new(&inventory, &kind);
             let keep = |event: Event<PartialObjectMeta<DynamicObject>>| {
-                keeping.keep(event, |kind, object| kind.owner(&object.metadata, None));
+                let is_complete = matches!(event, Event::InitDone);
+                if let Event::Delete(object) = &event {
+                    templates.forget(&object.uid().unwrap_or_default());
+                }
+                keeping.keep(event, |_, object| templates.owner(&object.metadata));
+                if is_complete {
+                    templates.forget_others();
+                }
             };
-            follow(&what, watcher(api, Config::default()), keep, absent).await;
+            tokio::select! {
+                () = follow(&what, watcher(api, Config::default()), keep, absent) => {}
+                () = templates.read(client) => {}
+            }
         }
         Read::Spec => {
             let api: Api<Workload> = Api::all_with(client, &resource);

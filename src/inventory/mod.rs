@@ -148,6 +148,14 @@ impl Inventory {
         caches
     }
 
+    /// Everything that is not known, without which an answer about all workloads is not complete.
+    pub fn unread(&self) -> Vec<String> {
+        let mut caches = self.synced();
+        caches.push(("pods".to_owned(), self.pods.is_synced()));
+        let unfilled = caches.into_iter().filter(|(_, synced)| !synced).map(|(cache, _)| cache);
+        unfilled.chain(self.owner_kinds.unread()).collect()
+    }
+
     /// A number that grows with every change of anything that decides what new pods get.
     pub fn changes(&self) -> u64 {
         let Self { namespaces, owners, rules, standings, injectors, .. } = self;

@@ -1,7 +1,7 @@
 //! The kinds of objects that can own pods, and what is kept of one.
 
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -31,7 +31,7 @@ pub struct OwnerKind {
 /// How much of an object is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Read {
-    /// The metadata: there may be very many, and each has an owner that says more.
+    /// The metadata: there may be very many, and nearly each has an owner that says more.
     Metadata,
     /// Also the selector and the template of its pods.
     Spec,
@@ -54,7 +54,21 @@ pub enum Served {
 
 /// The kinds of an installation.
 #[derive(Debug)]
-pub struct OwnerKinds(Vec<(OwnerKind, AtomicU8)>);
+pub struct OwnerKinds(Vec<Kept>);
+
+#[derive(Debug)]
+struct Kept {
+    kind: OwnerKind,
+    served: AtomicU8,
+    /// How many of its templates are not read yet.
+    unread: AtomicUsize,
+}
+
+impl From<OwnerKind> for Kept {
+    fn from(kind: OwnerKind) -> Self {
+        Self { kind, served: AtomicU8::new(Served::NotYet as u8), unread: AtomicUsize::new(0) }
+    }
+}
 
 impl Default for OwnerKinds {
     /// The kinds of Kubernetes itself, gateways, and Argo Rollouts.
@@ -66,7 +80,7 @@ impl Default for OwnerKinds {
             ("apps", "v1", "daemonsets", "DaemonSet", Read::Spec),
             ("batch", "v1", "jobs", "Job", Read::Metadata),
             ("batch", "v1", "cronjobs", "CronJob", Read::Spec),
-            ("", "v1", "replicationcontrollers", "ReplicationController", Read::Metadata),
+            ("", "v1", "replicationcontrollers", "ReplicationController", Read::Spec),
             (GATEWAYS, "v1", "gateways", "Gateway", Read::Metadata),
         ];
         let kinds = kinds.map(|(group, version, plural, kind, read)| OwnerKind {
@@ -76,7 +90,7 @@ impl Default for OwnerKinds {
             kind: kind.to_owned(),
             read,
         });
-        Self(kinds.into_iter().map(|kind| (kind, AtomicU8::new(Served::NotYet as u8))).collect())
+        Self(kinds.into_iter().map(Kept::from).collect())
     }
 }
 
@@ -85,8 +99,8 @@ impl OwnerKinds {
     #[must_use]
     pub fn and(mut self, further: impl IntoIterator<Item = OwnerKind>) -> Self {
         for kind in further {
-            if !self.0.iter().any(|(known, _)| known.group == kind.group && known.kind == kind.kind) {
-                self.0.push((kind, AtomicU8::new(Served::NotYet as u8)));
+            if self.named(&kind.group, &kind.kind).is_none() {
+                self.0.push(kind.into());
             }
         }
         self
@@ -94,7 +108,7 @@ impl OwnerKinds {
 
     /// The kinds.
     pub fn iter(&self) -> impl Iterator<Item = &OwnerKind> {
-        self.0.iter().map(|(kind, _)| kind)
+        self.0.iter().map(|kept| &kept.kind)
     }
 
     /// The kind of this group and name.
@@ -104,8 +118,8 @@ impl OwnerKinds {
 
     /// Whether objects of this kind can be in the inventory.
     pub fn served(&self, group: &str, kind: &str) -> Served {
-        let state = self.0.iter().find(|(one, _)| one.kind == kind && one.group == group);
-        match state.map(|(_, state)| state.load(Ordering::Acquire)) {
+        let kept = self.0.iter().find(|kept| kept.kind.kind == kind && kept.kind.group == group);
+        match kept.map(|kept| kept.served.load(Ordering::Acquire)) {
             Some(0) => Served::NotYet,
             Some(1) => Served::Yes,
             _ => Served::No,
@@ -114,14 +128,29 @@ impl OwnerKinds {
 
     /// Records whether a kind is there, and filled.
     pub fn set_served(&self, kind: &OwnerKind, served: Served) {
-        for (_, state) in self.0.iter().filter(|(one, _)| one == kind) {
-            state.store(served as u8, Ordering::Release);
+        for kept in self.0.iter().filter(|kept| kept.kind == *kind) {
+            kept.served.store(served as u8, Ordering::Release);
         }
+    }
+
+    /// Records how many templates of a kind are not read yet.
+    pub fn set_unread(&self, kind: &OwnerKind, unread: usize) {
+        for kept in self.0.iter().filter(|kept| kept.kind == *kind) {
+            kept.unread.store(unread, Ordering::Release);
+        }
+    }
+
+    /// The kinds that are filled, and of which some templates are not read yet.
+    pub(super) fn unread(&self) -> impl Iterator<Item = String> {
+        let is_unread = |kept: &&Kept| {
+            kept.served.load(Ordering::Acquire) == Served::Yes as u8 && kept.unread.load(Ordering::Acquire) > 0
+        };
+        self.0.iter().filter(is_unread).map(|kept| kept.kind.plural.clone())
     }
 
     /// The caches of those kinds that exist, and whether each is filled.
     pub(super) fn synced(&self) -> impl Iterator<Item = (String, bool)> {
-        let states = self.0.iter().map(|(kind, state)| (kind.plural.clone(), state.load(Ordering::Acquire)));
+        let states = self.0.iter().map(|kept| (kept.kind.plural.clone(), kept.served.load(Ordering::Acquire)));
         states
             .filter(|(_, state)| *state != Served::No as u8)
             .map(|(plural, state)| (plural, state == Served::Yes as u8))

@@ -28,6 +28,85 @@ fn deployment(namespace: &str) -> String {
 }
 
 #[tokio::test]
+async fn what_nobody_is_above_is_a_workload_also_where_it_is_watched_as_metadata() {
+    let (plane, outrigger) = Outrigger::shared().await;
+    with_temp_namespace(plane, &[], async |namespace| {
+        let viewer = account(plane, namespace, "viewer").await;
+        plane.apply(&binding(namespace, "viewer", "outrigger-view")).await;
+        let template = json!({
+            "metadata": {"labels": {"app": "lone"}},
+            "spec": {"containers": [{"name": "main", "image": "web:1"}], "restartPolicy": "Always"},
+        });
+        let mut of_job = template.clone();
+        of_job["spec"]["restartPolicy"] = json!("Never");
+        let override_ = json!({"outrigger.dev/inject": "false"});
+        for (group, kind, name, spec) in [
+            (
+                "apps/v1",
+                "ReplicaSet",
+                "lone",
+                json!({"replicas": 1, "selector": {"matchLabels": {"app": "lone"}}, "template": template}),
+            ),
+            (
+                "v1",
+                "ReplicationController",
+                "old",
+                json!({"replicas": 0, "selector": {"app": "lone"}, "template": template}),
+            ),
+            ("batch/v1", "Job", "import", json!({"suspend": true, "template": of_job})),
+        ] {
+            let metadata = json!({"name": name, "namespace": namespace, "annotations": override_});
+            plane
+                .apply(&json!({"apiVersion": group, "kind": kind, "metadata": metadata, "spec": spec}).to_string())
+                .await;
+        }
+        plane.apply(&deployment(namespace)).await;
+        let get = async |what: &str| {
+            asked(outrigger, "GET", &format!("/namespaces/{namespace}/{what}"), &viewer, None, "").await
+        };
+        let of = |told: &Value, list: &str, name: fn(&Value) -> String| {
+            let mut names: Vec<_> = told[list].as_array().into_iter().flatten().map(name).collect();
+            names.sort();
+            names
+        };
+        await_condition("the workloads to be known", TIMEOUT, async || {
+            let (_, overview) = get("workloads").await;
+            let workloads = of(&overview["namespaces"][0], "workloads", |one| {
+                format!("{} {}", one["kind"].as_str().unwrap(), one["name"].as_str().unwrap())
+            });
+            let expected = ["Deployment web", "Job import", "ReplicaSet lone", "ReplicationController old"];
+            ensure!(workloads == expected, "{overview}");
+            Ok(())
+        })
+        .await;
+        let (_, overrides) = get("overrides").await;
+        let objects = of(&overrides, "overrides", |one| one["object"].as_str().unwrap().to_owned());
+        assert_eq!(objects, ["Job/import", "ReplicaSet/lone", "ReplicationController/old"], "{overrides}");
+        for workload in ["Job/import", "ReplicaSet/lone", "ReplicationController/old"] {
+            let (status, told) = get(&format!("workloads/{workload}")).await;
+            assert_eq!((status, &told["decision"]["action"]), (200, &json!("Disable")), "{workload}: {told}");
+        }
+        // A change that is none of the template's keeps it, and one that is brings the new one.
+        let labelled = r#"{"spec": {"template": {"metadata": {"annotations": {"outrigger.dev/inject": "true"}}}}}"#;
+        plane.kubectl(&["patch", "replicaset", "lone", "-n", namespace, "--type=merge", "-p", labelled]).await;
+        await_condition("the new template to be known", TIMEOUT, async || {
+            let (_, told) = get("workloads/ReplicaSet/lone").await;
+            ensure!(told["decision"]["action"] == "Enable", "{told}");
+            Ok(())
+        })
+        .await;
+        plane.kubectl(&["delete", "replicaset", "lone", "-n", namespace]).await;
+        await_condition("it to be forgotten", TIMEOUT, async || {
+            let (status, told) = get("workloads/ReplicaSet/lone").await;
+            ensure!(status == 404, "{told}");
+            Ok(())
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn who_may_view_a_namespace_reads_of_it_alone_and_who_may_not_reads_nothing() {
     let (plane, outrigger) = Outrigger::shared().await;
     with_temp_namespace(plane, &[], async |namespace| {
