@@ -1,11 +1,8 @@
 //! What requests of every resource have in common: where they go, their queries and bodies, and how they are answered.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::Path;
-use axum::extract::rejection::PathRejection;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -21,20 +18,6 @@ use crate::files;
 
 /// A body has so long to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The named parts of a path.
-pub(super) type Place = Result<Path<HashMap<String, String>>, PathRejection>;
-
-/// The namespace and the name of a path. What is no text is a name that nothing has, for whoever is known.
-pub(super) fn place(place: Place) -> (Option<String>, Option<String>) {
-    match place {
-        Ok(Path(mut parts)) => (parts.remove("namespace"), parts.remove("name")),
-        Err(_) => {
-            let unreadable = || Some(char::REPLACEMENT_CHARACTER.to_string());
-            (unreadable(), unreadable())
-        }
-    }
-}
 
 /// Waits for one's turn to change something.
 pub(super) async fn turn(api: &Api) -> Result<tokio::sync::SemaphorePermit<'_>, Problem> {

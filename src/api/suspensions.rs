@@ -7,9 +7,7 @@ pub(super) mod told;
 
 use std::sync::Arc;
 
-use axum::Extension;
-use axum::extract::{RawQuery, State as Of};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
@@ -19,13 +17,13 @@ use super::Api;
 use super::endpoint::{Answer, Endpoint, Header, Operation, SchemaOf, schema_of, schema_of_inline};
 use super::events::events;
 use super::problem::Problem;
-use super::request::{Place, answer, json_answer, query_of};
+use super::reading::Asked;
+use super::request::{answer, json_answer};
 use super::session::{Attempt, Session};
 use crate::audit::act::Deed;
 use crate::cluster::access::Resource;
 use crate::resources::suspending::Suspend;
 use crate::resources::suspension_object::{State, SuspensionObject};
-use crate::server::listener::Peer;
 use told::{Listed, Suspension, SuspensionInFull, answer_with};
 
 /// How many are listed where nothing else is asked for, and at most.
@@ -212,20 +210,14 @@ fn wanted_of_namespace(generator: &mut SchemaGenerator) -> Schema {
 }
 
 /// Lists them.
-pub(super) async fn list(
-    Of(api): Of<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
-    place: Place,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
-    let (namespace, _) = super::request::place(place);
-    let attempt = Attempt::new(Deed::Read, namespace.clone(), None, false, peer);
+pub(super) async fn list(asked: Asked) -> Response {
+    let (api, namespace) = (&asked.api, asked.part("namespace"));
+    let attempt = Attempt::new(Deed::Read, namespace.clone(), None, false, asked.peer);
     answer(async {
-        let session = Session::begin(&api, &headers, attempt).await?;
+        let session = Session::begin(api, &asked.headers, attempt).await?;
         let listed = async {
             session.may("list").await?;
-            let wanted: Wanted = query_of(query.as_deref())?;
+            let wanted: Wanted = asked.query()?;
             if wanted.all_namespaces == Some(true) {
                 if namespace.is_some() {
                     return Err(Problem::new(400, "allNamespaces is for a list of the cluster"));
@@ -234,9 +226,9 @@ pub(super) async fn list(
             }
             if wanted.watch == Some(true) {
                 wanted.is_of_all()?;
-                return events(Arc::clone(&api), session.token.clone(), namespace.clone());
+                return events(Arc::clone(api), session.token.clone(), namespace.clone());
             }
-            listed(&api, namespace.as_deref(), &wanted)
+            listed(api, namespace.as_deref(), &wanted)
         };
         session.done(listed.await)
     })
@@ -272,22 +264,17 @@ fn place_of(object: &SuspensionObject) -> String {
 }
 
 /// Tells of one.
-pub(super) async fn one(
-    Of(api): Of<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
-    place: Place,
-    headers: HeaderMap,
-) -> Response {
-    let (namespace, name) = super::request::place(place);
-    let attempt = Attempt::new(Deed::Read, namespace.clone(), name.clone(), false, peer);
+pub(super) async fn one(asked: Asked) -> Response {
+    let (api, namespace, name) = (&asked.api, asked.part("namespace"), asked.part("name"));
+    let attempt = Attempt::new(Deed::Read, namespace.clone(), name.clone(), false, asked.peer);
     answer(async {
-        let session = Session::begin(&api, &headers, attempt).await?;
+        let session = Session::begin(api, &asked.headers, attempt).await?;
         let found = async {
             session.may("get").await?;
             // Not from what we have watched: whoever has just made or changed one is to find it so, with any replica.
             let live =
                 api.backend.writing(&session.token)?.get(namespace.as_deref(), &name.unwrap_or_default()).await?;
-            Ok(answer_with(&api, &live.object, StatusCode::OK).await)
+            Ok(answer_with(api, &live.object, StatusCode::OK).await)
         };
         session.done(found.await)
     })

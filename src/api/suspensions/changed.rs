@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::body::{Body, Bytes};
-use axum::extract::{RawQuery, State};
 use axum::http::header::IF_MATCH;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -14,14 +12,13 @@ use serde::Deserialize;
 
 use super::told::{answer_with, etag};
 use super::{Acting, asked};
-use crate::api::Api;
 use crate::api::problem::Problem;
-use crate::api::request::{self, Place, carried_through, query_of, read, turn, whole};
+use crate::api::reading::Asked as Request;
+use crate::api::request::{carried_through, read, turn, whole};
 use crate::api::session::{Attempt, Session};
 use crate::audit::act::Deed;
 use crate::resources::suspending::{lasting, lasts};
 use crate::resources::suspension_object::SuspensionObject;
-use crate::server::listener::Peer;
 use crate::suspensions::change::{Ending, Extension as Longer, ended, extended};
 use crate::suspensions::live::{Live, Unstored};
 
@@ -51,53 +48,31 @@ pub(super) struct Ended {
 }
 
 /// Gives one a later end.
-pub(super) async fn extend(
-    State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
-    place: Place,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    change(api, peer, place, query, headers, body, Deed::Extend).await
+pub(super) async fn extend(request: Request, body: Body) -> Response {
+    change(request, body, Deed::Extend).await
 }
 
 /// Ends one now.
-pub(super) async fn end(
-    State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
-    place: Place,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    change(api, peer, place, query, headers, body, Deed::End).await
+pub(super) async fn end(request: Request, body: Body) -> Response {
+    change(request, body, Deed::End).await
 }
 
-async fn change(
-    api: Arc<Api>,
-    peer: Peer,
-    place: Place,
-    query: Option<String>,
-    headers: HeaderMap,
-    body: Body,
-    deed: Deed,
-) -> Response {
-    let (namespace, name) = request::place(place);
-    let acting: Result<Acting, Problem> = query_of(query.as_deref());
+async fn change(request: Request, body: Body, deed: Deed) -> Response {
+    let acting: Result<Acting, Problem> = request.query();
     let dry_run = acting.as_ref().is_ok_and(|acting| acting.dry_run);
-    let attempt = Attempt::new(deed, namespace, name, dry_run, peer);
-    carried_through(&Arc::clone(&api), async move {
-        let mut session = Session::begin(&api, &headers, attempt).await?;
+    let attempt = Attempt::new(deed, request.part("namespace"), request.part("name"), dry_run, request.peer);
+    carried_through(&Arc::clone(&request.api), async move {
+        let Request { api, headers, .. } = &request;
+        let mut session = Session::begin(api, headers, attempt).await?;
         let changed = async {
             acting?;
             session.may("get").await?;
             session.may("patch").await?;
-            let asked = asked(&headers, &whole(body).await?, deed)?;
+            let asked = asked(headers, &whole(body).await?, deed)?;
             // Whoever sends slowly keeps nobody else waiting.
-            let _turn = turn(&api).await?;
+            let _turn = turn(api).await?;
             session.attempt.reason.clone_from(&asked.reason);
-            changed(&mut session, &headers, &asked).await
+            changed(&mut session, headers, &asked).await
         }
         .await;
         session.done(changed)

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use axum::Extension;
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
@@ -15,12 +13,12 @@ use super::Acting;
 use super::told::answer_with;
 use crate::api::Api;
 use crate::api::problem::Problem;
-use crate::api::request::{self, Place, carried_through, query_of, read, turn, whole};
+use crate::api::reading::Asked;
+use crate::api::request::{carried_through, read, turn, whole};
 use crate::api::session::{Attempt, Session};
 use crate::audit::act::Deed;
 use crate::decision::reason::Clean;
 use crate::resources::suspension_object::SuspensionObject;
-use crate::server::listener::Peer;
 use crate::suspensions::change::{asks_for_the_same, drafted};
 use crate::suspensions::live::Live;
 use crate::traffic::routing_for;
@@ -29,28 +27,21 @@ use crate::traffic::routing_for;
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Makes one.
-pub(super) async fn create(
-    State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
-    place: Place,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let (namespace, _) = request::place(place);
-    let acting: Result<Acting, Problem> = query_of(query.as_deref());
+pub(super) async fn create(asked: Asked, body: Body) -> Response {
+    let acting: Result<Acting, Problem> = asked.query();
     let dry_run = acting.as_ref().is_ok_and(|acting| acting.dry_run);
-    let attempt = Attempt::new(Deed::Create, namespace.clone(), None, dry_run, peer);
-    carried_through(&Arc::clone(&api), async move {
-        let mut session = Session::begin(&api, &headers, attempt).await?;
+    let attempt = Attempt::new(Deed::Create, asked.part("namespace"), None, dry_run, asked.peer);
+    carried_through(&Arc::clone(&asked.api), async move {
+        let Asked { api, headers, .. } = &asked;
+        let mut session = Session::begin(api, headers, attempt).await?;
         let made = async {
             acting?;
             session.may("create").await?;
             let body = whole(body).await?;
             // Whoever sends slowly keeps nobody else waiting.
-            let _turn = turn(&api).await?;
-            let mut fields: Map<String, Value> = read(&headers, &body)?;
-            let name = name_of(&mut fields, &session, &headers)?;
+            let _turn = turn(api).await?;
+            let mut fields: Map<String, Value> = read(headers, &body)?;
+            let name = name_of(&mut fields, &session, headers)?;
             session.attempt.name = Some(name.clone());
             made(&mut session, fields, name).await
         }
