@@ -4,6 +4,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::ensure;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::api::ask;
@@ -248,6 +251,24 @@ async fn decisions_and_acts_are_told_the_newest_first_and_live() {
         (0, true)
     );
     assert_eq!(world.get("/namespaces/shop/audit?kind=Decision")["items"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn whoever_listens_is_told_when_their_token_is_over_by_its_own_word() {
+    let claims = json!({"exp": Timestamp::now().as_second() + 3}).to_string();
+    let token = format!("e30.{}.c2lnbmF0dXJl", URL_SAFE_NO_PAD.encode(claims));
+    let served = Served::start_with_token(&token);
+    // It ends by itself, and long before who may is asked for again.
+    for path in ["/suspensions?watch=true", "/audit?watch=true"] {
+        let heard = ask(&served, "GET", &format!("/api/v1{path}"), None, &[]);
+        assert_eq!(heard.status, 200);
+        let told = "event: closed\ndata: {\"detail\":\"the token is over; show another one\"}";
+        assert!(
+            heard.body.starts_with("event: snapshot") && heard.body.trim_end().ends_with(told),
+            "{path}: {}",
+            heard.body
+        );
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! `outrigger serve --embedded` as a process: what it prints, that it reads its directory again, and how it ends.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -38,6 +40,16 @@ impl Drop for Served {
 impl Served {
     pub(crate) fn start(state: Option<&Path>, drain_seconds: u32) -> Self {
         Self::start_in(std::sync::Arc::new(tempfile::tempdir().unwrap()), state, drain_seconds)
+    }
+
+    /// One that takes this token.
+    pub(crate) fn start_with_token(token: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let certificates = directory.path().join("certs");
+        std::fs::create_dir(&certificates).unwrap();
+        std::fs::write(certificates.join("token"), token).unwrap();
+        std::fs::set_permissions(certificates.join("token"), Permissions::from_mode(0o600)).unwrap();
+        Self::start_in(std::sync::Arc::new(directory), None, 1)
     }
 
     /// Kills it, and starts another with the same certificates and token.
