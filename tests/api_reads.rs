@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::Timestamp;
+use outrigger::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::api::ask;
@@ -255,7 +255,7 @@ async fn decisions_and_acts_are_told_the_newest_first_and_live() {
 
 #[test]
 fn whoever_listens_is_told_when_their_token_is_over_by_its_own_word() {
-    let claims = json!({"exp": Timestamp::now().as_second() + 3}).to_string();
+    let claims = json!({"exp": Clock::System.now().as_second() + 3}).to_string();
     let token = format!("e30.{}.c2lnbmF0dXJl", URL_SAFE_NO_PAD.encode(claims));
     let served = Served::start_with_token(&token);
     // It ends by itself, and long before who may is asked for again.

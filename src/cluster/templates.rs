@@ -5,6 +5,7 @@
 //! says meanwhile that it does not know them all.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,8 +38,9 @@ struct Known {
     namespace: String,
     name: String,
     generation: Option<i64>,
-    /// None until it is read; what is read may have none.
-    template: Option<Option<Box<Template>>>,
+    /// Of the last generation that was read.
+    template: Option<Box<Template>>,
+    is_read: bool,
 }
 
 impl<'t> Templates<'t> {
@@ -54,14 +56,13 @@ impl<'t> Templates<'t> {
             self.forget(uid);
             return owner;
         }
-        self.change(|known| match known.get(uid).filter(|known| known.generation == metadata.generation) {
-            Some(known) => Owner { template: known.template.clone().flatten(), ..owner },
-            None => {
-                let (namespace, name) = (owner.namespace.to_string(), owner.name.to_string());
-                let wanted = Known { namespace, name, generation: metadata.generation, template: None };
-                known.insert(uid.into(), wanted);
-                owner
-            }
+        let (namespace, name) = (owner.namespace.to_string(), owner.name.to_string());
+        self.change(|known| {
+            let wanted = Known { namespace, name, generation: metadata.generation, template: None, is_read: false };
+            let known = known.entry(uid.into()).or_insert(wanted);
+            known.is_read &= known.generation == metadata.generation;
+            known.generation = metadata.generation;
+            Owner { template: known.template.clone(), ..owner }
         })
     }
 
@@ -79,9 +80,9 @@ impl<'t> Templates<'t> {
     pub(super) async fn read(&self, client: Client) {
         let kind = self.kind;
         let resource = resource(&kind.group, &kind.version, &kind.kind, &kind.plural);
-        let mut pause = PAUSES.0;
+        let (mut pause, mut last) = (PAUSES.0, Box::default());
         loop {
-            let Some((uid, namespace, name)) = self.next() else {
+            let Some((uid, namespace, name)) = self.next(&last) else {
                 self.wanted.notified().await;
                 continue;
             };
@@ -97,6 +98,7 @@ impl<'t> Templates<'t> {
                     pause = (pause * 2).min(PAUSES.1);
                 }
             }
+            last = uid;
         }
     }
 
@@ -107,9 +109,11 @@ impl<'t> Templates<'t> {
             && above.is_none_or(|above| self.inventory.owner_kinds.named(&above.group, &above.kind).is_none())
     }
 
-    fn next(&self) -> Option<(Box<str>, String, String)> {
+    /// The next that is wanted, in turn, so that one that cannot be read keeps none of the others.
+    fn next(&self, last: &str) -> Option<(Box<str>, String, String)> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (uid, wanted) = known.iter().find(|(_, known)| known.template.is_none())?;
+        let after = known.range::<str, _>((Bound::Excluded(last), Bound::Unbounded));
+        let (uid, wanted) = after.chain(&*known).find(|(_, known)| !known.is_read)?;
         Some((uid.clone(), wanted.namespace.clone(), wanted.name.clone()))
     }
 
@@ -120,8 +124,8 @@ impl<'t> Templates<'t> {
         let owner = self.kind.workload(&metadata, spec, self.inventory.settings.mesh);
         let is_wanted = self.change(|known| {
             known.get_mut(uid).map(|known| {
-                known.generation = metadata.generation;
-                known.template = Some(owner.template.clone());
+                (known.generation, known.is_read) = (metadata.generation, true);
+                known.template.clone_from(&owner.template);
             })
         });
         if is_wanted.is_some() {
@@ -132,11 +136,89 @@ impl<'t> Templates<'t> {
     fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<Box<str>, Known>) -> T) -> T {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = change(&mut known);
-        let unread = known.values().filter(|known| known.template.is_none()).count();
+        let unread = known.values().filter(|known| !known.is_read).count();
         self.inventory.owner_kinds.set_unread(self.kind, unread);
         if unread > 0 {
             self.wanted.notify_one();
         }
         changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+    use serde_json::json;
+
+    use super::*;
+    use crate::decision::Action;
+    use crate::decision::facts::{Settings, Write};
+    use crate::decision::mesh::MESHES;
+    use crate::inventory::owner_kind::{OwnerKinds, Served};
+
+    fn inventory() -> Inventory {
+        let mesh = &MESHES[0];
+        let settings =
+            Settings { mesh, excluded_namespaces: Vec::new(), when_unknown: Action::Leave, write: Write::Always };
+        Inventory::new(settings, OwnerKinds::default(), Vec::new())
+    }
+
+    fn job(uid: &str, generation: i64, above: Option<&str>) -> ObjectMeta {
+        let owner = |kind: &str| OwnerReference {
+            api_version: "batch/v1".to_owned(),
+            kind: kind.to_owned(),
+            name: "above".to_owned(),
+            uid: "above".to_owned(),
+            controller: Some(true),
+            ..OwnerReference::default()
+        };
+        ObjectMeta {
+            uid: Some(uid.to_owned()),
+            name: Some(format!("job-{uid}")),
+            namespace: Some("shop".to_owned()),
+            generation: Some(generation),
+            owner_references: above.map(|kind| vec![owner(kind)]),
+            ..ObjectMeta::default()
+        }
+    }
+
+    fn read(metadata: ObjectMeta) -> Workload {
+        let spec = json!({"template": {"metadata": {"labels": {"app": "job"}}}});
+        Workload { metadata, spec: serde_json::from_value(spec).unwrap() }
+    }
+
+    #[test]
+    fn what_is_on_its_own_is_read_once_for_each_generation_and_each_in_turn() {
+        let inventory = inventory();
+        let kind = inventory.owner_kinds.named("batch", "Job").unwrap();
+        inventory.owner_kinds.set_served(kind, Served::Yes);
+        let templates = Templates::new(&inventory, kind);
+        let keep = |metadata: &ObjectMeta| {
+            let owner = templates.owner(metadata);
+            inventory.owners.insert(metadata.uid.clone().unwrap(), owner);
+        };
+        let has_template = |uid: &str| inventory.owners.get(uid).unwrap().template.is_some();
+        let next = |last: &str| templates.next(last).map(|(uid, _, name)| (uid.into_string(), name));
+        let is_unread = || inventory.unread().iter().any(|one| one == "jobs");
+
+        [job("a", 1, None), job("b", 1, Some("CronJob")), job("c", 1, Some("Workflow"))].iter().for_each(keep);
+        assert!(is_unread());
+        let (a, c) = (Some(("a".to_owned(), "job-a".to_owned())), Some(("c".to_owned(), "job-c".to_owned())));
+        assert_eq!([next(""), next("a"), next("c")], [a.clone(), c.clone(), a], "b belongs to a CronJob");
+        templates.found("a", Some(read(job("a", 1, None))));
+        assert_eq!((has_template("a"), next("a")), (true, c));
+        keep(&job("a", 1, None));
+        assert!(has_template("a"), "its status alone has changed");
+        keep(&job("a", 2, None));
+        assert_eq!((has_template("a"), next("c").unwrap().0), (true, "a".to_owned()), "until the new one is read");
+        templates.found("a", Some(read(job("another", 2, None))));
+        keep(&job("a", 2, None));
+        assert!(!has_template("a"), "one of the same name is another");
+        assert_eq!(next("").unwrap().0, "a");
+        templates.forget("a");
+        templates.forget("c");
+        assert_eq!((next(""), is_unread()), (None, false));
+        templates.found("c", Some(read(job("c", 1, None))));
+        assert!(!has_template("c"), "what has gone meanwhile is not kept");
     }
 }
