@@ -236,9 +236,7 @@ class Session {
     removeEventListener("hashchange", this.hashchange);
     removeEventListener("keydown", this.keydown);
     clearInterval(this.clock);
-    Object.values(this.polls).forEach((poll) => poll?.stop());
-    this.live?.stop();
-    this.explanation?.stop();
+    // Not closed: what follows a closing is for whoever is still here, and the address stays for whoever comes back.
     document.querySelectorAll("dialog").forEach((dialog) => dialog.remove());
   }
 }

@@ -1,0 +1,109 @@
+//! What the page asks for and when it stops, with a server that is slow, refuses, or answers what nobody can show.
+
+use serde_json::json;
+
+use super::browser::{Browser, ENTER};
+use super::entered;
+use super::world::World;
+
+/// Keeps what is asked, lets a test answer it or hold it back, and lets waits be short.
+const LISTENING: &str = r#"
+    const [real, later] = [window.fetch, window.setTimeout];
+    Object.assign(window, {
+        asked: [],
+        instead: () => undefined,
+        answer: (status, body, headers = {}) =>
+            new Response(JSON.stringify(body), { status, headers: { "content-type": "application/json", ...headers } }),
+        held: () => new Promise((go) => { window.release = go; }),
+        setTimeout: (act, wait) => later(act, Math.min(wait, 100)),
+        fetch: async (path, options) => {
+            window.asked.push({ path, ...options });
+            return (await window.instead(path, options)) ?? real(path, options);
+        },
+    });
+"#;
+
+const OVERVIEW: &str = "window.asked.filter((one) => one.path === '/api/v1/overview')";
+
+async fn listening(browser: &Browser, world: &World) {
+    entered(browser, world).await;
+    browser.run(LISTENING);
+}
+
+/// Waits until the overview has been asked for so often that whatever else runs has asked as well.
+async fn a_while(browser: &Browser) {
+    let before = browser.value(&format!("{OVERVIEW}.length")).as_u64().unwrap();
+    browser.until(&format!("{OVERVIEW}.length > {}", before + 5)).await;
+}
+
+fn asked_for(browser: &Browser, part: &str) -> u64 {
+    browser.value(&format!("window.asked.filter((one) => one.path.includes({})).length", json!(part))).as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn nothing_is_asked_for_any_more_by_whoever_has_left() {
+    let (world, browser) = (World::small(), Browser::start("left"));
+    listening(&browser, &world).await;
+    browser.run(
+        "window.instead = (path) => {
+            if (!path.includes('/restarts')) return undefined;
+            if (path.includes('dryRun')) return window.answer(200, { workloads: [{ kind: 'StatefulSet', name: 'cart' }], skipped: [], barePods: [], leftOut: [], refused: [] });
+            return window.answer(200, { run: 'r1', state: 'Running', of: 1, over: 0, waiting: [], canResume: false });
+        }",
+    );
+    browser.click("section[aria-labelledby='ns-shop'] .acts button:nth-of-type(3)").await;
+    browser.until_shown("#whom").await;
+    browser.click(".act button.main").await;
+    browser.until_shown(".summary").await;
+    browser.click(".act button.main").await;
+    browser.until_shown("progress").await;
+    browser.until("window.asked.filter((one) => one.path.endsWith('/restarts/r1')).length > 2").await;
+    // The token is over, and somebody shows another one.
+    browser.run("window.instead = () => window.answer(401, { detail: 'it is over' })");
+    browser.until_shown("#token").await;
+    browser.run("window.instead = () => undefined; window.asked = []");
+    browser.write("#token", &world.token());
+    browser.press(&[ENTER]);
+    browser.until_shown("a.tile").await;
+    a_while(&browser).await;
+    assert_eq!(asked_for(&browser, "/restarts/r1"), 0);
+    let tokens = browser.value("[...new Set(window.asked.map((one) => one.headers.Authorization))]");
+    assert_eq!(tokens, json!([format!("Bearer {}", world.token())]));
+
+    // An answer that comes when somebody has left is shown to nobody.
+    browser.click("section[aria-labelledby='ns-shop'] .acts button").await;
+    browser.until_shown("#reason").await;
+    browser.write("#reason", "loop");
+    browser.press(&[ENTER]);
+    browser.until_shown(".summary").await;
+    browser.run("window.instead = (path) => (path.endsWith('/suspensions') ? window.held() : undefined)");
+    browser.click(".act button.main").await;
+    browser.until("window.release !== undefined").await;
+    browser.run("document.querySelector('#leave').click()");
+    browser.until_shown("#token").await;
+    browser.run("window.asked = []; window.instead = () => undefined; window.release()");
+    browser.write("#token", &world.token());
+    browser.press(&[ENTER]);
+    browser.until_shown("a.tile").await;
+    a_while(&browser).await;
+    assert_eq!(browser.value("document.querySelectorAll('dialog, .problem').length"), 0);
+    assert_eq!(browser.value("document.querySelector('#toast').textContent"), "");
+    assert_eq!(browser.complaints(&[]), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_is_refused_is_not_asked_for_again() {
+    let (world, browser) = (World::small(), Browser::start("refused"));
+    listening(&browser, &world).await;
+    browser.follow("#/ns/shop/StatefulSet/cart");
+    browser.until_shown("dialog .rules .Won").await;
+    browser.run(
+        "window.asked = []; window.instead = (path) =>
+            (path.endsWith('/StatefulSet/cart') ? window.answer(404, { detail: 'there is no StatefulSet/cart' }) : undefined)",
+    );
+    browser.until_text("dialog .problem", "there is no StatefulSet/cart").await;
+    assert_eq!(browser.value("document.querySelector('dialog .standing').innerText"), "", "nor does it stand anyhow");
+    a_while(&browser).await;
+    assert_eq!(asked_for(&browser, "/StatefulSet/cart"), 1);
+    assert_eq!(browser.complaints(&[]), [""; 0]);
+}
