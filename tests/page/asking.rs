@@ -1,6 +1,6 @@
 //! What the page asks for and when it stops, with a server that is slow, refuses, or answers what nobody can show.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::browser::{Browser, ENTER};
 use super::entered;
@@ -24,6 +24,7 @@ const LISTENING: &str = r#"
 "#;
 
 const OVERVIEW: &str = "window.asked.filter((one) => one.path === '/api/v1/overview')";
+const FAR: &str = "window.instead = (path) => { if (path.includes('/graph')) throw new TypeError('far away'); }";
 
 async fn listening(browser: &Browser, world: &World) {
     entered(browser, world).await;
@@ -92,7 +93,7 @@ async fn nothing_is_asked_for_any_more_by_whoever_has_left() {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_not_asked_for_again() {
+async fn what_is_refused_is_not_asked_for_again_and_the_banner_goes_with_whoever_waited() {
     let (world, browser) = (World::small(), Browser::start("refused"));
     listening(&browser, &world).await;
     browser.follow("#/ns/shop/StatefulSet/cart");
@@ -105,5 +106,63 @@ async fn what_is_refused_is_not_asked_for_again() {
     assert_eq!(browser.value("document.querySelector('dialog .standing').innerText"), "", "nor does it stand anyhow");
     a_while(&browser).await;
     assert_eq!(asked_for(&browser, "/StatefulSet/cart"), 1);
+
+    browser.follow("#/graph");
+    browser.until_shown("a.node.Workload").await;
+    browser.run(FAR);
+    browser.until_text("#banner", "The server does not answer").await;
+    browser.follow("#/");
+    browser.until("document.querySelector('#banner').hidden").await;
+
+    browser.run("window.instead = () => undefined");
+    browser.follow("#/graph");
+    browser.until_shown("a.node.Workload").await;
+    browser.run(FAR);
+    browser.until_text("#banner", "The server does not answer").await;
+    browser.run("window.instead = (path) => (path.includes('/graph') ? window.answer(403, { detail: 'you may not' }) : undefined)");
+    browser.until_text("main .problem", "you may not").await;
+    browser.until("document.querySelector('#banner').hidden").await;
+    assert_eq!(browser.value("document.querySelectorAll('main table').length"), 0, "the list is not of before");
     assert_eq!(browser.complaints(&[]), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_shown_is_asked_for_again() {
+    let (world, browser) = (World::small(), Browser::start("odd"));
+    listening(&browser, &world).await;
+    let graph = |edges: Value| {
+        json!({
+            "nodes": [
+                {"id": "a", "is": "Service", "kind": "Service", "namespace": "shop", "name": "cart"},
+                {"id": "b", "is": "Elsewhere", "kind": "Namespace", "name": "elsewhere"},
+            ],
+            "edges": edges, "partial": false, "unread": [],
+        })
+    };
+    let told = graph(json!([
+        {"from": "a", "to": "b", "does": "Routes"}, {"from": "a", "to": "made just now", "does": "Selects"},
+    ]));
+    let answered = format!("(path.includes('/graph') ? window.answer(200, {told}) : undefined)");
+    browser.run(&format!("window.instead = (path) => {answered}"));
+    browser.follow("#/graph");
+    browser.until_shown("g.node.Service").await;
+    browser.picture("graph");
+    assert_eq!(browser.value("document.querySelectorAll('main .node').length"), 2);
+    assert_eq!(browser.value("document.querySelectorAll('main .edges path').length"), 1);
+    assert_eq!(browser.value("document.querySelectorAll('main table tbody tr').length"), 1);
+    assert_eq!(browser.complaints(&[]), [""; 0]);
+
+    browser.follow("#/");
+    browser.run(
+        "window.instead = (path) => {
+            if (path !== '/api/v1/overview') return undefined;
+            window.instead = () => undefined;
+            return window.answer(200, {}, { etag: '\"odd\"' });
+        }",
+    );
+    a_while(&browser).await;
+    let tags = browser.value(&format!("{OVERVIEW}.map((one) => one.headers['If-None-Match'] ?? '')"));
+    assert!(!tags.as_array().unwrap().contains(&json!("\"odd\"")), "what was not shown is not taken for known: {tags}");
+    let complaints = browser.complaints(&[]);
+    assert!(complaints.len() == 1 && complaints[0].contains("TypeError"), "{complaints:?}");
 }

@@ -108,7 +108,7 @@ export class Poll {
     this.current = undefined;
     document.removeEventListener("visibilitychange", this.seen);
     running.delete(this);
-    away.delete(this);
+    settled(this);
   }
 
   async once() {
@@ -116,24 +116,25 @@ export class Poll {
     this.current = current;
     const headers = this.tag === null ? {} : { "If-None-Match": this.tag };
     try {
-      const { status, tag, body } = await ask(this.path, { headers, signal: current.signal });
-      if (current !== this.current) return;
-      this.answered();
-      if (status !== 304) {
-        this.tag = tag;
-        this.found(body);
-      }
+      const answer = await ask(this.path, { headers, signal: current.signal });
+      if (current === this.current) this.answered(answer);
     } catch (error) {
-      if (current !== this.current || error.name === "AbortError") return;
+      if (current !== this.current) return;
       if (!(error instanceof Problem)) throw error;
       this.failed(error);
+    } finally {
+      // Also after an answer that nobody here can show.
+      if (current === this.current) this.plan();
     }
-    this.plan();
   }
 
-  answered() {
+  answered({ status, tag, body }) {
     this.failures = 0;
-    if (away.delete(this) && away.size === 0) hearers.back();
+    settled(this);
+    if (status === 304) return;
+    this.found(body);
+    // Only what is shown need not be told again.
+    this.tag = tag;
   }
 
   failed(problem) {
@@ -146,6 +147,7 @@ export class Poll {
     // What is refused is not asked for every few seconds: each time is recorded. Somebody asks again by an act of their own.
     this.isRefused = true;
     this.failures = 0;
+    settled(this);
     if (problem.status !== 401) this.refused(problem);
   }
 
@@ -159,7 +161,12 @@ export class Poll {
   }
 }
 
+/** Those to which the server does not answer. */
 const away = new Set();
+
+function settled(poll) {
+  if (away.delete(poll) && away.size === 0) hearers.back();
+}
 
 /** Asks again for everything that could not be had. */
 export function tryAgain() {
