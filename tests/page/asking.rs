@@ -166,3 +166,41 @@ async fn an_answer_that_cannot_be_shown_is_asked_for_again() {
     let complaints = browser.complaints(&[]);
     assert!(complaints.len() == 1 && complaints[0].contains("TypeError"), "{complaints:?}");
 }
+
+#[tokio::test]
+async fn what_is_done_is_what_the_summary_was_about() {
+    let (world, browser) = (World::small(), Browser::start("done"));
+    listening(&browser, &world).await;
+    browser.click("section[aria-labelledby='ns-shop'] .acts button").await;
+    browser.until_shown("#lasts").await;
+    browser.write("#reason", "loop");
+    browser.run("window.instead = (path) => (path.includes('dryRun') ? window.held() : undefined)");
+    browser.press(&[ENTER]);
+    browser.until("window.release !== undefined").await;
+    browser.picture("asking");
+    let is_off = "[...document.querySelectorAll('#lasts, #reason, #ticket')].every((one) => one.matches(':disabled'))";
+    assert_eq!(browser.value(is_off), true);
+    // Whatever changes a field nevertheless.
+    browser.run("document.querySelector('#lasts').value = '168h'; window.release()");
+    browser.until_shown(".summary").await;
+    assert_eq!(browser.value("document.activeElement.classList.contains('summary')"), true);
+    browser.run("window.instead = (path) => (path.endsWith('/suspensions') ? window.answer(409, { detail: 'not now' }) : undefined)");
+    browser.click(".act button.main").await;
+    browser.until_text(".act .problem", "not now").await;
+    browser.click(".act footer button:nth-of-type(2)").await;
+    assert_eq!(
+        browser.value("document.activeElement.closest('fieldset') !== null"),
+        true,
+        "the focus is in the fields"
+    );
+    browser.run("window.instead = () => undefined; document.querySelector('#lasts').value = '24h'");
+    browser.click(".act button.main").await;
+    browser.until_shown(".summary").await;
+    browser.click(".act button.main").await;
+    browser.until_text("#toast", "Suspended until").await;
+    let bodies = browser.value(
+        "window.asked.filter((one) => one.path.includes('/suspensions') && one.method === 'POST').map((one) => JSON.parse(one.body).for)",
+    );
+    assert_eq!(bodies, json!(["1h", "1h", "24h", "24h"]));
+    assert_eq!(browser.complaints(&[]), [""; 0]);
+}
