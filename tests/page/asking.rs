@@ -204,3 +204,42 @@ async fn what_is_done_is_what_the_summary_was_about() {
     assert_eq!(bodies, json!(["1h", "1h", "24h", "24h"]));
     assert_eq!(browser.complaints(&[]), [""; 0]);
 }
+
+#[tokio::test]
+async fn whoever_writes_a_proposal_can_go_on_while_another_is_previewed() {
+    let (world, browser) = (World::small(), Browser::start("writing"));
+    listening(&browser, &world).await;
+    browser.follow("#/preview");
+    browser.until_shown("#proposal").await;
+    let out = "{apiVersion: outrigger.dev/v1alpha1, kind: ClusterInjectionPolicy, metadata: {name: out}, spec: {action: Disable, priority: 99}}";
+    browser.write("#proposal", out);
+    browser.run("window.instead = (path) => (path.includes('/preview') ? window.held() : undefined)");
+    let submit = "document.querySelector('#proposal').dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', ctrlKey: true }))";
+    browser.run(&format!("{submit}; {submit}"));
+    browser.until("window.release !== undefined").await;
+    browser.write("#proposal", "\n# and");
+    browser.run("window.instead = () => undefined; window.release()");
+    browser.until_text("#preview-result", "would no longer get a sidecar").await;
+    browser.until_text("form.preview + .warning", "what stood there before").await;
+    assert_eq!(browser.value("document.activeElement.id"), "proposal", "the focus is left where somebody writes");
+    browser.picture("older");
+    assert_eq!(asked_for(&browser, "/preview?"), 1);
+    browser.click("form.preview button.main").await;
+    browser.until("document.querySelector('form.preview + .warning').hidden").await;
+    assert_eq!(
+        browser.value("document.activeElement.id"),
+        "preview-result",
+        "whoever stands on the button is taken along"
+    );
+
+    // The token is over in the middle of a sentence.
+    browser.write("#proposal", " more");
+    browser.run("window.instead = () => window.answer(401, { detail: 'it is over' })");
+    browser.until_shown("#token").await;
+    browser.run("window.instead = () => undefined");
+    browser.write("#token", &world.token());
+    browser.press(&[ENTER]);
+    browser.until_shown("#proposal").await;
+    assert_eq!(browser.value("document.querySelector('#proposal').value"), format!("{out}\n# and more"));
+    assert_eq!(browser.complaints(&[]), [""; 0]);
+}
