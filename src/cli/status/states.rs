@@ -45,15 +45,12 @@ pub(super) fn tell(looked: &Looked, scope: &Scope, output: Output) -> anyhow::Re
     Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Tells again whenever something has changed, until interrupted.
+/// Tells again whenever something has changed, until a signal ends the process: there is nothing to put in order before.
 pub(super) async fn watch(looking: &LookingArgs, scope: &Scope, output: Output) -> anyhow::Result<()> {
     let mut last = String::new();
     let mut ticks = tokio::time::interval(AGAIN);
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            interrupted = tokio::signal::ctrl_c() => return Ok(interrupted?),
-        }
+        ticks.tick().await;
         // A cluster that does not answer for a while is no reason to stop watching it.
         let looked = match looking.look(scope.namespace.as_deref()).await {
             Ok(looked) => looked,
