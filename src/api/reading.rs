@@ -138,11 +138,7 @@ pub(super) async fn beside<T: Send + 'static>(
 
 /// The parts of the cluster that are not known, without which an answer is not complete.
 pub(super) fn unread(inventory: &Inventory) -> Vec<String> {
-    let mut caches = inventory.synced();
-    if !caches.iter().any(|(cache, _)| cache == "pods") {
-        caches.push(("pods".to_owned(), inventory.pods.is_synced()));
-    }
-    caches.into_iter().filter(|(_, synced)| !synced).map(|(cache, _)| cache).collect()
+    inventory.unread()
 }
 
 /// Refuses a namespace that does not exist, as far as that is known.

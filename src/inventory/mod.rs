@@ -148,6 +148,13 @@ impl Inventory {
         caches
     }
 
+    /// The caches that have not been filled, without which what is told is not complete: also that of pods, which decides
+    /// nothing.
+    pub fn unread(&self) -> Vec<String> {
+        let caches = self.synced().into_iter().chain([("pods".to_owned(), self.pods.is_synced())]);
+        caches.filter(|(_, synced)| !synced).map(|(cache, _)| cache).collect()
+    }
+
     /// A number that grows with every change of anything that decides what new pods get.
     pub fn changes(&self) -> u64 {
         let Self { namespaces, owners, rules, standings, injectors, .. } = self;

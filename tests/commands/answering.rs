@@ -62,3 +62,11 @@ fn serve(mut stream: &TcpStream, answers: &Answers) {
 pub(super) fn list(items: &[Value]) -> (u16, Value) {
     (200, json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "1"}, "items": items}))
 }
+
+/// That this is forbidden.
+pub(super) fn forbidden() -> (u16, Value) {
+    (
+        403,
+        json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "message": "no", "reason": "Forbidden", "code": 403}),
+    )
+}
