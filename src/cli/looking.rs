@@ -35,7 +35,7 @@ pub struct LookingArgs {
 impl Looked {
     /// The parts that could not be read.
     pub fn unread(&self) -> Vec<String> {
-        self.inventory.synced().into_iter().filter(|(_, synced)| !synced).map(|(cache, _)| cache).collect()
+        self.inventory.unread()
     }
 }
 
@@ -155,6 +155,15 @@ impl Output {
             Self::Yaml => serde_saphyr::to_string(&serde_json::to_value(value)?)?,
         };
         super::write_out(&text)
+    }
+
+    /// What stands between one and the next where several are printed.
+    pub fn between(self) -> &'static str {
+        match self {
+            Self::Table => "\n",
+            Self::Json => "",
+            Self::Yaml => "---\n",
+        }
     }
 }
 

@@ -148,11 +148,10 @@ impl Inventory {
         caches
     }
 
-    /// Everything that is not known, without which an answer about all workloads is not complete.
+    /// Everything that is not known, without which what is told is not complete: also the pods, which decide nothing.
     pub fn unread(&self) -> Vec<String> {
-        let mut caches = self.synced();
-        caches.push(("pods".to_owned(), self.pods.is_synced()));
-        let unfilled = caches.into_iter().filter(|(_, synced)| !synced).map(|(cache, _)| cache);
+        let caches = self.synced().into_iter().chain([("pods".to_owned(), self.pods.is_synced())]);
+        let unfilled = caches.filter(|(_, synced)| !synced).map(|(cache, _)| cache);
         unfilled.chain(self.owner_kinds.unread()).collect()
     }
 

@@ -1,5 +1,6 @@
 //! The commands that look and tell, run as a user runs them, with a directory that stands in for the cluster.
 
+mod answering;
 mod explain;
 mod overriding;
 mod preview;
@@ -7,6 +8,7 @@ mod states;
 mod status;
 mod suspend;
 mod testing;
+mod watching;
 
 use std::io::Write;
 use std::path::Path;

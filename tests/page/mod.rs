@@ -1,5 +1,6 @@
 //! The page in a real browser: each thing that somebody does there, clicked through, with pictures kept in `target/page/`.
 
+mod asking;
 pub(crate) mod browser;
 mod many;
 mod world;

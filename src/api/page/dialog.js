@@ -40,9 +40,11 @@ export class Act {
   open() {
     document.body.append(this.element);
     this.element.showModal();
-    this.form.querySelector("input:not([hidden]), select")?.focus();
+    this.focus();
     return this;
   }
+
+  focus() { this.inputs.querySelector("input:not([hidden]), select")?.focus(); }
 
   /** Shows the summary, or the fields again. */
   step(summary) {
@@ -54,27 +56,40 @@ export class Act {
     if (isSummary) {
       this.told.replaceChildren(...summary.filter(Boolean));
       this.told.focus();
+    } else {
+      this.focus();
     }
   }
 
+  /** Asks what would follow; the second time does exactly that, whatever the fields say by then. */
   async submit() {
-    const isDone = !this.told.hidden;
+    const isAct = !this.told.hidden;
+    const body = isAct ? this.previewed : this.body();
     this.problem.hidden = true;
-    this.go.disabled = true;
+    const focused = document.activeElement;
+    this.hold(true);
     try {
-      const path = isDone ? this.path : `${this.path}?dryRun=true`;
-      const { body } = await ask(path, { method: this.method, body: this.body(), headers: isDone ? this.headers() : {} });
-      if (isDone) {
+      const told = await ask(isAct ? this.path : `${this.path}?dryRun=true`, { method: this.method, body, headers: isAct ? this.headers() : {} });
+      this.hold(false);
+      if (isAct) {
         this.element.close();
-        this.done(body);
+        this.done(told.body);
       } else {
-        this.step(this.summary(body));
+        this.previewed = body;
+        this.step(this.summary(told.body));
       }
     } catch (error) {
+      this.hold(false);
       if (!(error instanceof Problem)) throw error;
       this.problem.textContent = error.message;
       this.problem.hidden = false;
+      // What is disabled loses the focus.
+      if (document.activeElement === document.body) focused.focus();
     }
-    this.go.disabled = false;
+  }
+
+  /** Keeps everything as it is while the server is asked. */
+  hold(isAsking) {
+    for (const one of [this.inputs, this.back, this.go]) one.disabled = isAsking;
   }
 }

@@ -35,7 +35,7 @@ export class Explanation {
     const [kind, name] = [this.kind, this.name].map(encodeURIComponent);
     this.poll = new Poll(`${path}/workloads/${kind}/${name}`, {
       found: (data) => this.show(data),
-      refused: (problem) => this.body.replaceChildren(h("p", { class: "problem", role: "alert" }, problem.message)),
+      refused: (problem) => this.refuse(problem),
     });
     const query = new URLSearchParams({ workload: `${this.kind}/${this.name}`, kind: "Decision", limit: 5 });
     this.lately = new Poll(`${path}/audit?${query}`, {
@@ -49,6 +49,11 @@ export class Explanation {
   stop() {
     this.poll?.stop();
     this.lately?.stop();
+  }
+
+  refuse(problem) {
+    this.state.replaceChildren();
+    this.body.replaceChildren(h("p", { class: "problem", role: "alert" }, problem.message));
   }
 
   show(data) {

@@ -22,7 +22,12 @@ export class GraphView {
       h("p", { class: "field row" }, h("label", { for: "graph-namespace" }, "Namespace"), this.select),
       h("p", { class: "key" }, COLUMNS.map((is) => h("span", { class: `is ${is}` }, is.toLowerCase()))),
       this.note, this.picture, h("details", { class: "more" }, h("summary", {}, "The same as a list"), this.list));
-    this.refuse = (problem) => this.picture.replaceChildren(h("p", { class: "problem" }, problem.message));
+  }
+
+  refuse(problem) {
+    this.note.hidden = true;
+    this.picture.replaceChildren(h("p", { class: "problem" }, problem.message));
+    this.list.replaceChildren();
   }
 
   /** Offers namespaces. */
@@ -31,7 +36,10 @@ export class GraphView {
       ...names.map((name) => h("option", { value: name, selected: name === chosen }, name)));
   }
 
-  update({ nodes, edges, partial, unread }, namespace) {
+  update({ nodes, edges: told, partial, unread }, namespace) {
+    // What an edge leads to may be newer than the nodes.
+    const ids = new Set(nodes.map((one) => one.id));
+    const edges = told.filter(({ from, to }) => ids.has(from) && ids.has(to));
     this.note.hidden = !partial;
     if (partial) say(this.note, `Not complete: the server does not know these of the cluster: ${unread.join(", ")}.`);
     const shown = drawn(nodes, edges, namespace);
@@ -54,14 +62,15 @@ function label(one) {
 }
 
 function picture(nodes, edges, isOfAll) {
-  const columns = COLUMNS.map((is) => nodes.filter((one) => (one.is === "Namespace" ? "Workload" : one.is) === is));
+  const columnOf = ({ is }) => (COLUMNS.includes(is) ? is : "Workload");
+  const columns = COLUMNS.map((is) => nodes.filter((one) => columnOf(one) === is));
   const used = columns.filter((column) => column.length > 0);
   settle(used, edges);
   const places = new Map();
   used.forEach((column, at) => column.forEach((one, row) => places.set(one.id, { x: 12 + at * (WIDE + GAP), y: 12 + row * (HIGH + 14), at })));
   const high = Math.max(...used.map((column) => column.length)) * (HIGH + 14) + 16;
   const wide = used.length * (WIDE + GAP) - GAP + 24;
-  const lines = edges.filter(({ from, to }) => places.has(from) && places.has(to)).map((edge) => line(edge, places));
+  const lines = edges.map((edge) => line(edge, places));
   return svg("svg", { viewBox: `0 0 ${wide} ${high}`, width: wide, height: high, role: "group", "aria-label": "The graph" },
     svg("g", { class: "edges", "aria-hidden": "true" }, lines), svg("g", {}, nodes.map((one) => box(one, places.get(one.id), isOfAll))));
 }

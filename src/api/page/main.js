@@ -32,6 +32,9 @@ function asked() {
   return { view: "overview", namespace: null, isTable: false };
 }
 
+// A token may be over in the middle of a sentence: whoever comes back finds what they wrote, and nobody else does.
+let unfinished;
+
 /** Everything of somebody who is logged in. */
 class Session {
   constructor(about) {
@@ -42,7 +45,9 @@ class Session {
     this.overview = new Overview((namespace) => this.acts.ofNamespace(namespace));
     this.suspensions = new Suspensions((one) => this.acts.ofSuspension(one));
     this.overrides = new Overrides((one) => this.acts.ofOverride(one));
-    this.preview = new Preview(() => this.path("preview"));
+    this.preview = unfinished?.user === about.user ? unfinished.preview : new Preview();
+    this.preview.path = () => this.path("preview");
+    unfinished = { user: about.user, preview: this.preview };
     this.graph = new GraphView((namespace) => { location.hash = namespace === null ? "#/graph" : address("graph", namespace); });
     this.under = "#/";
     this.header(about);
@@ -236,9 +241,7 @@ class Session {
     removeEventListener("hashchange", this.hashchange);
     removeEventListener("keydown", this.keydown);
     clearInterval(this.clock);
-    Object.values(this.polls).forEach((poll) => poll?.stop());
-    this.live?.stop();
-    this.explanation?.stop();
+    // Not closed: what follows a closing is for whoever is still here, and the address stays for whoever comes back.
     document.querySelectorAll("dialog").forEach((dialog) => dialog.remove());
   }
 }

@@ -14,10 +14,9 @@ spec:
   action: Enable
 `;
 
-/** The view; `path` tells where previews are asked for. */
+/** The view; its `path` tells where previews are asked for. */
 export class Preview {
-  constructor(path) {
-    this.path = path;
+  constructor() {
     this.text = h("textarea", { id: "proposal", rows: 14, spellcheck: "false", autocomplete: "off", placeholder: EXAMPLE });
     this.text.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.form.requestSubmit();
@@ -25,6 +24,7 @@ export class Preview {
     this.without = h("input", { id: "without", autocomplete: "off", spellcheck: "false", placeholder: "clusterinjectionpolicy/old" });
     this.enforced = h("input", { id: "enforced", type: "checkbox" });
     this.go = h("button", { type: "submit", class: "main" }, "See what would change");
+    this.older = h("p", { class: "warning", hidden: true }, "This tells of what stood there before; see again what would change.");
     this.result = h("div", { id: "preview-result", tabindex: -1 });
     this.form = h("form", { class: "preview", onsubmit: (event) => { event.preventDefault(); this.submit(); } },
       h("p", { class: "field" }, h("label", { for: "proposal" }, "Policies and suspensions, in YAML or JSON"), this.text),
@@ -32,24 +32,53 @@ export class Preview {
         h("small", {}, "KIND/NAME or KIND/NAMESPACE/NAME, separated by commas")),
       h("p", { class: "check" }, this.enforced, h("label", { for: "enforced" }, "Policies in mode Audit as if they were in Enforce")),
       h("p", {}, this.go));
+    this.form.addEventListener("input", () => this.compare());
     this.element = h("div", {}, h("h1", {}, "Preview"),
-      h("p", {}, "What new pods would get under other policies and suspensions. Nothing is applied here."), this.form, this.result);
+      h("p", {}, "What new pods would get under other policies and suspensions. Nothing is applied here."), this.form, this.older, this.result);
+  }
+
+  /** What stands in the form: the query and the body. */
+  proposed() {
+    const query = new URLSearchParams({ limit: 500, asEnforced: this.enforced.checked });
+    if (this.without.value.trim()) query.set("delete", this.without.value.trim());
+    return [query.toString(), this.text.value];
+  }
+
+  /** Says so where what is told is not of what stands in the form, which can be written in at any time. */
+  compare() {
+    this.older.hidden = this.asked === undefined || `${this.asked}` === `${this.proposed()}`;
   }
 
   async submit() {
-    this.go.disabled = true;
-    const query = new URLSearchParams({ limit: 500, asEnforced: this.enforced.checked });
-    if (this.without.value.trim()) query.set("delete", this.without.value.trim());
+    if (this.isAsking) return;
+    this.wait(true);
+    const proposed = this.proposed();
+    const [query, body] = proposed;
     try {
-      const { body } = await ask(`${this.path()}?${query}`, { method: "POST", body: this.text.value });
-      this.result.replaceChildren(...told(body));
-      announce(sentences(body.summary)[0]);
-      this.result.focus({ preventScroll: true });
+      const answer = await ask(`${this.path()}?${query}`, { method: "POST", body });
+      this.show(told(answer.body), sentences(answer.body.summary)[0]);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
-      this.result.replaceChildren(h("p", { class: "problem", role: "alert" }, error.message));
+      this.show([h("p", { class: "problem", role: "alert" }, error.message)]);
+    } finally {
+      this.asked = proposed;
+      this.compare();
+      this.wait(false);
     }
-    this.go.disabled = false;
+  }
+
+  /** Not disabled: that would take the focus away from whoever stands there. */
+  wait(isAsking) {
+    this.isAsking = isAsking;
+    this.go.setAttribute("aria-disabled", isAsking ? "true" : "false");
+  }
+
+  show(elements, said) {
+    this.result.replaceChildren(...elements);
+    if (!this.element.isConnected || said === undefined) return;
+    announce(said);
+    // Whoever goes on writing is left where they are.
+    if (document.activeElement === this.go) this.result.focus({ preventScroll: true });
   }
 }
 

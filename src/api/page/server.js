@@ -6,7 +6,9 @@ const KEY = "outrigger.token";
 
 // In the tab's session storage: a reload or a followed link in this tab does not ask again, and it ends with the tab. Nothing
 // from elsewhere runs here, by the page's own policy; a copy that outlives the tab would be of use to nobody but a thief.
-let token = sessionStorage.getItem(KEY);
+const kept = sessionStorage.getItem(KEY);
+// An object of its own for each time that somebody enters: whoever comes back with the same token has another session.
+let pass = kept === null ? null : { token: kept };
 
 /** What the server refuses, or that it cannot be reached: then the status is 0. */
 export class Problem extends Error {
@@ -23,48 +25,62 @@ export function hear(given) {
   Object.assign(hearers, given);
 }
 
-export const isKnown = () => token !== null;
+export const isKnown = () => pass !== null;
 
 /** Takes a token, and finds out whose it is and what there is to ask for. */
 export async function enter(given) {
-  token = given;
+  pass = { token: given };
   const about = await ask("/api/v1");
   sessionStorage.setItem(KEY, given);
   return about.body;
 }
 
+/** What asks again by itself. */
+const running = new Set();
+
 /** Forgets the token, and stops whatever runs with it. */
 export function leave(why) {
-  if (token === null) return;
-  token = null;
+  if (pass === null) return;
+  pass = null;
   sessionStorage.removeItem(KEY);
+  running.forEach((one) => one.stop());
   hearers.left(why);
 }
 
 /** Asks once; a body that is a text is YAML, and anything else JSON. A token that is no longer taken ends the session. */
 export async function ask(path, { method = "GET", body, headers = {}, signal } = {}) {
-  const shown = token;
-  const all = { ...headers, Authorization: `Bearer ${shown}` };
+  const shown = pass;
+  if (shown === null) throw over();
+  const all = { ...headers, Authorization: `Bearer ${shown.token}` };
   const isText = typeof body === "string";
   if (body !== undefined) all["Content-Type"] = isText ? "application/yaml" : "application/json";
-  let response;
+  const sent = body === undefined || isText ? body : JSON.stringify(body);
+  const response = await reached(fetch(path, { method, headers: all, body: sent, signal, cache: "no-store", redirect: "error", credentials: "omit" }));
+  learnTime(response.headers.get("date"));
+  const isTaken = response.ok || response.status === 304;
+  const told = isTaken ? await answered(response) : await response.json().catch(() => ({}));
+  // What comes too late is told to nobody: somebody else may be here by now.
+  if (shown !== pass) throw over();
+  if (isTaken) return told;
+  if (response.status === 401) leave("The token is not taken, or not any more. Show another one.");
+  throw new Problem(response.status, told.detail ?? `the server answered ${response.status}`);
+}
+
+const over = () => new Problem(401, "the session is over; log in, and ask again");
+
+async function reached(answer) {
   try {
-    const sent = body === undefined || isText ? body : JSON.stringify(body);
-    response = await fetch(path, { method, headers: all, body: sent, signal, cache: "no-store", redirect: "error", credentials: "omit" });
+    return await answer;
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, "the server does not answer");
   }
-  learnTime(response.headers.get("date"));
-  if (response.ok || response.status === 304) return answered(response);
-  const problem = await response.json().catch(() => ({}));
-  if (response.status === 401 && shown === token) leave("The token is not taken, or not any more. Show another one.");
-  throw new Problem(response.status, problem.detail ?? `the server answered ${response.status}`);
 }
 
 async function answered(response) {
   const isJson = response.headers.get("content-type")?.startsWith("application/json");
-  return { status: response.status, tag: response.headers.get("etag"), body: isJson ? await response.json() : null, response };
+  const body = isJson ? await reached(response.json()) : null;
+  return { status: response.status, tag: response.headers.get("etag"), body, response };
 }
 
 /** Asks for something now and every few seconds, tells of it when it is new, and waits longer and longer while the server is away. */
@@ -73,6 +89,7 @@ export class Poll {
     Object.assign(this, { path, every, found, refused, tag: null, failures: 0 });
     this.seen = () => { if (!document.hidden && !this.isRefused) this.again(); };
     document.addEventListener("visibilitychange", this.seen);
+    running.add(this);
     this.again();
   }
 
@@ -88,8 +105,10 @@ export class Poll {
     this.isOver = true;
     clearTimeout(this.timer);
     this.current?.abort();
+    this.current = undefined;
     document.removeEventListener("visibilitychange", this.seen);
-    away.delete(this);
+    running.delete(this);
+    settled(this);
   }
 
   async once() {
@@ -97,37 +116,39 @@ export class Poll {
     this.current = current;
     const headers = this.tag === null ? {} : { "If-None-Match": this.tag };
     try {
-      const { status, tag, body } = await ask(this.path, { headers, signal: current.signal });
-      if (current !== this.current) return;
-      this.answered();
-      if (status !== 304) {
-        this.tag = tag;
-        this.found(body);
-      }
+      const answer = await ask(this.path, { headers, signal: current.signal });
+      if (current === this.current) this.answered(answer);
     } catch (error) {
-      if (current !== this.current || error.name === "AbortError") return;
+      if (current !== this.current) return;
       if (!(error instanceof Problem)) throw error;
       this.failed(error);
+    } finally {
+      // Also after an answer that nobody here can show.
+      if (current === this.current) this.plan();
     }
-    this.plan();
   }
 
-  answered() {
+  answered({ status, tag, body }) {
     this.failures = 0;
-    if (away.delete(this) && away.size === 0) hearers.back();
+    settled(this);
+    if (status === 304) return;
+    this.found(body);
+    // Only what is shown need not be told again.
+    this.tag = tag;
   }
 
   failed(problem) {
-    const isAway = problem.status === 0 || problem.status >= 500;
-    this.failures = isAway ? this.failures + 1 : 0;
-    // Who may not is not told so every few seconds: each time is recorded. They ask again by an act of their own.
-    this.isRefused = problem.status === 403;
-    if (!isAway) {
-      if (problem.status !== 401) this.refused(problem);
+    if (problem.status === 0 || problem.status >= 500) {
+      this.failures += 1;
+      away.add(this);
+      hearers.away(problem, now() + this.wait());
       return;
     }
-    away.add(this);
-    hearers.away(problem, now() + this.wait());
+    // What is refused is not asked for every few seconds: each time is recorded. Somebody asks again by an act of their own.
+    this.isRefused = true;
+    this.failures = 0;
+    settled(this);
+    if (problem.status !== 401) this.refused(problem);
   }
 
   wait() {
@@ -140,7 +161,12 @@ export class Poll {
   }
 }
 
+/** Those to which the server does not answer. */
 const away = new Set();
+
+function settled(poll) {
+  if (away.delete(poll) && away.size === 0) hearers.back();
+}
 
 /** Asks again for everything that could not be had. */
 export function tryAgain() {
@@ -151,6 +177,7 @@ export function tryAgain() {
 export class Stream {
   constructor(path, { heard, state, refused }) {
     Object.assign(this, { path, heard, state, refused, failures: 0 });
+    running.add(this);
     this.run();
   }
 
@@ -158,6 +185,7 @@ export class Stream {
     this.isOver = true;
     clearTimeout(this.timer);
     this.current?.abort();
+    running.delete(this);
   }
 
   async run() {

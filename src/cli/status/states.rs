@@ -40,20 +40,28 @@ struct Told {
 pub(super) fn tell(looked: &Looked, scope: &Scope, output: Output) -> anyhow::Result<ExitCode> {
     let told = told(looked, scope)?;
     output.print(&told, |told| table(told, scope))?;
-    let is_wrong = |standing: &Standing| is_problem(standing.state);
-    let wrong = told.namespaces.iter().flat_map(|namespace| &namespace.workloads).any(is_wrong);
-    Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    told.exit_code()
 }
 
-/// Tells again whenever something has changed, until interrupted.
+impl Told {
+    fn exit_code(&self) -> anyhow::Result<ExitCode> {
+        let Self { namespaces, unread, totals: _, is_of_cluster: _ } = self;
+        // What is unknown for want of something else is not wrong.
+        let is_wrong = |one: &Standing| is_problem(one.state) && (one.state != State::Unknown || unread.is_empty());
+        match namespaces.iter().flat_map(|namespace| &namespace.workloads).any(is_wrong) {
+            true => Ok(ExitCode::FAILURE),
+            false if unread.is_empty() => Ok(ExitCode::SUCCESS),
+            false => bail!("nothing is wrong as far as can be told, but not all could be read: {}", unread.join(", ")),
+        }
+    }
+}
+
+/// Tells again whenever something has changed, until a signal ends the process: there is nothing to put in order before.
 pub(super) async fn watch(looking: &LookingArgs, scope: &Scope, output: Output) -> anyhow::Result<()> {
     let mut last = String::new();
     let mut ticks = tokio::time::interval(AGAIN);
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            interrupted = tokio::signal::ctrl_c() => return Ok(interrupted?),
-        }
+        ticks.tick().await;
         // A cluster that does not answer for a while is no reason to stop watching it.
         let looked = match looking.look(scope.namespace.as_deref()).await {
             Ok(looked) => looked,
@@ -66,8 +74,8 @@ pub(super) async fn watch(looking: &LookingArgs, scope: &Scope, output: Output) 
         let told = told(&looked, scope)?;
         let text = serde_json::to_string(&told)?;
         if text != last {
-            if !last.is_empty() && output == Output::Table {
-                crate::cli::write_out("\n")?;
+            if !last.is_empty() {
+                crate::cli::write_out(output.between())?;
             }
             output.print(&told, |told| table(told, scope))?;
             last = text;
