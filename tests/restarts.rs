@@ -1,5 +1,7 @@
 //! Restarts as data: every case of `cases/restarts/*.yaml` is objects as a cluster has them, and what that comes to.
 
+mod reading;
+
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Pod;

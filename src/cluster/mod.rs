@@ -16,6 +16,7 @@ pub mod snapshot;
 pub mod status;
 pub mod suspensions;
 pub mod traffic;
+mod trimmed;
 pub mod watch;
 mod workload;
 

@@ -5,20 +5,16 @@
 
 pub mod run;
 
-use std::fmt::Debug;
-
-use futures::FutureExt;
-use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Namespace, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::{DeleteParams, DynamicObject, EvictParams, ListParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, DynamicObject, EvictParams, ListParams, PatchParams, Preconditions};
 use kube::{Api, Client, Config};
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
 use super::suspensions::answered;
+use super::trimmed::{MANAGED_FIELDS, Path, Trimmed};
 use super::watch::resource;
 use super::{CALL_TIMEOUT, NoClient};
 use crate::decision::reason::{Clean, sanitized};
@@ -33,8 +29,10 @@ use crate::suspensions::live::Unstored;
 
 /// Who owns the fields, as `managedFields` tell.
 const FIELD_MANAGER: &str = "outrigger-restart";
-/// How many objects are asked for at once.
-const PAGE: u32 = 500;
+/// What nobody asks of a workload, and may be most of it.
+const UNREAD: &[Path] = &[MANAGED_FIELDS, &["spec", "template", "spec"], &["spec", "jobTemplate", "spec"]];
+/// The same of a pod.
+const UNREAD_OF_PODS: &[Path] = &[MANAGED_FIELDS, &["spec"]];
 /// How many requests are under way at once.
 const PARALLEL: usize = 8;
 /// How often a write is tried whose object others write too.
@@ -78,8 +76,10 @@ impl Restarts {
         match answered(namespaces.get(name)).await {
             Ok(_) | Err(Unstored::Forbidden(_)) => Ok(None),
             Err(Unstored::NotFound(_)) => {
-                let all = all(&namespaces).await.unwrap_or_default();
-                Ok(Some(all.into_iter().filter_map(|one| one.metadata.name).collect()))
+                let keep = |one: Namespace| one.metadata.name;
+                let all =
+                    self.trimmed(namespaces.resource_url(), &[MANAGED_FIELDS]).all(ListParams::default(), keep).await;
+                Ok(Some(all.unwrap_or_default()))
             }
             Err(why) => Err(why),
         }
@@ -95,17 +95,14 @@ impl Restarts {
         kinds: &OwnerKinds,
         namespace: &str,
     ) -> Result<(Vec<Workload>, Vec<String>), Unstored> {
-        let list = |kind| async move { (kind, all(&self.api(namespace, kind)).await) }.boxed();
-        // Collected and boxed, or whoever restarts could not be a task: the compiler cannot tell that they are `Send`.
-        let lists: Vec<_> = kinds.iter().filter(|kind| kind.has_template()).map(list).collect();
-        let lists = stream::iter(lists);
         let (mut workloads, mut problems) = (Vec::new(), Vec::new());
         let (mut answers, mut last) = (0, None);
-        for (kind, listed) in lists.buffered(PARALLEL).collect::<Vec<_>>().await {
-            match listed {
-                Ok(objects) => {
+        // One after another: what is held meanwhile is a page of one.
+        for kind in kinds.iter().filter(|kind| kind.has_template()) {
+            match self.workloads_of(kind, namespace).await {
+                Ok(found) => {
                     answers += 1;
-                    workloads.extend(objects.iter().filter_map(|object| read(kind, object)));
+                    workloads.extend(found);
                 }
                 // That a cluster has no such kind is nothing to tell.
                 Err(Unstored::NotFound(_)) => {}
@@ -121,14 +118,20 @@ impl Restarts {
         }
     }
 
+    async fn workloads_of(&self, kind: &OwnerKind, namespace: &str) -> Result<Vec<Workload>, Unstored> {
+        let (api, kind) = (self.api(namespace, kind), kind.clone());
+        let keep = move |object: DynamicObject| read(&kind, &object);
+        self.trimmed(api.resource_url(), UNREAD).all(ListParams::default(), keep).await
+    }
+
     /// The pods of a namespace that have not run to their end.
     ///
     /// # Errors
     ///
     /// When they may not be listed.
     pub async fn pods(&self, namespace: &str) -> Result<Vec<PodSeen>, Unstored> {
-        let pods: Vec<Pod> = all(&Api::namespaced(self.client.clone(), namespace)).await?;
-        Ok(pods.iter().filter_map(PodSeen::of).collect())
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        self.trimmed(pods.resource_url(), UNREAD_OF_PODS).all(ListParams::default(), |pod: Pod| PodSeen::of(&pod)).await
     }
 
     /// The PodDisruptionBudgets of a namespace.
@@ -137,8 +140,9 @@ impl Restarts {
     ///
     /// When they may not be listed.
     pub async fn budgets(&self, namespace: &str) -> Result<Vec<Budget>, Unstored> {
-        let budgets: Vec<PodDisruptionBudget> = all(&Api::namespaced(self.client.clone(), namespace)).await?;
-        Ok(budgets.iter().map(Budget::from).collect())
+        let budgets: Api<PodDisruptionBudget> = Api::namespaced(self.client.clone(), namespace);
+        let keep = |budget: PodDisruptionBudget| Some(Budget::from(&budget));
+        self.trimmed(budgets.resource_url(), &[MANAGED_FIELDS]).all(ListParams::default(), keep).await
     }
 
     /// A workload as it is now; one of its name that was made since is none.
@@ -148,7 +152,8 @@ impl Restarts {
     /// When it is gone, or may not be read.
     pub async fn get(&self, workload: &Workload) -> Result<Workload, Unstored> {
         let Workload { name, kind, uid, .. } = workload;
-        let object = answered(self.api(&name.namespace, kind).get(&name.name)).await?;
+        let api = self.api(&name.namespace, kind);
+        let object = self.trimmed(api.resource_url(), UNREAD).one(&name.name).await?;
         let found = read(kind, &object).filter(|found| found.uid == *uid);
         found.ok_or_else(|| Unstored::NotFound("it is gone".to_owned()))
     }
@@ -165,20 +170,21 @@ impl Restarts {
             Some(selector) => params.labels_from(selector),
             None => params,
         };
-        let listed = answered(pods.list(&params)).await?;
-        Ok(listed.items.iter().filter_map(PodSeen::of).filter(|pod| pod.is_of(workload)).collect())
+        let mut pods =
+            self.trimmed(pods.resource_url(), UNREAD_OF_PODS).all(params, |pod: Pod| PodSeen::of(&pod)).await?;
+        pods.retain(|pod| pod.is_of(workload));
+        Ok(pods)
     }
 
     /// The warnings about a workload and what it made, since it was told to replace its pods; the newest last.
     pub async fn warnings(&self, workload: &Workload) -> Vec<Warning> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), &workload.name.namespace);
+        let (params, of) = (ListParams::default().fields("type=Warning"), workload.clone());
+        let keep = move |event: Event| is_about(&event, &of).then(|| told(&event)).flatten();
         // They only add to what is said anyway.
-        let Ok(listed) = answered(events.list(&ListParams::default().fields("type=Warning"))).await else {
-            return Vec::new();
-        };
+        let found = self.trimmed(events.resource_url(), &[MANAGED_FIELDS]).all(params, keep).await;
+        let mut found: Vec<(Timestamp, Warning)> = found.unwrap_or_default();
         let since = workload.restarted_at.as_deref().and_then(|at| at.parse().ok());
-        let mut found: Vec<(Timestamp, Warning)> =
-            listed.items.iter().filter(|event| is_about(event, workload)).filter_map(told).collect();
         found.retain(|(at, _)| since.is_none_or(|since| *at >= since));
         found.sort();
         found.into_iter().map(|(_, warning)| warning).collect()
@@ -277,7 +283,7 @@ impl Restarts {
             if !spec.is_null() {
                 patch.insert("spec".to_owned(), spec.clone());
             }
-            match answered(api.patch(&name.name, &params, &Patch::Merge(Value::Object(patch)))).await {
+            match self.trimmed(api.resource_url(), UNREAD).patch(&name.name, &params, Value::Object(patch)).await {
                 Err(Unstored::Changed(_)) => current = self.get(workload).await?,
                 written => {
                     let found = read(kind, &written?);
@@ -286,6 +292,10 @@ impl Restarts {
             }
         }
         Err(Unstored::Changed("others write it all the time".to_owned()))
+    }
+
+    fn trimmed<'a>(&'a self, url: &'a str, unread: &'static [Path]) -> Trimmed<'a> {
+        Trimmed { client: &self.client, url, unread }
     }
 
     fn api(&self, namespace: &str, kind: &OwnerKind) -> Api<DynamicObject> {
@@ -325,18 +335,4 @@ fn told(event: &Event) -> Option<(Timestamp, Warning)> {
     let text = |text: &Option<String>| sanitized(text.as_deref().unwrap_or_default());
     let about = format!("{}/{}: {}", Clean(&kind), Clean(name), text(reason));
     Some((at, Warning { about, message: text(message) }))
-}
-
-/// All objects, page by page.
-async fn all<K: Clone + DeserializeOwned + Debug>(api: &Api<K>) -> Result<Vec<K>, Unstored> {
-    let mut params = ListParams::default().limit(PAGE);
-    let mut listed = Vec::new();
-    loop {
-        let page = answered(api.list(&params)).await?;
-        listed.extend(page.items);
-        match page.metadata.continue_.filter(|next| !next.is_empty()) {
-            Some(next) => params = params.continue_token(&next),
-            None => return Ok(listed),
-        }
-    }
 }
