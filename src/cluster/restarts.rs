@@ -85,18 +85,18 @@ impl Restarts {
         }
     }
 
-    /// The workloads of a namespace, and a sentence for each kind that could not be listed.
+    /// The workloads of a namespace, and a sentence for each kind that may not be listed.
     ///
     /// # Errors
     ///
-    /// When no kind could be.
+    /// When no kind may be, or one cannot be for another reason: what it has would be taken for what is not there.
     pub async fn workloads(
         &self,
         kinds: &OwnerKinds,
         namespace: &str,
     ) -> Result<(Vec<Workload>, Vec<String>), Unstored> {
         let (mut workloads, mut problems) = (Vec::new(), Vec::new());
-        let (mut answers, mut last) = (0, None);
+        let (mut answers, mut forbidden) = (0, None);
         // One after another: what is held meanwhile is a page of one.
         for kind in kinds.iter().filter(|kind| kind.has_template()) {
             match self.workloads_of(kind, namespace).await {
@@ -106,13 +106,17 @@ impl Restarts {
                 }
                 // That a cluster has no such kind is nothing to tell.
                 Err(Unstored::NotFound(_)) => {}
-                Err(why) => {
+                Err(why @ Unstored::Forbidden(_)) => {
                     problems.push(format!("{} are left out: {why}", kind.plural));
-                    last = Some(why);
+                    forbidden = Some(why);
                 }
+                Err(Unstored::Unavailable(why)) => {
+                    return Err(Unstored::Unavailable(format!("{} cannot be listed: {why}", kind.plural)));
+                }
+                Err(why) => return Err(why),
             }
         }
-        match last {
+        match forbidden {
             Some(why) if answers == 0 => Err(why),
             _ => Ok((workloads, problems)),
         }

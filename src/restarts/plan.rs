@@ -70,23 +70,53 @@ pub enum Unplanned {
 pub fn plan(all: Vec<Workload>, pods: &[PodSeen], chosen: &Chosen, except: &[Name]) -> Result<Plan, Unplanned> {
     check_names(&all, chosen, except)?;
     let mut plan = Plan { bare_pods: bare_pods(pods, chosen), ..Plan::default() };
-    let controllers: BTreeSet<String> = all.iter().map(|one| one.uid.clone()).collect();
+    let is_named = matches!(chosen, Chosen::Named(_));
+    let read: BTreeSet<String> = all.iter().map(|one| one.uid.clone()).collect();
     for workload in all {
-        let is_made = workload.controller.as_ref().is_some_and(|uid| controllers.contains(uid));
-        let is_job = matches!(workload.way, Way::Never(Reason::Job | Reason::FinishedJob));
-        if !is_chosen(&workload, chosen) || except.contains(&workload.name) || (is_made && !is_job) {
+        if !is_chosen(&workload, chosen) || except.contains(&workload.name) {
             continue;
         }
-        match workload.way {
-            Way::Never(Reason::FinishedJob) if !matches!(chosen, Chosen::Named(_)) => {}
-            Way::Never(reason) => plan.skipped.push(Told { workload: workload.name, why: reason.to_string() }),
-            _ => plan.workloads.push(workload),
-        }
+        let why = match (workload.way, above(&workload, &read)) {
+            (Way::Never(Reason::FinishedJob), _) if !is_named => continue,
+            (Way::Never(reason @ (Reason::Job | Reason::FinishedJob)), _) => reason.to_string(),
+            (_, Above::Read) => continue,
+            // Most likely one of a Deployment's old ones.
+            (Way::Never(Reason::NoPods), Above::Unread(_)) if !is_named => continue,
+            (_, Above::Unread(above)) => format!("it is made by {above}, which could not be read"),
+            (Way::Never(reason), Above::Nothing) => reason.to_string(),
+            (_, Above::Nothing) => {
+                plan.workloads.push(workload);
+                continue;
+            }
+        };
+        plan.skipped.push(Told { workload: workload.name, why });
     }
     plan.workloads.sort_by(|left, right| left.name.cmp(&right.name));
     plan.skipped.sort_by(|left, right| left.workload.cmp(&right.workload));
     free(&plan.workloads)?;
     Ok(plan)
+}
+
+/// What makes a workload, and is restarted in its stead.
+enum Above {
+    Nothing,
+    Read,
+    /// It is not among those that were read, and so may be any.
+    Unread(String),
+}
+
+fn above(workload: &Workload, read: &BTreeSet<String>) -> Above {
+    let Workload { controller: Some(controller), kind, .. } = workload else { return Above::Nothing };
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        _ if read.contains(&*controller.uid) => Above::Read,
+        // Their template is another's, and they roll nothing out: whoever made them would put others in their place. What rolls
+        // out by itself may well be made by an operator of a kind that nobody told us of.
+        ("apps", "ReplicaSet") | ("", "ReplicationController") => {
+            let (kind, name) = (controller.kind.to_lowercase(), &controller.name);
+            Above::Unread(format!("{}/{}", Clean(&kind), Clean(name)))
+        }
+        _ => Above::Nothing,
+    }
 }
 
 fn is_chosen(workload: &Workload, chosen: &Chosen) -> bool {
@@ -118,7 +148,7 @@ fn check_names(all: &[Workload], chosen: &Chosen, except: &[Name]) -> Result<(),
         return Err(Unplanned::Unknown((*unknown).clone()));
     }
     for workload in named.iter().map(|name| by_name[name]) {
-        let above = all.iter().find(|one| workload.controller.as_ref() == Some(&one.uid));
+        let above = all.iter().find(|one| workload.controller.as_ref().is_some_and(|above| *above.uid == one.uid));
         if let Some(above) = above.filter(|above| !matches!(above.way, Way::Never(Reason::CronJob))) {
             return Err(Unplanned::Made { made: workload.name.to_string(), by: above.name.to_string() });
         }

@@ -92,3 +92,20 @@ async fn a_namespace_is_read_one_kind_after_another_by_small_pages_and_without_w
     kinds.dedup();
     assert_eq!(kinds.len(), 8, "no kind begins before another has ended: {asked:?}");
 }
+
+#[tokio::test]
+async fn a_kind_that_may_not_be_listed_is_left_out_and_said_and_one_that_fails_leaves_no_plan() {
+    let kinds = OwnerKinds::default();
+    let forbidding = served(&[("replicasets", 403), ("jobs", 404)]).await;
+    let (workloads, problems) = forbidding.restarts.workloads(&kinds, "shop").await.unwrap();
+    assert_eq!((workloads.len(), problems.as_slice()), (COUNT, ["replicasets are left out: no".to_owned()].as_slice()));
+    for code in [429, 500, 503, 410] {
+        let failing = served(&[("deployments", code)]).await;
+        let why = failing.restarts.workloads(&kinds, "shop").await.unwrap_err().to_string();
+        assert_eq!(why, format!("deployments cannot be listed: the API server answers {code}: no"));
+    }
+    let all =
+        ["replicasets", "deployments", "statefulsets", "daemonsets", "jobs", "cronjobs", "replicationcontrollers"];
+    let forbidding = served(&all.map(|plural| (plural, 403))).await;
+    assert_eq!(forbidding.restarts.workloads(&kinds, "shop").await.unwrap_err().to_string(), "no");
+}
