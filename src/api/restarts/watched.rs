@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::runs::Run;
-use super::told::{Restart, RestartInFull};
+use super::told::{Restart, RestartInFull, Stepped};
 use crate::api::listener::Listener;
 use crate::restarts::telling::Told;
 
@@ -27,6 +27,8 @@ struct Listening {
     said: VecDeque<Event>,
     /// How many steps have been told.
     seen: u64,
+    /// How often anything had been told of it when it was looked at last.
+    told: Option<u64>,
     waiting: Vec<Told>,
     is_over: bool,
 }
@@ -36,10 +38,11 @@ pub(super) fn events(listener: Listener, run: Arc<Run>) -> Response {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Counted before it is told: a step of between is told twice rather than never.
-    let seen = run.state().count;
+    let seen = run.seen(|state| state.count);
     let snapshot = json!(RestartInFull::of(&run));
     let waiting = Vec::new();
-    let mut listening = Listening { listener, run, ticks, said: VecDeque::new(), seen, waiting, is_over: false };
+    let said = VecDeque::new();
+    let mut listening = Listening { listener, run, ticks, said, seen, told: None, waiting, is_over: false };
     listening.say("snapshot", &snapshot);
     let events = stream::unfold(listening, async |mut listening: Listening| {
         let event = listening.next().await?;
@@ -69,18 +72,22 @@ impl Listening {
     }
 
     fn look(&mut self) {
-        let state = self.run.state();
-        let seen = self.seen;
-        for step in state.steps.iter().filter(|step| step.number > seen) {
-            self.say("step", &json!(step));
-        }
-        self.seen = state.count;
-        let waiting: Vec<_> = state.waiting.into_iter().map(|(workload, why)| Told { workload, why }).collect();
+        let (seen, told) = (self.seen, self.told);
+        let is_new = |step: &&Stepped| step.number > seen;
+        // Nothing is copied where nothing is new: there may be many who look, four times a second.
+        let news = self.run.seen(|state| {
+            let steps = || state.steps.iter().filter(is_new).map(|step| json!(step)).collect::<Vec<_>>();
+            let news = || (steps(), state.waits_for(), (state.count, state.told), state.ended.is_some());
+            (Some(state.told) != told).then(news)
+        });
+        let Some((steps, waiting, (count, told), is_over)) = news else { return };
+        steps.iter().for_each(|step| self.say("step", step));
+        (self.seen, self.told) = (count, Some(told));
         if waiting != self.waiting {
             self.say("waiting", &json!(waiting));
             self.waiting = waiting;
         }
-        if state.ended.is_some() {
+        if is_over {
             self.is_over = true;
             let restart = Restart::of(&self.run);
             self.say("ended", &json!(restart));
