@@ -145,6 +145,7 @@ fn a_plan_names_whom_it_is_about_and_whom_not() {
         let chosen = match &chosen {
             Value::String(_) => Chosen::All,
             one if one["named"].is_array() => Chosen::Named(names(&one["named"])),
+            one if one["changed"].is_array() => Chosen::Changed(names(&one["changed"])),
             one if one["drifted"].is_array() => {
                 Chosen::Drifted(Vec::from_iter(names(&one["drifted"])).into_iter().collect())
             }
