@@ -128,6 +128,11 @@ impl Workload {
             status: Status::of(metadata, status),
         })
     }
+
+    /// Whether there are ReplicaSets between it and its pods.
+    pub fn has_sets(&self) -> bool {
+        ["Deployment", "Rollout"].contains(&self.kind.kind.as_str())
+    }
 }
 
 /// How many pods there are to be.
