@@ -177,6 +177,7 @@ async fn what_comes_from_files_is_not_restarted_and_nonsense_is_refused_first() 
         (json!({"workloads": [{"kind": "Deployment"}]}), 422, "missing field"),
         (json!({"all": true, "atOnce": 0}), 422, "not between 1 and 1000"),
         (json!({"all": true, "timeout": "soon"}), 422, "timeout is not a positive duration"),
+        (json!({"all": true, "timeout": "1h1s"}), 422, "of at most 1h"),
         (json!({"all": true, "now": true}), 422, "unknown field"),
     ] {
         let answer = ask(&served, "POST", path, Some(&body), &[]);

@@ -1,5 +1,7 @@
 //! Restarts as data: every case of `cases/restarts/*.yaml` is objects as a cluster has them, and what that comes to.
 
+mod reading;
+
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -143,6 +145,7 @@ fn a_plan_names_whom_it_is_about_and_whom_not() {
         let chosen = match &chosen {
             Value::String(_) => Chosen::All,
             one if one["named"].is_array() => Chosen::Named(names(&one["named"])),
+            one if one["changed"].is_array() => Chosen::Changed(names(&one["changed"])),
             one if one["drifted"].is_array() => {
                 Chosen::Drifted(Vec::from_iter(names(&one["drifted"])).into_iter().collect())
             }

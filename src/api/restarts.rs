@@ -2,6 +2,7 @@
 //!
 //! Guarantees: the token is held for its restart alone. When it is over, or this process ends, the restart stops where it is, and
 //! whoever may can go on with it, here or by the command. Each replica knows those that it runs itself.
+//! Limits: namespaces are read one after another, for a minute each at most.
 
 mod asked;
 mod planned;
@@ -152,8 +153,6 @@ pub(super) async fn create(request: Request, body: Body) -> Response {
             acting?;
             session.may("list").await?;
             let body = whole(body).await?;
-            // Whoever sends slowly keeps nobody else waiting.
-            let _turn = turn(api).await?;
             begun(&mut session, &namespace, read(headers, &body)?).await
         }
         .await;
@@ -176,6 +175,8 @@ async fn begun(session: &mut Session<'_>, namespace: &str, wanted: Wanted) -> Re
         return Err(Problem::new(409, nothing));
     };
     let (run, workloads, mut plan) = planned::planned(api, &restarts, namespace, whom).await?;
+    // Not before: whoever waits to be planned keeps no other change waiting.
+    let _turn = turn(api).await?;
     let other = session.attempt.other.as_mut().expect("an attempt with an object tells of it");
     other.object.name = Some(run.clone());
     other.after = Some(json!({"workloads": workloads.len()}));

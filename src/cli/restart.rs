@@ -141,6 +141,11 @@ async fn found_in(restarts: &Restarts, kinds: &OwnerKinds, namespace: &str) -> a
         let meant = meant.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
         bail!("there is no namespace {namespace}{meant}");
     }
+    read_in(restarts, kinds, namespace).await
+}
+
+/// What there is; nothing in a namespace that is not there.
+async fn read_in(restarts: &Restarts, kinds: &OwnerKinds, namespace: &str) -> anyhow::Result<Found> {
     let unread = |why: Unstored| anyhow!("cannot read what there is to restart: {why}{}", hint(&why));
     let (workloads, problems) = restarts.workloads(kinds, namespace).await.map_err(unread)?;
     problems.iter().for_each(|problem| eprintln!("outrigger: {problem}"));

@@ -17,6 +17,7 @@ pub mod status;
 pub mod suspensions;
 mod templates;
 pub mod traffic;
+mod trimmed;
 pub mod watch;
 mod workload;
 

@@ -5,36 +5,35 @@
 
 pub mod run;
 
-use std::fmt::Debug;
-
-use futures::FutureExt;
-use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Event, Namespace, Pod};
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::{Event, Namespace, ObjectReference, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::{DeleteParams, DynamicObject, EvictParams, ListParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, DynamicObject, EvictParams, ListParams, PatchParams, Preconditions};
 use kube::{Api, Client, Config};
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
 use super::suspensions::answered;
+use super::trimmed::{MANAGED_FIELDS, Path, Trimmed};
 use super::watch::resource;
 use super::{CALL_TIMEOUT, NoClient};
 use crate::decision::reason::{Clean, sanitized};
-use crate::inventory::owner_kind::{OwnerKind, OwnerKinds};
+use crate::inventory::owner_kind::{OwnerKind, OwnerKinds, controller_of};
 use crate::resources::names::{RESTART, RESTARTED_AT};
 use crate::restarts::budget::Budget;
 use crate::restarts::mark::Mark;
 use crate::restarts::pods::{PodSeen, Warning};
 use crate::restarts::way::Way;
-use crate::restarts::workload::Workload;
+use crate::restarts::workload::{Name, Workload};
 use crate::suspensions::live::Unstored;
 
 /// Who owns the fields, as `managedFields` tell.
 const FIELD_MANAGER: &str = "outrigger-restart";
-/// How many objects are asked for at once.
-const PAGE: u32 = 500;
+/// What nobody asks of a workload, and may be most of it.
+const UNREAD: &[Path] = &[MANAGED_FIELDS, &["spec", "template", "spec"], &["spec", "jobTemplate", "spec"]];
+/// The same of a pod.
+const UNREAD_OF_PODS: &[Path] = &[MANAGED_FIELDS, &["spec"]];
 /// How many requests are under way at once.
 const PARALLEL: usize = 8;
 /// How often a write is tried whose object others write too.
@@ -78,47 +77,56 @@ impl Restarts {
         match answered(namespaces.get(name)).await {
             Ok(_) | Err(Unstored::Forbidden(_)) => Ok(None),
             Err(Unstored::NotFound(_)) => {
-                let all = all(&namespaces).await.unwrap_or_default();
-                Ok(Some(all.into_iter().filter_map(|one| one.metadata.name).collect()))
+                let keep = |one: Namespace| one.metadata.name;
+                let all =
+                    self.trimmed(namespaces.resource_url(), &[MANAGED_FIELDS]).all(ListParams::default(), keep).await;
+                Ok(Some(all.unwrap_or_default()))
             }
             Err(why) => Err(why),
         }
     }
 
-    /// The workloads of a namespace, and a sentence for each kind that could not be listed.
+    /// The workloads of a namespace, and a sentence for each kind that may not be listed.
     ///
     /// # Errors
     ///
-    /// When no kind could be.
+    /// When no kind may be, or one cannot be for another reason: what it has would be taken for what is not there.
     pub async fn workloads(
         &self,
         kinds: &OwnerKinds,
         namespace: &str,
     ) -> Result<(Vec<Workload>, Vec<String>), Unstored> {
-        let list = |kind| async move { (kind, all(&self.api(namespace, kind)).await) }.boxed();
-        // Collected and boxed, or whoever restarts could not be a task: the compiler cannot tell that they are `Send`.
-        let lists: Vec<_> = kinds.iter().filter(|kind| kind.has_template()).map(list).collect();
-        let lists = stream::iter(lists);
         let (mut workloads, mut problems) = (Vec::new(), Vec::new());
-        let (mut answers, mut last) = (0, None);
-        for (kind, listed) in lists.buffered(PARALLEL).collect::<Vec<_>>().await {
-            match listed {
-                Ok(objects) => {
+        let (mut answers, mut forbidden) = (0, None);
+        // One after another: what is held meanwhile is a page of one.
+        for kind in kinds.iter().filter(|kind| kind.has_template()) {
+            match self.workloads_of(kind, namespace).await {
+                Ok(found) => {
                     answers += 1;
-                    workloads.extend(objects.iter().filter_map(|object| read(kind, object)));
+                    workloads.extend(found);
                 }
                 // That a cluster has no such kind is nothing to tell.
                 Err(Unstored::NotFound(_)) => {}
-                Err(why) => {
+                Err(why @ Unstored::Forbidden(_)) => {
                     problems.push(format!("{} are left out: {why}", kind.plural));
-                    last = Some(why);
+                    forbidden = Some(why);
                 }
+                Err(Unstored::Unavailable(why)) => {
+                    return Err(Unstored::Unavailable(format!("{} cannot be listed: {why}", kind.plural)));
+                }
+                Err(why) => return Err(why),
             }
         }
-        match last {
+        match forbidden {
             Some(why) if answers == 0 => Err(why),
             _ => Ok((workloads, problems)),
         }
+    }
+
+    async fn workloads_of(&self, kind: &OwnerKind, namespace: &str) -> Result<Vec<Workload>, Unstored> {
+        let (api, kind) = (self.api(namespace, kind), kind.clone());
+        let keep = move |object: DynamicObject| read(&kind, &object);
+        self.trimmed(api.resource_url(), UNREAD).all(ListParams::default(), keep).await
     }
 
     /// The pods of a namespace that have not run to their end.
@@ -127,8 +135,8 @@ impl Restarts {
     ///
     /// When they may not be listed.
     pub async fn pods(&self, namespace: &str) -> Result<Vec<PodSeen>, Unstored> {
-        let pods: Vec<Pod> = all(&Api::namespaced(self.client.clone(), namespace)).await?;
-        Ok(pods.iter().filter_map(PodSeen::of).collect())
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        self.trimmed(pods.resource_url(), UNREAD_OF_PODS).all(ListParams::default(), |pod: Pod| PodSeen::of(&pod)).await
     }
 
     /// The PodDisruptionBudgets of a namespace.
@@ -137,8 +145,9 @@ impl Restarts {
     ///
     /// When they may not be listed.
     pub async fn budgets(&self, namespace: &str) -> Result<Vec<Budget>, Unstored> {
-        let budgets: Vec<PodDisruptionBudget> = all(&Api::namespaced(self.client.clone(), namespace)).await?;
-        Ok(budgets.iter().map(Budget::from).collect())
+        let budgets: Api<PodDisruptionBudget> = Api::namespaced(self.client.clone(), namespace);
+        let keep = |budget: PodDisruptionBudget| Some(Budget::from(&budget));
+        self.trimmed(budgets.resource_url(), &[MANAGED_FIELDS]).all(ListParams::default(), keep).await
     }
 
     /// A workload as it is now; one of its name that was made since is none.
@@ -148,7 +157,8 @@ impl Restarts {
     /// When it is gone, or may not be read.
     pub async fn get(&self, workload: &Workload) -> Result<Workload, Unstored> {
         let Workload { name, kind, uid, .. } = workload;
-        let object = answered(self.api(&name.namespace, kind).get(&name.name)).await?;
+        let api = self.api(&name.namespace, kind);
+        let object = self.trimmed(api.resource_url(), UNREAD).one(&name.name).await?;
         let found = read(kind, &object).filter(|found| found.uid == *uid);
         found.ok_or_else(|| Unstored::NotFound("it is gone".to_owned()))
     }
@@ -165,23 +175,40 @@ impl Restarts {
             Some(selector) => params.labels_from(selector),
             None => params,
         };
-        let listed = answered(pods.list(&params)).await?;
-        Ok(listed.items.iter().filter_map(PodSeen::of).filter(|pod| pod.is_of(workload)).collect())
+        let mut pods =
+            self.trimmed(pods.resource_url(), UNREAD_OF_PODS).all(params, |pod: Pod| PodSeen::of(&pod)).await?;
+        pods.retain(|pod| pod.is_of(workload));
+        Ok(pods)
     }
 
     /// The warnings about a workload and what it made, since it was told to replace its pods; the newest last.
     pub async fn warnings(&self, workload: &Workload) -> Vec<Warning> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), &workload.name.namespace);
+        let (about, params) = (self.about(workload).await, ListParams::default().fields("type=Warning"));
+        let keep = move |event: Event| about.has(&event.involved_object).then(|| told(&event)).flatten();
         // They only add to what is said anyway.
-        let Ok(listed) = answered(events.list(&ListParams::default().fields("type=Warning"))).await else {
-            return Vec::new();
-        };
+        let found = self.trimmed(events.resource_url(), &[MANAGED_FIELDS]).all(params, keep).await;
+        let mut found: Vec<(Timestamp, Warning)> = found.unwrap_or_default();
         let since = workload.restarted_at.as_deref().and_then(|at| at.parse().ok());
-        let mut found: Vec<(Timestamp, Warning)> =
-            listed.items.iter().filter(|event| is_about(event, workload)).filter_map(told).collect();
         found.retain(|(at, _)| since.is_none_or(|since| *at >= since));
         found.sort();
         found.into_iter().map(|(_, warning)| warning).collect()
+    }
+
+    /// What a workload has made, by name, with the ReplicaSets between it and its pods.
+    async fn about(&self, workload: &Workload) -> About {
+        let Workload { name, uid, selector, .. } = workload;
+        let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &name.namespace);
+        let mut about = About { itself: name.clone(), sets: Vec::new(), has_sets: workload.has_sets() };
+        if let (true, Some(selector)) = (about.has_sets, selector) {
+            let uid = uid.clone();
+            let is_its = move |set: &ReplicaSet| controller_of(&set.metadata).is_some_and(|above| *above.uid == *uid);
+            let keep = move |set: ReplicaSet| is_its(&set).then_some(set.metadata.name).flatten();
+            let params = ListParams::default().labels_from(selector);
+            let found = self.trimmed(sets.resource_url(), &[MANAGED_FIELDS, &["spec"]]).all(params, keep).await;
+            about.sets = found.unwrap_or_default();
+        }
+        about
     }
 
     /// Puts a mark on a workload that bears none.
@@ -277,7 +304,7 @@ impl Restarts {
             if !spec.is_null() {
                 patch.insert("spec".to_owned(), spec.clone());
             }
-            match answered(api.patch(&name.name, &params, &Patch::Merge(Value::Object(patch)))).await {
+            match self.trimmed(api.resource_url(), UNREAD).patch(&name.name, &params, Value::Object(patch)).await {
                 Err(Unstored::Changed(_)) => current = self.get(workload).await?,
                 written => {
                     let found = read(kind, &written?);
@@ -286,6 +313,10 @@ impl Restarts {
             }
         }
         Err(Unstored::Changed("others write it all the time".to_owned()))
+    }
+
+    fn trimmed<'a>(&'a self, url: &'a str, unread: &'static [Path]) -> Trimmed<'a> {
+        Trimmed { client: &self.client, url, unread }
     }
 
     fn api(&self, namespace: &str, kind: &OwnerKind) -> Api<DynamicObject> {
@@ -305,14 +336,29 @@ fn read(kind: &OwnerKind, object: &DynamicObject) -> Option<Workload> {
     Workload::read(kind, &object.metadata, &object.data)
 }
 
-/// Whether an event is about a workload, or about what has its name from it.
-fn is_about(event: &Event, workload: &Workload) -> bool {
-    let name = &workload.name;
-    let object = &event.involved_object;
-    let (Some(kind), Some(involved)) = (&object.kind, &object.name) else { return false };
-    let is_itself = *kind == name.kind && *involved == name.name;
-    let made = ["Pod", "ReplicaSet"].contains(&kind.as_str());
-    is_itself || made && involved.strip_prefix(&name.name).is_some_and(|rest| rest.starts_with('-'))
+/// A workload and what it made, as events name them.
+#[derive(Clone)]
+struct About {
+    itself: Name,
+    sets: Vec<String>,
+    /// Whether its pods have their names from those sets.
+    has_sets: bool,
+}
+
+impl About {
+    /// The name of a pod is that of what made it, and one further word: `web-api-x2x4z` is none of `web`.
+    fn has(&self, object: &ObjectReference) -> bool {
+        let Self { itself, sets, has_sets } = self;
+        let (Some(kind), Some(name)) = (&object.kind, &object.name) else { return false };
+        let maker = name.rsplit_once('-').map(|(maker, _)| maker);
+        match kind.as_str() {
+            _ if *kind == itself.kind && *name == itself.name => true,
+            "ReplicaSet" => sets.contains(name),
+            "Pod" if *has_sets => sets.iter().any(|set| maker == Some(set)),
+            "Pod" => maker == Some(&itself.name),
+            _ => false,
+        }
+    }
 }
 
 /// When an event was seen last, and what it says.
@@ -327,16 +373,38 @@ fn told(event: &Event) -> Option<(Timestamp, Warning)> {
     Some((at, Warning { about, message: text(message) }))
 }
 
-/// All objects, page by page.
-async fn all<K: Clone + DeserializeOwned + Debug>(api: &Api<K>) -> Result<Vec<K>, Unstored> {
-    let mut params = ListParams::default().limit(PAGE);
-    let mut listed = Vec::new();
-    loop {
-        let page = answered(api.list(&params)).await?;
-        listed.extend(page.items);
-        match page.metadata.continue_.filter(|next| !next.is_empty()) {
-            Some(next) => params = params.continue_token(&next),
-            None => return Ok(listed),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_about(itself: (&str, &str), sets: &[&str], object: (&str, &str)) -> bool {
+        let (kind, name) = itself;
+        let itself = Name { namespace: "shop".to_owned(), kind: kind.to_owned(), name: name.to_owned() };
+        let about =
+            About { itself, sets: sets.iter().map(|set| (*set).to_owned()).collect(), has_sets: kind == "Deployment" };
+        let (kind, name) = (Some(object.0.to_owned()), Some(object.1.to_owned()));
+        about.has(&ObjectReference { kind, name, ..ObjectReference::default() })
+    }
+
+    #[test]
+    fn a_warning_is_about_a_workload_and_what_it_made_and_about_none_whose_name_begins_alike() {
+        let of_web = |object| is_about(("Deployment", "web"), &["web-7b4fd9754"], object);
+        for object in [("Deployment", "web"), ("ReplicaSet", "web-7b4fd9754"), ("Pod", "web-7b4fd9754-x2x4z")] {
+            assert!(of_web(object), "{object:?}");
         }
+        for object in [
+            ("Deployment", "web-api"),
+            ("StatefulSet", "web"),
+            ("ReplicaSet", "web-api-5d8f7c9b6d"),
+            ("Pod", "web-api-5d8f7c9b6d-x2x4z"),
+            ("Pod", "web-api-x2x4z"),
+            ("Pod", "web-0"),
+            ("Pod", "web"),
+            ("ConfigMap", "web-7b4fd9754"),
+        ] {
+            assert!(!of_web(object), "{object:?}");
+        }
+        let of_db = |object| is_about(("StatefulSet", "db"), &[], object);
+        assert!(of_db(("Pod", "db-0")) && !of_db(("Pod", "db-replica-0")) && !of_db(("ReplicaSet", "db-7b4fd9754")));
     }
 }

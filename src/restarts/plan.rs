@@ -21,6 +21,8 @@ pub enum Chosen {
     Labelled(Selector),
     /// These.
     Named(Vec<Name>),
+    /// These, as far as they are still to be had: what their new pods get has been changed already.
+    Changed(Vec<Name>),
     /// These and these bare pods, since they drift.
     Drifted(BTreeSet<Name>),
 }
@@ -68,20 +70,31 @@ pub enum Unplanned {
 ///
 /// Where one that is named is not there, or some are in the hands of another restart.
 pub fn plan(all: Vec<Workload>, pods: &[PodSeen], chosen: &Chosen, except: &[Name]) -> Result<Plan, Unplanned> {
-    check_names(&all, chosen, except)?;
     let mut plan = Plan { bare_pods: bare_pods(pods, chosen), ..Plan::default() };
-    let controllers: BTreeSet<String> = all.iter().map(|one| one.uid.clone()).collect();
+    plan.skipped = unfit(&all, chosen, except)?;
+    let is_named = matches!(chosen, Chosen::Named(_) | Chosen::Changed(_));
+    let read: BTreeSet<String> = all.iter().map(|one| one.uid.clone()).collect();
     for workload in all {
-        let is_made = workload.controller.as_ref().is_some_and(|uid| controllers.contains(uid));
-        let is_job = matches!(workload.way, Way::Never(Reason::Job | Reason::FinishedJob));
-        if !is_chosen(&workload, chosen) || except.contains(&workload.name) || (is_made && !is_job) {
+        if !is_chosen(&workload, chosen) || except.contains(&workload.name) {
             continue;
         }
-        match workload.way {
-            Way::Never(Reason::FinishedJob) if !matches!(chosen, Chosen::Named(_)) => {}
-            Way::Never(reason) => plan.skipped.push(Told { workload: workload.name, why: reason.to_string() }),
-            _ => plan.workloads.push(workload),
-        }
+        let why = match (workload.way, above(&workload, &read)) {
+            (Way::Never(Reason::FinishedJob), _) if !is_named => continue,
+            (Way::Never(reason @ (Reason::Job | Reason::FinishedJob)), _) => reason.to_string(),
+            (_, Above::Read) => continue,
+            // Most likely one of a Deployment's old ones.
+            (Way::Never(Reason::NoPods), Above::Unread(_)) if !is_named => continue,
+            (_, Above::Unread(above)) => format!("it is made by {above}, which could not be read"),
+            (Way::Never(reason), Above::Nothing) => reason.to_string(),
+            (_, Above::Nothing) => match (chosen, &workload.mark) {
+                (Chosen::Changed(_), Some(mark)) => format!("restart {} has it, which is not over", mark.run),
+                _ => {
+                    plan.workloads.push(workload);
+                    continue;
+                }
+            },
+        };
+        plan.skipped.push(Told { workload: workload.name, why });
     }
     plan.workloads.sort_by(|left, right| left.name.cmp(&right.name));
     plan.skipped.sort_by(|left, right| left.workload.cmp(&right.workload));
@@ -89,11 +102,33 @@ pub fn plan(all: Vec<Workload>, pods: &[PodSeen], chosen: &Chosen, except: &[Nam
     Ok(plan)
 }
 
+/// What makes a workload, and is restarted in its stead.
+enum Above {
+    Nothing,
+    Read,
+    /// It is not among those that were read, and so may be any.
+    Unread(String),
+}
+
+fn above(workload: &Workload, read: &BTreeSet<String>) -> Above {
+    let Workload { controller: Some(controller), kind, .. } = workload else { return Above::Nothing };
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        _ if read.contains(&*controller.uid) => Above::Read,
+        // Their template is another's, and they roll nothing out: whoever made them would put others in their place. What rolls
+        // out by itself may well be made by an operator of a kind that nobody told us of.
+        ("apps", "ReplicaSet") | ("", "ReplicationController") => {
+            let (kind, name) = (controller.kind.to_lowercase(), &controller.name);
+            Above::Unread(format!("{}/{}", Clean(&kind), Clean(name)))
+        }
+        _ => Above::Nothing,
+    }
+}
+
 fn is_chosen(workload: &Workload, chosen: &Chosen) -> bool {
     match chosen {
         Chosen::All => true,
         Chosen::Labelled(selector) => selector.matches(&workload.labels),
-        Chosen::Named(names) => names.contains(&workload.name),
+        Chosen::Named(names) | Chosen::Changed(names) => names.contains(&workload.name),
         Chosen::Drifted(names) => names.contains(&workload.name),
     }
 }
@@ -102,7 +137,7 @@ fn bare_pods(pods: &[PodSeen], chosen: &Chosen) -> Vec<String> {
     let is_meant = |pod: &&PodSeen| match chosen {
         Chosen::All => true,
         Chosen::Labelled(selector) => selector.matches(&pod.labels),
-        Chosen::Named(_) => false,
+        Chosen::Named(_) | Chosen::Changed(_) => false,
         Chosen::Drifted(names) => names.iter().any(|name| name.kind == "Pod" && name.name == pod.name),
     };
     let bare = pods.iter().filter(|pod| pod.controller.is_none()).filter(is_meant);
@@ -111,19 +146,35 @@ fn bare_pods(pods: &[PodSeen], chosen: &Chosen) -> Vec<String> {
     names
 }
 
-fn check_names(all: &[Workload], chosen: &Chosen, except: &[Name]) -> Result<(), Unplanned> {
+/// Those that are meant by name and cannot be restarted, where that is no reason to restart nobody.
+fn unfit(all: &[Workload], chosen: &Chosen, except: &[Name]) -> Result<Vec<Told>, Unplanned> {
     let by_name: BTreeMap<&Name, &Workload> = all.iter().map(|one| (&one.name, one)).collect();
-    let named = if let Chosen::Named(names) = chosen { names.as_slice() } else { &[] };
-    if let Some(unknown) = named.iter().chain(except).find(|name| !by_name.contains_key(name)) {
-        return Err(Unplanned::Unknown((*unknown).clone()));
-    }
-    for workload in named.iter().map(|name| by_name[name]) {
-        let above = all.iter().find(|one| workload.controller.as_ref() == Some(&one.uid));
-        if let Some(above) = above.filter(|above| !matches!(above.way, Way::Never(Reason::CronJob))) {
-            return Err(Unplanned::Made { made: workload.name.to_string(), by: above.name.to_string() });
+    let there = |name: &Name| by_name.get(name).copied().ok_or_else(|| Unplanned::Unknown(name.clone()));
+    except.iter().try_for_each(|name| there(name).map(drop))?;
+    let fits = |name: &Name| {
+        let workload = there(name)?;
+        let above = all.iter().find(|one| workload.controller.as_ref().is_some_and(|above| *above.uid == one.uid));
+        match above.filter(|above| !matches!(above.way, Way::Never(Reason::CronJob))) {
+            Some(above) => Err(Unplanned::Made { made: name.to_string(), by: above.name.to_string() }),
+            None => Ok(()),
         }
+    };
+    match chosen {
+        Chosen::Named(names) => names.iter().try_for_each(fits).map(|()| Vec::new()),
+        Chosen::Changed(names) => {
+            let told = |name: &Name| Some(Told { workload: name.clone(), why: unfit_for(&fits(name).err()?) });
+            Ok(names.iter().filter_map(told).collect())
+        }
+        Chosen::All | Chosen::Labelled(_) | Chosen::Drifted(_) => Ok(Vec::new()),
     }
-    Ok(())
+}
+
+fn unfit_for(why: &Unplanned) -> String {
+    match why {
+        Unplanned::Unknown(_) => "it is gone, or makes no pods by a template".to_owned(),
+        Unplanned::Made { by, .. } => format!("it is made by {by}; restart that"),
+        Unplanned::Taken { .. } => why.to_string(),
+    }
 }
 
 /// Whether no other restart has any of them.

@@ -63,7 +63,7 @@ impl PodSeen {
             return true;
         }
         // Between such a workload and its pods there are ReplicaSets, or what a controller that we do not know puts there.
-        let is_between = ["Deployment", "Rollout"].contains(&workload.kind.kind.as_str()) && kind == "ReplicaSet";
+        let is_between = workload.has_sets() && kind == "ReplicaSet";
         let may_be = is_between || workload.way == Way::Other;
         may_be && workload.selector.as_ref().is_some_and(|selector| selector.matches(&self.labels))
     }

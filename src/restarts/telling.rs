@@ -50,6 +50,8 @@ pub enum Step {
     Held {
         /// They, and why.
         workloads: Vec<Told>,
+        /// How many more there are.
+        more: usize,
     },
     /// The API server does not answer, and is asked again.
     Away {

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::mark::Mark;
 use super::way::Way;
+use crate::decision::facts::OwnerReference;
 use crate::decision::reason::Clean;
 use crate::inventory::owner_kind::{OwnerKind, controller_of};
 use crate::resources::names::{RESTART, RESTARTED_AT};
@@ -49,8 +50,8 @@ pub struct Workload {
     pub labels: BTreeMap<String, String>,
     /// The mark of a restart that has not done it yet.
     pub mark: Option<Mark>,
-    /// The UID of what controls it.
-    pub controller: Option<String>,
+    /// What controls it.
+    pub controller: Option<OwnerReference>,
     /// The pods that it made.
     pub selector: Option<Selector>,
     /// The labels of its pod template.
@@ -115,7 +116,7 @@ impl Workload {
             version: metadata.resource_version.clone().unwrap_or_default(),
             labels: metadata.labels.clone().unwrap_or_default(),
             mark: metadata.labels.as_ref().and_then(|labels| Mark::read(labels.get(RESTART)?)),
-            controller: controller_of(metadata).map(|controller| controller.uid.into()),
+            controller: controller_of(metadata),
             selector: selector(&spec["selector"]),
             pod_labels: serde_json::from_value(template["metadata"]["labels"].clone()).unwrap_or_default(),
             restarted_at: match way {
@@ -126,6 +127,11 @@ impl Workload {
             wanted: wanted(kind, object),
             status: Status::of(metadata, status),
         })
+    }
+
+    /// Whether there are ReplicaSets between it and its pods.
+    pub fn has_sets(&self) -> bool {
+        ["Deployment", "Rollout"].contains(&self.kind.kind.as_str())
     }
 }
 

@@ -17,6 +17,8 @@ const USUAL: u16 = 5;
 const MOST: u16 = 1000;
 /// How long one may take to come up where nothing else is asked for.
 const USUAL_TIMEOUT: Duration = Duration::from_secs(300);
+/// And at most: there is not room for many, and each keeps its own until it is over.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Whose pods to replace: exactly one of workloads, drifted, all and resume says so.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -37,7 +39,7 @@ pub(super) struct Wanted {
     /// How many workloads are restarted at once, 5 where it is left out; the next follow when all of them are ready.
     #[schemars(range(min = 1, max = 1000))]
     at_once: Option<u16>,
-    /// How long a workload may take to come up, 5m where it is left out, in hours, minutes and seconds.
+    /// How long a workload may take to come up, 5m where it is left out and 1h at most, in hours, minutes and seconds.
     #[schemars(schema_with = "lasts")]
     timeout: Option<String>,
 }
@@ -75,7 +77,9 @@ impl Wanted {
         }
         let timeout = timeout.map(|timeout| {
             let timeout = lasting(&timeout).map(jiff::SignedDuration::unsigned_abs);
-            timeout.ok_or_else(|| Problem::new(422, "timeout is not a positive duration, such as 5m or 1h30m"))
+            let timeout = timeout.filter(|timeout| *timeout <= LONGEST_TIMEOUT);
+            timeout
+                .ok_or_else(|| Problem::new(422, "timeout is not a positive duration of at most 1h, such as 5m or 90s"))
         });
         let timeout = timeout.transpose()?.unwrap_or(USUAL_TIMEOUT);
         let whom = match (workloads, drifted.unwrap_or_default(), all.unwrap_or_default(), resume) {

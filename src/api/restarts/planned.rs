@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::asked::{Named, Whom};
-use crate::api::Api;
 use crate::api::problem::Problem;
 use crate::api::reading::{beside, unread};
+use crate::api::{Api, PATIENCE};
 use crate::audit::act::fresh_id;
 use crate::cluster::restarts::Restarts;
 use crate::decision::reason::Clean;
@@ -22,6 +24,9 @@ use crate::restarts::pods::PodSeen;
 use crate::restarts::telling::Told;
 use crate::restarts::workload::{Name, Workload};
 use crate::suspensions::live::Unstored;
+
+/// A namespace may take so long to read.
+const READING: Duration = Duration::from_secs(60);
 
 /// What is to be done, and what is not.
 #[derive(Debug, Default, Serialize, JsonSchema)]
@@ -54,7 +59,7 @@ pub(super) async fn planned(
     whom: Whom,
 ) -> Result<(String, Vec<Workload>, Planned), Problem> {
     let kinds = &api.inventory.owner_kinds;
-    let found = found(restarts, kinds, namespace).await?;
+    let found = read_in_turn(api, restarts, namespace).await?;
     let chosen = match whom {
         Whom::Left(run) => return left(found, namespace, run),
         Whom::All => Chosen::All,
@@ -68,6 +73,19 @@ pub(super) async fn planned(
     let names = workloads.iter().map(|one| one.name.clone()).collect();
     let run = fresh_id()[..8].to_owned();
     Ok((run, workloads, Planned { workloads: names, skipped, bare_pods, left_out, refused: Vec::new() }))
+}
+
+/// Reads what there is, one namespace at a time: how much that is, whoever may write there decides.
+async fn read_in_turn(api: &Api, restarts: &Restarts, namespace: &str) -> Result<Found, Problem> {
+    let Ok(Ok(_turn)) = timeout(PATIENCE, api.planning.acquire()).await else {
+        return Err(Problem::new(503, "too many restarts are being planned; try again in a minute"));
+    };
+    let found = timeout(READING, found(restarts, &api.inventory.owner_kinds, namespace)).await;
+    found.unwrap_or_else(|_| {
+        let (seconds, namespace) = (READING.as_secs(), Clean(namespace));
+        let why = format!("namespace {namespace} cannot be read within {seconds} s; `outrigger restart` has the time");
+        Err(Problem::new(503, why))
+    })
 }
 
 async fn found(restarts: &Restarts, kinds: &OwnerKinds, namespace: &str) -> Result<Found, Problem> {

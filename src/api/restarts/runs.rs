@@ -1,6 +1,6 @@
 //! The restarts that this replica runs, or has run since it started.
 //!
-//! Limits: 8 run at once; the last 64 are kept, and of each the last 500 steps.
+//! Limits: 8 run at once, one of a namespace and two of one user; the last 64 are kept, and of each the last 500 steps.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,12 +14,16 @@ use crate::api::Api;
 use crate::api::problem::Problem;
 use crate::api::session::{Attempt, record};
 use crate::audit::act::Deed;
+use crate::decision::reason::Clean;
 use crate::restarts::telling::{End, Report, Step, Told};
 use crate::restarts::workload::Name;
 
 const AT_ONCE: usize = 8;
+const OF_USER: usize = 2;
 const KEPT: usize = 64;
 const STEPS: usize = 500;
+/// So many are named of those that budgets hold.
+const HELD: usize = 20;
 
 /// All of them, the oldest first.
 #[derive(Default)]
@@ -44,8 +48,10 @@ pub(super) struct Run {
 }
 
 /// How far it has come.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct State {
+    /// How often anything was told of it.
+    pub(super) told: u64,
     /// How many steps there have been.
     pub(super) count: u64,
     /// The last of them.
@@ -68,10 +74,7 @@ impl Runs {
         if all.iter().any(|one| is_same(one) && !one.is_over()) {
             return Err(Problem::new(409, format!("restart {} runs here already", run.id)));
         }
-        if all.iter().filter(|one| !one.is_over()).count() >= AT_ONCE {
-            let full = format!("{AT_ONCE} restarts run here already; try again when one is over");
-            return Err(Problem::new(503, full));
-        }
+        check_room(&run, all.iter().filter(|one| !one.is_over()))?;
         all.retain(|one| !is_same(one));
         while all.len() >= KEPT {
             let Some(oldest) = all.iter().position(|one| one.is_over()) else { break };
@@ -93,6 +96,22 @@ impl Runs {
     }
 }
 
+/// Whether it may begin beside those that run: nobody, and no namespace, is to keep all others waiting.
+fn check_room<'r>(run: &Run, running: impl Iterator<Item = &'r Arc<Run>> + Clone) -> Result<(), Problem> {
+    if let Some(other) = running.clone().find(|one| one.namespace == run.namespace) {
+        let namespace = Clean(&run.namespace);
+        let why = format!("restart {} runs in namespace {namespace}; try again when it is over", other.id);
+        return Err(Problem::new(409, why));
+    }
+    if running.clone().filter(|one| one.user == run.user).count() >= OF_USER {
+        return Err(Problem::new(409, format!("you run {OF_USER} restarts here; try again when one is over")));
+    }
+    if running.count() >= AT_ONCE {
+        return Err(Problem::new(503, format!("{AT_ONCE} restarts run here; try again when one is over")));
+    }
+    Ok(())
+}
+
 impl Run {
     pub(super) fn new(id: String, namespace: &str, attempt: &Attempt, of: usize, began: Timestamp) -> Self {
         Self {
@@ -106,8 +125,9 @@ impl Run {
         }
     }
 
-    pub(super) fn state(&self) -> State {
-        held(&self.state).clone()
+    /// What is seen of how far it has come.
+    pub(super) fn seen<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&held(&self.state))
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -115,11 +135,14 @@ impl Run {
     }
 
     /// Keeps what happens; what is waited for is said every second, and only its last word is kept.
-    pub(super) fn tell(&self, step: Step, at: Timestamp) {
+    pub(super) fn tell(&self, mut step: Step, at: Timestamp) {
         let mut state = held(&self.state);
-        match &step {
+        match &mut step {
             Step::Waiting { workload, what } => {
-                state.waiting.insert(workload.clone(), what.clone());
+                if state.waiting.get(workload) != Some(what) {
+                    state.told += 1;
+                    state.waiting.insert(workload.clone(), what.clone());
+                }
                 return;
             }
             Step::Wave { over, of, .. } => (state.over, state.of) = (*over, *of),
@@ -128,8 +151,14 @@ impl Run {
                 state.done(workload);
             }
             Step::NotUp { workload: Told { workload, .. } } => drop(state.waiting.remove(workload)),
-            Step::Held { .. } | Step::Away { .. } | Step::Back => {}
+            Step::Held { workloads, more } => {
+                *more += workloads.len().saturating_sub(HELD);
+                workloads.truncate(HELD);
+                state.steps.retain(|one| !matches!(one.step, Step::Held { .. }));
+            }
+            Step::Away { .. } | Step::Back => {}
         }
+        state.told += 1;
         state.count += 1;
         let number = state.count;
         state.steps.push_back(Stepped { number, at, step });
@@ -145,6 +174,11 @@ impl Run {
 }
 
 impl State {
+    /// What is waited for.
+    pub(super) fn waits_for(&self) -> Vec<Told> {
+        self.waiting.iter().map(|(workload, why)| Told { workload: workload.clone(), why: why.clone() }).collect()
+    }
+
     fn done(&mut self, workload: &Name) {
         self.waiting.remove(workload);
         self.over += 1;
@@ -185,6 +219,7 @@ impl Drop for Ending<'_> {
         let problem = why(&report).map(|why| Problem::new(503, why));
         record(self.api, &attempt, problem.as_ref().map_or(Ok(()), Err));
         let mut state = held(&self.run.state);
+        state.told += 1;
         state.waiting.clear();
         state.ended = Some((self.api.clock.now(), report));
     }
@@ -200,50 +235,96 @@ mod tests {
     use crate::api::session::Other;
     use crate::server::listener::Peer;
 
-    fn run(id: &str) -> Run {
+    fn run(id: &str, namespace: &str, user: &str) -> Run {
         let peer = Peer { address: "127.0.0.1:1".parse().unwrap(), verified: false };
-        let attempt = Attempt::on(Deed::Restart, Other::of("Restart", "shop", None), ("shop", None), false, peer);
-        Run::new(id.to_owned(), "shop", &attempt, 1, Timestamp::UNIX_EPOCH)
+        let other = Other::of("Restart", namespace, None);
+        let mut attempt = Attempt::on(Deed::Restart, other, (namespace, None), false, peer);
+        attempt.user = Some(user.to_owned());
+        Run::new(id.to_owned(), namespace, &attempt, 1, Timestamp::UNIX_EPOCH)
     }
 
     fn end(run: &Run) {
         held(&run.state).ended = Some((Timestamp::UNIX_EPOCH, Report::of(&run.id)));
     }
 
+    fn refused(runs: &Runs, run: Run) -> (u16, String) {
+        let problem = runs.begin(run).err().expect("there is no room");
+        (problem.status, problem.detail)
+    }
+
     #[test]
     fn eight_run_at_once_and_the_last_sixty_four_are_kept() {
         let runs = Runs::default();
-        let all: Vec<_> = (0..AT_ONCE).map(|number| runs.begin(run(&number.to_string())).unwrap()).collect();
-        assert_eq!(runs.begin(run("0")).err().map(|problem| problem.status), Some(409));
-        assert_eq!(runs.begin(run("more")).err().map(|problem| problem.status), Some(503));
+        let number = |number: usize| run(&number.to_string(), &format!("of-{number}"), &format!("user-{number}"));
+        let all: Vec<_> = (0..AT_ONCE).map(|one| runs.begin(number(one)).unwrap()).collect();
+        assert_eq!(refused(&runs, number(0)).1, "restart 0 runs here already");
+        assert_eq!(refused(&runs, number(99)).0, 503);
         end(&all[1]);
-        end(&runs.begin(run("1")).unwrap());
-        assert_eq!(runs.of_namespace("shop").len(), AT_ONCE, "one that is gone on with is the same");
+        end(&runs.begin(number(1)).unwrap());
+        assert_eq!(runs.of_namespace("of-1").len(), 1, "one that is gone on with is the same");
         for number in 100..200 {
-            end(&runs.begin(run(&number.to_string())).unwrap());
+            end(&runs.begin(run(&number.to_string(), "shop", "somebody")).unwrap());
         }
         let kept = runs.of_namespace("shop");
-        assert_eq!((kept.len(), kept[0].id.as_str()), (KEPT, "199"));
-        assert!(all.iter().skip(2).all(|one| kept.iter().any(|kept| Arc::ptr_eq(one, kept))), "those that run stay");
+        assert_eq!((kept.len(), kept[0].id.as_str()), (KEPT + 1 - AT_ONCE, "199"));
+        assert!(all.iter().skip(2).all(|one| !runs.of_namespace(&one.namespace).is_empty()), "those that run stay");
         assert!(runs.of_namespace("other").is_empty());
         runs.stop();
         assert!(all[0].cancel.is_cancelled());
-        assert!(runs.begin(run("late")).unwrap().cancel.is_cancelled());
+        assert!(runs.begin(run("late", "other", "somebody")).unwrap().cancel.is_cancelled());
+    }
+
+    #[test]
+    fn nobody_and_no_namespace_takes_all_the_room() {
+        let runs = Runs::default();
+        let first = runs.begin(run("a", "shop", "ada")).unwrap();
+        let taken = (409, "restart a runs in namespace shop; try again when it is over".to_owned());
+        assert_eq!(refused(&runs, run("b", "shop", "bob")), taken);
+        let _second = runs.begin(run("b", "blog", "ada")).unwrap();
+        let enough = (409, "you run 2 restarts here; try again when one is over".to_owned());
+        assert_eq!(refused(&runs, run("c", "mail", "ada")), enough);
+        runs.begin(run("c", "mail", "bob")).unwrap();
+        end(&first);
+        runs.begin(run("d", "shop", "ada")).unwrap();
+    }
+
+    fn named(name: &str) -> Name {
+        Name { namespace: "shop".into(), kind: "Deployment".into(), name: name.into() }
     }
 
     #[test]
     fn of_many_steps_the_last_are_kept_and_of_what_is_waited_for_the_last_word() {
-        let run = run("a");
-        let name = |name: &str| Name { namespace: "shop".into(), kind: "Deployment".into(), name: name.into() };
+        let run = run("a", "shop", "ada");
         for number in 0..STEPS + 3 {
             let what = number.to_string();
-            run.tell(Step::Waiting { workload: name("web"), what }, Timestamp::UNIX_EPOCH);
+            run.tell(Step::Waiting { workload: named("web"), what }, Timestamp::UNIX_EPOCH);
             run.tell(Step::Back, Timestamp::UNIX_EPOCH);
         }
-        let state = run.state();
-        assert_eq!((state.steps.len(), state.steps[0].number, state.count), (STEPS, 4, STEPS as u64 + 3));
-        assert_eq!(state.waiting, BTreeMap::from([(name("web"), (STEPS + 2).to_string())]));
-        run.tell(Step::Restarted { workload: name("web") }, Timestamp::UNIX_EPOCH);
-        assert_eq!((run.state().waiting.len(), run.state().over), (0, 1));
+        run.seen(|state| {
+            assert_eq!((state.steps.len(), state.steps[0].number, state.count), (STEPS, 4, STEPS as u64 + 3));
+            assert_eq!(state.waiting, BTreeMap::from([(named("web"), (STEPS + 2).to_string())]));
+        });
+        let told = || run.seen(|state| state.told);
+        let before = told();
+        run.tell(Step::Waiting { workload: named("web"), what: (STEPS + 2).to_string() }, Timestamp::UNIX_EPOCH);
+        assert_eq!(told(), before, "the same word is nothing new");
+        run.tell(Step::Restarted { workload: named("web") }, Timestamp::UNIX_EPOCH);
+        assert_eq!(run.seen(|state| (state.waiting.len(), state.over)), (0, 1));
+    }
+
+    #[test]
+    fn of_what_budgets_hold_the_last_word_is_kept_with_a_few_names() {
+        let run = run("a", "shop", "ada");
+        run.tell(Step::Back, Timestamp::UNIX_EPOCH);
+        for allowed in 0..5 {
+            let held =
+                |number: usize| Told { workload: named(&format!("w-{number}")), why: format!("{allowed} are allowed") };
+            run.tell(Step::Held { workloads: (0..1000).map(held).collect(), more: 0 }, Timestamp::UNIX_EPOCH);
+        }
+        run.seen(|state| {
+            assert_eq!((state.steps.len(), state.steps[1].number), (2, 6));
+            let Step::Held { workloads, more } = &state.steps[1].step else { panic!("{:?}", state.steps) };
+            assert_eq!((workloads.len(), *more, workloads[0].why.as_str()), (20, 980, "4 are allowed"));
+        });
     }
 }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::planned::Planned;
-use super::runs::Run;
+use super::runs::{self, Run};
 use crate::api::Api;
 use crate::api::audit::is_partial;
 use crate::api::endpoint::Header;
@@ -107,9 +107,11 @@ pub(super) struct Listed {
 
 impl Restart {
     pub(super) fn of(run: &Run) -> Self {
-        let state = run.state();
-        let (ended_at, report) = state.ended.unzip();
-        let waiting = state.waiting.into_iter().map(|(workload, why)| Told { workload, why }).collect();
+        run.seen(|state| Self::as_seen(run, state))
+    }
+
+    fn as_seen(run: &Run, state: &runs::State) -> Self {
+        let (ended_at, report) = state.ended.clone().unzip();
         Self {
             run: run.id.clone(),
             namespace: run.namespace.clone(),
@@ -121,7 +123,7 @@ impl Restart {
             ended_at,
             of: state.of,
             over: state.over,
-            waiting,
+            waiting: state.waits_for(),
             can_resume: report.as_ref().is_some_and(Report::can_resume),
             report,
         }
@@ -142,9 +144,7 @@ impl State {
 
 impl RestartInFull {
     pub(super) fn of(run: &Run) -> Self {
-        // The steps first: what has ended has no further ones.
-        let steps = run.state().steps.into();
-        Self { restart: Restart::of(run), steps }
+        run.seen(|state| Self { restart: Restart::as_seen(run, state), steps: state.steps.iter().cloned().collect() })
     }
 }
 

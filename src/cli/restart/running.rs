@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::telling::{self, Teller};
-use super::{PacingArgs, found_in, summary, unplanned};
+use super::{PacingArgs, read_in, summary, unplanned};
 use crate::audit::act::fresh_id;
 use crate::cli::looking::Output;
 use crate::clock::Clock;
@@ -19,12 +19,12 @@ use crate::restarts::plan::{Chosen, Plan, plan};
 use crate::restarts::telling::{End, Report};
 use crate::restarts::workload::{Name, Workload};
 
-/// Restarts these workloads as the command does, for a command that has changed what their new pods get. Asks nobody;
-/// [`finished`] tells what came of it.
+/// Restarts these workloads as the command does, for a command that has changed what their new pods get. Asks nobody, and
+/// passes over what cannot be restarted, such as what is gone meanwhile; [`finished`] tells what came of it.
 ///
 /// # Errors
 ///
-/// Where one is not there, is in the hands of another restart, or nothing can be read.
+/// Where nothing can be read.
 pub(in crate::cli) async fn restart_named(
     kinds: &OwnerKinds,
     names: Vec<Name>,
@@ -36,12 +36,14 @@ pub(in crate::cli) async fn restart_named(
     namespaces.dedup();
     let mut workloads = Vec::new();
     for namespace in namespaces {
-        workloads.extend(found_in(&restarts, kinds, namespace).await?.workloads);
+        workloads.extend(read_in(&restarts, kinds, namespace).await?.workloads);
     }
-    let planned = plan(workloads, &[], &Chosen::Named(names), &[]);
+    let planned = plan(workloads, &[], &Chosen::Changed(names), &[]);
     let Plan { workloads, skipped, .. } = planned.map_err(|why| unplanned(&why))?;
     summary::skipped(&skipped).iter().for_each(|line| eprintln!("{line}"));
-    run_to_its_end(&restarts, &fresh_run(), workloads, pacing).await
+    let mut report = run_to_its_end(&restarts, &fresh_run(), workloads, pacing).await?;
+    report.passed.extend(skipped);
+    Ok(report)
 }
 
 /// The name of a new run.

@@ -68,7 +68,7 @@ impl Teller {
                 waiting.of.remove(&workload);
                 self.line(&format!("{workload} does not come up: {why}"));
             }
-            Step::Held { workloads } => {
+            Step::Held { workloads, .. } => {
                 let held = joined(workloads.iter().map(|Told { workload, why }| format!("{workload}: {why}")));
                 self.progress.waits_for(held.clone());
                 self.line(&format!("Waiting for budgets: {held}"));

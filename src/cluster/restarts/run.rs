@@ -214,7 +214,7 @@ impl Running<'_> {
                 |(place, why): &(usize, String)| Told { workload: self.pending[*place].name.clone(), why: why.clone() };
             let held: Vec<Told> = wave.held.iter().map(held).collect();
             if held != last {
-                self.tell(Step::Held { workloads: held.clone() });
+                self.tell(Step::Held { workloads: held.clone(), more: 0 });
                 last.clone_from(&held);
             }
             if self.asking.instant() > begun + self.asking.pace.timeout {
