@@ -72,16 +72,25 @@ struct ProgressCase {
     expect: String,
 }
 
+/// When the workloads of the cases were told to replace their pods.
+const SINCE: &str = "2026-11-25T12:00:00Z";
+
 #[test]
 fn a_workload_has_come_as_far_as_its_status_and_its_pods_say() {
-    for ProgressCase { name, workload, pods, expect } in cases("progress.yaml") {
+    let since = SINCE.parse().unwrap();
+    for ProgressCase { name, mut workload, pods, expect } in cases("progress.yaml") {
+        let at = &mut workload["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"];
+        if at.is_null() {
+            *at = SINCE.into();
+        }
         let workload = self::workload(&workload);
         let pods: Vec<PodSeen> = pods.iter().map(pod).filter(|pod| pod.is_of(&workload)).collect();
-        let found = match progress(&workload, &pods) {
+        let found = match progress(&workload, &pods, since) {
             Progress::Done => "done".to_owned(),
             Progress::Waiting(what) => format!("waiting: {what}"),
             Progress::Evict { name, old, .. } => format!("evict {name} of {old}"),
             Progress::GivenUp(why) => format!("given up: {why}"),
+            Progress::PutBack => "put back".to_owned(),
             Progress::Moot(why) => format!("moot: {why}"),
         };
         assert_eq!(found, expect, "{name}");

@@ -15,7 +15,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, DynamicObject, EvictParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, Config};
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::suspensions::answered;
@@ -25,7 +25,7 @@ use crate::decision::reason::{Clean, sanitized};
 use crate::inventory::owner_kind::{OwnerKind, OwnerKinds};
 use crate::resources::names::{RESTART, RESTARTED_AT};
 use crate::restarts::budget::Budget;
-use crate::restarts::mark::Mark;
+use crate::restarts::mark::{Mark, State};
 use crate::restarts::pods::{PodSeen, Warning};
 use crate::restarts::way::Way;
 use crate::restarts::workload::Workload;
@@ -53,6 +53,13 @@ pub enum Evicted {
     Yes,
     /// Something holds it at present, and what.
     Held(String),
+}
+
+/// Whether a write tells a workload to replace its pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Template {
+    Kept,
+    Restarted,
 }
 
 impl Restarts {
@@ -190,7 +197,7 @@ impl Restarts {
     ///
     /// When somebody else has marked it since, or it may not be written.
     pub async fn mark(&self, workload: &Workload, mark: &Mark, dry_run: bool) -> Result<Workload, Unstored> {
-        self.change(workload, None, Some(mark), &Value::Null, dry_run).await
+        self.change(workload, None, Some(mark), Template::Kept, dry_run).await
     }
 
     /// Takes a mark off a workload, if it still bears that one.
@@ -199,7 +206,7 @@ impl Restarts {
     ///
     /// When somebody else has marked it since, or it may not be written.
     pub async fn unmark(&self, workload: &Workload) -> Result<Workload, Unstored> {
-        self.change(workload, workload.mark.as_ref(), None, &Value::Null, false).await
+        self.change(workload, workload.mark.as_ref(), None, Template::Kept, false).await
     }
 
     /// Tells a workload to replace its pods, and marks it so, in one write.
@@ -207,18 +214,15 @@ impl Restarts {
     /// # Errors
     ///
     /// When its mark is none of this run's any more, or it may not be written.
-    pub async fn roll(&self, workload: &Workload, mark: &Mark, at: Timestamp) -> Result<Workload, Unstored> {
-        let at = at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let spec = match workload.way {
-            Way::Rollout => json!({"restartAt": at}),
-            _ => json!({"template": {"metadata": {"annotations": {RESTARTED_AT: at}}}}),
-        };
-        let rolling = self.change(workload, Some(mark), Some(&mark.rolling()), &spec, false).await?;
-        if rolling.restarted_at.is_some() {
-            return Ok(rolling);
+    pub async fn roll(&self, workload: &Workload, now: Timestamp) -> Result<Workload, Unstored> {
+        let Some(mark) = &workload.mark else { return Err(changed(None)) };
+        let rolling = workload.mark_to_roll(mark, now);
+        let rolled = self.change(workload, Some(mark), Some(&rolling), Template::Restarted, false).await?;
+        if rolled.rolling_since().is_some() {
+            return Ok(rolled);
         }
         // Then none of its pods could be told from an old one.
-        self.unmark(&rolling).await?;
+        self.unmark(&rolled).await?;
         Err(Unstored::Invalid("its pod template keeps no annotation, so it cannot be restarted by one".to_owned()))
     }
 
@@ -248,14 +252,14 @@ impl Restarts {
         }
     }
 
-    /// Changes the mark of a workload, and its specification with it, if it bears this mark, or none, in the state that was read;
+    /// Changes the mark of a workload, and its pod template with it, if it bears this mark, or none, in the state that was read;
     /// tries again where others write it too.
     async fn change(
         &self,
         workload: &Workload,
         mark: Option<&Mark>,
         wanted: Option<&Mark>,
-        spec: &Value,
+        template: Template,
         dry_run: bool,
     ) -> Result<Workload, Unstored> {
         let Workload { name, kind, .. } = workload;
@@ -266,18 +270,13 @@ impl Restarts {
         for _ in 0..TRIES {
             let found = current.mark.as_ref();
             // A write of which nobody heard that it was done is found done when it is tried again.
-            if found == wanted {
+            if found == wanted && (template == Template::Kept || current.rolling_since().is_some()) {
                 return Ok(current);
             }
             if found != mark {
                 return Err(changed(found));
             }
-            let metadata = json!({"uid": current.uid, "resourceVersion": current.version, "labels": {RESTART: wanted.map(Mark::written)}});
-            let mut patch = Map::from_iter([("metadata".to_owned(), metadata)]);
-            if !spec.is_null() {
-                patch.insert("spec".to_owned(), spec.clone());
-            }
-            match answered(api.patch(&name.name, &params, &Patch::Merge(Value::Object(patch)))).await {
+            match answered(api.patch(&name.name, &params, &patch(&current, wanted, template))).await {
                 Err(Unstored::Changed(_)) => current = self.get(workload).await?,
                 written => {
                     let found = read(kind, &written?);
@@ -292,6 +291,22 @@ impl Restarts {
         let OwnerKind { group, version, plural, kind, .. } = kind;
         Api::namespaced_with(self.client.clone(), namespace, &resource(group, version, kind, plural))
     }
+}
+
+/// What is written of a workload in the state that was read: its mark, and what replaces its pods.
+fn patch(workload: &Workload, mark: Option<&Mark>, template: Template) -> Patch<Value> {
+    let Workload { uid, version, way, .. } = workload;
+    let labels = json!({RESTART: mark.map(Mark::written)});
+    let mut patch = json!({"metadata": {"uid": uid, "resourceVersion": version, "labels": labels}});
+    let state = mark.map(|mark| mark.state);
+    if let (Template::Restarted, Some(State::Rolling { since })) = (template, state) {
+        let at = since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        patch["spec"] = match way {
+            Way::Rollout => json!({"restartAt": at}),
+            _ => json!({"template": {"metadata": {"annotations": {RESTARTED_AT: at}}}}),
+        };
+    }
+    Patch::Merge(patch)
 }
 
 fn changed(mark: Option<&Mark>) -> Unstored {

@@ -1,6 +1,8 @@
 //! How far a workload has come that was told to replace its pods: by its own status, as `kubectl rollout status` reads it, or
 //! by its pods where nobody counts them.
 
+use jiff::Timestamp;
+
 use super::pods::PodSeen;
 use super::way::{Reason, Way};
 use super::workload::{Trouble, Workload};
@@ -24,6 +26,8 @@ pub enum Progress {
     },
     /// Its controller has given up, and why.
     GivenUp(String),
+    /// Somebody has put its pod template back, so that it keeps its old pods.
+    PutBack,
     /// There is nothing to wait for any more, and why.
     Moot(String),
 }
@@ -33,12 +37,13 @@ pub fn needs_pods(workload: &Workload) -> bool {
     matches!(workload.way, Way::Eviction | Way::Other)
 }
 
-/// How far it has come; `pods` are those that it made, if they are needed.
-pub fn progress(workload: &Workload, pods: &[PodSeen]) -> Progress {
+/// How far it has come that was told to replace its pods at a time; `pods` are those that it made, if they are needed.
+pub fn progress(workload: &Workload, pods: &[PodSeen], since: Timestamp) -> Progress {
     let status = &workload.status;
     match workload.way {
         Way::Never(Reason::Paused) => return Progress::Waiting("it was paused in the middle".to_owned()),
         Way::Never(reason) => return Progress::Moot(reason.to_string()),
+        _ if !workload.is_restarted_since(since) => return Progress::PutBack,
         Way::Other => {}
         _ if !status.is_current => return Progress::Waiting("its controller to see the change".to_owned()),
         _ => {}

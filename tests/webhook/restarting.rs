@@ -480,6 +480,36 @@ async fn what_others_do_to_it_meanwhile_is_respected_and_said() {
 }
 
 #[tokio::test]
+async fn a_pod_template_that_somebody_puts_back_halts_it_and_going_on_tells_it_again() {
+    let plane = ControlPlane::shared().await;
+    with_temp_namespace(plane, &[], async |namespace| {
+        apply(plane, namespace, vec![stuck("a-undone")]).await;
+        await_ready(plane, namespace, 1).await;
+        let before = items(plane, namespace, "pods").await;
+        let running = Running::start(plane, namespace, &["--yes", "--timeout", "4m"]);
+        await_condition("the roll-out to be undone", TIMEOUT, async || {
+            let undone = plane.kubectl(&["rollout", "undo", "deployment/a-undone", "-n", namespace]).await;
+            ensure!(undone.status.success(), "{}", String::from_utf8_lossy(&undone.stderr));
+            Ok(())
+        })
+        .await;
+        let halted = running.end().await;
+        assert_eq!(halted.code, 1, "{}{}", halted.out, halted.err);
+        let why = "Does not come up: deployment/a-undone: somebody else put its pod template back";
+        assert!(halted.out.contains(why), "{}", halted.out);
+        let deployment = &items(plane, namespace, "deployments").await[0];
+        assert_eq!((state(deployment), restarted_at(deployment)), ("rolling", None));
+        kubectl(plane, &["patch", "deployment/a-undone", "-n", namespace, "--type=merge", "-p", UNSTUCK]).await;
+        let resumed = restart(plane, namespace, &["--resume", "--yes", "--timeout", "60s"]);
+        assert_eq!(resumed.code, 0, "{}{}", resumed.out, resumed.err);
+        assert!(resumed.err.contains("of which 0 have begun"), "{}", resumed.err);
+        let after = items(plane, namespace, "pods").await;
+        assert!(uids(&before).iter().all(|uid| !uids(&after).contains(uid)), "the pod is new");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn rights_that_are_over_in_the_middle_stop_it_and_somebody_else_can_go_on() {
     let (plane, _outrigger) = Outrigger::shared().await;
     with_temp_namespace(plane, &[], async |namespace| {

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::Restarts;
 use crate::clock::Clock;
 use crate::restarts::budget::Budget;
-use crate::restarts::mark::{Mark, State};
+use crate::restarts::mark::Mark;
 use crate::restarts::telling::{End, Report, Step, Told};
 use crate::restarts::wave::next_wave;
 use crate::restarts::workload::{Name, Workload};
@@ -62,9 +62,10 @@ enum Stop {
     Stopped(String),
 }
 
-/// A workload that replaces its pods, and until when it may.
+/// A workload that replaces its pods, since when, and until when it may.
 struct Rolling {
     workload: Workload,
+    since: Timestamp,
     deadline: Instant,
 }
 
@@ -104,10 +105,7 @@ struct Running<'r> {
 impl Running<'_> {
     async fn run(&mut self) -> Result<(), Stop> {
         self.mark().await?;
-        let is_rolling = |one: &Workload| one.mark.as_ref().is_some_and(|mark| mark.state == State::Rolling);
-        let (rolling, pending) = std::mem::take(&mut self.pending).into_iter().partition(is_rolling);
-        self.pending = pending;
-        self.begin(rolling);
+        std::mem::take(&mut self.pending).into_iter().for_each(|workload| self.begin(workload));
         self.wait().await?;
         while !self.pending.is_empty() {
             let wave = self.next_wave().await?;
@@ -244,12 +242,12 @@ impl Running<'_> {
     async fn roll(&mut self, wave: Vec<Workload>) -> Result<(), Stop> {
         let workloads = wave.iter().map(|one| one.name.clone()).collect();
         self.tell(Step::Wave { workloads, over: self.over(), of: self.of });
-        let at = self.clock.now();
-        let written = answers(wave.into_iter().map(|workload| self.rolled(workload, at).boxed())).await;
-        let (mut rolling, mut stop) = (Vec::new(), Ok(()));
+        let now = self.clock.now();
+        let written = answers(wave.into_iter().map(|workload| self.rolled(workload, now).boxed())).await;
+        let mut stop = Ok(());
         for (workload, written) in written {
             match written {
-                Ok(Ok(workload)) => rolling.push(workload),
+                Ok(Ok(rolled)) => self.begin(rolled),
                 Ok(Err(why)) => {
                     self.put_off(workload.name.clone(), &why);
                     self.forget(&workload).await;
@@ -260,13 +258,11 @@ impl Running<'_> {
                 }
             }
         }
-        self.begin(rolling);
         stop
     }
 
-    async fn rolled(&self, workload: Workload, at: Timestamp) -> (Workload, Asked<Workload>) {
-        let mark = workload.mark.as_ref().expect("all are marked before any goes");
-        let written = self.asking.ask(|| self.restarts.roll(&workload, mark, at)).await;
+    async fn rolled(&self, workload: Workload, now: Timestamp) -> (Workload, Asked<Workload>) {
+        let written = self.asking.ask(|| self.restarts.roll(&workload, now)).await;
         (workload, written)
     }
 
@@ -280,16 +276,20 @@ impl Running<'_> {
         self.over_before + restarted.len() + passed.len() + refused.len()
     }
 
-    fn begin(&mut self, workloads: Vec<Workload>) {
+    /// Waits from now on for one that replaces its pods; the turn of any other is still to come.
+    fn begin(&mut self, workload: Workload) {
         let deadline = self.asking.instant() + self.asking.pace.timeout;
-        self.rolling = workloads.into_iter().map(|workload| Rolling { workload, deadline }).collect();
+        match workload.rolling_since() {
+            Some(since) => self.rolling.push(Rolling { workload, since, deadline }),
+            None => self.pending.push(workload),
+        }
     }
 
     /// Waits until all that replace their pods have come up, or will not.
     async fn wait(&mut self) -> Result<(), Stop> {
         while !self.rolling.is_empty() {
             let rolling = std::mem::take(&mut self.rolling);
-            let looks = answers(rolling.iter().map(|one| self.look(&one.workload).boxed())).await;
+            let looks = answers(rolling.iter().map(|one| self.look(&one.workload, one.since).boxed())).await;
             let mut stop = Ok(());
             for (one, look) in rolling.into_iter().zip(looks) {
                 match look {

@@ -1,5 +1,7 @@
 //! One look at a workload that replaces its pods, and what is done about it at once.
 
+use jiff::Timestamp;
+
 use super::super::Evicted;
 use super::{Running, Stop};
 use crate::restarts::pods::why_not_up;
@@ -17,7 +19,7 @@ pub(super) enum Look {
 }
 
 impl Running<'_> {
-    pub(super) async fn look(&self, workload: &Workload) -> Result<Look, Stop> {
+    pub(super) async fn look(&self, workload: &Workload, since: Timestamp) -> Result<Look, Stop> {
         let restarts = self.restarts;
         let current = match self.asking.ask(|| restarts.get(workload)).await? {
             Ok(current) => current,
@@ -32,7 +34,7 @@ impl Running<'_> {
             Ok(pods) => pods,
             Err(why) => return Ok(Look::Waiting(format!("the right to list its pods ({why})"))),
         };
-        Ok(match progress(&current, &pods) {
+        Ok(match progress(&current, &pods, since) {
             Progress::Done => self.done(current).await?,
             Progress::Moot(why) => {
                 self.done(current).await?;
@@ -40,6 +42,10 @@ impl Running<'_> {
             }
             Progress::Waiting(what) => Look::Waiting(what),
             Progress::GivenUp(why) => Look::NotUp(self.why(&current, &format!("its controller gave up: {why}")).await),
+            Progress::PutBack => {
+                let why = "somebody else put its pod template back, so it keeps its old pods; going on tells it again";
+                Look::NotUp(why.to_owned())
+            }
             Progress::Evict { name, uid, old } => {
                 let namespace = &current.name.namespace;
                 match self.asking.ask(|| restarts.evict(namespace, &name, &uid)).await? {
