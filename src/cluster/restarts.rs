@@ -278,10 +278,7 @@ impl Restarts {
             }
             match answered(api.patch(&name.name, &params, &patch(&current, wanted, template))).await {
                 Err(Unstored::Changed(_)) => current = self.get(workload).await?,
-                written => {
-                    let found = read(kind, &written?);
-                    return found.ok_or_else(|| Unstored::Invalid("it has no pod template any more".to_owned()));
-                }
+                written => return stored(read(kind, &written?), wanted),
             }
         }
         Err(Unstored::Changed("others write it all the time".to_owned()))
@@ -307,6 +304,16 @@ fn patch(workload: &Workload, mark: Option<&Mark>, template: Template) -> Patch<
         };
     }
     Patch::Merge(patch)
+}
+
+/// What was stored, if its mark is the one that was written.
+fn stored(found: Option<Workload>, wanted: Option<&Mark>) -> Result<Workload, Unstored> {
+    let why = match found {
+        Some(found) if found.mark.as_ref() == wanted => return Ok(found),
+        Some(_) => format!("its label {RESTART} does not stay as it is written; an admission policy changes it"),
+        None => "it has no pod template any more".to_owned(),
+    };
+    Err(Unstored::Invalid(why))
 }
 
 fn changed(mark: Option<&Mark>) -> Unstored {

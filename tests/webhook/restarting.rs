@@ -509,6 +509,52 @@ async fn a_pod_template_that_somebody_puts_back_halts_it_and_going_on_tells_it_a
     .await;
 }
 
+/// What takes the mark off whatever is written in a namespace.
+fn policy_against_marks(name: &str, namespace: &str) -> [Value; 2] {
+    let group = "admissionregistration.k8s.io/v1";
+    let marked = "has(object.metadata.labels) && 'outrigger.dev/restart' in object.metadata.labels";
+    let take_off =
+        "[JSONPatch{op: 'remove', path: '/metadata/labels/' + jsonpatch.escapeKey('outrigger.dev/restart')}]";
+    let rule = json!({"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["*"]});
+    let spec = json!({
+        "failurePolicy": "Fail", "reinvocationPolicy": "Never", "matchConstraints": {"resourceRules": [rule]},
+        "matchConditions": [{"name": "marked", "expression": marked}],
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": take_off}}],
+    });
+    let namespaces = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}});
+    let binding = json!({"policyName": name, "matchResources": namespaces});
+    [("MutatingAdmissionPolicy", spec), ("MutatingAdmissionPolicyBinding", binding)]
+        .map(|(kind, spec)| json!({"apiVersion": group, "kind": kind, "metadata": {"name": name}, "spec": spec}))
+}
+
+#[tokio::test]
+async fn where_an_admission_policy_takes_the_mark_off_nothing_is_restarted_and_that_is_said() {
+    let plane = ControlPlane::shared().await;
+    with_temp_namespace(plane, &[], async |namespace| {
+        apply(plane, namespace, vec![deployment("web")]).await;
+        await_ready(plane, namespace, 1).await;
+        let policy = format!("no-marks-{namespace}");
+        for object in policy_against_marks(&policy, namespace) {
+            plane.apply(&object.to_string()).await;
+        }
+        let why = "deployment/web may not be: its label outrigger.dev/restart does not stay as it is written";
+        await_condition("the policy to count", TIMEOUT, async || {
+            let asked = restart(plane, namespace, &["--dry-run"]);
+            ensure!(asked.out.contains(why), "{}{}", asked.out, asked.err);
+            Ok(())
+        })
+        .await;
+        let refused = restart(plane, namespace, &["--yes"]);
+        assert_eq!(refused.code, 2, "{}{}", refused.out, refused.err);
+        assert!(refused.out.contains("Not restarted: deployment/web: its label"), "{}", refused.out);
+        assert_eq!(restarted_at(&items(plane, namespace, "deployments").await[0]), None);
+        for kind in ["mutatingadmissionpolicybinding", "mutatingadmissionpolicy"] {
+            kubectl(plane, &["delete", kind, &policy]).await;
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn rights_that_are_over_in_the_middle_stop_it_and_somebody_else_can_go_on() {
     let (plane, _outrigger) = Outrigger::shared().await;
