@@ -276,6 +276,9 @@ impl Restarts {
             if found != mark {
                 return Err(changed(found));
             }
+            if let (Template::Restarted, Way::Never(reason)) = (template, current.way) {
+                return Err(Unstored::Changed(reason.to_string()));
+            }
             match answered(api.patch(&name.name, &params, &patch(&current, wanted, template))).await {
                 Err(Unstored::Changed(_)) => current = self.get(workload).await?,
                 written => return stored(read(kind, &written?), wanted),

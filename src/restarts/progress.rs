@@ -41,7 +41,10 @@ pub fn needs_pods(workload: &Workload) -> bool {
 pub fn progress(workload: &Workload, pods: &[PodSeen], since: Timestamp) -> Progress {
     let status = &workload.status;
     match workload.way {
-        Way::Never(Reason::Paused) => return Progress::Waiting("it was paused in the middle".to_owned()),
+        Way::Never(Reason::Paused) => {
+            let why = "it was paused in the middle; `kubectl rollout resume` replaces the rest of its pods";
+            return Progress::Moot(why.to_owned());
+        }
         Way::Never(reason) => return Progress::Moot(reason.to_string()),
         _ if !workload.is_restarted_since(since) => return Progress::PutBack,
         Way::Other => {}

@@ -457,21 +457,35 @@ async fn an_api_server_that_goes_away_in_the_middle_is_asked_again_and_one_that_
 async fn what_others_do_to_it_meanwhile_is_respected_and_said() {
     let plane = ControlPlane::shared().await;
     with_temp_namespace(plane, &[], async |namespace| {
-        apply(plane, namespace, vec![stuck("a-held"), deployment("b"), deployment("c"), deployment("d")]).await;
-        await_ready(plane, namespace, 4).await;
+        let others = ["b", "c", "d", "e", "f"].map(deployment);
+        apply(plane, namespace, [vec![stuck("a-held")], others.to_vec()].concat()).await;
+        await_ready(plane, namespace, 6).await;
         let running = Running::start(plane, namespace, &["--yes", "--at-once", "1", "--timeout", "60s"]);
         running.await_words("now restarting deployment/a-held").await;
         kubectl(plane, &["label", "deployment/b", "-n", namespace, "outrigger.dev/restart-"]).await;
         kubectl(plane, &["delete", "deployment/c", "-n", namespace]).await;
         kubectl(plane, &["label", "deployment/d", "-n", namespace, "team=a"]).await;
+        kubectl(plane, &["rollout", "pause", "deployment/e", "-n", namespace]).await;
+        kubectl(plane, &["scale", "--replicas=0", "deployment/f", "-n", namespace]).await;
         kubectl(plane, &["patch", "deployment/a-held", "-n", namespace, "--type=merge", "-p", UNSTUCK]).await;
         let done = running.end().await;
         assert_eq!(done.code, 0, "{}{}", done.out, done.err);
         assert!(done.out.contains("Passed over: deployment/b: somebody took it out of this restart\n"), "{}", done.out);
         assert!(done.out.contains("Passed over: deployment/c: it is gone\n"), "{}", done.out);
+        assert!(
+            done.out.contains("Passed over: deployment/e: it is paused, and would roll nothing out"),
+            "{}",
+            done.out
+        );
+        assert!(done.out.contains("Passed over: deployment/f: it is scaled to zero"), "{}", done.out);
         let deployments = items(plane, namespace, "deployments").await;
         let restarted: Vec<_> = deployments.iter().map(|one| (name(one), restarted_at(one).is_some())).collect();
-        assert_eq!(restarted, [("a-held", true), ("b", false), ("d", true)], "a write of others is no obstacle");
+        let wanted = [("a-held", true), ("b", false), ("d", true), ("e", false), ("f", false)];
+        assert_eq!(
+            restarted, wanted,
+            "a write of others is no obstacle, and nothing is written that would not roll out"
+        );
+        assert!(deployments.iter().all(|one| mark(one).is_none()));
         let replica_sets = items(plane, namespace, "replicasets").await;
         let left = replica_sets.iter().filter(|one| one["metadata"].to_string().contains("outrigger.dev/restart"));
         assert_eq!(left.map(name).collect::<Vec<_>>(), [""; 0], "or a roll-back would bring it back");

@@ -8,6 +8,7 @@
 
 mod asking;
 mod look;
+mod turn;
 
 use std::time::Duration;
 
@@ -18,10 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Restarts;
 use crate::clock::Clock;
-use crate::restarts::budget::Budget;
 use crate::restarts::mark::Mark;
 use crate::restarts::telling::{End, Report, Step, Told};
-use crate::restarts::wave::next_wave;
 use crate::restarts::workload::{Name, Workload};
 use crate::suspensions::live::Unstored;
 use asking::{Asked, Asking, answers};
@@ -109,8 +108,10 @@ impl Running<'_> {
         self.wait().await?;
         while !self.pending.is_empty() {
             let wave = self.next_wave().await?;
-            self.roll(wave).await?;
-            self.wait().await?;
+            if !wave.is_empty() {
+                self.roll(wave).await?;
+                self.wait().await?;
+            }
         }
         Ok(())
     }
@@ -143,7 +144,7 @@ impl Running<'_> {
         for (workload, written) in written {
             match written {
                 Ok(Ok(marked)) => self.pending.push(marked),
-                Ok(Err(why)) => self.put_off(workload.name, &why),
+                Ok(Err(why)) => self.put_off(&workload, &why).await,
                 Err(why) => {
                     unmarked.push(workload.name);
                     stop = Some(why);
@@ -176,9 +177,9 @@ impl Running<'_> {
         self.pending = left.map(|(workload, _)| workload).collect();
     }
 
-    /// A workload that could not be written: it is passed where it is not there to be restarted, and refused otherwise.
-    fn put_off(&mut self, workload: Name, why: &Unstored) {
-        let told = Told { workload, why: why.to_string() };
+    /// A workload that could not be read or written: it is passed where it is not there to be restarted, and refused otherwise.
+    async fn put_off(&mut self, workload: &Workload, why: &Unstored) {
+        let told = Told { workload: workload.name.clone(), why: why.to_string() };
         match why {
             Unstored::NotFound(_) => self.pass(Told { why: "it is gone".to_owned(), ..told }),
             Unstored::Changed(_) => self.pass(told),
@@ -187,55 +188,12 @@ impl Running<'_> {
                 self.report.refused.push(told);
             }
         }
+        self.forget(workload).await;
     }
 
     fn pass(&mut self, told: Told) {
         self.tell(Step::Passed { workload: told.clone() });
         self.report.passed.push(told);
-    }
-
-    /// The next that may go; waits while budgets hold them all.
-    async fn next_wave(&mut self) -> Result<Vec<Workload>, Stop> {
-        let begun = self.asking.instant();
-        let mut last = Vec::new();
-        loop {
-            let budgets = self.budgets().await?;
-            let wave = next_wave(&self.pending, &budgets, self.asking.pace.at_once);
-            if !wave.go.is_empty() {
-                let places = 0..self.pending.len();
-                let pending = places.zip(std::mem::take(&mut self.pending));
-                let (go, stay): (Vec<_>, Vec<_>) = pending.partition(|(place, _)| wave.go.contains(place));
-                self.pending = stay.into_iter().map(|(_, workload)| workload).collect();
-                return Ok(go.into_iter().map(|(_, workload)| workload).collect());
-            }
-            let held =
-                |(place, why): &(usize, String)| Told { workload: self.pending[*place].name.clone(), why: why.clone() };
-            let held: Vec<Told> = wave.held.iter().map(held).collect();
-            if held != last {
-                self.tell(Step::Held { workloads: held.clone() });
-                last.clone_from(&held);
-            }
-            if self.asking.instant() > begun + self.asking.pace.timeout {
-                self.report.held = held;
-                return Err(Stop::Halted);
-            }
-            self.asking.pause().await?;
-        }
-    }
-
-    async fn budgets(&self) -> Result<Vec<Budget>, Stop> {
-        let mut namespaces: Vec<&str> = self.pending.iter().map(|one| one.name.namespace.as_str()).collect();
-        namespaces.sort_unstable();
-        namespaces.dedup();
-        let mut budgets = Vec::new();
-        for namespace in namespaces {
-            let listed = self.asking.ask(|| self.restarts.budgets(namespace)).await?;
-            budgets.extend(
-                listed
-                    .map_err(|why| Stop::Stopped(format!("what PodDisruptionBudgets allow cannot be told: {why}")))?,
-            );
-        }
-        Ok(budgets)
     }
 
     /// Tells a wave to replace its pods.
@@ -248,10 +206,7 @@ impl Running<'_> {
         for (workload, written) in written {
             match written {
                 Ok(Ok(rolled)) => self.begin(rolled),
-                Ok(Err(why)) => {
-                    self.put_off(workload.name.clone(), &why);
-                    self.forget(&workload).await;
-                }
+                Ok(Err(why)) => self.put_off(&workload, &why).await,
                 Err(why) => {
                     self.pending.push(workload);
                     stop = Err(why);
