@@ -10,7 +10,7 @@ use outrigger::restarts::budget::Budget;
 use outrigger::restarts::plan::{Chosen, plan};
 use outrigger::restarts::pods::{PodSeen, Warning, why_not_up};
 use outrigger::restarts::progress::{Progress, progress};
-use outrigger::restarts::wave::next_wave;
+use outrigger::restarts::wave::{Claim, claim, next_wave};
 use outrigger::restarts::workload::{Name, Workload};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -103,26 +103,61 @@ struct WaveCase {
     name: String,
     workloads: Vec<Value>,
     budgets: Vec<Value>,
+    #[serde(default)]
+    others: Vec<Value>,
     at_once: usize,
     go: Vec<String>,
     #[serde(default)]
     held: Vec<String>,
 }
 
+fn budget(value: &Value) -> Budget {
+    let mut value = value.clone();
+    value["metadata"]["namespace"] = "shop".into();
+    Budget::from(&serde_json::from_value::<PodDisruptionBudget>(value).unwrap())
+}
+
 #[test]
 fn a_wave_takes_no_more_than_budgets_allow() {
-    for WaveCase { name, workloads, budgets, at_once, go, held } in cases("waves.yaml") {
-        let workloads: Vec<Workload> = workloads.iter().map(workload).collect();
-        let budget = |value: &Value| {
-            let mut value = value.clone();
-            value["metadata"]["namespace"] = "shop".into();
-            Budget::from(&serde_json::from_value::<PodDisruptionBudget>(value).unwrap())
-        };
-        let wave = next_wave(&workloads, &budgets.iter().map(budget).collect::<Vec<_>>(), at_once);
+    for WaveCase { name, workloads, budgets, others, at_once, go, held } in cases("waves.yaml") {
+        let all = |values: &[Value]| values.iter().map(workload).collect::<Vec<_>>();
+        let (workloads, others) = (all(&workloads), all(&others));
+        let wave = next_wave(&workloads, &budgets.iter().map(budget).collect::<Vec<_>>(), &others, at_once);
         let named = |place: usize| workloads[place].name.to_string();
         assert_eq!(wave.go.into_iter().map(named).collect::<Vec<_>>(), go, "{name}");
         let found: Vec<String> = wave.held.into_iter().map(|(place, why)| format!("{}: {why}", named(place))).collect();
         assert_eq!(found, held, "{name}");
+    }
+}
+
+/// A StatefulSet that a restart has marked as rolling, and told so, or only claimed.
+fn marked(name: &str, run: &str, told: bool) -> Workload {
+    let mark = format!("{run}.rolling.1.{}", SINCE.parse::<jiff::Timestamp>().unwrap().as_second());
+    let metadata = json!({"name": name, "labels": {"outrigger.dev/restart": mark}});
+    let at = told.then_some(SINCE);
+    let template =
+        json!({"metadata": {"labels": {"app": name}, "annotations": {"kubectl.kubernetes.io/restartedAt": at}}});
+    workload(&json!({"kind": "StatefulSet", "metadata": metadata, "spec": {"replicas": 3, "template": template}}))
+}
+
+#[test]
+fn of_two_that_claim_one_budget_the_lesser_stands_unless_the_other_has_begun() {
+    let of_all = budget(&json!({"metadata": {"name": "all"}, "spec": {"selector": {}}}));
+    let of_web = budget(&json!({"metadata": {"name": "web"}, "spec": {"selector": {"matchLabels": {"app": "web"}}}}));
+    let why =
+        |run: &str| format!("restart {run} replaces pods of statefulset/db, which PodDisruptionBudget all covers too");
+    let (lesser, greater) = ("1aaaaaaa", "3ccccccc");
+    let [claimed, begun] = [false, true].map(|told| [lesser, greater].map(|run| marked("db", run, told)));
+    let cases = [
+        (&of_all, vec![], Claim::Holds),
+        (&of_web, vec![claimed[0].clone(), begun[0].clone()], Claim::Holds),
+        (&of_all, vec![claimed[1].clone()], Claim::Waits(why(greater))),
+        (&of_all, vec![claimed[0].clone()], Claim::Yields(why(lesser))),
+        (&of_all, vec![begun[1].clone()], Claim::Yields(why(greater))),
+        (&of_all, vec![claimed[1].clone(), begun[0].clone()], Claim::Yields(why(lesser))),
+    ];
+    for (budget, others, expected) in cases {
+        assert_eq!(claim(&marked("web", "2bbbbbbb", false), std::slice::from_ref(budget), &others), expected);
     }
 }
 

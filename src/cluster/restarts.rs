@@ -1,10 +1,11 @@
 //! Restarts in the cluster, read and written with the rights of whoever's client this is.
 //!
-//! Guarantees: a mark and what it says of a workload are written at once or not at all, and only to a workload that bears the
-//! mark that was read; pods go by eviction alone, so that budgets are asked.
+//! Guarantees: a workload is told to replace its pods together with the mark that says so, or after it, never before, and only
+//! if it bears the mark that was read; pods go by eviction alone, so that budgets are asked.
 
 pub mod run;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use futures::FutureExt;
@@ -148,6 +149,43 @@ impl Restarts {
         Ok(budgets.iter().map(Budget::from).collect())
     }
 
+    /// The workloads of a namespace that other restarts than this one have marked as rolling, but for kinds that may not be read.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be told.
+    pub async fn rolling_beside(
+        &self,
+        run: &str,
+        kinds: &OwnerKinds,
+        namespace: &str,
+    ) -> Result<Vec<Workload>, Unstored> {
+        let kinds = kinds.iter().filter(|kind| kind.has_template());
+        let lists: Vec<_> = kinds.map(|kind| self.rolling_of(run, kind, namespace).boxed()).collect();
+        let mut found = Vec::new();
+        for listed in stream::iter(lists).buffered(PARALLEL).collect::<Vec<_>>().await {
+            found.extend(readable(listed)?.unwrap_or_default());
+        }
+        Ok(found)
+    }
+
+    async fn rolling_of(&self, run: &str, kind: &OwnerKind, namespace: &str) -> Result<Vec<Workload>, Unstored> {
+        let api = self.api(namespace, kind);
+        // There may be many that only wait, of which no more than the label is wanted.
+        let marked = answered(api.list_metadata(&ListParams::default().labels(RESTART))).await?.items;
+        let is_other = |mark: Mark| mark.run != run && mark.state != State::Pending;
+        let is_rolling = |labels: &BTreeMap<String, String>| {
+            labels.get(RESTART).and_then(|text| Mark::read(text)).is_some_and(is_other)
+        };
+        let mut found = Vec::new();
+        for one in marked.into_iter().filter(|one| one.metadata.labels.as_ref().is_some_and(is_rolling)) {
+            let name = one.metadata.name.unwrap_or_default();
+            let object = readable(answered(api.get(&name)).await)?;
+            found.extend(object.and_then(|object| read(kind, &object)));
+        }
+        Ok(found)
+    }
+
     /// A workload as it is now; one of its name that was made since is none.
     ///
     /// # Errors
@@ -209,15 +247,33 @@ impl Restarts {
         self.change(workload, workload.mark.as_ref(), None, Template::Kept, false).await
     }
 
+    /// Marks a workload as one that is told to replace its pods, and does not tell it yet.
+    ///
+    /// # Errors
+    ///
+    /// When its mark is none of this run's any more, or it may not be written.
+    pub async fn claim(&self, workload: &Workload, now: Timestamp) -> Result<Workload, Unstored> {
+        let Some(rolling) = workload.mark_to_roll(now) else { return Err(changed(None)) };
+        self.change(workload, workload.mark.as_ref(), Some(&rolling), Template::Kept, false).await
+    }
+
+    /// Takes a claim back, if nothing has begun of it.
+    ///
+    /// # Errors
+    ///
+    /// When it has, or it may not be written.
+    pub async fn unclaim(&self, workload: &Workload, pending: &Mark) -> Result<Workload, Unstored> {
+        self.change(workload, workload.mark.as_ref(), Some(pending), Template::Kept, false).await
+    }
+
     /// Tells a workload to replace its pods, and marks it so, in one write.
     ///
     /// # Errors
     ///
     /// When its mark is none of this run's any more, or it may not be written.
     pub async fn roll(&self, workload: &Workload, now: Timestamp) -> Result<Workload, Unstored> {
-        let Some(mark) = &workload.mark else { return Err(changed(None)) };
-        let rolling = workload.mark_to_roll(mark, now);
-        let rolled = self.change(workload, Some(mark), Some(&rolling), Template::Restarted, false).await?;
+        let Some(rolling) = workload.mark_to_roll(now) else { return Err(changed(None)) };
+        let rolled = self.change(workload, workload.mark.as_ref(), Some(&rolling), Template::Restarted, false).await?;
         if rolled.rolling_since().is_some() {
             return Ok(rolled);
         }
@@ -273,7 +329,8 @@ impl Restarts {
             if found == wanted && (template == Template::Kept || current.rolling_since().is_some()) {
                 return Ok(current);
             }
-            if found != mark {
+            let is_turned_back = wanted.is_some_and(|wanted| wanted.state == State::Pending);
+            if found != mark || (is_turned_back && current.rolling_since().is_some()) {
                 return Err(changed(found));
             }
             if let (Template::Restarted, Way::Never(reason)) = (template, current.way) {
@@ -290,6 +347,15 @@ impl Restarts {
     fn api(&self, namespace: &str, kind: &OwnerKind) -> Api<DynamicObject> {
         let OwnerKind { group, version, plural, kind, .. } = kind;
         Api::namespaced_with(self.client.clone(), namespace, &resource(group, version, kind, plural))
+    }
+}
+
+/// What was read, if it is there and may be.
+fn readable<T>(read: Result<T, Unstored>) -> Result<Option<T>, Unstored> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(Unstored::NotFound(_) | Unstored::Forbidden(_)) => Ok(None),
+        Err(why) => Err(why),
     }
 }
 

@@ -142,13 +142,14 @@ impl Workload {
         }
     }
 
-    /// The mark with which it is told to replace its pods; its time is none that its pod template has had already.
-    pub fn mark_to_roll(&self, mark: &Mark, now: Timestamp) -> Mark {
+    /// Its mark, once it is told to replace its pods; the time of it is none that its pod template has had already.
+    pub fn mark_to_roll(&self, now: Timestamp) -> Option<Mark> {
+        let mark = self.mark.as_ref()?;
         let next = self.last_restart().and_then(|last| last.checked_add(SignedDuration::from_secs(1)).ok());
-        match mark.state {
+        Some(match mark.state {
             State::Rolling { .. } => mark.clone(),
             State::Pending => mark.rolling(next.map_or(now, |next| now.max(next))),
-        }
+        })
     }
 
     fn last_restart(&self) -> Option<Timestamp> {

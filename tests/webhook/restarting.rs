@@ -110,11 +110,20 @@ struct Running {
 
 impl Running {
     fn start(plane: &ControlPlane, namespace: &str, arguments: &[&str]) -> Self {
-        Self::start_as(plane, &plane.kubeconfig_path(), namespace, arguments)
+        Self::start_named(plane, namespace, "one", arguments)
+    }
+
+    /// One of several in a namespace.
+    fn start_named(plane: &ControlPlane, namespace: &str, which: &str, arguments: &[&str]) -> Self {
+        Self::of(plane, &plane.kubeconfig_path(), namespace, which, arguments)
     }
 
     fn start_as(plane: &ControlPlane, kubeconfig: &Path, namespace: &str, arguments: &[&str]) -> Self {
-        let file = |end: &str| plane.directory().join(format!("restart-{namespace}.{end}"));
+        Self::of(plane, kubeconfig, namespace, "one", arguments)
+    }
+
+    fn of(plane: &ControlPlane, kubeconfig: &Path, namespace: &str, which: &str, arguments: &[&str]) -> Self {
+        let file = |end: &str| plane.directory().join(format!("restart-{namespace}-{which}.{end}"));
         let (out, err) = (file("out"), file("err"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
         command.args(["restart", "-n", namespace]).args(arguments).env("KUBECONFIG", kubeconfig);
@@ -256,6 +265,56 @@ async fn a_drained_budget_is_waited_for_and_others_go_before() {
         assert!(uids(&before).iter().all(|uid| !uids(&after).contains(uid)), "all pods are new");
     })
     .await;
+}
+
+#[tokio::test]
+async fn of_several_restarts_under_one_budget_one_goes_at_a_time() {
+    let plane = ControlPlane::shared().await;
+    with_temp_namespace(plane, &[], async |namespace| {
+        let names = ["a", "b", "c"];
+        let set = |name: &str| workload("StatefulSet", name, json!({"replicas": 1, "serviceName": name}));
+        let spec = json!({"maxUnavailable": 2, "selector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]}});
+        let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "all"}, "spec": spec});
+        apply(plane, namespace, [names.map(set).to_vec(), vec![budget]].concat()).await;
+        await_ready(plane, namespace, 3).await;
+        await_allowed(plane, namespace, 2).await;
+
+        let theirs = "outrigger.dev/restart=ffffffff.rolling.1.1795608000";
+        kubectl(plane, &["label", "statefulset/c", "-n", namespace, theirs]).await;
+        let running = Running::start(plane, namespace, &["statefulset/a", "--yes", "--timeout", "4m"]);
+        running
+            .await_words("statefulset/a: restart ffffffff replaces pods of statefulset/c, which PodDisruptionBudget all covers too")
+            .await;
+        let sets = items(plane, namespace, "statefulsets").await;
+        assert_eq!((state(&sets[0]), restarted_at(&sets[0])), ("pending", None));
+        kubectl(plane, &["label", "statefulset/c", "-n", namespace, "outrigger.dev/restart-"]).await;
+        let done = running.end().await;
+        assert_eq!(done.code, 0, "{}{}", done.out, done.err);
+
+        let at_once = names.map(|name| {
+            let arguments = [&format!("statefulset/{name}"), "--yes", "--timeout", "4m"];
+            Running::start_named(plane, namespace, name, &arguments)
+        });
+        await_condition("all to be restarted", LONG, async || {
+            let sets = items(plane, namespace, "statefulsets").await;
+            let told = sets.iter().filter(|one| state(one) == "rolling" && is_told(one)).count();
+            assert!(told < 2, "{sets:?}");
+            ensure!(sets.iter().all(|one| mark(one).is_none() && restarted_at(one).is_some()), "{sets:?}");
+            Ok(())
+        })
+        .await;
+        for running in at_once {
+            let done = running.end().await;
+            assert_eq!(done.code, 0, "{}{}", done.out, done.err);
+        }
+    })
+    .await;
+}
+
+/// Whether its pod template says what its mark does, or something later.
+fn is_told(object: &Value) -> bool {
+    let since: i64 = mark(object).unwrap().rsplit('.').next().unwrap().parse().unwrap();
+    restarted_at(object).is_some_and(|at| at.parse::<jiff::Timestamp>().unwrap().as_second() >= since)
 }
 
 #[tokio::test]

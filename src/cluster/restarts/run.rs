@@ -2,11 +2,13 @@
 //!
 //! Guarantees: every workload that is not done bears the mark of the run, so that whoever has the right can go on with it;
 //! what is done bears none. Whoever stops it, or the process, stops no roll-out that has begun, and begins no other.
+//! No two restarts take pods down under one budget at the same time: the mark of one that does is a claim that others respect.
 //! An API server that does not answer is asked again for as long as the pace allows, and that time counts against nobody.
 //! Limits: a process that is killed while it marks has marked only some; who goes on with those is told how many there
 //! were to be.
 
 mod asking;
+mod claims;
 mod look;
 mod turn;
 
@@ -19,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Restarts;
 use crate::clock::Clock;
+use crate::inventory::owner_kind::OwnerKinds;
 use crate::restarts::mark::Mark;
 use crate::restarts::telling::{End, Report, Step, Told};
 use crate::restarts::workload::{Name, Workload};
@@ -43,6 +46,8 @@ pub struct Runner<'r> {
     pub restarts: &'r Restarts,
     /// The run.
     pub run: &'r str,
+    /// The kinds of workloads that other restarts may be about.
+    pub kinds: &'r OwnerKinds,
     /// How fast.
     pub pace: Pace,
     /// What time it is, for what is written.
@@ -71,12 +76,13 @@ struct Rolling {
 impl Runner<'_> {
     /// Restarts workloads that bear no mark, or that of this run.
     pub async fn restart(self, workloads: Vec<Workload>) -> Report {
-        let Self { restarts, run, pace, clock, cancel, tell } = self;
+        let Self { restarts, run, kinds, pace, clock, cancel, tell } = self;
         let marks = || workloads.iter().filter_map(|one| one.mark.as_ref());
         let of = marks().map(|mark| mark.of).max().unwrap_or_default().max(workloads.len());
         let mut running = Running {
             asking: Asking::new(pace, cancel, tell),
             restarts,
+            kinds,
             clock,
             of,
             over_before: if marks().next().is_some() { of - workloads.len() } else { 0 },
@@ -93,6 +99,7 @@ impl Runner<'_> {
 struct Running<'r> {
     asking: Asking<'r>,
     restarts: &'r Restarts,
+    kinds: &'r OwnerKinds,
     clock: &'r Clock,
     of: usize,
     over_before: usize,
@@ -135,7 +142,7 @@ impl Running<'_> {
 
     /// Marks what bears no mark yet. Nothing has begun before all are marked, so who stops it here leaves nothing behind.
     async fn mark(&mut self) -> Result<(), Stop> {
-        let mark = Mark::pending(&self.report.run, self.of);
+        let mark = self.pending_mark();
         let all = std::mem::take(&mut self.pending);
         let (marked, fresh): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| one.mark.is_some());
         self.pending = marked;
@@ -163,6 +170,10 @@ impl Running<'_> {
                 Err(why)
             }
         }
+    }
+
+    fn pending_mark(&self) -> Mark {
+        Mark::pending(&self.report.run, self.of)
     }
 
     async fn marked(&self, workload: Workload, mark: &Mark) -> (Workload, Asked<Workload>) {
@@ -202,17 +213,11 @@ impl Running<'_> {
         self.tell(Step::Wave { workloads, over: self.over(), of: self.of });
         let now = self.clock.now();
         let written = answers(wave.into_iter().map(|workload| self.rolled(workload, now).boxed())).await;
-        let mut stop = Ok(());
-        for (workload, written) in written {
-            match written {
-                Ok(Ok(rolled)) => self.begin(rolled),
-                Ok(Err(why)) => self.put_off(&workload, &why).await,
-                Err(why) => {
-                    self.pending.push(workload);
-                    stop = Err(why);
-                }
-            }
-        }
+        let mut kept = Vec::new();
+        let stop = self.keep(written, &mut kept).await;
+        let (begun, left): (Vec<_>, Vec<_>) = kept.into_iter().partition(|one| one.rolling_since().is_some());
+        begun.into_iter().for_each(|workload| self.begin(workload));
+        self.give_back(left).await;
         stop
     }
 

@@ -14,17 +14,20 @@ use crate::restarts::way::Way;
 use crate::restarts::workload::Workload;
 
 impl Running<'_> {
-    /// The next that may go, as they are now; waits while budgets hold them all. Nobody where none is left.
+    /// The next that may go, as they are now; waits while budgets hold them all, or other restarts under them. Nobody where none
+    /// is left.
     pub(super) async fn next_wave(&mut self) -> Result<Vec<Workload>, Stop> {
         let begun = self.asking.instant();
         let mut last = Vec::new();
         loop {
-            let wave = self.wave().await?;
-            let held: Vec<Told> = wave.held.iter().map(|(place, why)| self.told(*place, why)).collect();
+            let (wave, budgets) = self.wave().await?;
+            let mut held: Vec<Told> = wave.held.iter().map(|(place, why)| self.told(*place, why)).collect();
             let go = self.taken(&wave.go);
+            let (go, yielding) = self.claimed(go, &budgets).await?;
             if !go.is_empty() || self.pending.is_empty() {
                 return Ok(go);
             }
+            held.extend(yielding);
             if held != last {
                 self.tell(Step::Held { workloads: held.clone() });
                 last.clone_from(&held);
@@ -37,21 +40,27 @@ impl Running<'_> {
         }
     }
 
-    /// A wave, whose workloads are as they are now; of those that are held only as many as could go at once.
-    async fn wave(&mut self) -> Result<Wave, Stop> {
+    /// A wave, whose workloads are as they are now; of those that are held only as many as could go at once. With the budgets that
+    /// it asked.
+    async fn wave(&mut self) -> Result<(Wave, Vec<Budget>), Stop> {
         let at_once = self.asking.pace.at_once;
         let budgets = self.budgets().await?;
-        let mut read: BTreeSet<String> = BTreeSet::new();
+        let (mut read, mut others) = (BTreeSet::new(), None);
         loop {
-            let wave = next_wave(&self.pending, &budgets, at_once);
+            let beside: &[Workload] = others.as_deref().unwrap_or_default();
+            let wave = next_wave(&self.pending, &budgets, beside, at_once);
             let held = wave.held.iter().map(|(place, _)| place).take(at_once);
             let uids = wave.go.iter().chain(held).map(|place| &self.pending[*place].uid);
             let stale: BTreeSet<String> = uids.filter(|uid| !read.contains(*uid)).cloned().collect();
-            if stale.is_empty() {
-                return Ok(wave);
+            let is_limited = |place: &usize| budgets.iter().any(|budget| budget.limits(&self.pending[*place]));
+            if !stale.is_empty() {
+                self.read_anew(&stale).await?;
+                read.extend(stale);
+            } else if others.is_none() && wave.go.iter().any(is_limited) {
+                others = Some(self.others(&self.pending).await?);
+            } else {
+                return Ok((wave, budgets));
             }
-            self.read_anew(&stale).await?;
-            read.extend(stale);
         }
     }
 
@@ -61,25 +70,18 @@ impl Running<'_> {
         let (meant, others) = std::mem::take(&mut self.pending).into_iter().partition(is_meant);
         self.pending = others;
         let found = answers(Vec::into_iter(meant).map(|workload| self.current(workload).boxed())).await;
-        let mut stop = Ok(());
-        for (workload, found) in found {
-            match found {
-                Ok(Ok(current)) => match current.way {
-                    Way::Never(reason) => {
-                        self.forget(&current).await;
-                        self.pass(Told { workload: current.name, why: reason.to_string() });
-                    }
-                    _ => self.pending.push(current),
-                },
-                Ok(Err(why)) => self.put_off(&workload, &why).await,
-                Err(why) => {
-                    self.pending.push(workload);
-                    stop = Err(why);
-                }
+        let mut current = Vec::new();
+        let kept = self.keep(found, &mut current).await;
+        for workload in current {
+            if let Way::Never(reason) = workload.way {
+                self.forget(&workload).await;
+                self.pass(Told { workload: workload.name, why: reason.to_string() });
+            } else {
+                self.pending.push(workload);
             }
         }
         self.pending.sort_by(|one, other| one.name.cmp(&other.name));
-        stop
+        kept
     }
 
     /// A workload as it is now, if it still bears the mark of this run.
