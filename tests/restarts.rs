@@ -9,7 +9,7 @@ use outrigger::inventory::owner_kind::OwnerKinds;
 use outrigger::restarts::budget::Budget;
 use outrigger::restarts::plan::{Chosen, plan};
 use outrigger::restarts::pods::{PodSeen, Warning, why_not_up};
-use outrigger::restarts::progress::{Progress, progress};
+use outrigger::restarts::progress::{Progress, Reached, progress};
 use outrigger::restarts::wave::{Claim, claim, next_wave};
 use outrigger::restarts::workload::{Name, Workload};
 use serde::Deserialize;
@@ -95,6 +95,30 @@ fn a_workload_has_come_as_far_as_its_status_and_its_pods_say() {
         };
         assert_eq!(found, expect, "{name}");
     }
+}
+
+/// How far it is at one look after another: how many pods there are, are new, and are available.
+fn moves(kind: &str, looks: &[[i64; 3]]) -> Vec<bool> {
+    let reached = |[replicas, updated, available]: &[i64; 3]| {
+        let status = json!({"replicas": replicas, "updatedReplicas": updated, "availableReplicas": available});
+        Reached::of(&workload(&json!({"kind": kind, "spec": {"replicas": 3}, "status": status})), &[]).unwrap()
+    };
+    let mut so_far = reached(&looks[0]);
+    looks[1..].iter().map(|look| so_far.moves_to(reached(look))).collect()
+}
+
+#[test]
+fn a_workload_moves_with_each_pod_that_comes_and_not_with_one_that_comes_and_goes() {
+    let (yes, no) = (true, false);
+    assert_eq!(moves("StatefulSet", &[[3, 0, 3], [2, 0, 2], [3, 1, 2], [3, 1, 2], [3, 1, 3]]), [yes, yes, no, yes]);
+    let recreated = [[3, 0, 3], [0, 0, 0], [3, 3, 0], [3, 3, 1], [3, 3, 2]];
+    assert_eq!(moves("Deployment", &recreated), [yes, yes, yes, yes]);
+    let crashing = [[4, 1, 3], [4, 1, 4], [4, 1, 3], [4, 1, 4], [4, 2, 3], [4, 1, 3]];
+    assert_eq!(moves("Deployment", &crashing), [yes, no, no, yes, no]);
+    let rollout = [[3, 3, 3], [3, 3, 2], [3, 3, 3], [3, 3, 2], [3, 3, 3], [3, 3, 2], [3, 3, 3], [3, 3, 2], [3, 3, 3]];
+    assert_eq!(moves("Rollout", &rollout), [no, yes, no, yes, no, yes, no, no]);
+    let past = json!({"kind": "Deployment", "metadata": {"generation": 2}, "status": {"observedGeneration": 1}});
+    assert_eq!(Reached::of(&workload(&past), &[]), None);
 }
 
 #[derive(Deserialize)]

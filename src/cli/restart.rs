@@ -89,7 +89,7 @@ pub(super) struct PacingArgs {
     /// How many workloads are restarted at once; the next follow when all of them are ready
     #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     at_once: u16,
-    /// How long a workload may take to come up, each pod where they are evicted, and a budget to let the next one go
+    /// How long a workload may go on without another of its pods coming up, and a budget may hold the next one
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     timeout: SignedDuration,
     /// How long to go on asking an API server that does not answer

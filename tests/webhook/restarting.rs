@@ -378,6 +378,19 @@ async fn what_replaces_nothing_by_itself_is_evicted_one_pod_after_another() {
 }
 
 #[tokio::test]
+async fn one_that_takes_longer_in_all_than_it_may_without_progress_comes_up() {
+    let plane = ControlPlane::shared().await;
+    with_temp_namespace(plane, &[], async |namespace| {
+        let db = json!({"replicas": 5, "serviceName": "db", "minReadySeconds": 5, "podManagementPolicy": "Parallel"});
+        apply(plane, namespace, vec![workload("StatefulSet", "db", db)]).await;
+        await_ready(plane, namespace, 5).await;
+        let done = restart(plane, namespace, &["--yes", "--timeout", "20s"]);
+        assert_eq!(done.code, 0, "{}{}", done.out, done.err);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_interrupt_ends_it_in_order_and_it_can_be_gone_on_with() {
     let plane = ControlPlane::shared().await;
     with_temp_namespace(plane, &[], async |namespace| {

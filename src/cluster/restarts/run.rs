@@ -23,6 +23,7 @@ use super::Restarts;
 use crate::clock::Clock;
 use crate::inventory::owner_kind::OwnerKinds;
 use crate::restarts::mark::Mark;
+use crate::restarts::progress::Reached;
 use crate::restarts::telling::{End, Report, Step, Told};
 use crate::restarts::workload::{Name, Workload};
 use crate::suspensions::live::Unstored;
@@ -34,7 +35,7 @@ use look::Look;
 pub struct Pace {
     /// How many workloads replace their pods at once.
     pub at_once: usize,
-    /// How long a workload may take to come up, each pod of one whose pods are evicted, and how long budgets may hold all.
+    /// How long a workload may go on without another of its pods coming up, and how long budgets may hold all.
     pub timeout: Duration,
     /// How long the API server may be away.
     pub patience: Duration,
@@ -66,11 +67,21 @@ enum Stop {
     Stopped(String),
 }
 
-/// A workload that replaces its pods, since when, and until when it may.
+/// A workload that replaces its pods, since when, how far it came, and until when it has to come further.
 struct Rolling {
     workload: Workload,
     since: Timestamp,
+    reached: Option<Reached>,
     deadline: Instant,
+}
+
+impl Rolling {
+    fn moves_to(&mut self, now: Reached) -> bool {
+        match &mut self.reached {
+            Some(reached) => reached.moves_to(now),
+            None => self.reached.replace(now).is_none(),
+        }
+    }
 }
 
 impl Runner<'_> {
@@ -238,9 +249,9 @@ impl Running<'_> {
 
     /// Waits from now on for one that replaces its pods; the turn of any other is still to come.
     fn begin(&mut self, workload: Workload) {
-        let deadline = self.asking.instant() + self.asking.pace.timeout;
+        let deadline = self.deadline();
         match workload.rolling_since() {
-            Some(since) => self.rolling.push(Rolling { workload, since, deadline }),
+            Some(since) => self.rolling.push(Rolling { workload, since, reached: None, deadline }),
             None => self.pending.push(workload),
         }
     }
@@ -278,15 +289,24 @@ impl Running<'_> {
             Look::Passed(why) => self.pass(Told { workload: name, why }),
             Look::NotUp(why) => self.not_up(name, why),
             Look::Evicted(what) => {
-                one.deadline = self.asking.instant() + self.asking.pace.timeout;
+                one.deadline = self.deadline();
                 self.waiting(one, what);
             }
-            Look::Waiting(what) if self.asking.instant() > one.deadline => {
+            Look::Waiting(what, reached) => {
+                if reached.is_some_and(|reached| one.moves_to(reached)) {
+                    one.deadline = self.deadline();
+                }
+                if self.asking.instant() <= one.deadline {
+                    return self.waiting(one, what);
+                }
                 let why = self.why(&one.workload, &format!("it still waits for {what}")).await;
                 self.not_up(name, why);
             }
-            Look::Waiting(what) => self.waiting(one, what),
         }
+    }
+
+    fn deadline(&self) -> Instant {
+        self.asking.instant() + self.asking.pace.timeout
     }
 
     fn waiting(&mut self, one: Rolling, what: String) {
