@@ -11,8 +11,8 @@ use outrigger::inventory::owner_kind::OwnerKinds;
 use outrigger::restarts::budget::Budget;
 use outrigger::restarts::plan::{Chosen, plan};
 use outrigger::restarts::pods::{PodSeen, Warning, why_not_up};
-use outrigger::restarts::progress::{Progress, progress};
-use outrigger::restarts::wave::next_wave;
+use outrigger::restarts::progress::{Progress, Reached, progress};
+use outrigger::restarts::wave::{Claim, claim, next_wave};
 use outrigger::restarts::workload::{Name, Workload};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -74,20 +74,53 @@ struct ProgressCase {
     expect: String,
 }
 
+/// When the workloads of the cases were told to replace their pods.
+const SINCE: &str = "2026-11-25T12:00:00Z";
+
 #[test]
 fn a_workload_has_come_as_far_as_its_status_and_its_pods_say() {
-    for ProgressCase { name, workload, pods, expect } in cases("progress.yaml") {
+    let since = SINCE.parse().unwrap();
+    for ProgressCase { name, mut workload, pods, expect } in cases("progress.yaml") {
+        let at = &mut workload["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"];
+        if at.is_null() {
+            *at = SINCE.into();
+        }
         let workload = self::workload(&workload);
         let pods: Vec<PodSeen> = pods.iter().map(pod).filter(|pod| pod.is_of(&workload)).collect();
-        let found = match progress(&workload, &pods) {
+        let found = match progress(&workload, &pods, since) {
             Progress::Done => "done".to_owned(),
             Progress::Waiting(what) => format!("waiting: {what}"),
             Progress::Evict { name, old, .. } => format!("evict {name} of {old}"),
             Progress::GivenUp(why) => format!("given up: {why}"),
+            Progress::PutBack => "put back".to_owned(),
             Progress::Moot(why) => format!("moot: {why}"),
         };
         assert_eq!(found, expect, "{name}");
     }
+}
+
+/// How far it is at one look after another: how many pods there are, are new, and are available.
+fn moves(kind: &str, looks: &[[i64; 3]]) -> Vec<bool> {
+    let reached = |[replicas, updated, available]: &[i64; 3]| {
+        let status = json!({"replicas": replicas, "updatedReplicas": updated, "availableReplicas": available});
+        Reached::of(&workload(&json!({"kind": kind, "spec": {"replicas": 3}, "status": status})), &[]).unwrap()
+    };
+    let mut so_far = reached(&looks[0]);
+    looks[1..].iter().map(|look| so_far.moves_to(reached(look))).collect()
+}
+
+#[test]
+fn a_workload_moves_with_each_pod_that_comes_and_not_with_one_that_comes_and_goes() {
+    let (yes, no) = (true, false);
+    assert_eq!(moves("StatefulSet", &[[3, 0, 3], [2, 0, 2], [3, 1, 2], [3, 1, 2], [3, 1, 3]]), [yes, yes, no, yes]);
+    let recreated = [[3, 0, 3], [0, 0, 0], [3, 3, 0], [3, 3, 1], [3, 3, 2]];
+    assert_eq!(moves("Deployment", &recreated), [yes, yes, yes, yes]);
+    let crashing = [[4, 1, 3], [4, 1, 4], [4, 1, 3], [4, 1, 4], [4, 2, 3], [4, 1, 3]];
+    assert_eq!(moves("Deployment", &crashing), [yes, no, no, yes, no]);
+    let rollout = [[3, 3, 3], [3, 3, 2], [3, 3, 3], [3, 3, 2], [3, 3, 3], [3, 3, 2], [3, 3, 3], [3, 3, 2], [3, 3, 3]];
+    assert_eq!(moves("Rollout", &rollout), [no, yes, no, yes, no, yes, no, no]);
+    let past = json!({"kind": "Deployment", "metadata": {"generation": 2}, "status": {"observedGeneration": 1}});
+    assert_eq!(Reached::of(&workload(&past), &[]), None);
 }
 
 #[derive(Deserialize)]
@@ -96,26 +129,61 @@ struct WaveCase {
     name: String,
     workloads: Vec<Value>,
     budgets: Vec<Value>,
+    #[serde(default)]
+    others: Vec<Value>,
     at_once: usize,
     go: Vec<String>,
     #[serde(default)]
     held: Vec<String>,
 }
 
+fn budget(value: &Value) -> Budget {
+    let mut value = value.clone();
+    value["metadata"]["namespace"] = "shop".into();
+    Budget::from(&serde_json::from_value::<PodDisruptionBudget>(value).unwrap())
+}
+
 #[test]
 fn a_wave_takes_no_more_than_budgets_allow() {
-    for WaveCase { name, workloads, budgets, at_once, go, held } in cases("waves.yaml") {
-        let workloads: Vec<Workload> = workloads.iter().map(workload).collect();
-        let budget = |value: &Value| {
-            let mut value = value.clone();
-            value["metadata"]["namespace"] = "shop".into();
-            Budget::from(&serde_json::from_value::<PodDisruptionBudget>(value).unwrap())
-        };
-        let wave = next_wave(&workloads, &budgets.iter().map(budget).collect::<Vec<_>>(), at_once);
+    for WaveCase { name, workloads, budgets, others, at_once, go, held } in cases("waves.yaml") {
+        let all = |values: &[Value]| values.iter().map(workload).collect::<Vec<_>>();
+        let (workloads, others) = (all(&workloads), all(&others));
+        let wave = next_wave(&workloads, &budgets.iter().map(budget).collect::<Vec<_>>(), &others, at_once);
         let named = |place: usize| workloads[place].name.to_string();
         assert_eq!(wave.go.into_iter().map(named).collect::<Vec<_>>(), go, "{name}");
         let found: Vec<String> = wave.held.into_iter().map(|(place, why)| format!("{}: {why}", named(place))).collect();
         assert_eq!(found, held, "{name}");
+    }
+}
+
+/// A StatefulSet that a restart has marked as rolling, and told so, or only claimed.
+fn marked(name: &str, run: &str, told: bool) -> Workload {
+    let mark = format!("{run}.rolling.1.{}", SINCE.parse::<jiff::Timestamp>().unwrap().as_second());
+    let metadata = json!({"name": name, "labels": {"outrigger.dev/restart": mark}});
+    let at = told.then_some(SINCE);
+    let template =
+        json!({"metadata": {"labels": {"app": name}, "annotations": {"kubectl.kubernetes.io/restartedAt": at}}});
+    workload(&json!({"kind": "StatefulSet", "metadata": metadata, "spec": {"replicas": 3, "template": template}}))
+}
+
+#[test]
+fn of_two_that_claim_one_budget_the_lesser_stands_unless_the_other_has_begun() {
+    let of_all = budget(&json!({"metadata": {"name": "all"}, "spec": {"selector": {}}}));
+    let of_web = budget(&json!({"metadata": {"name": "web"}, "spec": {"selector": {"matchLabels": {"app": "web"}}}}));
+    let why =
+        |run: &str| format!("restart {run} replaces pods of statefulset/db, which PodDisruptionBudget all covers too");
+    let (lesser, greater) = ("1aaaaaaa", "3ccccccc");
+    let [claimed, begun] = [false, true].map(|told| [lesser, greater].map(|run| marked("db", run, told)));
+    let cases = [
+        (&of_all, vec![], Claim::Holds),
+        (&of_web, vec![claimed[0].clone(), begun[0].clone()], Claim::Holds),
+        (&of_all, vec![claimed[1].clone()], Claim::Waits(why(greater))),
+        (&of_all, vec![claimed[0].clone()], Claim::Yields(why(lesser))),
+        (&of_all, vec![begun[1].clone()], Claim::Yields(why(greater))),
+        (&of_all, vec![claimed[1].clone(), begun[0].clone()], Claim::Yields(why(lesser))),
+    ];
+    for (budget, others, expected) in cases {
+        assert_eq!(claim(&marked("web", "2bbbbbbb", false), std::slice::from_ref(budget), &others), expected);
     }
 }
 

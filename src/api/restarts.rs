@@ -207,8 +207,8 @@ async fn running(
 ) {
     let ending = run.ending(&api, attempt);
     let tell = |step| run.tell(step, api.clock.now());
-    let runner =
-        Runner { restarts: &restarts, run: &run.id, pace, clock: &api.clock, cancel: &run.cancel, tell: &tell };
+    let (kinds, clock) = (&api.inventory.owner_kinds, &api.clock);
+    let runner = Runner { restarts: &restarts, run: &run.id, kinds, pace, clock, cancel: &run.cancel, tell: &tell };
     ending.with(runner.restart(workloads).await);
 }
 

@@ -89,7 +89,7 @@ pub(super) struct PacingArgs {
     /// How many workloads are restarted at once; the next follow when all of them are ready
     #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     at_once: u16,
-    /// How long a workload may take to come up, each pod where they are evicted, and a budget to let the next one go
+    /// How long a workload may go on without another of its pods coming up, and a budget may hold the next one
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     timeout: SignedDuration,
     /// How long to go on asking an API server that does not answer
@@ -123,7 +123,7 @@ pub async fn run(args: RestartArgs) -> anyhow::Result<ExitCode> {
         found_in(&restarts, &kinds, &namespace).await?
     };
     let except = chosen::named(&args.except, &namespace, &kinds, &found.workloads)?;
-    let acting = Acting { restarts: &restarts, namespace: &namespace, args: &args };
+    let acting = Acting { restarts: &restarts, kinds: &kinds, namespace: &namespace, args: &args };
     match (&args.resume, &args.forget) {
         (Some(run), _) => acting.resume(found.workloads, run, &except).await,
         (None, Some(run)) => acting.forget(found.workloads, run).await,
@@ -189,13 +189,14 @@ struct Planned {
 
 struct Acting<'a> {
     restarts: &'a Restarts,
+    kinds: &'a OwnerKinds,
     namespace: &'a str,
     args: &'a RestartArgs,
 }
 
 impl Acting<'_> {
     async fn restart(&self, plan: Plan, chosen: &Chosen) -> anyhow::Result<ExitCode> {
-        let Self { restarts, namespace, args } = self;
+        let Self { restarts, kinds, namespace, args } = self;
         summary::of(&plan, namespace, args.pacing.pace().at_once).iter().for_each(|line| eprintln!("{line}"));
         if args.dry_run {
             return self.dry_run(plan).await;
@@ -207,7 +208,7 @@ impl Acting<'_> {
         if !agreed(args.yes, "Restart?")? {
             return Ok(ExitCode::FAILURE);
         }
-        let report = run_to_its_end(restarts, &fresh_run(), plan.workloads, &args.pacing).await?;
+        let report = run_to_its_end(restarts, kinds, &fresh_run(), plan.workloads, &args.pacing).await?;
         finished(&report, namespace, args.output)
     }
 
@@ -231,7 +232,7 @@ impl Acting<'_> {
     }
 
     async fn resume(&self, all: Vec<Workload>, run: &str, except: &[Name]) -> anyhow::Result<ExitCode> {
-        let Self { restarts, namespace, args } = self;
+        let Self { restarts, kinds, namespace, args } = self;
         let run = self.unfinished_run(&all, run)?;
         let (excepted, left): (Vec<_>, Vec<_>) =
             left_of(all, &run).into_iter().partition(|one| except.contains(&one.name));
@@ -246,7 +247,7 @@ impl Acting<'_> {
             return Ok(ExitCode::FAILURE);
         }
         self.unmark(&excepted).await?;
-        let report = run_to_its_end(restarts, &run, left, &args.pacing).await?;
+        let report = run_to_its_end(restarts, kinds, &run, left, &args.pacing).await?;
         finished(&report, namespace, args.output)
     }
 

@@ -1,9 +1,11 @@
 //! Restarts in the cluster, read and written with the rights of whoever's client this is.
 //!
-//! Guarantees: a mark and what it says of a workload are written at once or not at all, and only to a workload that bears the
-//! mark that was read; pods go by eviction alone, so that budgets are asked.
+//! Guarantees: a workload is told to replace its pods together with the mark that says so, or after it, never before, and only
+//! if it bears the mark that was read; pods go by eviction alone, so that budgets are asked.
 
 pub mod run;
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -11,7 +13,7 @@ use k8s_openapi::api::core::v1::{Event, Namespace, ObjectReference, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, DynamicObject, EvictParams, ListParams, PatchParams, Preconditions};
 use kube::{Api, Client, Config};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::suspensions::answered;
@@ -22,7 +24,7 @@ use crate::decision::reason::{Clean, sanitized};
 use crate::inventory::owner_kind::{OwnerKind, OwnerKinds, controller_of};
 use crate::resources::names::{RESTART, RESTARTED_AT};
 use crate::restarts::budget::Budget;
-use crate::restarts::mark::Mark;
+use crate::restarts::mark::{Mark, State};
 use crate::restarts::pods::{PodSeen, Warning};
 use crate::restarts::way::Way;
 use crate::restarts::workload::{Name, Workload};
@@ -52,6 +54,13 @@ pub enum Evicted {
     Yes,
     /// Something holds it at present, and what.
     Held(String),
+}
+
+/// Whether a write tells a workload to replace its pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Template {
+    Kept,
+    Restarted,
 }
 
 impl Restarts {
@@ -150,6 +159,41 @@ impl Restarts {
         self.trimmed(budgets.resource_url(), &[MANAGED_FIELDS]).all(ListParams::default(), keep).await
     }
 
+    /// The workloads of a namespace that other restarts than this one have marked as rolling, but for kinds that may not be read.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be told.
+    pub async fn rolling_beside(
+        &self,
+        run: &str,
+        kinds: &OwnerKinds,
+        namespace: &str,
+    ) -> Result<Vec<Workload>, Unstored> {
+        let mut found = Vec::new();
+        for kind in kinds.iter().filter(|kind| kind.has_template()) {
+            found.extend(readable(self.rolling_of(run, kind, namespace).await)?.unwrap_or_default());
+        }
+        Ok(found)
+    }
+
+    async fn rolling_of(&self, run: &str, kind: &OwnerKind, namespace: &str) -> Result<Vec<Workload>, Unstored> {
+        let api = self.api(namespace, kind);
+        // There may be many that only wait, of which no more than the label is wanted.
+        let marked = answered(api.list_metadata(&ListParams::default().labels(RESTART))).await?.items;
+        let is_other = |mark: Mark| mark.run != run && mark.state != State::Pending;
+        let is_rolling = |labels: &BTreeMap<String, String>| {
+            labels.get(RESTART).and_then(|text| Mark::read(text)).is_some_and(is_other)
+        };
+        let mut found = Vec::new();
+        for one in marked.into_iter().filter(|one| one.metadata.labels.as_ref().is_some_and(is_rolling)) {
+            let name = one.metadata.name.unwrap_or_default();
+            let object = readable(self.trimmed(api.resource_url(), UNREAD).one(&name).await)?;
+            found.extend(object.and_then(|object| read(kind, &object)));
+        }
+        Ok(found)
+    }
+
     /// A workload as it is now; one of its name that was made since is none.
     ///
     /// # Errors
@@ -217,7 +261,7 @@ impl Restarts {
     ///
     /// When somebody else has marked it since, or it may not be written.
     pub async fn mark(&self, workload: &Workload, mark: &Mark, dry_run: bool) -> Result<Workload, Unstored> {
-        self.change(workload, None, Some(mark), &Value::Null, dry_run).await
+        self.change(workload, None, Some(mark), Template::Kept, dry_run).await
     }
 
     /// Takes a mark off a workload, if it still bears that one.
@@ -226,7 +270,26 @@ impl Restarts {
     ///
     /// When somebody else has marked it since, or it may not be written.
     pub async fn unmark(&self, workload: &Workload) -> Result<Workload, Unstored> {
-        self.change(workload, workload.mark.as_ref(), None, &Value::Null, false).await
+        self.change(workload, workload.mark.as_ref(), None, Template::Kept, false).await
+    }
+
+    /// Marks a workload as one that is told to replace its pods, and does not tell it yet.
+    ///
+    /// # Errors
+    ///
+    /// When its mark is none of this run's any more, or it may not be written.
+    pub async fn claim(&self, workload: &Workload, now: Timestamp) -> Result<Workload, Unstored> {
+        let Some(rolling) = workload.mark_to_roll(now) else { return Err(changed(None)) };
+        self.change(workload, workload.mark.as_ref(), Some(&rolling), Template::Kept, false).await
+    }
+
+    /// Takes a claim back, if nothing has begun of it.
+    ///
+    /// # Errors
+    ///
+    /// When it has, or it may not be written.
+    pub async fn unclaim(&self, workload: &Workload, pending: &Mark) -> Result<Workload, Unstored> {
+        self.change(workload, workload.mark.as_ref(), Some(pending), Template::Kept, false).await
     }
 
     /// Tells a workload to replace its pods, and marks it so, in one write.
@@ -234,18 +297,14 @@ impl Restarts {
     /// # Errors
     ///
     /// When its mark is none of this run's any more, or it may not be written.
-    pub async fn roll(&self, workload: &Workload, mark: &Mark, at: Timestamp) -> Result<Workload, Unstored> {
-        let at = at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let spec = match workload.way {
-            Way::Rollout => json!({"restartAt": at}),
-            _ => json!({"template": {"metadata": {"annotations": {RESTARTED_AT: at}}}}),
-        };
-        let rolling = self.change(workload, Some(mark), Some(&mark.rolling()), &spec, false).await?;
-        if rolling.restarted_at.is_some() {
-            return Ok(rolling);
+    pub async fn roll(&self, workload: &Workload, now: Timestamp) -> Result<Workload, Unstored> {
+        let Some(rolling) = workload.mark_to_roll(now) else { return Err(changed(None)) };
+        let rolled = self.change(workload, workload.mark.as_ref(), Some(&rolling), Template::Restarted, false).await?;
+        if rolled.rolling_since().is_some() {
+            return Ok(rolled);
         }
         // Then none of its pods could be told from an old one.
-        self.unmark(&rolling).await?;
+        self.unmark(&rolled).await?;
         Err(Unstored::Invalid("its pod template keeps no annotation, so it cannot be restarted by one".to_owned()))
     }
 
@@ -275,14 +334,14 @@ impl Restarts {
         }
     }
 
-    /// Changes the mark of a workload, and its specification with it, if it bears this mark, or none, in the state that was read;
+    /// Changes the mark of a workload, and its pod template with it, if it bears this mark, or none, in the state that was read;
     /// tries again where others write it too.
     async fn change(
         &self,
         workload: &Workload,
         mark: Option<&Mark>,
         wanted: Option<&Mark>,
-        spec: &Value,
+        template: Template,
         dry_run: bool,
     ) -> Result<Workload, Unstored> {
         let Workload { name, kind, .. } = workload;
@@ -293,23 +352,20 @@ impl Restarts {
         for _ in 0..TRIES {
             let found = current.mark.as_ref();
             // A write of which nobody heard that it was done is found done when it is tried again.
-            if found == wanted {
+            if found == wanted && (template == Template::Kept || current.rolling_since().is_some()) {
                 return Ok(current);
             }
-            if found != mark {
+            let is_turned_back = wanted.is_some_and(|wanted| wanted.state == State::Pending);
+            if found != mark || (is_turned_back && current.rolling_since().is_some()) {
                 return Err(changed(found));
             }
-            let metadata = json!({"uid": current.uid, "resourceVersion": current.version, "labels": {RESTART: wanted.map(Mark::written)}});
-            let mut patch = Map::from_iter([("metadata".to_owned(), metadata)]);
-            if !spec.is_null() {
-                patch.insert("spec".to_owned(), spec.clone());
+            if let (Template::Restarted, Way::Never(reason)) = (template, current.way) {
+                return Err(Unstored::Changed(reason.to_string()));
             }
-            match self.trimmed(api.resource_url(), UNREAD).patch(&name.name, &params, Value::Object(patch)).await {
+            let patch = patch(&current, wanted, template);
+            match self.trimmed(api.resource_url(), UNREAD).patch(&name.name, &params, patch).await {
                 Err(Unstored::Changed(_)) => current = self.get(workload).await?,
-                written => {
-                    let found = read(kind, &written?);
-                    return found.ok_or_else(|| Unstored::Invalid("it has no pod template any more".to_owned()));
-                }
+                written => return stored(read(kind, &written?), wanted),
             }
         }
         Err(Unstored::Changed("others write it all the time".to_owned()))
@@ -323,6 +379,41 @@ impl Restarts {
         let OwnerKind { group, version, plural, kind, .. } = kind;
         Api::namespaced_with(self.client.clone(), namespace, &resource(group, version, kind, plural))
     }
+}
+
+/// What was read, if it is there and may be.
+fn readable<T>(read: Result<T, Unstored>) -> Result<Option<T>, Unstored> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(Unstored::NotFound(_) | Unstored::Forbidden(_)) => Ok(None),
+        Err(why) => Err(why),
+    }
+}
+
+/// What is written of a workload in the state that was read: its mark, and what replaces its pods.
+fn patch(workload: &Workload, mark: Option<&Mark>, template: Template) -> Value {
+    let Workload { uid, version, way, .. } = workload;
+    let labels = json!({RESTART: mark.map(Mark::written)});
+    let mut patch = json!({"metadata": {"uid": uid, "resourceVersion": version, "labels": labels}});
+    let state = mark.map(|mark| mark.state);
+    if let (Template::Restarted, Some(State::Rolling { since })) = (template, state) {
+        let at = since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        patch["spec"] = match way {
+            Way::Rollout => json!({"restartAt": at}),
+            _ => json!({"template": {"metadata": {"annotations": {RESTARTED_AT: at}}}}),
+        };
+    }
+    patch
+}
+
+/// What was stored, if its mark is the one that was written.
+fn stored(found: Option<Workload>, wanted: Option<&Mark>) -> Result<Workload, Unstored> {
+    let why = match found {
+        Some(found) if found.mark.as_ref() == wanted => return Ok(found),
+        Some(_) => format!("its label {RESTART} does not stay as it is written; an admission policy changes it"),
+        None => "it has no pod template any more".to_owned(),
+    };
+    Err(Unstored::Invalid(why))
 }
 
 fn changed(mark: Option<&Mark>) -> Unstored {

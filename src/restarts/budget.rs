@@ -46,6 +46,12 @@ impl Budget {
             && self.selector.as_ref().is_some_and(|selector| selector.matches(&workload.pod_labels))
     }
 
+    /// Whether a roll-out of a workload has to ask it. One whose new pods are ready before its old ones end takes nothing from any
+    /// budget, and an eviction asks by itself.
+    pub fn limits(&self, workload: &Workload) -> bool {
+        workload.way.down() > 0 && self.covers(workload)
+    }
+
     /// How many pods may be taken down now.
     pub fn allowed(&self) -> i64 {
         if self.is_current { self.allowed } else { 0 }
@@ -60,6 +66,16 @@ impl Budget {
         }
         format!(
             "PodDisruptionBudget {name} allows no disruption: {healthy} pods are healthy, and it asks for {desired}"
+        )
+    }
+
+    /// A sentence for why none may while another restart takes down pods of this workload.
+    pub fn refusal_beside(&self, other: &Workload) -> String {
+        let run = other.mark.as_ref().map(|mark| mark.run.as_str()).unwrap_or_default();
+        format!(
+            "restart {run} replaces pods of {}, which PodDisruptionBudget {} covers too",
+            other.name,
+            Clean(&self.name)
         )
     }
 }

@@ -3,6 +3,8 @@
 //! It is a label, not an annotation: a Deployment's controller copies annotations to its ReplicaSets and never takes them back,
 //! and `kubectl rollout undo` would bring them back from there long after the restart is over.
 
+use jiff::Timestamp;
+
 /// The mark, as the label holds it; what is done carries none any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
@@ -19,17 +21,11 @@ pub struct Mark {
 pub enum State {
     /// Its turn has not come.
     Pending,
-    /// It was told to replace its pods.
-    Rolling,
-}
-
-impl State {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Rolling => "rolling",
-        }
-    }
+    /// It is told to replace its pods, with this time in its pod template, in whole seconds.
+    Rolling {
+        /// That time.
+        since: Timestamp,
+    },
 }
 
 impl Mark {
@@ -40,24 +36,33 @@ impl Mark {
 
     /// The mark of one that is told to replace its pods now.
     #[must_use]
-    pub fn rolling(&self) -> Self {
-        Self { state: State::Rolling, ..self.clone() }
+    pub fn rolling(&self, now: Timestamp) -> Self {
+        let since = Timestamp::from_second(now.as_second()).expect("a time without its fraction is one");
+        Self { state: State::Rolling { since }, ..self.clone() }
     }
 
     /// Reads a label; anybody who may write the workload can have written it.
     pub fn read(text: &str) -> Option<Self> {
-        let mut parts = text.split('.');
-        let (run, state, of) = (parts.next()?, parts.next()?, parts.next()?);
-        let state = [State::Pending, State::Rolling].into_iter().find(|one| one.as_str() == state)?;
+        let parts: Vec<&str> = text.split('.').collect();
+        let (run, of, state) = match parts[..] {
+            [run, "pending", of] => (run, of, State::Pending),
+            [run, "rolling", of, since] => {
+                let since = Timestamp::from_second(since.parse().ok()?).ok()?;
+                (run, of, State::Rolling { since })
+            }
+            _ => return None,
+        };
         let is_run = !run.is_empty() && run.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        let mark = Self { run: run.to_owned(), state, of: of.parse().ok()? };
-        (is_run && parts.next().is_none()).then_some(mark)
+        is_run.then_some(Self { run: run.to_owned(), state, of: of.parse().ok()? })
     }
 
     /// The label.
     pub fn written(&self) -> String {
         let Self { run, state, of } = self;
-        format!("{run}.{}.{of}", state.as_str())
+        match state {
+            State::Pending => format!("{run}.pending.{of}"),
+            State::Rolling { since } => format!("{run}.rolling.{of}.{}", since.as_second()),
+        }
     }
 }
 
@@ -69,10 +74,21 @@ mod tests {
     fn a_mark_is_read_as_it_was_written_and_a_forged_one_is_none() {
         let mark = Mark::pending("3f2a9c01", 200);
         assert_eq!(mark.written(), "3f2a9c01.pending.200");
-        assert_eq!(Mark::read(&mark.rolling().written()), Some(mark.rolling()));
-        for forged in
-            ["yes", "3f2a9c01.done.200", "3f2a9c01.pending", "3f.2a.pending.1", ".pending.1", "\u{1b}.pending.1"]
-        {
+        assert_eq!(Mark::read(&mark.written()), Some(mark.clone()));
+        let rolling = mark.rolling("2026-11-25T12:00:00.7Z".parse().unwrap());
+        assert_eq!(rolling.written(), "3f2a9c01.rolling.200.1795608000");
+        assert_eq!(Mark::read(&rolling.written()), Some(rolling));
+        for forged in [
+            "yes",
+            "3f2a9c01.done.200",
+            "3f2a9c01.pending",
+            "3f2a9c01.pending.200.1",
+            "3f2a9c01.rolling.200",
+            "3f2a9c01.rolling.200.99999999999999999999",
+            "3f.2a.pending.1",
+            ".pending.1",
+            "\u{1b}.pending.1",
+        ] {
             assert_eq!(Mark::read(forged), None, "{forged:?}");
         }
     }

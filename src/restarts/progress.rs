@@ -1,9 +1,11 @@
 //! How far a workload has come that was told to replace its pods: by its own status, as `kubectl rollout status` reads it, or
 //! by its pods where nobody counts them.
 
+use jiff::Timestamp;
+
 use super::pods::PodSeen;
 use super::way::{Reason, Way};
-use super::workload::{Trouble, Workload};
+use super::workload::{Status, Trouble, Workload};
 use crate::decision::reason::Clean;
 
 /// How far it has come.
@@ -24,8 +26,49 @@ pub enum Progress {
     },
     /// Its controller has given up, and why.
     GivenUp(String),
+    /// Somebody has put its pod template back, so that it keeps its old pods.
+    PutBack,
     /// There is nothing to wait for any more, and why.
     Moot(String),
+}
+
+/// How many pods of a workload have come so far, by which it is told whether it moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    new: i64,
+    old: i64,
+    available: i64,
+    rises: i64,
+}
+
+impl Reached {
+    /// As its status, or its pods where they are needed, say; nothing while its status is about the past.
+    pub fn of(workload: &Workload, pods: &[PodSeen]) -> Option<Self> {
+        let status = &workload.status;
+        if needs_pods(workload) {
+            let (new, old): (Vec<_>, Vec<_>) = pods.iter().partition(|pod| pod.restarted_at == workload.restarted_at);
+            let available = new.iter().filter(|pod| pod.is_ready).count() as i64;
+            return Some(Self { new: new.len() as i64, old: old.len() as i64, available, rises: 0 });
+        }
+        // Of an Argo Rollout nobody counts the new pods; each is one that becomes available again.
+        let rises = if workload.way == Way::Rollout { workload.wanted } else { 0 };
+        let Status { replicas, updated, available, .. } = *status;
+        status.is_current.then_some(Self { new: updated, old: replicas - updated, available, rises })
+    }
+
+    /// Goes on to what was found now, and tells whether it moved: more pods are new or fewer old than ever before, or more are
+    /// available than since then. So one that comes and goes does not move for ever.
+    pub fn moves_to(&mut self, now: Self) -> bool {
+        let is_further = now.new > self.new || now.old < self.old;
+        let rises = now.available > self.available;
+        if is_further || self.rises > 0 {
+            self.available = now.available;
+        }
+        self.rises -= i64::from(rises && self.rises > 0);
+        self.available = self.available.max(now.available);
+        (self.new, self.old) = (self.new.max(now.new), self.old.min(now.old));
+        is_further || rises
+    }
 }
 
 /// Whether its pods are needed to say how far it is.
@@ -33,12 +76,16 @@ pub fn needs_pods(workload: &Workload) -> bool {
     matches!(workload.way, Way::Eviction | Way::Other)
 }
 
-/// How far it has come; `pods` are those that it made, if they are needed.
-pub fn progress(workload: &Workload, pods: &[PodSeen]) -> Progress {
+/// How far it has come that was told to replace its pods at a time; `pods` are those that it made, if they are needed.
+pub fn progress(workload: &Workload, pods: &[PodSeen], since: Timestamp) -> Progress {
     let status = &workload.status;
     match workload.way {
-        Way::Never(Reason::Paused) => return Progress::Waiting("it was paused in the middle".to_owned()),
+        Way::Never(Reason::Paused) => {
+            let why = "it was paused in the middle; `kubectl rollout resume` replaces the rest of its pods";
+            return Progress::Moot(why.to_owned());
+        }
         Way::Never(reason) => return Progress::Moot(reason.to_string()),
+        _ if !workload.is_restarted_since(since) => return Progress::PutBack,
         Way::Other => {}
         _ if !status.is_current => return Progress::Waiting("its controller to see the change".to_owned()),
         _ => {}

@@ -46,7 +46,7 @@ pub enum Step {
         /// It, and why.
         workload: Told,
     },
-    /// Budgets hold all that are still to go.
+    /// Budgets hold all that are still to go, or other restarts that take pods down under them.
     Held {
         /// They, and why.
         workloads: Vec<Told>,
@@ -105,7 +105,7 @@ pub struct Report {
     pub refused: Vec<Told>,
     /// These did not come up.
     pub not_up: Vec<Told>,
-    /// Budgets held these for too long.
+    /// Budgets held these for too long, or other restarts under them.
     pub held: Vec<Told>,
     /// These replace their pods by themselves, and nobody waits for them any more.
     pub rolling: Vec<Name>,

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::core::Selector;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::mark::Mark;
+use super::mark::{Mark, State};
 use super::way::Way;
 use crate::decision::facts::OwnerReference;
 use crate::decision::reason::Clean;
@@ -132,6 +133,33 @@ impl Workload {
     /// Whether there are ReplicaSets between it and its pods.
     pub fn has_sets(&self) -> bool {
         ["Deployment", "Rollout"].contains(&self.kind.kind.as_str())
+    }
+
+    /// Whether it was told to replace its pods at this time or later, and still is.
+    pub fn is_restarted_since(&self, since: Timestamp) -> bool {
+        self.last_restart().is_some_and(|last| last >= since)
+    }
+
+    /// Since when it replaces its pods for the restart that it bears the mark of.
+    pub fn rolling_since(&self) -> Option<Timestamp> {
+        match self.mark.as_ref()?.state {
+            State::Rolling { since } => Some(since).filter(|since| self.is_restarted_since(*since)),
+            State::Pending => None,
+        }
+    }
+
+    /// Its mark, once it is told to replace its pods; the time of it is none that its pod template has had already.
+    pub fn mark_to_roll(&self, now: Timestamp) -> Option<Mark> {
+        let mark = self.mark.as_ref()?;
+        let next = self.last_restart().and_then(|last| last.checked_add(SignedDuration::from_secs(1)).ok());
+        Some(match mark.state {
+            State::Rolling { .. } => mark.clone(),
+            State::Pending => mark.rolling(next.map_or(now, |next| now.max(next))),
+        })
+    }
+
+    fn last_restart(&self) -> Option<Timestamp> {
+        self.restarted_at.as_deref()?.parse().ok()
     }
 }
 

@@ -110,11 +110,20 @@ struct Running {
 
 impl Running {
     fn start(plane: &ControlPlane, namespace: &str, arguments: &[&str]) -> Self {
-        Self::start_as(plane, &plane.kubeconfig_path(), namespace, arguments)
+        Self::start_named(plane, namespace, "one", arguments)
+    }
+
+    /// One of several in a namespace.
+    fn start_named(plane: &ControlPlane, namespace: &str, which: &str, arguments: &[&str]) -> Self {
+        Self::of(plane, &plane.kubeconfig_path(), namespace, which, arguments)
     }
 
     fn start_as(plane: &ControlPlane, kubeconfig: &Path, namespace: &str, arguments: &[&str]) -> Self {
-        let file = |end: &str| plane.directory().join(format!("restart-{namespace}.{end}"));
+        Self::of(plane, kubeconfig, namespace, "one", arguments)
+    }
+
+    fn of(plane: &ControlPlane, kubeconfig: &Path, namespace: &str, which: &str, arguments: &[&str]) -> Self {
+        let file = |end: &str| plane.directory().join(format!("restart-{namespace}-{which}.{end}"));
         let (out, err) = (file("out"), file("err"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
         command.args(["restart", "-n", namespace]).args(arguments).env("KUBECONFIG", kubeconfig);
@@ -259,6 +268,56 @@ async fn a_drained_budget_is_waited_for_and_others_go_before() {
 }
 
 #[tokio::test]
+async fn of_several_restarts_under_one_budget_one_goes_at_a_time() {
+    let plane = ControlPlane::shared().await;
+    with_temp_namespace(plane, &[], async |namespace| {
+        let names = ["a", "b", "c"];
+        let set = |name: &str| workload("StatefulSet", name, json!({"replicas": 1, "serviceName": name}));
+        let spec = json!({"maxUnavailable": 2, "selector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]}});
+        let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "all"}, "spec": spec});
+        apply(plane, namespace, [names.map(set).to_vec(), vec![budget]].concat()).await;
+        await_ready(plane, namespace, 3).await;
+        await_allowed(plane, namespace, 2).await;
+
+        let theirs = "outrigger.dev/restart=ffffffff.rolling.1.1795608000";
+        kubectl(plane, &["label", "statefulset/c", "-n", namespace, theirs]).await;
+        let running = Running::start(plane, namespace, &["statefulset/a", "--yes", "--timeout", "4m"]);
+        running
+            .await_words("statefulset/a: restart ffffffff replaces pods of statefulset/c, which PodDisruptionBudget all covers too")
+            .await;
+        let sets = items(plane, namespace, "statefulsets").await;
+        assert_eq!((state(&sets[0]), restarted_at(&sets[0])), ("pending", None));
+        kubectl(plane, &["label", "statefulset/c", "-n", namespace, "outrigger.dev/restart-"]).await;
+        let done = running.end().await;
+        assert_eq!(done.code, 0, "{}{}", done.out, done.err);
+
+        let at_once = names.map(|name| {
+            let arguments = [&format!("statefulset/{name}"), "--yes", "--timeout", "4m"];
+            Running::start_named(plane, namespace, name, &arguments)
+        });
+        await_condition("all to be restarted", LONG, async || {
+            let sets = items(plane, namespace, "statefulsets").await;
+            let told = sets.iter().filter(|one| state(one) == "rolling" && is_told(one)).count();
+            assert!(told < 2, "{sets:?}");
+            ensure!(sets.iter().all(|one| mark(one).is_none() && restarted_at(one).is_some()), "{sets:?}");
+            Ok(())
+        })
+        .await;
+        for running in at_once {
+            let done = running.end().await;
+            assert_eq!(done.code, 0, "{}{}", done.out, done.err);
+        }
+    })
+    .await;
+}
+
+/// Whether its pod template says what its mark does, or something later.
+fn is_told(object: &Value) -> bool {
+    let since: i64 = mark(object).unwrap().rsplit('.').next().unwrap().parse().unwrap();
+    restarted_at(object).is_some_and(|at| at.parse::<jiff::Timestamp>().unwrap().as_second() >= since)
+}
+
+#[tokio::test]
 async fn a_budget_that_never_lets_go_halts_the_restart_and_giving_it_up_leaves_no_mark() {
     let plane = ControlPlane::shared().await;
     with_temp_namespace(plane, &[], async |namespace| {
@@ -314,6 +373,19 @@ async fn what_replaces_nothing_by_itself_is_evicted_one_pod_after_another() {
             log.iter().filter(|event| by_us(event, "create") && event["objectRef"]["subresource"] == "eviction");
         let evicted = evictions.filter(|event| event["responseStatus"]["code"] == 201).count();
         assert_eq!(evicted, 6);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_that_takes_longer_in_all_than_it_may_without_progress_comes_up() {
+    let plane = ControlPlane::shared().await;
+    with_temp_namespace(plane, &[], async |namespace| {
+        let db = json!({"replicas": 5, "serviceName": "db", "minReadySeconds": 5, "podManagementPolicy": "Parallel"});
+        apply(plane, namespace, vec![workload("StatefulSet", "db", db)]).await;
+        await_ready(plane, namespace, 5).await;
+        let done = restart(plane, namespace, &["--yes", "--timeout", "20s"]);
+        assert_eq!(done.code, 0, "{}{}", done.out, done.err);
     })
     .await;
 }
@@ -457,24 +529,114 @@ async fn an_api_server_that_goes_away_in_the_middle_is_asked_again_and_one_that_
 async fn what_others_do_to_it_meanwhile_is_respected_and_said() {
     let plane = ControlPlane::shared().await;
     with_temp_namespace(plane, &[], async |namespace| {
-        apply(plane, namespace, vec![stuck("a-held"), deployment("b"), deployment("c"), deployment("d")]).await;
-        await_ready(plane, namespace, 4).await;
+        let others = ["b", "c", "d", "e", "f"].map(deployment);
+        apply(plane, namespace, [vec![stuck("a-held")], others.to_vec()].concat()).await;
+        await_ready(plane, namespace, 6).await;
         let running = Running::start(plane, namespace, &["--yes", "--at-once", "1", "--timeout", "60s"]);
         running.await_words("now restarting deployment/a-held").await;
         kubectl(plane, &["label", "deployment/b", "-n", namespace, "outrigger.dev/restart-"]).await;
         kubectl(plane, &["delete", "deployment/c", "-n", namespace]).await;
         kubectl(plane, &["label", "deployment/d", "-n", namespace, "team=a"]).await;
+        kubectl(plane, &["rollout", "pause", "deployment/e", "-n", namespace]).await;
+        kubectl(plane, &["scale", "--replicas=0", "deployment/f", "-n", namespace]).await;
         kubectl(plane, &["patch", "deployment/a-held", "-n", namespace, "--type=merge", "-p", UNSTUCK]).await;
         let done = running.end().await;
         assert_eq!(done.code, 0, "{}{}", done.out, done.err);
         assert!(done.out.contains("Passed over: deployment/b: somebody took it out of this restart\n"), "{}", done.out);
         assert!(done.out.contains("Passed over: deployment/c: it is gone\n"), "{}", done.out);
+        assert!(
+            done.out.contains("Passed over: deployment/e: it is paused, and would roll nothing out"),
+            "{}",
+            done.out
+        );
+        assert!(done.out.contains("Passed over: deployment/f: it is scaled to zero"), "{}", done.out);
         let deployments = items(plane, namespace, "deployments").await;
         let restarted: Vec<_> = deployments.iter().map(|one| (name(one), restarted_at(one).is_some())).collect();
-        assert_eq!(restarted, [("a-held", true), ("b", false), ("d", true)], "a write of others is no obstacle");
+        let wanted = [("a-held", true), ("b", false), ("d", true), ("e", false), ("f", false)];
+        assert_eq!(
+            restarted, wanted,
+            "a write of others is no obstacle, and nothing is written that would not roll out"
+        );
+        assert!(deployments.iter().all(|one| mark(one).is_none()));
         let replica_sets = items(plane, namespace, "replicasets").await;
         let left = replica_sets.iter().filter(|one| one["metadata"].to_string().contains("outrigger.dev/restart"));
         assert_eq!(left.map(name).collect::<Vec<_>>(), [""; 0], "or a roll-back would bring it back");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pod_template_that_somebody_puts_back_halts_it_and_going_on_tells_it_again() {
+    let plane = ControlPlane::shared().await;
+    with_temp_namespace(plane, &[], async |namespace| {
+        apply(plane, namespace, vec![stuck("a-undone")]).await;
+        await_ready(plane, namespace, 1).await;
+        let before = items(plane, namespace, "pods").await;
+        let running = Running::start(plane, namespace, &["--yes", "--timeout", "4m"]);
+        await_condition("the roll-out to be undone", TIMEOUT, async || {
+            let undone = plane.kubectl(&["rollout", "undo", "deployment/a-undone", "-n", namespace]).await;
+            ensure!(undone.status.success(), "{}", String::from_utf8_lossy(&undone.stderr));
+            Ok(())
+        })
+        .await;
+        let halted = running.end().await;
+        assert_eq!(halted.code, 1, "{}{}", halted.out, halted.err);
+        let why = "Does not come up: deployment/a-undone: somebody else put its pod template back";
+        assert!(halted.out.contains(why), "{}", halted.out);
+        let deployment = &items(plane, namespace, "deployments").await[0];
+        assert_eq!((state(deployment), restarted_at(deployment)), ("rolling", None));
+        kubectl(plane, &["patch", "deployment/a-undone", "-n", namespace, "--type=merge", "-p", UNSTUCK]).await;
+        let resumed = restart(plane, namespace, &["--resume", "--yes", "--timeout", "60s"]);
+        assert_eq!(resumed.code, 0, "{}{}", resumed.out, resumed.err);
+        assert!(resumed.err.contains("of which 0 have begun"), "{}", resumed.err);
+        let after = items(plane, namespace, "pods").await;
+        assert!(uids(&before).iter().all(|uid| !uids(&after).contains(uid)), "the pod is new");
+    })
+    .await;
+}
+
+/// What takes the mark off whatever is written in a namespace.
+fn policy_against_marks(name: &str, namespace: &str) -> [Value; 2] {
+    let group = "admissionregistration.k8s.io/v1";
+    let marked = "has(object.metadata.labels) && 'outrigger.dev/restart' in object.metadata.labels";
+    let take_off =
+        "[JSONPatch{op: 'remove', path: '/metadata/labels/' + jsonpatch.escapeKey('outrigger.dev/restart')}]";
+    let rule = json!({"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["*"]});
+    let spec = json!({
+        "failurePolicy": "Fail", "reinvocationPolicy": "Never", "matchConstraints": {"resourceRules": [rule]},
+        "matchConditions": [{"name": "marked", "expression": marked}],
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": take_off}}],
+    });
+    let namespaces = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}});
+    let binding = json!({"policyName": name, "matchResources": namespaces});
+    [("MutatingAdmissionPolicy", spec), ("MutatingAdmissionPolicyBinding", binding)]
+        .map(|(kind, spec)| json!({"apiVersion": group, "kind": kind, "metadata": {"name": name}, "spec": spec}))
+}
+
+#[tokio::test]
+async fn where_an_admission_policy_takes_the_mark_off_nothing_is_restarted_and_that_is_said() {
+    let plane = ControlPlane::shared().await;
+    with_temp_namespace(plane, &[], async |namespace| {
+        apply(plane, namespace, vec![deployment("web")]).await;
+        await_ready(plane, namespace, 1).await;
+        let policy = format!("no-marks-{namespace}");
+        for object in policy_against_marks(&policy, namespace) {
+            plane.apply(&object.to_string()).await;
+        }
+        let why = "deployment/web may not be: its label outrigger.dev/restart does not stay as it is written";
+        await_condition("the policy to count", TIMEOUT, async || {
+            let asked = restart(plane, namespace, &["--dry-run"]);
+            ensure!(asked.out.contains(why), "{}{}", asked.out, asked.err);
+            Ok(())
+        })
+        .await;
+        let refused = restart(plane, namespace, &["--yes"]);
+        assert_eq!(refused.code, 2, "{}{}", refused.out, refused.err);
+        assert!(refused.out.contains("Not restarted: deployment/web: its label"), "{}", refused.out);
+        assert_eq!(restarted_at(&items(plane, namespace, "deployments").await[0]), None);
+        for kind in ["mutatingadmissionpolicybinding", "mutatingadmissionpolicy"] {
+            kubectl(plane, &["delete", kind, &policy]).await;
+        }
     })
     .await;
 }

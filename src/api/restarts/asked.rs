@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const USUAL: u16 = 5;
 /// And at most.
 const MOST: u16 = 1000;
-/// How long one may take to come up where nothing else is asked for.
+/// How long one may go on without another pod coming up where nothing else is asked for.
 const USUAL_TIMEOUT: Duration = Duration::from_secs(300);
 /// And at most: there is not room for many, and each keeps its own until it is over.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -39,7 +39,8 @@ pub(super) struct Wanted {
     /// How many workloads are restarted at once, 5 where it is left out; the next follow when all of them are ready.
     #[schemars(range(min = 1, max = 1000))]
     at_once: Option<u16>,
-    /// How long a workload may take to come up, 5m where it is left out and 1h at most, in hours, minutes and seconds.
+    /// How long a workload may go on without another of its pods coming up, 5m where it is left out and 1h at most, in hours,
+    /// minutes and seconds.
     #[schemars(schema_with = "lasts")]
     timeout: Option<String>,
 }

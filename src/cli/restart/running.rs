@@ -41,7 +41,7 @@ pub(in crate::cli) async fn restart_named(
     let planned = plan(workloads, &[], &Chosen::Changed(names), &[]);
     let Plan { workloads, skipped, .. } = planned.map_err(|why| unplanned(&why))?;
     summary::skipped(&skipped).iter().for_each(|line| eprintln!("{line}"));
-    let mut report = run_to_its_end(&restarts, &fresh_run(), workloads, pacing).await?;
+    let mut report = run_to_its_end(&restarts, kinds, &fresh_run(), workloads, pacing).await?;
     report.passed.extend(skipped);
     Ok(report)
 }
@@ -54,6 +54,7 @@ pub(super) fn fresh_run() -> String {
 /// Runs a restart until it ends; a first interrupt ends it in order, a second one at once.
 pub(super) async fn run_to_its_end(
     restarts: &Restarts,
+    kinds: &OwnerKinds,
     run: &str,
     workloads: Vec<Workload>,
     pacing: &PacingArgs,
@@ -62,7 +63,8 @@ pub(super) async fn run_to_its_end(
     let teller = Teller::of(workloads.len());
     teller.line(&format!("This is restart {run}."));
     let tell = |step| teller.tell(step);
-    let runner = Runner { restarts, run, pace: pacing.pace(), clock: &Clock::System, cancel: &cancel, tell: &tell };
+    let (pace, clock) = (pacing.pace(), &Clock::System);
+    let runner = Runner { restarts, run, kinds, pace, clock, cancel: &cancel, tell: &tell };
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let stop = async {
         loop {

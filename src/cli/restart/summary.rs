@@ -1,6 +1,5 @@
 //! What a restart is about to do, told before it is done.
 
-use crate::restarts::mark::State;
 use crate::restarts::plan::Plan;
 use crate::restarts::telling::Told;
 use crate::restarts::way::Way;
@@ -47,7 +46,7 @@ pub(super) fn skipped(skipped: &[Told]) -> Vec<String> {
 pub(super) fn of_resumed(run: &str, namespace: &str, left: &[Workload], excepted: &[Workload]) -> Vec<String> {
     let mark = |one: &Workload| one.mark.clone();
     let of = left.iter().chain(excepted).filter_map(mark).map(|mark| mark.of).max().unwrap_or_default();
-    let rolling = left.iter().filter_map(mark).filter(|mark| mark.state == State::Rolling).count();
+    let rolling = left.iter().filter(|one| one.rolling_since().is_some()).count();
     let mut lines = vec![format!(
         "Restart {run} in namespace {namespace} goes on with {} of its {of} workloads, of which {rolling} have begun:",
         left.len()

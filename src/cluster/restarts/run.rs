@@ -2,12 +2,15 @@
 //!
 //! Guarantees: every workload that is not done bears the mark of the run, so that whoever has the right can go on with it;
 //! what is done bears none. Whoever stops it, or the process, stops no roll-out that has begun, and begins no other.
+//! No two restarts take pods down under one budget at the same time: the mark of one that does is a claim that others respect.
 //! An API server that does not answer is asked again for as long as the pace allows, and that time counts against nobody.
 //! Limits: a process that is killed while it marks has marked only some; who goes on with those is told how many there
 //! were to be.
 
 mod asking;
+mod claims;
 mod look;
+mod turn;
 
 use std::time::Duration;
 
@@ -18,10 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::Restarts;
 use crate::clock::Clock;
-use crate::restarts::budget::Budget;
-use crate::restarts::mark::{Mark, State};
+use crate::inventory::owner_kind::OwnerKinds;
+use crate::restarts::mark::Mark;
+use crate::restarts::progress::Reached;
 use crate::restarts::telling::{End, Report, Step, Told};
-use crate::restarts::wave::next_wave;
 use crate::restarts::workload::{Name, Workload};
 use crate::suspensions::live::Unstored;
 use asking::{Asked, Asking, answers};
@@ -32,7 +35,7 @@ use look::Look;
 pub struct Pace {
     /// How many workloads replace their pods at once.
     pub at_once: usize,
-    /// How long a workload may take to come up, each pod of one whose pods are evicted, and how long budgets may hold all.
+    /// How long a workload may go on without another of its pods coming up, and how long budgets may hold all.
     pub timeout: Duration,
     /// How long the API server may be away.
     pub patience: Duration,
@@ -44,6 +47,8 @@ pub struct Runner<'r> {
     pub restarts: &'r Restarts,
     /// The run.
     pub run: &'r str,
+    /// The kinds of workloads that other restarts may be about.
+    pub kinds: &'r OwnerKinds,
     /// How fast.
     pub pace: Pace,
     /// What time it is, for what is written.
@@ -62,21 +67,33 @@ enum Stop {
     Stopped(String),
 }
 
-/// A workload that replaces its pods, and until when it may.
+/// A workload that replaces its pods, since when, how far it came, and until when it has to come further.
 struct Rolling {
     workload: Workload,
+    since: Timestamp,
+    reached: Option<Reached>,
     deadline: Instant,
+}
+
+impl Rolling {
+    fn moves_to(&mut self, now: Reached) -> bool {
+        match &mut self.reached {
+            Some(reached) => reached.moves_to(now),
+            None => self.reached.replace(now).is_none(),
+        }
+    }
 }
 
 impl Runner<'_> {
     /// Restarts workloads that bear no mark, or that of this run.
     pub async fn restart(self, workloads: Vec<Workload>) -> Report {
-        let Self { restarts, run, pace, clock, cancel, tell } = self;
+        let Self { restarts, run, kinds, pace, clock, cancel, tell } = self;
         let marks = || workloads.iter().filter_map(|one| one.mark.as_ref());
         let of = marks().map(|mark| mark.of).max().unwrap_or_default().max(workloads.len());
         let mut running = Running {
             asking: Asking::new(pace, cancel, tell),
             restarts,
+            kinds,
             clock,
             of,
             over_before: if marks().next().is_some() { of - workloads.len() } else { 0 },
@@ -93,6 +110,7 @@ impl Runner<'_> {
 struct Running<'r> {
     asking: Asking<'r>,
     restarts: &'r Restarts,
+    kinds: &'r OwnerKinds,
     clock: &'r Clock,
     of: usize,
     over_before: usize,
@@ -104,15 +122,14 @@ struct Running<'r> {
 impl Running<'_> {
     async fn run(&mut self) -> Result<(), Stop> {
         self.mark().await?;
-        let is_rolling = |one: &Workload| one.mark.as_ref().is_some_and(|mark| mark.state == State::Rolling);
-        let (rolling, pending) = std::mem::take(&mut self.pending).into_iter().partition(is_rolling);
-        self.pending = pending;
-        self.begin(rolling);
+        std::mem::take(&mut self.pending).into_iter().for_each(|workload| self.begin(workload));
         self.wait().await?;
         while !self.pending.is_empty() {
             let wave = self.next_wave().await?;
-            self.roll(wave).await?;
-            self.wait().await?;
+            if !wave.is_empty() {
+                self.roll(wave).await?;
+                self.wait().await?;
+            }
         }
         Ok(())
     }
@@ -136,7 +153,7 @@ impl Running<'_> {
 
     /// Marks what bears no mark yet. Nothing has begun before all are marked, so who stops it here leaves nothing behind.
     async fn mark(&mut self) -> Result<(), Stop> {
-        let mark = Mark::pending(&self.report.run, self.of);
+        let mark = self.pending_mark();
         let all = std::mem::take(&mut self.pending);
         let (marked, fresh): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| one.mark.is_some());
         self.pending = marked;
@@ -145,7 +162,7 @@ impl Running<'_> {
         for (workload, written) in written {
             match written {
                 Ok(Ok(marked)) => self.pending.push(marked),
-                Ok(Err(why)) => self.put_off(workload.name, &why),
+                Ok(Err(why)) => self.put_off(&workload, &why).await,
                 Err(why) => {
                     unmarked.push(workload.name);
                     stop = Some(why);
@@ -166,6 +183,10 @@ impl Running<'_> {
         }
     }
 
+    fn pending_mark(&self) -> Mark {
+        Mark::pending(&self.report.run, self.of)
+    }
+
     async fn marked(&self, workload: Workload, mark: &Mark) -> (Workload, Asked<Workload>) {
         let written = self.asking.ask(|| self.restarts.mark(&workload, mark, false)).await;
         (workload, written)
@@ -178,9 +199,9 @@ impl Running<'_> {
         self.pending = left.map(|(workload, _)| workload).collect();
     }
 
-    /// A workload that could not be written: it is passed where it is not there to be restarted, and refused otherwise.
-    fn put_off(&mut self, workload: Name, why: &Unstored) {
-        let told = Told { workload, why: why.to_string() };
+    /// A workload that could not be read or written: it is passed where it is not there to be restarted, and refused otherwise.
+    async fn put_off(&mut self, workload: &Workload, why: &Unstored) {
+        let told = Told { workload: workload.name.clone(), why: why.to_string() };
         match why {
             Unstored::NotFound(_) => self.pass(Told { why: "it is gone".to_owned(), ..told }),
             Unstored::Changed(_) => self.pass(told),
@@ -189,6 +210,7 @@ impl Running<'_> {
                 self.report.refused.push(told);
             }
         }
+        self.forget(workload).await;
     }
 
     fn pass(&mut self, told: Told) {
@@ -196,77 +218,22 @@ impl Running<'_> {
         self.report.passed.push(told);
     }
 
-    /// The next that may go; waits while budgets hold them all.
-    async fn next_wave(&mut self) -> Result<Vec<Workload>, Stop> {
-        let begun = self.asking.instant();
-        let mut last = Vec::new();
-        loop {
-            let budgets = self.budgets().await?;
-            let wave = next_wave(&self.pending, &budgets, self.asking.pace.at_once);
-            if !wave.go.is_empty() {
-                let places = 0..self.pending.len();
-                let pending = places.zip(std::mem::take(&mut self.pending));
-                let (go, stay): (Vec<_>, Vec<_>) = pending.partition(|(place, _)| wave.go.contains(place));
-                self.pending = stay.into_iter().map(|(_, workload)| workload).collect();
-                return Ok(go.into_iter().map(|(_, workload)| workload).collect());
-            }
-            let held =
-                |(place, why): &(usize, String)| Told { workload: self.pending[*place].name.clone(), why: why.clone() };
-            let held: Vec<Told> = wave.held.iter().map(held).collect();
-            if held != last {
-                self.tell(Step::Held { workloads: held.clone(), more: 0 });
-                last.clone_from(&held);
-            }
-            if self.asking.instant() > begun + self.asking.pace.timeout {
-                self.report.held = held;
-                return Err(Stop::Halted);
-            }
-            self.asking.pause().await?;
-        }
-    }
-
-    async fn budgets(&self) -> Result<Vec<Budget>, Stop> {
-        let mut namespaces: Vec<&str> = self.pending.iter().map(|one| one.name.namespace.as_str()).collect();
-        namespaces.sort_unstable();
-        namespaces.dedup();
-        let mut budgets = Vec::new();
-        for namespace in namespaces {
-            let listed = self.asking.ask(|| self.restarts.budgets(namespace)).await?;
-            budgets.extend(
-                listed
-                    .map_err(|why| Stop::Stopped(format!("what PodDisruptionBudgets allow cannot be told: {why}")))?,
-            );
-        }
-        Ok(budgets)
-    }
-
     /// Tells a wave to replace its pods.
     async fn roll(&mut self, wave: Vec<Workload>) -> Result<(), Stop> {
         let workloads = wave.iter().map(|one| one.name.clone()).collect();
         self.tell(Step::Wave { workloads, over: self.over(), of: self.of });
-        let at = self.clock.now();
-        let written = answers(wave.into_iter().map(|workload| self.rolled(workload, at).boxed())).await;
-        let (mut rolling, mut stop) = (Vec::new(), Ok(()));
-        for (workload, written) in written {
-            match written {
-                Ok(Ok(workload)) => rolling.push(workload),
-                Ok(Err(why)) => {
-                    self.put_off(workload.name.clone(), &why);
-                    self.forget(&workload).await;
-                }
-                Err(why) => {
-                    self.pending.push(workload);
-                    stop = Err(why);
-                }
-            }
-        }
-        self.begin(rolling);
+        let now = self.clock.now();
+        let written = answers(wave.into_iter().map(|workload| self.rolled(workload, now).boxed())).await;
+        let mut kept = Vec::new();
+        let stop = self.keep(written, &mut kept).await;
+        let (begun, left): (Vec<_>, Vec<_>) = kept.into_iter().partition(|one| one.rolling_since().is_some());
+        begun.into_iter().for_each(|workload| self.begin(workload));
+        self.give_back(left).await;
         stop
     }
 
-    async fn rolled(&self, workload: Workload, at: Timestamp) -> (Workload, Asked<Workload>) {
-        let mark = workload.mark.as_ref().expect("all are marked before any goes");
-        let written = self.asking.ask(|| self.restarts.roll(&workload, mark, at)).await;
+    async fn rolled(&self, workload: Workload, now: Timestamp) -> (Workload, Asked<Workload>) {
+        let written = self.asking.ask(|| self.restarts.roll(&workload, now)).await;
         (workload, written)
     }
 
@@ -280,16 +247,20 @@ impl Running<'_> {
         self.over_before + restarted.len() + passed.len() + refused.len()
     }
 
-    fn begin(&mut self, workloads: Vec<Workload>) {
-        let deadline = self.asking.instant() + self.asking.pace.timeout;
-        self.rolling = workloads.into_iter().map(|workload| Rolling { workload, deadline }).collect();
+    /// Waits from now on for one that replaces its pods; the turn of any other is still to come.
+    fn begin(&mut self, workload: Workload) {
+        let deadline = self.deadline();
+        match workload.rolling_since() {
+            Some(since) => self.rolling.push(Rolling { workload, since, reached: None, deadline }),
+            None => self.pending.push(workload),
+        }
     }
 
     /// Waits until all that replace their pods have come up, or will not.
     async fn wait(&mut self) -> Result<(), Stop> {
         while !self.rolling.is_empty() {
             let rolling = std::mem::take(&mut self.rolling);
-            let looks = answers(rolling.iter().map(|one| self.look(&one.workload).boxed())).await;
+            let looks = answers(rolling.iter().map(|one| self.look(&one.workload, one.since).boxed())).await;
             let mut stop = Ok(());
             for (one, look) in rolling.into_iter().zip(looks) {
                 match look {
@@ -318,15 +289,24 @@ impl Running<'_> {
             Look::Passed(why) => self.pass(Told { workload: name, why }),
             Look::NotUp(why) => self.not_up(name, why),
             Look::Evicted(what) => {
-                one.deadline = self.asking.instant() + self.asking.pace.timeout;
+                one.deadline = self.deadline();
                 self.waiting(one, what);
             }
-            Look::Waiting(what) if self.asking.instant() > one.deadline => {
+            Look::Waiting(what, reached) => {
+                if reached.is_some_and(|reached| one.moves_to(reached)) {
+                    one.deadline = self.deadline();
+                }
+                if self.asking.instant() <= one.deadline {
+                    return self.waiting(one, what);
+                }
                 let why = self.why(&one.workload, &format!("it still waits for {what}")).await;
                 self.not_up(name, why);
             }
-            Look::Waiting(what) => self.waiting(one, what),
         }
+    }
+
+    fn deadline(&self) -> Instant {
+        self.asking.instant() + self.asking.pace.timeout
     }
 
     fn waiting(&mut self, one: Rolling, what: String) {

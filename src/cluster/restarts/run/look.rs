@@ -1,28 +1,31 @@
 //! One look at a workload that replaces its pods, and what is done about it at once.
 
+use jiff::Timestamp;
+
 use super::super::Evicted;
 use super::{Running, Stop};
 use crate::restarts::pods::why_not_up;
-use crate::restarts::progress::{Progress, needs_pods, progress};
+use crate::restarts::progress::{Progress, Reached, needs_pods, progress};
 use crate::restarts::workload::Workload;
 use crate::suspensions::live::Unstored;
 
 /// What a look at a workload found.
 pub(super) enum Look {
     Done,
-    Waiting(String),
+    /// For what, and how many pods have come, if that can be told.
+    Waiting(String, Option<Reached>),
     Evicted(String),
     NotUp(String),
     Passed(String),
 }
 
 impl Running<'_> {
-    pub(super) async fn look(&self, workload: &Workload) -> Result<Look, Stop> {
+    pub(super) async fn look(&self, workload: &Workload, since: Timestamp) -> Result<Look, Stop> {
         let restarts = self.restarts;
         let current = match self.asking.ask(|| restarts.get(workload)).await? {
             Ok(current) => current,
             Err(Unstored::NotFound(_)) => return Ok(Look::Passed("it is gone".to_owned())),
-            Err(why) => return Ok(Look::Waiting(format!("the right to read it ({why})"))),
+            Err(why) => return Ok(Look::Waiting(format!("the right to read it ({why})"), None)),
         };
         let pods = match needs_pods(&current) {
             true => self.asking.ask(|| restarts.pods_of(&current)).await?,
@@ -30,21 +33,25 @@ impl Running<'_> {
         };
         let pods = match pods {
             Ok(pods) => pods,
-            Err(why) => return Ok(Look::Waiting(format!("the right to list its pods ({why})"))),
+            Err(why) => return Ok(Look::Waiting(format!("the right to list its pods ({why})"), None)),
         };
-        Ok(match progress(&current, &pods) {
+        Ok(match progress(&current, &pods, since) {
             Progress::Done => self.done(current).await?,
             Progress::Moot(why) => {
                 self.done(current).await?;
                 Look::Passed(why)
             }
-            Progress::Waiting(what) => Look::Waiting(what),
+            Progress::Waiting(what) => Look::Waiting(what, Reached::of(&current, &pods)),
             Progress::GivenUp(why) => Look::NotUp(self.why(&current, &format!("its controller gave up: {why}")).await),
+            Progress::PutBack => {
+                let why = "somebody else put its pod template back, so it keeps its old pods; going on tells it again";
+                Look::NotUp(why.to_owned())
+            }
             Progress::Evict { name, uid, old } => {
                 let namespace = &current.name.namespace;
                 match self.asking.ask(|| restarts.evict(namespace, &name, &uid)).await? {
                     Ok(Evicted::Yes) => Look::Evicted(format!("the successor of pod/{name}; {} more are old", old - 1)),
-                    Ok(Evicted::Held(why)) => Look::Waiting(format!("pod/{name} to be let go: {why}")),
+                    Ok(Evicted::Held(why)) => Look::Waiting(format!("pod/{name} to be let go: {why}"), None),
                     Err(why) => Look::NotUp(format!("pod/{name} cannot be evicted: {why}")),
                 }
             }
@@ -56,7 +63,7 @@ impl Running<'_> {
         if current.mark.as_ref().is_some_and(|mark| mark.run == self.report.run) {
             let unmarked = self.asking.ask(|| self.restarts.unmark(&current)).await?;
             if let Err(why @ Unstored::Forbidden(_)) = unmarked {
-                return Ok(Look::Waiting(format!("the right to take its mark off ({why})")));
+                return Ok(Look::Waiting(format!("the right to take its mark off ({why})"), None));
             }
         }
         Ok(Look::Done)
