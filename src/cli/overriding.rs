@@ -172,7 +172,7 @@ fn refused(why: &Unwritten, resource: &str) -> String {
         Unwritten::Refused(Unstored::Forbidden(why)) => {
             format!("{why}; it takes the rights to get and patch {resource}")
         }
-        Unwritten::Refused(why) => why.to_string(),
+        Unwritten::Departed(_) | Unwritten::Refused(_) => why.to_string(),
     }
 }
 

@@ -109,7 +109,7 @@ mod tests {
             name: "web".to_owned(),
         };
         let field = Field { of: Map::Annotation, key: INJECT.to_owned(), value: value.map(str::to_owned) };
-        Edit { object, manager: "ours", path: &["metadata"], fields: vec![field] }
+        Edit { object, manager: "ours", path: &["metadata"], fields: vec![field], seen: Vec::new() }
     }
 
     /// How an object with this value stands, which these hold, each by an operation.
