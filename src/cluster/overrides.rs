@@ -115,8 +115,7 @@ impl Overrides {
         };
         let parameters = PatchParams { dry_run: how.dry_run, ..parameters };
         answered(api.patch(name, &parameters, &patch)).await?;
-        let wrote = if stood == edit.fields { Wrote::Nothing } else { Wrote::Changed };
-        Ok(Written { wrote, stood })
+        Ok(Written { wrote: Wrote::Changed, stood })
     }
 
     fn api(&self, object: &ObjectName) -> Api<DynamicObject> {
