@@ -25,7 +25,9 @@ use crate::cluster::overrides::{How, Overrides, Unwritten, Wrote};
 use crate::overrides::change::{Asked, Change, Choice, Place, Refusal};
 use crate::overrides::plan::{Planned, plan};
 use crate::restarts::telling::Report;
+use crate::restarts::workload::Name;
 use crate::suspensions::live::Unstored;
+use restarting::Whom;
 use told::{Came, Told};
 pub(super) use whom::WhomArgs;
 
@@ -97,17 +99,20 @@ impl Overriding {
         let planned = plan(&looked.inventory, &asked, subjects, now).map_err(with_flag)?;
         summary::lines(&asked, &planned, &looked.inventory).iter().for_each(|line| eprintln!("{line}"));
         if restarting.is_some() {
-            restarting::lines(&planned).iter().for_each(|line| eprintln!("{line}"));
+            Whom::of(change, planned.iter()).lines().iter().for_each(|line| eprintln!("{line}"));
         }
         let Some(came) = carried_out(&asked, &planned, &acting, force_conflicts).await? else {
             return Ok(ExitCode::FAILURE);
         };
         came.iter().zip(&planned).for_each(|(came, one)| tell_failure(came, one));
-        let report = match restarting.filter(|_| !acting.dry_run) {
-            Some(pacing) => restarting::restarted(&looked, &planned, &came, &pacing).await,
-            None => Ok(None),
+        let followed = match restarting {
+            Some(pacing) => {
+                let whom = Whom::of(change, restarting::written(&planned, &came));
+                followed(&looked, whom, &pacing, &acting).await
+            }
+            None => Followed::default(),
         };
-        finish(&looked, &asked, planned, came, report, &acting)
+        finish(&looked, &asked, planned, came, followed, &acting)
     }
 }
 
@@ -182,29 +187,51 @@ fn tell_failure(came: &Came, one: &Planned) {
     }
 }
 
-fn finish(
-    looked: &Looked,
-    asked: &Asked,
-    planned: Vec<Planned>,
-    came: Vec<Came>,
-    report: anyhow::Result<Option<Report>>,
-    acting: &ActingArgs,
-) -> anyhow::Result<ExitCode> {
-    let has_failed = came.iter().any(|came| matches!(came, Came::Failed(_)));
-    let is_hindered = planned.iter().any(|one| one.own.hindrance.is_some());
-    let restarted = match &report {
+/// What came of the restart that follows.
+#[derive(Default)]
+struct Followed {
+    report: Option<Report>,
+    /// It cannot be told whether these have to be restarted.
+    left: Vec<Name>,
+    code: ExitCode,
+}
+
+async fn followed(looked: &Looked, whom: Whom, pacing: &PacingArgs, acting: &ActingArgs) -> Followed {
+    let report = if acting.dry_run { Ok(None) } else { restarting::restarted(looked, &whom, pacing).await };
+    let left: Vec<_> = whom.left.into_iter().collect();
+    if !left.is_empty() {
+        let unread = looked.unread();
+        let why = if unread.is_empty() { String::new() } else { format!(", without {}", unread.join(", ")) };
+        let named = restarting::named(&left);
+        eprintln!("outrigger: not restarted, since it cannot be told whether they have to be{why}: {named}");
+    }
+    let code = match &report {
+        Ok(_) if !left.is_empty() => ExitCode::from(2),
         Ok(report) => report.as_ref().map_or(ExitCode::SUCCESS, exit_code),
         Err(why) => {
             eprintln!("outrigger: {why:#}");
             ExitCode::from(2)
         }
     };
-    let report = report.unwrap_or_default();
-    let told = Told::of(asked, acting.dry_run, planned, came, report, looked.unread());
+    Followed { report: report.unwrap_or_default(), left, code }
+}
+
+fn finish(
+    looked: &Looked,
+    asked: &Asked,
+    planned: Vec<Planned>,
+    came: Vec<Came>,
+    followed: Followed,
+    acting: &ActingArgs,
+) -> anyhow::Result<ExitCode> {
+    let has_failed = came.iter().any(|came| matches!(came, Came::Failed(_)));
+    let is_hindered = planned.iter().any(|one| one.own.hindrance.is_some());
+    let code = followed.code;
+    let told = Told::of(asked, acting.dry_run, planned, came, followed, looked.unread());
     acting.output.print(&told, told::table)?;
     Ok(match (has_failed, is_hindered) {
         (true, _) => ExitCode::from(2),
-        (false, true) if restarted == ExitCode::SUCCESS => ExitCode::FAILURE,
-        (false, _) => restarted,
+        (false, true) if code == ExitCode::SUCCESS => ExitCode::FAILURE,
+        (false, _) => code,
     })
 }

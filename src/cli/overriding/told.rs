@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::Followed;
 use crate::cli::looking::columns;
 use crate::cli::restart::telling::ended;
 use crate::cluster::overrides::Wrote;
@@ -12,6 +13,7 @@ use crate::overrides::prospect::Prospect;
 use crate::overview::preview::Answer;
 use crate::overview::running::Counts;
 use crate::restarts::telling::Report;
+use crate::restarts::workload::Name;
 
 /// What came of writing on one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,9 @@ pub(super) struct Told {
     /// What came of the restart, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     restart: Option<Report>,
+    /// These are not restarted, since it cannot be told whether they have to be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_restarted: Vec<Name>,
     /// Parts that could not be read, without which the answer is not complete.
     unread: Vec<String>,
 }
@@ -62,7 +67,7 @@ impl Told {
         dry_run: bool,
         planned: Vec<Planned>,
         came: Vec<Came>,
-        restart: Option<Report>,
+        followed: Followed,
         unread: Vec<String>,
     ) -> Self {
         let object = |(planned, came): (Planned, Came)| {
@@ -75,13 +80,14 @@ impl Told {
             OfObject { outcome, why, at: edit.path.join("."), fields: edit.fields, new_pods: own, workloads: others }
         };
         let objects = planned.into_iter().zip(came).map(object).collect();
-        Self { change: asked.change, dry_run, objects, restart, unread }
+        let Followed { report: restart, left: not_restarted, code: _ } = followed;
+        Self { change: asked.change, dry_run, objects, restart, not_restarted, unread }
     }
 }
 
 /// For people.
 pub(super) fn table(told: &Told) -> String {
-    let Told { change, dry_run, objects, restart, unread } = told;
+    let Told { change, dry_run, objects, restart, not_restarted: _, unread } = told;
     let row = |one: &OfObject| {
         let Prospect { namespace, kind, name, before, after, hindrance, running: _ } = &one.new_pods;
         let is_written = one.outcome != "Failed";
