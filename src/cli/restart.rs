@@ -203,7 +203,7 @@ impl Acting<'_> {
             return Ok(ExitCode::FAILURE);
         }
         let report = run_to_its_end(restarts, &fresh_run(), plan.workloads, &args.pacing).await?;
-        finished(&report, namespace, args.output)
+        finished(&report, args.output)
     }
 
     async fn dry_run(&self, plan: Plan) -> anyhow::Result<ExitCode> {
@@ -242,7 +242,7 @@ impl Acting<'_> {
         }
         self.unmark(&excepted).await?;
         let report = run_to_its_end(restarts, &run, left, &args.pacing).await?;
-        finished(&report, namespace, args.output)
+        finished(&report, args.output)
     }
 
     async fn forget(&self, all: Vec<Workload>, run: &str) -> anyhow::Result<ExitCode> {

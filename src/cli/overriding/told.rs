@@ -108,8 +108,7 @@ pub(super) fn table(told: &Told) -> String {
     let rows: Vec<_> = objects.iter().map(row).collect();
     let mut text = columns(["NAMESPACE", "OBJECT", "OVERRIDE", "NEW PODS", "TO BE REPLACED", "WHY"], &rows);
     if let Some(report) = restart {
-        let namespace = objects.first().map_or("", |one| one.new_pods.namespace.as_str());
-        text.push_str(&format!("\n{}", ended(report, namespace)));
+        text.push_str(&format!("\n{}", ended(report)));
     }
     if !unread.is_empty() {
         text.push_str(&format!("\nNot complete: these could not be read: {}\n", unread.join(", ")));

@@ -1,5 +1,6 @@
 //! A restart as it runs for a command: it tells of itself, and an interrupt ends it in order.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -57,7 +58,8 @@ pub(super) async fn run_to_its_end(
     pacing: &PacingArgs,
 ) -> anyhow::Result<Report> {
     let cancel = CancellationToken::new();
-    let teller = Teller::of(workloads.len());
+    let teller = Teller::of(&workloads);
+    let namespaces: BTreeSet<_> = workloads.iter().map(|one| one.name.namespace.clone()).collect();
     teller.line(&format!("This is restart {run}."));
     let tell = |step| teller.tell(step);
     let runner = Runner { restarts, run, pace: pacing.pace(), clock: &Clock::System, cancel: &cancel, tell: &tell };
@@ -77,13 +79,17 @@ pub(super) async fn run_to_its_end(
     };
     tokio::select! {
         report = runner.restart(workloads) => Ok(report),
-        () = stop => bail!("stopped at once; `outrigger restart --resume {run}` goes on"),
+        () = stop => {
+            let resume = |namespace| format!("`outrigger restart --resume {run} -n {namespace}`");
+            let resume: Vec<_> = namespaces.into_iter().map(resume).collect();
+            bail!("stopped at once; it is gone on with by {}", resume.join(" and "))
+        }
     }
 }
 
 /// Tells what came of a restart, and the exit code for it.
-pub(in crate::cli) fn finished(report: &Report, namespace: &str, output: Output) -> anyhow::Result<ExitCode> {
-    output.print(report, |report| telling::ended(report, namespace))?;
+pub(in crate::cli) fn finished(report: &Report, output: Output) -> anyhow::Result<ExitCode> {
+    output.print(report, telling::ended)?;
     Ok(exit_code(report))
 }
 
