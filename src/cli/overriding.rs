@@ -2,7 +2,6 @@
 //! told of it.
 
 mod restarting;
-mod selector;
 mod summary;
 mod told;
 mod whom;
@@ -207,7 +206,7 @@ async fn followed(looked: &Looked, whom: Whom, pacing: &PacingArgs, acting: &Act
     }
     let code = match &report {
         Ok(_) if !left.is_empty() => ExitCode::from(2),
-        Ok(report) => report.as_ref().map_or(ExitCode::SUCCESS, exit_code),
+        Ok(report) => report.as_ref().map_or(ExitCode::SUCCESS, |report| exit_code(report, true)),
         Err(why) => {
             eprintln!("outrigger: {why:#}");
             ExitCode::from(2)

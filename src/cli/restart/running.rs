@@ -87,18 +87,36 @@ pub(super) async fn run_to_its_end(
     }
 }
 
-/// Tells what came of a restart, and the exit code for it.
-pub(in crate::cli) fn finished(report: &Report, output: Output) -> anyhow::Result<ExitCode> {
+/// Tells what came of a restart, of workloads that are named or whatever there is, and the exit code for it.
+pub(super) fn finished(report: &Report, is_named: bool, output: Output) -> anyhow::Result<ExitCode> {
     output.print(report, telling::ended)?;
-    Ok(exit_code(report))
+    Ok(exit_code(report, is_named))
 }
 
-/// 0 where everything is restarted, 2 where something could not be done, 1 where it does not come up or somebody stopped it.
-pub(in crate::cli) fn exit_code(report: &Report) -> ExitCode {
+/// 0 where everything is restarted, 2 where something could not be done, 1 where it does not come up or somebody stopped it,
+/// or took one that is named.
+pub(in crate::cli) fn exit_code(report: &Report, is_named: bool) -> ExitCode {
     match report.end {
         End::Stopped(_) => ExitCode::from(2),
         _ if !report.refused.is_empty() => ExitCode::from(2),
+        End::Completed if is_named && !report.passed.is_empty() => ExitCode::FAILURE,
         End::Completed => ExitCode::SUCCESS,
         End::Halted | End::Interrupted => ExitCode::FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::restarts::telling::Told;
+
+    #[test]
+    fn the_answer_is_no_where_one_that_is_named_is_passed_over() {
+        let name = Name { namespace: "shop".to_owned(), kind: "Deployment".to_owned(), name: "web".to_owned() };
+        let passed = vec![Told { workload: name, why: "restart 3f2a9c01 has it".to_owned() }];
+        let report = Report { passed: passed.clone(), ..Report::of("77aa00ff") };
+        assert_eq!([false, true].map(|named| exit_code(&report, named)), [ExitCode::SUCCESS, ExitCode::FAILURE]);
+        let refused = Report { refused: passed, ..report };
+        assert_eq!(exit_code(&refused, true), ExitCode::from(2));
     }
 }
