@@ -111,6 +111,7 @@ impl Overriding {
             }
             None => Followed::default(),
         };
+        let followed = followed.looked_after(&acting, scope.as_deref()).await;
         finish(&looked, &asked, planned, came, followed, &acting)
     }
 }
@@ -192,7 +193,35 @@ struct Followed {
     report: Option<Report>,
     /// It cannot be told whether these have to be restarted.
     left: Vec<Name>,
+    /// After the restart some pods of these still are not as new ones would be.
+    still: Vec<Name>,
     code: ExitCode,
+}
+
+impl Followed {
+    /// Looks whether new pods got what was asked for.
+    async fn looked_after(mut self, acting: &ActingArgs, scope: Option<&str>) -> Self {
+        let Some(report) = &self.report else { return self };
+        let again = {
+            let _progress = Progress::of("reading the cluster again");
+            acting.looking.look_again(scope).await
+        };
+        match again {
+            Ok(looked) => self.still = restarting::still_differing(&looked, report),
+            Err(why) => eprintln!("outrigger: it cannot be told whether new pods got what was asked for: {why:#}"),
+        }
+        if !self.still.is_empty() {
+            let named = restarting::named(&self.still);
+            eprintln!("outrigger: after the restart some pods still are not as new ones would be: {named}");
+            eprintln!(
+                "outrigger: `outrigger doctor` tells what stands in the way, `outrigger restart --drifted` tries again"
+            );
+            if self.code == ExitCode::SUCCESS {
+                self.code = ExitCode::FAILURE;
+            }
+        }
+        self
+    }
 }
 
 async fn followed(looked: &Looked, whom: Whom, pacing: &PacingArgs, acting: &ActingArgs) -> Followed {
@@ -212,7 +241,7 @@ async fn followed(looked: &Looked, whom: Whom, pacing: &PacingArgs, acting: &Act
             ExitCode::from(2)
         }
     };
-    Followed { report: report.unwrap_or_default(), left, code }
+    Followed { report: report.unwrap_or_default(), left, still: Vec::new(), code }
 }
 
 fn finish(

@@ -13,12 +13,14 @@ use crate::overrides::change::Change;
 use crate::overrides::plan::Planned;
 use crate::overrides::prospect::Prospect;
 use crate::overrides::subject::Subject;
+use crate::overview::states::{Standing, standings};
 use crate::restarts::telling::Report;
 use crate::restarts::workload::Name;
 
 /// How many are named.
 const MOST_NAMED: usize = 10;
-/// The server hears of what was written by a watch, and new pods are not to come before it has.
+/// The server hears of what was written by a watch, and new pods are not to come before it has. Whether they got what was
+/// asked for is looked at when they are there.
 const HEARD: Duration = Duration::from_secs(1);
 
 /// Whom a restart that follows a change is about, and whom not.
@@ -118,6 +120,16 @@ pub(super) async fn restarted(looked: &Looked, whom: &Whom, pacing: &PacingArgs)
     let kinds = &looked.inventory.owner_kinds;
     let report = restart_named(kinds, whom.restarted.iter().cloned().collect(), pacing).await;
     report.map(Some).context("it is written, but running pods stay as they are")
+}
+
+/// Those that have replaced their pods, some of which still are not as new ones would be.
+pub(super) fn still_differing(looked: &Looked, report: &Report) -> Vec<Name> {
+    let Report { restarted, passed, .. } = report;
+    let names: BTreeSet<&Name> = restarted.iter().chain(passed.iter().map(|one| &one.workload)).collect();
+    let all = standings(&looked.inventory, looked.now).into_iter();
+    let differing = all.filter(|one| one.actual.as_ref().is_some_and(|actual| !actual.differing.is_empty()));
+    let name = |Standing { namespace, kind, name, .. }| Name { namespace, kind, name };
+    differing.map(name).filter(|name| names.contains(name)).collect()
 }
 
 fn name_of(Prospect { namespace, kind, name, .. }: &Prospect) -> Name {

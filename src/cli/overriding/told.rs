@@ -37,6 +37,9 @@ pub(super) struct Told {
     /// These are not restarted, since it cannot be told whether they have to be.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_restarted: Vec<Name>,
+    /// After the restart some pods of these still are not as new ones would be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    still_differing: Vec<Name>,
     /// Parts that could not be read, without which the answer is not complete.
     unread: Vec<String>,
 }
@@ -80,14 +83,14 @@ impl Told {
             OfObject { outcome, why, at: edit.path.join("."), fields: edit.fields, new_pods: own, workloads: others }
         };
         let objects = planned.into_iter().zip(came).map(object).collect();
-        let Followed { report: restart, left: not_restarted, code: _ } = followed;
-        Self { change: asked.change, dry_run, objects, restart, not_restarted, unread }
+        let Followed { report: restart, left: not_restarted, still: still_differing, code: _ } = followed;
+        Self { change: asked.change, dry_run, objects, restart, not_restarted, still_differing, unread }
     }
 }
 
 /// For people.
 pub(super) fn table(told: &Told) -> String {
-    let Told { change, dry_run, objects, restart, not_restarted: _, unread } = told;
+    let Told { change, dry_run, objects, restart, not_restarted: _, still_differing: _, unread } = told;
     let row = |one: &OfObject| {
         let Prospect { namespace, kind, name, before, after, hindrance, running: _ } = &one.new_pods;
         let is_written = one.outcome != "Failed";
