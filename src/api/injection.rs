@@ -159,6 +159,7 @@ fn unwritten(why: &Unwritten, resource: &str) -> Problem {
         Unwritten::Held(_) => {
             Problem::new(409, format!("{why}; change it there, or take it over with \"force\": true"))
         }
+        Unwritten::Departed(_) => Problem::new(409, why.to_string()),
         Unwritten::Refused(Unstored::Forbidden(sentence)) => {
             Problem::new(403, format!("{sentence}; it takes the rights to get and patch {resource}"))
         }

@@ -1,12 +1,12 @@
 //! What one line of the audit log says of an act: somebody asked for something, or something began or ended by itself.
 //!
-//! Every attempt has one, also one that was refused or failed.
+//! Every attempt has one, also one that was refused or failed. What others wrote is cut to what can be shown, wherever it stands.
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::decision::reason::Clean;
+use crate::decision::reason::{Clean, sanitized};
 
 /// One act.
 #[derive(Debug, Clone, Serialize)]
@@ -27,10 +27,10 @@ pub struct Act {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<Object>,
     /// The object before, without its status.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_shown")]
     pub before: Option<Value>,
     /// The object after, without its status.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_shown")]
     pub after: Option<Value>,
     /// Why it was done, in the words of whoever did it.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_clean")]
@@ -140,5 +140,51 @@ fn maybe_clean<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S:
     match text {
         Some(text) => clean(text, serializer),
         None => serializer.serialize_none(),
+    }
+}
+
+fn maybe_shown<S: Serializer>(object: &Option<Value>, serializer: S) -> Result<S::Ok, S::Error> {
+    object.as_ref().map(shown).serialize(serializer)
+}
+
+/// An object with all of its texts clean.
+fn shown(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(sanitized(text)),
+        Value::Array(all) => all.iter().map(shown).collect(),
+        Value::Object(all) => all.iter().map(|(key, value)| (sanitized(key), shown(value))).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_on_an_object_is_recorded_as_it_can_be_shown() {
+        let long = "x".repeat(300);
+        let stood = json!({"metadata": {"annotations": {"reason": "a\u{1b}[2J\u{202e}b\u{9b}c", "inject": null}}, "spec": [long, 1, true]});
+        let act = Act {
+            time: Timestamp::UNIX_EPOCH,
+            id: fresh_id(),
+            act: Deed::Override,
+            outcome: Outcome::Allowed,
+            actor: None,
+            object: None,
+            before: Some(stood.clone()),
+            after: Some(stood),
+            reason: None,
+            ticket: None,
+            until: None,
+            why: None,
+            dry_run: false,
+        };
+        let line = serde_json::to_value(&act).unwrap();
+        let clean =
+            json!({"metadata": {"annotations": {"reason": "a[2Jbc", "inject": null}}, "spec": [&long[..256], 1, true]});
+        assert_eq!((&line["before"], &line["after"]), (&clean, &clean));
     }
 }

@@ -15,7 +15,7 @@ pub struct DisableArgs {
     whom: WhomArgs,
     #[command(flatten)]
     terms: TermArgs,
-    /// Then restart those whose running pods are not as new ones
+    /// Then restart those whose running pods are not as new ones; where that cannot be told, the workloads that are meant
     #[arg(long, conflicts_with = "template")]
     restart: bool,
     #[command(flatten)]

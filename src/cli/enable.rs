@@ -18,7 +18,7 @@ pub struct EnableArgs {
     /// With --label: write the label istio.io/rev with this revision, instead of istio-injection
     #[arg(long, value_name = "REVISION", requires = "label")]
     revision: Option<String>,
-    /// Then restart those whose running pods are not as new ones
+    /// Then restart those whose running pods are not as new ones; where that cannot be told, the workloads that are meant
     #[arg(long, conflicts_with = "template")]
     restart: bool,
     #[command(flatten)]

@@ -87,6 +87,11 @@ impl LookingArgs {
         Ok(looked)
     }
 
+    /// Looks once more at the cluster, without telling once more what is wrong.
+    pub(super) async fn look_again(&self, namespace: Option<&str>) -> anyhow::Result<Looked> {
+        self.look_at_cluster(namespace).await
+    }
+
     async fn look_at_cluster(&self, namespace: Option<&str>) -> anyhow::Result<Looked> {
         let client = client().await?;
         let deciding = self.deciding_as_installed(&client).await;

@@ -18,6 +18,7 @@ pub mod restart;
 pub mod resume;
 pub mod review;
 mod sample;
+mod selector;
 pub mod serve;
 pub mod status;
 pub mod subject;

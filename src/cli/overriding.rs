@@ -2,7 +2,6 @@
 //! told of it.
 
 mod restarting;
-mod selector;
 mod summary;
 mod told;
 mod whom;
@@ -25,7 +24,9 @@ use crate::cluster::overrides::{How, Overrides, Unwritten, Wrote};
 use crate::overrides::change::{Asked, Change, Choice, Place, Refusal};
 use crate::overrides::plan::{Planned, plan};
 use crate::restarts::telling::Report;
+use crate::restarts::workload::Name;
 use crate::suspensions::live::Unstored;
+use restarting::Whom;
 use told::{Came, Told};
 pub(super) use whom::WhomArgs;
 
@@ -97,17 +98,21 @@ impl Overriding {
         let planned = plan(&looked.inventory, &asked, subjects, now).map_err(with_flag)?;
         summary::lines(&asked, &planned, &looked.inventory).iter().for_each(|line| eprintln!("{line}"));
         if restarting.is_some() {
-            restarting::lines(&planned).iter().for_each(|line| eprintln!("{line}"));
+            Whom::of(change, planned.iter()).lines().iter().for_each(|line| eprintln!("{line}"));
         }
         let Some(came) = carried_out(&asked, &planned, &acting, force_conflicts).await? else {
             return Ok(ExitCode::FAILURE);
         };
         came.iter().zip(&planned).for_each(|(came, one)| tell_failure(came, one));
-        let report = match restarting.filter(|_| !acting.dry_run) {
-            Some(pacing) => restarting::restarted(&looked, &planned, &came, &pacing).await,
-            None => Ok(None),
+        let followed = match restarting {
+            Some(pacing) => {
+                let whom = Whom::of(change, restarting::written(&planned, &came));
+                followed(&looked, whom, &pacing, &acting).await
+            }
+            None => Followed::default(),
         };
-        finish(&looked, &asked, planned, came, report, &acting)
+        let followed = followed.looked_after(&acting, scope.as_deref()).await;
+        finish(&looked, &asked, planned, came, followed, &acting)
     }
 }
 
@@ -172,7 +177,7 @@ fn refused(why: &Unwritten, resource: &str) -> String {
         Unwritten::Refused(Unstored::Forbidden(why)) => {
             format!("{why}; it takes the rights to get and patch {resource}")
         }
-        Unwritten::Refused(why) => why.to_string(),
+        Unwritten::Departed(_) | Unwritten::Refused(_) => why.to_string(),
     }
 }
 
@@ -182,29 +187,79 @@ fn tell_failure(came: &Came, one: &Planned) {
     }
 }
 
-fn finish(
-    looked: &Looked,
-    asked: &Asked,
-    planned: Vec<Planned>,
-    came: Vec<Came>,
-    report: anyhow::Result<Option<Report>>,
-    acting: &ActingArgs,
-) -> anyhow::Result<ExitCode> {
-    let has_failed = came.iter().any(|came| matches!(came, Came::Failed(_)));
-    let is_hindered = planned.iter().any(|one| one.own.hindrance.is_some());
-    let restarted = match &report {
-        Ok(report) => report.as_ref().map_or(ExitCode::SUCCESS, exit_code),
+/// What came of the restart that follows.
+#[derive(Default)]
+struct Followed {
+    report: Option<Report>,
+    /// It cannot be told whether these have to be restarted.
+    left: Vec<Name>,
+    /// After the restart some pods of these still are not as new ones would be.
+    still: Vec<Name>,
+    code: ExitCode,
+}
+
+impl Followed {
+    /// Looks whether new pods got what was asked for.
+    async fn looked_after(mut self, acting: &ActingArgs, scope: Option<&str>) -> Self {
+        let Some(report) = &self.report else { return self };
+        let again = {
+            let _progress = Progress::of("reading the cluster again");
+            acting.looking.look_again(scope).await
+        };
+        match again {
+            Ok(looked) => self.still = restarting::still_differing(&looked, report),
+            Err(why) => eprintln!("outrigger: it cannot be told whether new pods got what was asked for: {why:#}"),
+        }
+        if !self.still.is_empty() {
+            let named = restarting::named(&self.still);
+            eprintln!("outrigger: after the restart some pods still are not as new ones would be: {named}");
+            eprintln!(
+                "outrigger: `outrigger doctor` tells what stands in the way, `outrigger restart --drifted` tries again"
+            );
+            if self.code == ExitCode::SUCCESS {
+                self.code = ExitCode::FAILURE;
+            }
+        }
+        self
+    }
+}
+
+async fn followed(looked: &Looked, whom: Whom, pacing: &PacingArgs, acting: &ActingArgs) -> Followed {
+    let report = if acting.dry_run { Ok(None) } else { restarting::restarted(looked, &whom, pacing).await };
+    let left: Vec<_> = whom.left.into_iter().collect();
+    if !left.is_empty() {
+        let unread = looked.unread();
+        let why = if unread.is_empty() { String::new() } else { format!(", without {}", unread.join(", ")) };
+        let named = restarting::named(&left);
+        eprintln!("outrigger: not restarted, since it cannot be told whether they have to be{why}: {named}");
+    }
+    let code = match &report {
+        Ok(_) if !left.is_empty() => ExitCode::from(2),
+        Ok(report) => report.as_ref().map_or(ExitCode::SUCCESS, |report| exit_code(report, true)),
         Err(why) => {
             eprintln!("outrigger: {why:#}");
             ExitCode::from(2)
         }
     };
-    let report = report.unwrap_or_default();
-    let told = Told::of(asked, acting.dry_run, planned, came, report, looked.unread());
+    Followed { report: report.unwrap_or_default(), left, still: Vec::new(), code }
+}
+
+fn finish(
+    looked: &Looked,
+    asked: &Asked,
+    planned: Vec<Planned>,
+    came: Vec<Came>,
+    followed: Followed,
+    acting: &ActingArgs,
+) -> anyhow::Result<ExitCode> {
+    let has_failed = came.iter().any(|came| matches!(came, Came::Failed(_)));
+    let is_hindered = planned.iter().any(|one| one.own.hindrance.is_some());
+    let code = followed.code;
+    let told = Told::of(asked, acting.dry_run, planned, came, followed, looked.unread());
     acting.output.print(&told, told::table)?;
     Ok(match (has_failed, is_hindered) {
         (true, _) => ExitCode::from(2),
-        (false, true) if restarted == ExitCode::SUCCESS => ExitCode::FAILURE,
-        (false, _) => restarted,
+        (false, true) if code == ExitCode::SUCCESS => ExitCode::FAILURE,
+        (false, _) => code,
     })
 }

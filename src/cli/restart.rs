@@ -7,7 +7,7 @@ pub(super) mod telling;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use clap::Args;
 use jiff::SignedDuration;
 use kube::Client;
@@ -16,18 +16,20 @@ use serde::Serialize;
 use super::deciding::DecidingArgs;
 use super::looking::{LookingArgs, Output};
 use super::progress::Progress;
+use super::selector::selector;
 use super::subject::Target;
 use super::suspend::agreed;
 use super::suspend::times::duration;
 use crate::cluster;
 use crate::cluster::restarts::Restarts;
 use crate::cluster::restarts::run::Pace;
+use crate::decision::selector::Selector;
 use crate::inventory::nearest::nearest;
 use crate::inventory::owner_kind::OwnerKinds;
 use crate::restarts::mark::Mark;
 use crate::restarts::plan::{Chosen, Plan, Unplanned, left_of, plan, unfinished};
 use crate::restarts::pods::PodSeen;
-use crate::restarts::telling::Told;
+use crate::restarts::telling::{Report, Told};
 use crate::restarts::workload::{Name, Workload};
 use crate::suspensions::live::Unstored;
 use running::{finished, fresh_run, run_to_its_end};
@@ -35,18 +37,21 @@ use running::{finished, fresh_run, run_to_its_end};
 /// Whose pods to replace.
 #[derive(Debug, Args)]
 pub struct RestartArgs {
-    /// Workloads, such as deployment/web; all of the namespace if none is given
-    #[arg(value_name = "KIND/NAME", conflicts_with_all = ["selector", "drifted"])]
+    /// Workloads, such as deployment/web
+    #[arg(value_name = "KIND/NAME", conflicts_with_all = ["selector", "drifted", "all"])]
     workloads: Vec<Target>,
     /// The namespace
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
-    /// Labels of the workloads, such as app=web; may be given several times, and then all hold
-    #[arg(short = 'l', long, value_name = "KEY=VALUE", value_delimiter = ',', conflicts_with = "drifted")]
-    selector: Vec<String>,
-    /// Only those whose running pods differ from what a new pod would get today
-    #[arg(long)]
+    /// By the labels of the workloads, as kubectl takes them, such as app=web,tier!=front
+    #[arg(short = 'l', long, value_name = "SELECTOR", value_parser = selector, conflicts_with_all = ["drifted", "all"])]
+    selector: Option<Selector>,
+    /// Those whose running pods differ from what a new pod would get today
+    #[arg(long, conflicts_with = "all")]
     drifted: bool,
+    /// All of the namespace
+    #[arg(long)]
+    all: bool,
     /// But not this workload; may be given several times, also to go on without one that does not come up
     #[arg(long, value_name = "KIND/NAME")]
     except: Vec<Target>,
@@ -56,7 +61,7 @@ pub struct RestartArgs {
         value_name = "RUN",
         num_args = 0..=1,
         default_missing_value = "",
-        conflicts_with_all = ["workloads", "selector", "drifted", "forget"]
+        conflicts_with_all = ["workloads", "selector", "drifted", "all", "forget"]
     )]
     resume: Option<String>,
     /// Give up a restart that is not over: nothing else of it is restarted, and no mark of it stays
@@ -65,7 +70,7 @@ pub struct RestartArgs {
         value_name = "RUN",
         num_args = 0..=1,
         default_missing_value = "",
-        conflicts_with_all = ["workloads", "selector", "drifted", "except"]
+        conflicts_with_all = ["workloads", "selector", "drifted", "all", "except"]
     )]
     forget: Option<String>,
     #[command(flatten)]
@@ -113,6 +118,12 @@ struct Found {
 /// Runs the command. The answer is no where something did not come up, was held or interrupted; it failed where something
 /// could not be done, though the rest was.
 pub async fn run(args: RestartArgs) -> anyhow::Result<ExitCode> {
+    let RestartArgs { workloads, selector, drifted, all, resume, forget, .. } = &args;
+    let is_said = *all || *drifted || selector.is_some() || resume.is_some() || forget.is_some();
+    ensure!(
+        is_said || !workloads.is_empty(),
+        "this names nobody; name workloads, such as deployment/web, or say --all, --selector or --drifted"
+    );
     let config = cluster::config().await.context("cannot find a cluster")?;
     let looking = LookingArgs { state: None, now: None, deciding: args.deciding.clone() };
     let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
@@ -187,6 +198,16 @@ struct Planned {
     refused: Vec<Told>,
 }
 
+/// What is printed of a restart that is given up.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GivenUp {
+    run: String,
+    dry_run: bool,
+    /// These bear its mark no longer.
+    workloads: Vec<Name>,
+}
+
 struct Acting<'a> {
     restarts: &'a Restarts,
     kinds: &'a OwnerKinds,
@@ -198,21 +219,27 @@ impl Acting<'_> {
     async fn restart(&self, plan: Plan, chosen: &Chosen) -> anyhow::Result<ExitCode> {
         let Self { restarts, kinds, namespace, args } = self;
         summary::of(&plan, namespace, args.pacing.pace().at_once).iter().for_each(|line| eprintln!("{line}"));
+        let is_named = matches!(chosen, Chosen::Named(_));
+        let code = if is_named && !plan.skipped.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         if args.dry_run {
-            return self.dry_run(plan).await;
+            return Ok(if self.dry_run(plan).await? { code } else { ExitCode::from(2) });
         }
         if plan.workloads.is_empty() {
-            let is_refused = matches!(chosen, Chosen::Named(_));
-            return Ok(if is_refused { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+            if args.output != Output::Table {
+                finished(&Report::of(&fresh_run()), is_named, args.output)?;
+            }
+            return Ok(code);
         }
         if !agreed(args.yes, "Restart?")? {
             return Ok(ExitCode::FAILURE);
         }
         let report = run_to_its_end(restarts, kinds, &fresh_run(), plan.workloads, &args.pacing).await?;
-        finished(&report, namespace, args.output)
+        let finished = finished(&report, is_named, args.output)?;
+        Ok(if finished == ExitCode::SUCCESS { code } else { finished })
     }
 
-    async fn dry_run(&self, plan: Plan) -> anyhow::Result<ExitCode> {
+    /// Whether all of it may be done.
+    async fn dry_run(&self, plan: Plan) -> anyhow::Result<bool> {
         let Plan { workloads, skipped, bare_pods } = plan;
         let mark = Mark::pending(&fresh_run(), workloads.len());
         let mut refused = Vec::new();
@@ -228,7 +255,7 @@ impl Acting<'_> {
             let refused = planned.refused.iter().map(|one| format!("{} may not be: {}\n", one.workload, one.why));
             refused.collect::<String>() + "Nothing was changed.\n"
         })?;
-        Ok(if planned.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+        Ok(planned.refused.is_empty())
     }
 
     async fn resume(&self, all: Vec<Workload>, run: &str, except: &[Name]) -> anyhow::Result<ExitCode> {
@@ -248,21 +275,25 @@ impl Acting<'_> {
         }
         self.unmark(&excepted).await?;
         let report = run_to_its_end(restarts, kinds, &run, left, &args.pacing).await?;
-        finished(&report, namespace, args.output)
+        finished(&report, false, args.output)
     }
 
     async fn forget(&self, all: Vec<Workload>, run: &str) -> anyhow::Result<ExitCode> {
         let run = self.unfinished_run(&all, run)?;
         let left = left_of(all, &run);
         eprintln!("Restart {run} is given up; {} workloads that it has not done stay as they are.", left.len());
-        if self.args.dry_run {
-            return Ok(ExitCode::SUCCESS);
+        let names = left.iter().map(|one| one.name.clone()).collect();
+        let given_up = GivenUp { run, dry_run: self.args.dry_run, workloads: names };
+        if !given_up.dry_run {
+            if !agreed(self.args.yes, "Give it up?")? {
+                return Ok(ExitCode::FAILURE);
+            }
+            self.unmark(&left).await?;
         }
-        if !agreed(self.args.yes, "Give it up?")? {
-            return Ok(ExitCode::FAILURE);
-        }
-        self.unmark(&left).await?;
-        super::write_out(&format!("Restart {run} is given up.\n"))?;
+        self.args.output.print(&given_up, |GivenUp { run, dry_run, .. }| match dry_run {
+            true => "Nothing was changed.\n".to_owned(),
+            false => format!("Restart {run} is given up.\n"),
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 

@@ -1,7 +1,8 @@
 //! Writes overrides on the objects that they are about, with the rights of whoever's client this is.
 //!
 //! Guarantees: what is written is written to the object, and to the state of it, whose fields were looked at, in one request;
-//! what others hold with another value is not touched unless that is wanted. Rights needed: to get the object and to patch it.
+//! what others hold with another value is not touched unless that is wanted, and nothing where what it was decided by has
+//! changed. Rights needed: to get the object and to patch it.
 
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
@@ -56,6 +57,9 @@ pub enum Unwritten {
     /// Others hold it, with another value.
     #[error("{}", told(.0))]
     Held(Vec<Held>),
+    /// What it was decided by is not so any more.
+    #[error("{0}; look at it again, and say then what is to be written")]
+    Departed(String),
     /// The API server refuses it, or does not answer.
     #[error(transparent)]
     Refused(#[from] Unstored),
@@ -88,6 +92,9 @@ impl Overrides {
         let object = answered(api.get(name)).await?;
         let metadata = object.metadata.clone();
         let value = serde_json::to_value(object).expect("an object is JSON");
+        if let Some(departure) = edit.departure(&value) {
+            return Err(Unwritten::Departed(departure));
+        }
         let Standing { held, way } = Standing::of(edit, &metadata, &value);
         if !held.is_empty() && !how.takes_over {
             return Err(Unwritten::Held(held));
@@ -108,8 +115,7 @@ impl Overrides {
         };
         let parameters = PatchParams { dry_run: how.dry_run, ..parameters };
         answered(api.patch(name, &parameters, &patch)).await?;
-        let wrote = if stood == edit.fields { Wrote::Nothing } else { Wrote::Changed };
-        Ok(Written { wrote, stood })
+        Ok(Written { wrote: Wrote::Changed, stood })
     }
 
     fn api(&self, object: &ObjectName) -> Api<DynamicObject> {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map as Object, Value, json};
 
 use super::change::{Asked, Change, Place, Refusal, refuse};
-use super::labels::label_fields;
+use super::labels::{label_fields, labels_of};
 use super::subject::Subject;
 use crate::decision::facts::Owner;
 use crate::decision::mesh;
@@ -28,6 +28,8 @@ pub struct Edit {
     pub path: &'static [&'static str],
     /// The labels and annotations.
     pub fields: Vec<Field>,
+    /// What stood there when this was found to make sense, and has to stand there still.
+    pub seen: Vec<Field>,
 }
 
 /// Names an object, and how it is asked for.
@@ -111,6 +113,7 @@ impl Edit {
     pub fn of(asked: &Asked, subject: &Subject, inventory: &Inventory) -> Result<Self, Refusal> {
         let object = ObjectName::of(subject, inventory)?;
         let mesh = inventory.settings.mesh;
+        let mut seen = Vec::new();
         let (manager, path, fields) = match (&asked.place, subject) {
             (Place::Annotations, _) => ("outrigger-override", OWN, own_annotations(asked)),
             (Place::PodTemplate, Subject::Workload(owner)) => {
@@ -120,13 +123,14 @@ impl Edit {
                 return refuse(format!("{} has no pod template", subject.named()));
             }
             (Place::NamespaceLabel(choice), Subject::Namespace(namespace)) => {
+                seen = labels_of(namespace);
                 ("outrigger-label", OWN, label_fields(asked.change, choice, namespace, mesh)?)
             }
             (Place::NamespaceLabel(_), Subject::Workload(_)) => {
                 return refuse(format!("{} is no namespace, whose labels Istio reads", subject.named()));
             }
         };
-        Ok(Self { object, manager, path, fields })
+        Ok(Self { object, manager, path, fields, seen })
     }
 
     /// The configuration to apply to the object of this UID in this state.
@@ -143,6 +147,21 @@ impl Edit {
     pub fn standing<'o>(&self, object: &'o Value, field: &Field) -> Option<&'o str> {
         let metadata = self.path.iter().try_fold(object, |object, step| object.get(*step))?;
         metadata.get(field.of.as_str())?.get(&field.key)?.as_str()
+    }
+
+    /// What has changed in an object since it was looked at, and not to what is wanted anyway; in a sentence.
+    pub fn departure(&self, object: &Value) -> Option<String> {
+        let told = |field: &Field, value: Option<&str>| match value {
+            Some(value) => format!("{} {}=\"{}\"", field.of.word(), field.key, Clean(value)),
+            None => format!("no {} {}", field.of.word(), field.key),
+        };
+        self.seen.iter().find_map(|seen| {
+            let stands = self.standing(object, seen);
+            let is_wanted = |field: &Field| field.key == seen.key && field.value.as_deref() == stands;
+            let departs = stands != seen.value.as_deref() && !self.fields.iter().any(is_wanted);
+            departs
+                .then(|| format!("there is {} now, and was {}", told(seen, stands), told(seen, seen.value.as_deref())))
+        })
     }
 
     fn written<'f>(&self, uid: &str, version: &str, fields: impl Iterator<Item = &'f Field>) -> Value {

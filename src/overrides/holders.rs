@@ -27,7 +27,7 @@ pub struct Held {
 /// How an edit is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// Not at all: nothing stands there that has to go, and nothing is to be put there.
+    /// Not at all: everything stands as it is to. To write it once more would only keep what its holders may take away.
     Nothing,
     /// By server-side apply.
     Apply,
@@ -38,11 +38,14 @@ pub enum Way {
 impl Standing {
     /// How this object stands.
     pub fn of(edit: &Edit, metadata: &ObjectMeta, object: &Value) -> Self {
-        let (mut held, mut goes, mut is_ours) = (Vec::new(), false, true);
+        let (mut held, mut way) = (Vec::new(), Way::Nothing);
         for field in &edit.fields {
             let stands = edit.standing(object, field);
             if stands == field.value.as_deref() {
                 continue;
+            }
+            if way == Way::Nothing {
+                way = Way::Apply;
             }
             let holders = holders(edit, metadata, field);
             let is_other = |holder: &&&ManagedFieldsEntry| holder.manager.as_deref() != Some(edit.manager);
@@ -50,17 +53,11 @@ impl Standing {
             if let (Some(value), false) = (stands, managers.is_empty()) {
                 held.push(Held { field: told(field, value), managers });
             }
-            if stands.is_some() && field.value.is_none() {
-                goes = true;
-                is_ours &= matches!(&holders[..], [only] if is_applied_by(only, edit.manager));
+            let is_ours = matches!(&holders[..], [only] if is_applied_by(only, edit.manager));
+            if field.value.is_none() && !is_ours {
+                way = Way::Merge;
             }
         }
-        let sets = edit.fields.iter().any(|field| field.value.is_some());
-        let way = match () {
-            () if goes && !is_ours => Way::Merge,
-            () if goes || sets => Way::Apply,
-            () => Way::Nothing,
-        };
         Self { held, way }
     }
 }
@@ -109,7 +106,7 @@ mod tests {
             name: "web".to_owned(),
         };
         let field = Field { of: Map::Annotation, key: INJECT.to_owned(), value: value.map(str::to_owned) };
-        Edit { object, manager: "ours", path: &["metadata"], fields: vec![field] }
+        Edit { object, manager: "ours", path: &["metadata"], fields: vec![field], seen: Vec::new() }
     }
 
     /// How an object with this value stands, which these hold, each by an operation.
@@ -136,7 +133,8 @@ mod tests {
             (Some("true"), None, &[][..], &[][..], Way::Apply),
             (Some("true"), Some("false"), &[ours], &[], Way::Apply),
             (Some("true"), Some("false"), &[("kubectl-annotate", "Update")], &["kubectl-annotate"], Way::Apply),
-            (Some("true"), Some("true"), &[("argocd", "Apply")], &[], Way::Apply),
+            (Some("true"), Some("true"), &[("argocd", "Apply")], &[], Way::Nothing),
+            (Some("true"), Some("true"), &[ours], &[], Way::Nothing),
             (Some("true"), Some("false"), &[("ours", "Update")], &[], Way::Apply),
             (None, None, &[], &[], Way::Nothing),
             (None, Some("true"), &[ours], &[], Way::Apply),

@@ -47,6 +47,11 @@ pub(super) fn label_fields(
     Ok(fields)
 }
 
+/// Both labels as they stand, since what becomes of the one is right or wrong by the other.
+pub(super) fn labels_of(namespace: &Namespace) -> Vec<Field> {
+    [INJECTION, REVISION].map(|key| label(key, namespace.labels.get(key))).to_vec()
+}
+
 fn label(key: &str, value: Option<&str>) -> Field {
     Field { of: Map::Label, key: key.to_owned(), value: value.map(str::to_owned) }
 }
@@ -80,8 +85,11 @@ fn defeated(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::decision::mesh::MESHES;
+    use crate::overrides::edit::{Edit, ObjectName};
 
     fn written(change: Change, revision: Option<&str>, both: bool, stands: &[(&str, &str)]) -> Result<String, String> {
         let labels = stands.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
@@ -122,6 +130,48 @@ mod tests {
                 _ => false,
             };
             assert!(agrees, "{change:?} {revision:?} {both} on {stands:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn labels_that_have_changed_since_they_were_looked_at_are_told() {
+        let object = ObjectName {
+            group: String::new(),
+            version: "v1".to_owned(),
+            plural: "namespaces".to_owned(),
+            kind: "Namespace".to_owned(),
+            namespace: None,
+            name: "shop".to_owned(),
+        };
+        for (wanted, seen, stands, expected) in [
+            ((INJECTION, Some("enabled")), json!({}), json!({}), None),
+            ((INJECTION, Some("enabled")), json!({}), json!({"istio-injection": "enabled"}), None),
+            (
+                (INJECTION, Some("enabled")),
+                json!({}),
+                json!({"istio.io/rev": "canary"}),
+                Some("there is label istio.io/rev=\"canary\" now, and was no label istio.io/rev"),
+            ),
+            (
+                (REVISION, None),
+                json!({"istio.io/rev": "stable"}),
+                json!({"istio.io/rev": "canary"}),
+                Some("there is label istio.io/rev=\"canary\" now, and was label istio.io/rev=\"stable\""),
+            ),
+            ((REVISION, None), json!({"istio.io/rev": "stable"}), json!({}), None),
+            (
+                (REVISION, None),
+                json!({"istio-injection": "disabled", "istio.io/rev": "stable"}),
+                json!({"istio.io/rev": "stable"}),
+                Some("there is no label istio-injection now, and was label istio-injection=\"disabled\""),
+            ),
+        ] {
+            let labels = serde_json::from_value::<std::collections::BTreeMap<String, String>>(seen).unwrap();
+            let namespace = Namespace { labels: labels.into_iter().collect(), ..Namespace::default() };
+            let (fields, seen) = (vec![label(wanted.0, wanted.1)], labels_of(&namespace));
+            let edit = Edit { object: object.clone(), manager: "ours", path: &["metadata"], fields, seen };
+            let found = edit.departure(&json!({"metadata": {"labels": stands}}));
+            assert_eq!(found.as_deref(), expected, "{wanted:?} on {stands}");
         }
     }
 }

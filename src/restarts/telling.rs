@@ -1,5 +1,7 @@
 //! What a restart tells while it runs, and in the end.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -131,6 +133,13 @@ impl Report {
 
     /// Whether something is left that can be gone on with.
     pub fn can_resume(&self) -> bool {
-        !(self.not_up.is_empty() && self.rolling.is_empty() && self.pending.is_empty())
+        !self.left_in().is_empty()
+    }
+
+    /// The namespaces of what is left, in each of which it is gone on with, or given up, by itself.
+    pub fn left_in(&self) -> BTreeSet<&str> {
+        let Self { not_up, rolling, pending, .. } = self;
+        let names = not_up.iter().map(|one| &one.workload).chain(rolling).chain(pending);
+        names.map(|name| name.namespace.as_str()).collect()
     }
 }

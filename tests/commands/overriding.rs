@@ -314,6 +314,54 @@ fn what_cannot_be_told_is_no_refusal() {
 }
 
 #[test]
+fn where_it_cannot_be_told_who_has_to_be_restarted_nobody_says_that_nobody_has_to() {
+    let bare = r#"
+{apiVersion: v1, kind: Pod, metadata: {name: debug, namespace: shop, uid: p2}, spec: {containers: [{name: main}, {name: istio-proxy}]}, status: {phase: Running}}
+---
+{apiVersion: apps/v1, kind: ReplicaSet, metadata: {name: old, namespace: shop, uid: r2}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: old-a, namespace: shop, uid: p3, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: old, uid: r2, controller: true}]}, spec: {containers: [{name: main}, {name: istio-proxy}]}, status: {phase: Running}}
+"#;
+    let state = State::of(OBJECTS);
+    std::fs::write(state.0.path().join("bare.yaml"), bare).unwrap();
+    let pods = "No workload is known that would make these pods again, so they stay as they are (2): \
+                pod/debug in shop, pod/old-a in shop.";
+    let known = [
+        (&["disable", "ns/shop", "--restart"][..], 0, "Then these are restarted (1): deployment/web in shop."),
+        (&["disable", "ns/shop", "--restart"], 0, pods),
+        (&["disable", "rs/old", "-n", "shop", "--restart"], 0, "Then these are restarted (1): replicaset/old in shop."),
+        (&["enable", "deployment/web", "-n", "shop", "--restart"], 0, "Nothing has to be restarted for it."),
+    ];
+    let untold = "Of them it cannot be told whether they have to be, and they are all the same (1): \
+                  deployment/web in shop.";
+    let left = "Of these it cannot be told whether they have to be restarted, and they are not (1): \
+                deployment/web in shop.";
+    let unknown = [
+        (&["disable", "deployment/web", "-n", "shop", "--restart"][..], 0, untold),
+        (&["disable", "deployment/web", "-n", "shop", "--restart", "--mesh", "kuma"], 0, untold),
+        (&["disable", "ns/shop", "--restart"], 2, left),
+        (&["disable", "ns/shop", "--restart"], 2, pods),
+        (&["disable", "ns/shop"], 0, "Of 3 running pods it cannot be told"),
+        (&["remove", "statefulset/db", "-n", "shop"], 0, "Nothing has to be restarted for it."),
+        (&["remove", "deployment/web", "-n", "shop"], 0, "Nothing has to be restarted for it."),
+    ];
+    let check = |(arguments, code, part): (&[&str], i32, &str)| {
+        let shown = dry(&state, arguments);
+        assert!(
+            shown.code == code && shown.err.contains(part),
+            "{arguments:?} ended with {}: {}",
+            shown.code,
+            shown.err
+        );
+    };
+    known.into_iter().for_each(check);
+    std::fs::remove_file(state.0.path().join("injectors.json")).unwrap();
+    unknown.into_iter().for_each(check);
+    let told = dry(&state, &["disable", "ns/shop", "--restart", "-o", "json"]).json();
+    assert_eq!(told["notRestarted"], json!([{"namespace": "shop", "kind": "Deployment", "name": "web"}]));
+}
+
+#[test]
 fn files_are_changed_by_whoever_keeps_them() {
     let state = State::of(OBJECTS);
     let told = state.run(&["disable", "deployment/web", "-n", "shop", "--yes"], "");

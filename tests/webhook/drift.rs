@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::installed::{NAMESPACE, OUR_USER, Outrigger, install, install_with};
 use super::{TIMEOUT, await_label, bare_pod, create, is_injected, policy};
+use crate::commands::outrigger;
 use crate::control_plane::{ControlPlane, Options, await_condition, with_temp_namespace};
 
 /// Drift is found within this time after an outage.
@@ -41,10 +42,24 @@ async fn what_an_outage_missed_is_found_within_a_minute_and_repaired_only_on_req
         await_pods(&plane, namespace, "held", |pods| pods.len() == 1 && pods.iter().all(is_ready)).await;
         let missed = pods(&plane, namespace, "web").await.unwrap();
         assert_eq!(missed.iter().filter(|pod| is_injected(pod)).count(), 2);
+        whoever_restarts_for_an_override_is_told_that_pods_do_not_follow(&plane, namespace).await;
         it_is_found_and_nothing_is_evicted(&plane, namespace).await;
         it_is_repaired(&plane, namespace).await;
     })
     .await;
+}
+
+async fn whoever_restarts_for_an_override_is_told_that_pods_do_not_follow(plane: &ControlPlane, namespace: &str) {
+    plane.apply(&deployment(namespace, "late", 1)).await;
+    await_pods(plane, namespace, "late", |pods| pods.len() == 1 && pods.iter().all(is_ready)).await;
+    let asked = ["enable", "deployment/late", "-n", namespace, "--restart", "--yes", "-o", "json"];
+    let told = outrigger(&asked, Some(&plane.kubeconfig_path()), "");
+    assert_eq!(told.code, 1, "{}{}", told.out, told.err);
+    let still = json!([{"namespace": namespace, "kind": "Deployment", "name": "late"}]);
+    assert_eq!((&told.json()["restart"]["restarted"], &told.json()["stillDiffering"]), (&still, &still));
+    assert!(told.err.contains("some pods still are not as new ones would be: deployment/late in"), "{}", told.err);
+    let gone = plane.kubectl(&["delete", "deployment/late", "-n", namespace, "--cascade=foreground"]).await;
+    assert!(gone.status.success(), "{gone:?}");
 }
 
 async fn it_is_found_and_nothing_is_evicted(plane: &ControlPlane, namespace: &str) {

@@ -6,6 +6,8 @@ mod nine;
 mod others;
 mod restarting;
 
+use ::outrigger::cluster::overrides::{How, Overrides};
+use ::outrigger::overrides::edit::{Edit, Field, Map, ObjectName};
 use anyhow::ensure;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
@@ -97,6 +99,31 @@ async fn nothing_is_written_by_a_dry_run_nor_before_somebody_agrees_and_no_label
         );
         assert_eq!(get(plane, namespace, "web").await.metadata.resource_version, before.resource_version);
         assert_eq!(labels().await.get("istio.io/rev").map(String::as_str), Some("default"));
+        assert_eq!(labels().await.get("istio-injection"), None);
+        // Nor does one that came while the question stood go unnoticed.
+        let label = |key: &str, value: Option<&str>| Field {
+            of: Map::Label,
+            key: key.to_owned(),
+            value: value.map(str::to_owned),
+        };
+        let edit = Edit {
+            object: ObjectName {
+                group: String::new(),
+                version: "v1".to_owned(),
+                plural: "namespaces".to_owned(),
+                kind: "Namespace".to_owned(),
+                namespace: None,
+                name: namespace.to_owned(),
+            },
+            manager: "outrigger-label",
+            path: &["metadata"],
+            fields: vec![label("istio-injection", Some("enabled"))],
+            seen: vec![label("istio.io/rev", None)],
+        };
+        let how = How { takes_over: true, dry_run: false };
+        let departed = Overrides::new(plane.client()).write(&edit, how).await.unwrap_err();
+        let expected = "there is label istio.io/rev=\"default\" now, and was no label istio.io/rev";
+        assert!(departed.to_string().starts_with(expected), "{departed}");
         assert_eq!(labels().await.get("istio-injection"), None);
         // To disable is no reason to take the revision away, and that is how it comes back.
         done(plane, &["disable", &object, "--label", "--yes"]);

@@ -183,7 +183,7 @@ async fn two_hundred_workloads_go_in_waves_until_one_does_not_come_up_and_all_ar
             untouched.into_iter().filter(|one| name(one).starts_with("import") || name(one) == "debug").collect();
         assert_eq!(untouched.len(), 3, "the Job, its pod, and the bare pod");
 
-        let halted = restart(plane, namespace, &["--yes", "--at-once", "40", "--timeout", "20s", "-o", "json"]);
+        let halted = restart(plane, namespace, &["--all", "--yes", "--at-once", "40", "--timeout", "20s", "-o", "json"]);
         assert_eq!(halted.code, 1, "{}{}", halted.out, halted.err);
         assert!(halted.err.contains("job/import: a Job runs to its end, and is never restarted"), "{}", halted.err);
         assert!(halted.err.contains("  pod/debug"), "{}", halted.err);
@@ -203,7 +203,7 @@ async fn two_hundred_workloads_go_in_waves_until_one_does_not_come_up_and_all_ar
         };
         assert_eq!([in_state("none", true), in_state("rolling", true), in_state("pending", false)], [119, 1, 80]);
         assert!(all.iter().filter_map(mark).all(|mark| mark.starts_with(run)));
-        let taken = restart(plane, namespace, &["--yes"]);
+        let taken = restart(plane, namespace, &["--all", "--yes"]);
         assert_eq!(taken.code, 2, "{}", taken.out);
         assert!(taken.err.contains(&format!("outrigger restart --resume {run} -n {namespace}")), "{}", taken.err);
 
@@ -251,7 +251,7 @@ async fn a_drained_budget_is_waited_for_and_others_go_before() {
         await_ready(plane, namespace, 3).await;
         await_allowed(plane, namespace, 0).await;
         let before = items(plane, namespace, "pods").await;
-        let running = Running::start(plane, namespace, &["--yes", "--at-once", "1", "--timeout", "60s"]);
+        let running = Running::start(plane, namespace, &["--all", "--yes", "--at-once", "1", "--timeout", "60s"]);
         running.await_words("deployment/web is restarted").await;
         running
             .await_words("Waiting for budgets: statefulset/db: PodDisruptionBudget db allows no disruption: 2 pods are healthy, and it asks for 2")
@@ -332,8 +332,11 @@ async fn a_budget_that_never_lets_go_halts_the_restart_and_giving_it_up_leaves_n
             "{}",
             halted.out
         );
-        let forgotten = restart(plane, namespace, &["--forget", "--yes"]);
+        let dry = restart(plane, namespace, &["--forget", "--dry-run"]);
+        assert_eq!((dry.code, dry.out.as_str()), (0, "Nothing was changed.\n"), "{}", dry.err);
+        let forgotten = restart(plane, namespace, &["--forget", "--yes", "-o", "json"]);
         assert_eq!(forgotten.code, 0, "{}", forgotten.err);
+        assert_eq!(forgotten.json()["workloads"][0]["name"], "db");
         let db = &items(plane, namespace, "statefulsets").await[0];
         assert_eq!((mark(db), restarted_at(db)), (None, None));
     })
@@ -353,7 +356,7 @@ async fn what_replaces_nothing_by_itself_is_evicted_one_pod_after_another() {
         await_ready(plane, namespace, 6).await;
         await_allowed(plane, namespace, 0).await;
         let before = items(plane, namespace, "pods").await;
-        let running = Running::start(plane, namespace, &["--yes", "--timeout", "60s"]);
+        let running = Running::start(plane, namespace, &["--all", "--yes", "--timeout", "60s"]);
         running.await_words("daemonset/agent is restarted").await;
         running.await_words("replicaset/old is restarted").await;
         running.await_words("statefulset/db: pod/db-2 to be let go: Cannot evict pod").await;
@@ -384,7 +387,7 @@ async fn one_that_takes_longer_in_all_than_it_may_without_progress_comes_up() {
         let db = json!({"replicas": 5, "serviceName": "db", "minReadySeconds": 5, "podManagementPolicy": "Parallel"});
         apply(plane, namespace, vec![workload("StatefulSet", "db", db)]).await;
         await_ready(plane, namespace, 5).await;
-        let done = restart(plane, namespace, &["--yes", "--timeout", "20s"]);
+        let done = restart(plane, namespace, &["--all", "--yes", "--timeout", "20s"]);
         assert_eq!(done.code, 0, "{}{}", done.out, done.err);
     })
     .await;
@@ -396,7 +399,7 @@ async fn an_interrupt_ends_it_in_order_and_it_can_be_gone_on_with() {
     with_temp_namespace(plane, &[], async |namespace| {
         apply(plane, namespace, vec![deployment("a"), stuck("b-stuck"), deployment("c")]).await;
         await_ready(plane, namespace, 3).await;
-        let running = Running::start(plane, namespace, &["--yes", "--at-once", "1"]);
+        let running = Running::start(plane, namespace, &["--all", "--yes", "--at-once", "1"]);
         running.await_words("1 of 3 are over; now restarting deployment/b-stuck").await;
         running.await_words("Waiting for deployment/b-stuck: ").await;
         running.signal("INT");
@@ -457,14 +460,14 @@ async fn one_that_may_not_be_restarted_is_named_and_the_others_go_on() {
         let run =
             |arguments: &[&str]| outrigger(&[&["restart", "-n", namespace], arguments].concat(), Some(&kubeconfig), "");
         let asked = await_condition("the rights to count", TIMEOUT, async || {
-            let asked = run(&["--dry-run"]);
+            let asked = run(&["--all", "--dry-run"]);
             ensure!(asked.out.contains("Nothing was changed."), "{}{}", asked.out, asked.err);
             Ok(asked)
         })
         .await;
         assert_eq!(asked.code, 2, "{}", asked.out);
         assert!(asked.out.contains("deployment/w-17 may not be: ") && asked.out.lines().count() == 2, "{}", asked.out);
-        let done = run(&["--yes", "--at-once", "20", "--timeout", "60s"]);
+        let done = run(&["--all", "--yes", "--at-once", "20", "--timeout", "60s"]);
         assert_eq!(done.code, 2, "{}{}", done.out, done.err);
         assert!(done.out.contains("is over. Restarted: 39\nNot restarted: deployment/w-17: "), "{}", done.out);
         assert!(done.out.contains("The ClusterRole outrigger-restart grants what was refused.\n"), "{}", done.out);
@@ -491,7 +494,7 @@ async fn an_api_server_that_goes_away_in_the_middle_is_asked_again_and_one_that_
     with_temp_namespace(&plane, &[], async |namespace| {
         apply(&plane, namespace, vec![stuck("a-stuck"), deployment("b")]).await;
         await_ready(&plane, namespace, 2).await;
-        let running = Running::start(&plane, namespace, &["--yes", "--at-once", "1", "--timeout", "4m"]);
+        let running = Running::start(&plane, namespace, &["--all", "--yes", "--at-once", "1", "--timeout", "4m"]);
         running.await_words("now restarting deployment/a-stuck").await;
         plane.kill("kube-apiserver");
         running.await_words("Asking the API server again: ").await;
@@ -532,7 +535,7 @@ async fn what_others_do_to_it_meanwhile_is_respected_and_said() {
         let others = ["b", "c", "d", "e", "f"].map(deployment);
         apply(plane, namespace, [vec![stuck("a-held")], others.to_vec()].concat()).await;
         await_ready(plane, namespace, 6).await;
-        let running = Running::start(plane, namespace, &["--yes", "--at-once", "1", "--timeout", "60s"]);
+        let running = Running::start(plane, namespace, &["--all", "--yes", "--at-once", "1", "--timeout", "60s"]);
         running.await_words("now restarting deployment/a-held").await;
         kubectl(plane, &["label", "deployment/b", "-n", namespace, "outrigger.dev/restart-"]).await;
         kubectl(plane, &["delete", "deployment/c", "-n", namespace]).await;
@@ -550,6 +553,9 @@ async fn what_others_do_to_it_meanwhile_is_respected_and_said() {
             done.out
         );
         assert!(done.out.contains("Passed over: deployment/f: it is scaled to zero"), "{}", done.out);
+        // What is named and not restarted is no yes.
+        let some = restart(plane, namespace, &["deployment/a-held", "deployment/f", "--dry-run", "-o", "json"]);
+        assert_eq!((some.code, &some.json()["skipped"][0]["name"]), (1, &json!("f")), "{}", some.err);
         let deployments = items(plane, namespace, "deployments").await;
         let restarted: Vec<_> = deployments.iter().map(|one| (name(one), restarted_at(one).is_some())).collect();
         let wanted = [("a-held", true), ("b", false), ("d", true), ("e", false), ("f", false)];
@@ -572,7 +578,7 @@ async fn a_pod_template_that_somebody_puts_back_halts_it_and_going_on_tells_it_a
         apply(plane, namespace, vec![stuck("a-undone")]).await;
         await_ready(plane, namespace, 1).await;
         let before = items(plane, namespace, "pods").await;
-        let running = Running::start(plane, namespace, &["--yes", "--timeout", "4m"]);
+        let running = Running::start(plane, namespace, &["--all", "--yes", "--timeout", "4m"]);
         await_condition("the roll-out to be undone", TIMEOUT, async || {
             let undone = plane.kubectl(&["rollout", "undo", "deployment/a-undone", "-n", namespace]).await;
             ensure!(undone.status.success(), "{}", String::from_utf8_lossy(&undone.stderr));
@@ -630,7 +636,7 @@ async fn where_an_admission_policy_takes_the_mark_off_nothing_is_restarted_and_t
             Ok(())
         })
         .await;
-        let refused = restart(plane, namespace, &["--yes"]);
+        let refused = restart(plane, namespace, &["--all", "--yes"]);
         assert_eq!(refused.code, 2, "{}{}", refused.out, refused.err);
         assert!(refused.out.contains("Not restarted: deployment/web: its label"), "{}", refused.out);
         assert_eq!(restarted_at(&items(plane, namespace, "deployments").await[0]), None);
@@ -652,12 +658,13 @@ async fn rights_that_are_over_in_the_middle_stop_it_and_somebody_else_can_go_on(
         let token = plane.service_account_token(namespace, "tenant").await;
         let kubeconfig = plane.kubeconfig_for_token(&format!("tenant-{namespace}"), &token);
         await_condition("the rights to count", TIMEOUT, async || {
-            let asked = outrigger(&["restart", "-n", namespace, "--dry-run"], Some(&kubeconfig), "");
+            let asked = outrigger(&["restart", "-n", namespace, "--all", "--dry-run"], Some(&kubeconfig), "");
             ensure!(asked.code == 0, "{}{}", asked.out, asked.err);
             Ok(())
         })
         .await;
-        let running = Running::start_as(plane, &kubeconfig, namespace, &["--yes", "--at-once", "1", "--timeout", "4m"]);
+        let running =
+            Running::start_as(plane, &kubeconfig, namespace, &["--all", "--yes", "--at-once", "1", "--timeout", "4m"]);
         running.await_words("now restarting deployment/a-watched").await;
         kubectl(plane, &["delete", "serviceaccount/tenant", "-n", namespace]).await;
         let stopped = running.end().await;
@@ -692,8 +699,9 @@ async fn only_what_drifts_is_restarted_where_that_is_asked_for() {
         let pods = items(plane, namespace, "pods").await;
         let injected = pods.iter().filter(|pod| pod["metadata"]["annotations"]["sidecar.istio.io/status"].is_string());
         assert!(injected.map(name).all(|name| name.starts_with("web-")) && pods.len() == 3);
-        let again = restart(plane, namespace, &["--drifted", "--yes"]);
+        let again = restart(plane, namespace, &["--drifted", "--yes", "-o", "json"]);
         assert!(again.err.contains("Nothing in namespace"), "{}", again.err);
+        assert_eq!((again.code, &again.json()["restarted"]), (0, &json!([])));
     })
     .await;
 }
@@ -711,15 +719,22 @@ async fn what_cannot_be_meant_is_refused_with_what_could_be() {
         refused(&["deploy/chekout"], "did you mean deployment/checkout?");
         refused(&["deploymnt/checkout"], "did you mean deployment?");
         refused(&["pod/checkout-1"], "a pod is not restarted; name its workload");
-        refused(&["-l", "checkout"], "a label is written as KEY=VALUE");
+        refused(&["-l", "=checkout"], "is not the key of a label");
+        refused(&["--yes"], "this names nobody; name workloads, such as deployment/web, or say --all");
+        refused(&["deployment/checkout", "--all"], "cannot be used with");
         refused(&["--resume", "3f2a9c01"], "no restart in namespace");
+        let labelled = |selector: &str| {
+            let told = restart(plane, namespace, &["-l", selector, "--dry-run", "-o", "json"]);
+            told.json()["workloads"].as_array().unwrap().len()
+        };
+        assert_eq!(["app!=web", "team!=a", "team", "!team"].map(labelled), [1, 1, 0, 1]);
         refused(&["deployment/checkout"], "nobody can be asked here; say --yes to go ahead");
         refused(&["deployment/checkout", "--drifted"], "cannot be used with");
-        refused(&["--at-once", "0"], "0 is not in 1..=1000");
-        let nowhere = restart(plane, "kube-sytem", &["--yes"]);
+        refused(&["--all", "--at-once", "0"], "0 is not in 1..=1000");
+        let nowhere = restart(plane, "kube-sytem", &["--all", "--yes"]);
         assert_eq!(nowhere.code, 2);
         assert!(nowhere.err.contains("there is no namespace kube-sytem; did you mean kube-system?"), "{}", nowhere.err);
-        let away = outrigger(&["restart", "--yes"], None, "");
+        let away = outrigger(&["restart", "--all", "--yes"], None, "");
         assert_eq!((away.code, away.err.contains("cannot find a cluster")), (2, true), "{}", away.err);
     })
     .await;

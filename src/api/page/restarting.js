@@ -10,19 +10,20 @@ export const RESTARTS = "/api/v1/namespaces/{namespace}/restarts";
 const WHOM = [["drifted", "Those whose running pods are not as new ones would be"], ["all", "All of the namespace"]];
 const ENDS = { Completed: "is complete", Halted: "has halted", Interrupted: "was stopped", Stopped: "could not go on" };
 
+const restartsIn = (namespace) => `/api/v1/namespaces/${encodeURIComponent(namespace)}/restarts`;
+
 /** Opens the dialog, and after it how far the restart has come; `finish` is told what came of it. */
 export function restart({ namespace, kind, name }, finish) {
   const whom = select("whom", WHOM, "drifted");
-  const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/restarts`;
   return new Act({
     title: `Restart ${name ?? `in ${namespace}`}`,
     intro: "One wave after another, past disruption budgets, with your own rights. What does not come up halts it.",
     fields: [!kind && field("Whom", whom)],
-    path,
+    path: restartsIn(namespace),
     body: () => (kind ? { workloads: [{ kind, name }] } : { [whom.value]: true }),
     summary: planned,
     verb: "Restart",
-    done: (begun) => (begun?.run ? new Running(path, begun, finish).open() : finish("There is nothing to restart.")),
+    done: (begun) => (begun?.run ? new Running(namespace, begun, finish).open() : finish("There is nothing to restart.")),
   }).open();
 }
 
@@ -42,8 +43,8 @@ function planned({ workloads, skipped, barePods, leftOut, refused }) {
 
 /** How far a restart has come. */
 class Running {
-  constructor(path, begun, finish) {
-    Object.assign(this, { path: `${path}/${encodeURIComponent(begun.run)}`, run: begun.run, finish });
+  constructor(namespace, begun, finish) {
+    Object.assign(this, { path: `${restartsIn(namespace)}/${encodeURIComponent(begun.run)}`, namespace, run: begun.run, finish });
     this.bar = h("progress", { max: 1, value: 0, "aria-label": "How far the restart has come" });
     this.told = h("div", { role: "status" });
     this.problem = h("p", { class: "problem", role: "alert", hidden: true });
@@ -70,7 +71,7 @@ class Running {
       h("p", {}, isOver ? `It ${ENDS[state]}: ${over} of ${plural(of, "workload")}.` : `${over} of ${plural(of, "workload")} are done.`),
       why && h("p", { class: "warning" }, why),
       h("ul", {}, waiting.map((one) => h("li", {}, `${one.kind} ${one.name}: ${one.why}`))),
-      isOver && canResume && h("p", {}, `\`outrigger restart --resume ${this.run}\` goes on with it.`),
+      isOver && canResume && h("p", {}, `\`outrigger restart --resume ${this.run} -n ${this.namespace}\` goes on with it.`),
     ].filter(Boolean));
     if (isOver) {
       this.poll?.stop();

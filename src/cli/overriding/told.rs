@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::Followed;
 use crate::cli::looking::columns;
 use crate::cli::restart::telling::ended;
 use crate::cluster::overrides::Wrote;
@@ -12,6 +13,7 @@ use crate::overrides::prospect::Prospect;
 use crate::overview::preview::Answer;
 use crate::overview::running::Counts;
 use crate::restarts::telling::Report;
+use crate::restarts::workload::Name;
 
 /// What came of writing on one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,12 @@ pub(super) struct Told {
     /// What came of the restart, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     restart: Option<Report>,
+    /// These are not restarted, since it cannot be told whether they have to be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_restarted: Vec<Name>,
+    /// After the restart some pods of these still are not as new ones would be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    still_differing: Vec<Name>,
     /// Parts that could not be read, without which the answer is not complete.
     unread: Vec<String>,
 }
@@ -62,7 +70,7 @@ impl Told {
         dry_run: bool,
         planned: Vec<Planned>,
         came: Vec<Came>,
-        restart: Option<Report>,
+        followed: Followed,
         unread: Vec<String>,
     ) -> Self {
         let object = |(planned, came): (Planned, Came)| {
@@ -75,13 +83,14 @@ impl Told {
             OfObject { outcome, why, at: edit.path.join("."), fields: edit.fields, new_pods: own, workloads: others }
         };
         let objects = planned.into_iter().zip(came).map(object).collect();
-        Self { change: asked.change, dry_run, objects, restart, unread }
+        let Followed { report: restart, left: not_restarted, still: still_differing, code: _ } = followed;
+        Self { change: asked.change, dry_run, objects, restart, not_restarted, still_differing, unread }
     }
 }
 
 /// For people.
 pub(super) fn table(told: &Told) -> String {
-    let Told { change, dry_run, objects, restart, unread } = told;
+    let Told { change, dry_run, objects, restart, not_restarted: _, still_differing: _, unread } = told;
     let row = |one: &OfObject| {
         let Prospect { namespace, kind, name, before, after, hindrance, running: _ } = &one.new_pods;
         let is_written = one.outcome != "Failed";
@@ -102,8 +111,7 @@ pub(super) fn table(told: &Told) -> String {
     let rows: Vec<_> = objects.iter().map(row).collect();
     let mut text = columns(["NAMESPACE", "OBJECT", "OVERRIDE", "NEW PODS", "TO BE REPLACED", "WHY"], &rows);
     if let Some(report) = restart {
-        let namespace = objects.first().map_or("", |one| one.new_pods.namespace.as_str());
-        text.push_str(&format!("\n{}", ended(report, namespace)));
+        text.push_str(&format!("\n{}", ended(report)));
     }
     if !unread.is_empty() {
         text.push_str(&format!("\nNot complete: these could not be read: {}\n", unread.join(", ")));

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::{bail, ensure};
 use clap::Args;
 
-use super::selector::selector;
 use crate::cli::looking::Looked;
+use crate::cli::selector::selector;
 use crate::cli::subject::Target;
 use crate::cli::suspend::ActingArgs;
 use crate::decision::facts::Owner;

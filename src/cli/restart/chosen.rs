@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
+use kube::core::Expression;
 
 use super::RestartArgs;
 use crate::cli::looking::LookingArgs;
 use crate::cli::progress::Progress;
 use crate::cli::subject::Target;
+use crate::decision::selector::{Operator, Requirement, Selector};
 use crate::inventory::owner_kind::OwnerKinds;
 use crate::overview::states::standings;
 use crate::restarts::plan::Chosen;
@@ -26,16 +28,18 @@ pub(super) async fn chosen(
     if !args.workloads.is_empty() {
         return Ok(Chosen::Named(named(&args.workloads, namespace, kinds, known)?));
     }
-    if args.selector.is_empty() {
-        return Ok(Chosen::All);
-    }
-    let pairs = args.selector.iter().map(|pair| {
-        let pair = pair.split_once('=').filter(|(key, _)| !key.is_empty());
-        let (key, value) = pair.ok_or_else(|| anyhow!("a label is written as KEY=VALUE, such as app=web"))?;
-        Ok((key.to_owned(), value.trim_start_matches('=').to_owned()))
-    });
-    let pairs: Vec<(String, String)> = pairs.collect::<anyhow::Result<_>>()?;
-    Ok(Chosen::Labelled(pairs.into_iter().collect()))
+    Ok(args.selector.as_ref().map_or(Chosen::All, |selector| Chosen::Labelled(labelled(selector))))
+}
+
+fn labelled(selector: &Selector) -> kube::core::Selector {
+    let all = |values: &[Box<str>]| values.iter().map(|value| value.to_string()).collect();
+    let expression = |Requirement { key, operator }: &Requirement| match operator {
+        Operator::In(values) => Expression::In(key.to_string(), all(values)),
+        Operator::NotIn(values) => Expression::NotIn(key.to_string(), all(values)),
+        Operator::Exists => Expression::Exists(key.to_string()),
+        Operator::DoesNotExist => Expression::DoesNotExist(key.to_string()),
+    };
+    selector.requirements().iter().map(expression).collect()
 }
 
 /// The names of what is typed, all of which there is.

@@ -1,5 +1,6 @@
 //! A restart as it runs for a command: it tells of itself, and an interrupt ends it in order.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -60,7 +61,8 @@ pub(super) async fn run_to_its_end(
     pacing: &PacingArgs,
 ) -> anyhow::Result<Report> {
     let cancel = CancellationToken::new();
-    let teller = Teller::of(workloads.len());
+    let teller = Teller::of(&workloads);
+    let namespaces: BTreeSet<_> = workloads.iter().map(|one| one.name.namespace.clone()).collect();
     teller.line(&format!("This is restart {run}."));
     let tell = |step| teller.tell(step);
     let (pace, clock) = (pacing.pace(), &Clock::System);
@@ -81,22 +83,44 @@ pub(super) async fn run_to_its_end(
     };
     tokio::select! {
         report = runner.restart(workloads) => Ok(report),
-        () = stop => bail!("stopped at once; `outrigger restart --resume {run}` goes on"),
+        () = stop => {
+            let resume = |namespace| format!("`outrigger restart --resume {run} -n {namespace}`");
+            let resume: Vec<_> = namespaces.into_iter().map(resume).collect();
+            bail!("stopped at once; it is gone on with by {}", resume.join(" and "))
+        }
     }
 }
 
-/// Tells what came of a restart, and the exit code for it.
-pub(in crate::cli) fn finished(report: &Report, namespace: &str, output: Output) -> anyhow::Result<ExitCode> {
-    output.print(report, |report| telling::ended(report, namespace))?;
-    Ok(exit_code(report))
+/// Tells what came of a restart, of workloads that are named or whatever there is, and the exit code for it.
+pub(super) fn finished(report: &Report, is_named: bool, output: Output) -> anyhow::Result<ExitCode> {
+    output.print(report, telling::ended)?;
+    Ok(exit_code(report, is_named))
 }
 
-/// 0 where everything is restarted, 2 where something could not be done, 1 where it does not come up or somebody stopped it.
-pub(in crate::cli) fn exit_code(report: &Report) -> ExitCode {
+/// 0 where everything is restarted, 2 where something could not be done, 1 where it does not come up or somebody stopped it,
+/// or took one that is named.
+pub(in crate::cli) fn exit_code(report: &Report, is_named: bool) -> ExitCode {
     match report.end {
         End::Stopped(_) => ExitCode::from(2),
         _ if !report.refused.is_empty() => ExitCode::from(2),
+        End::Completed if is_named && !report.passed.is_empty() => ExitCode::FAILURE,
         End::Completed => ExitCode::SUCCESS,
         End::Halted | End::Interrupted => ExitCode::FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::restarts::telling::Told;
+
+    #[test]
+    fn the_answer_is_no_where_one_that_is_named_is_passed_over() {
+        let name = Name { namespace: "shop".to_owned(), kind: "Deployment".to_owned(), name: "web".to_owned() };
+        let passed = vec![Told { workload: name, why: "restart 3f2a9c01 has it".to_owned() }];
+        let report = Report { passed: passed.clone(), ..Report::of("77aa00ff") };
+        assert_eq!([false, true].map(|named| exit_code(&report, named)), [ExitCode::SUCCESS, ExitCode::FAILURE]);
+        let refused = Report { refused: passed, ..report };
+        assert_eq!(exit_code(&refused, true), ExitCode::from(2));
     }
 }

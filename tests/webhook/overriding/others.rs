@@ -54,6 +54,14 @@ async fn what_others_hold_is_named_and_taken_over_only_if_that_is_wanted() {
         assert_eq!(get(plane, namespace, "git").await.metadata.annotations.unwrap_or_default().get(OVERRIDE), None);
         let again = done(plane, &["remove", "deployment/git", "-n", namespace, "--yes"]);
         assert!(again.out.contains("Deployment/git  unchanged"), "{}", again.out);
+        // What stands as it is wanted is left to whoever holds it, who can take it away then.
+        kubectl(plane, &apply).await;
+        let agreed = done(plane, &["enable", "deployment/git", "-n", namespace, "--yes"]);
+        assert!(agreed.out.contains("Deployment/git  unchanged"), "{}", agreed.out);
+        from_git["metadata"]["annotations"] = json!({});
+        std::fs::write(&file, from_git.to_string()).unwrap();
+        kubectl(plane, &apply).await;
+        assert_eq!(get(plane, namespace, "git").await.metadata.annotations.unwrap_or_default().get(OVERRIDE), None);
     })
     .await;
 }

@@ -4,10 +4,12 @@ use anyhow::ensure;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
+use serde_json::json;
 
 use super::super::installed::Outrigger;
+use super::super::restarting::{apply, await_ready, items, mark, stuck};
 use super::super::{TIMEOUT, is_injected};
-use super::{deploy, done, get};
+use super::{deploy, done, get, run};
 use crate::control_plane::{ControlPlane, await_condition, with_temp_namespace};
 
 /// Waits until so many pods of a Deployment run, and returns their names and whether each has a sidecar.
@@ -59,6 +61,40 @@ async fn running_pods_follow_where_they_are_restarted_and_only_those_that_differ
             let pods = running(plane, namespace, name, 2).await;
             assert!(pods.iter().all(|(_, injected)| !injected), "{pods:?}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_halts_in_several_namespaces_is_given_up_by_what_is_told_for_each() {
+    let (plane, _outrigger) = Outrigger::shared().await;
+    let injected = [("istio-injection", "enabled")];
+    with_temp_namespace(plane, &injected, async |one| {
+        with_temp_namespace(plane, &injected, async |two| {
+            for namespace in [one, two] {
+                let mut web = stuck("web");
+                web["metadata"]["labels"] = json!({"team": one});
+                apply(plane, namespace, vec![web]).await;
+                await_ready(plane, namespace, 1).await;
+            }
+            let selector = format!("team={one}");
+            let halted = run(
+                plane,
+                &["disable", "-A", "-l", &selector, "--restart", "--yes", "--timeout", "2s", "--at-once", "1"],
+            );
+            assert_eq!(halted.code, 1, "{}{}", halted.out, halted.err);
+            assert!(halted.err.contains("now restarting deployment/web in "), "{}", halted.err);
+            let forget = halted.out.lines().filter_map(|line| line.strip_prefix("Or give it up with: outrigger "));
+            let forget: Vec<Vec<&str>> = forget.map(|command| command.split(' ').collect()).collect();
+            assert_eq!(forget.len(), 2, "{}", halted.out);
+            for command in forget {
+                done(plane, &[&command[..], &["--yes"]].concat());
+            }
+            for namespace in [one, two] {
+                assert!(items(plane, namespace, "deployments").await.iter().all(|one| mark(one).is_none()));
+            }
+        })
+        .await;
     })
     .await;
 }
