@@ -631,7 +631,7 @@ async fn where_an_admission_policy_takes_the_mark_off_nothing_is_restarted_and_t
         }
         let why = "deployment/web may not be: its label outrigger.dev/restart does not stay as it is written";
         await_condition("the policy to count", TIMEOUT, async || {
-            let asked = restart(plane, namespace, &["--dry-run"]);
+            let asked = restart(plane, namespace, &["--all", "--dry-run"]);
             ensure!(asked.out.contains(why), "{}{}", asked.out, asked.err);
             Ok(())
         })
