@@ -27,6 +27,8 @@ mod restarts;
 mod session;
 mod strangers;
 mod suspensions;
+#[cfg(test)]
+mod testing;
 
 use std::convert::Infallible;
 use std::sync::Arc;

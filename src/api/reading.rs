@@ -14,6 +14,9 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, RequestPartsExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::problem::Problem;
 use super::request::{answer, query_of};
@@ -33,8 +36,8 @@ pub(super) struct Asked {
     pub(super) peer: Peer,
     pub(super) headers: HeaderMap,
     /// The named parts of the path; none where they are no text.
-    parts: Option<HashMap<String, String>>,
-    query: Option<String>,
+    pub(super) parts: Option<HashMap<String, String>>,
+    pub(super) query: Option<String>,
 }
 
 impl FromRequestParts<Arc<Api>> for Asked {
@@ -73,12 +76,21 @@ impl Asked {
             let session = self.session(right.1, namespace).await?;
             let found = async {
                 session.may(right.0).await?;
-                let found = move |api: &Api| Ok(serde_json::to_vec(&look(api)?).unwrap_or_default());
-                Ok(self.unless_known(beside(&self.api, found).await?))
+                self.api.inventory.pods_wanted.look();
+                self.told(look).await
             };
             session.done(found.await)
         })
         .await
+    }
+
+    /// What a look finds for somebody of whom it is known that they may, unless they have it already.
+    pub(super) async fn told<T: Serialize>(
+        &self,
+        look: impl FnOnce(&Api) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<Response, Problem> {
+        let found = move |api: &Api| Ok(serde_json::to_vec(&look(api)?).unwrap_or_default());
+        Ok(self.unless_known(aside(&self.api, found).await?))
     }
 
     /// What is found at once for somebody who may.
@@ -119,21 +131,36 @@ impl Asked {
     }
 }
 
-/// Looks beside the threads that answer reviews: at everything it takes a while.
+/// Looks at pods and whatever else is known, beside the threads that answer reviews.
 pub(super) async fn beside<T: Send + 'static>(
     api: &Arc<Api>,
     look: impl FnOnce(&Api) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     // Pods are followed while somebody looks; until they are read the answer says that it is not all.
     api.inventory.pods_wanted.look();
-    let turn = tokio::time::timeout(PATIENCE, Arc::clone(&api.looks).acquire_owned()).await;
-    let Ok(Ok(turn)) = turn else { return Err(Problem::new(503, "too many look at once; try again in a second")) };
+    aside(api, look).await
+}
+
+/// Looks at something that is known without pods, beside the threads that answer reviews: at everything it takes a while.
+pub(super) async fn aside<T: Send + 'static>(
+    api: &Arc<Api>,
+    look: impl FnOnce(&Api) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let turn = turn_to_look(api).await?;
     let api = Arc::clone(api);
-    let looking = tokio::task::spawn_blocking(move || {
+    let looking = spawn_blocking(move || {
         let _turn = turn;
         look(&api)
     });
     looking.await.map_err(|_| Problem::new(500, "looking failed; the log says why"))?
+}
+
+/// Waits for one's turn to look.
+pub(super) async fn turn_to_look(api: &Api) -> Result<OwnedSemaphorePermit, Problem> {
+    match timeout(PATIENCE, Arc::clone(&api.looks).acquire_owned()).await {
+        Ok(Ok(turn)) => Ok(turn),
+        Ok(Err(_)) | Err(_) => Err(Problem::new(503, "too many look at once; try again in a second")),
+    }
 }
 
 /// The parts of the cluster that are not known, without which an answer is not complete.
@@ -153,5 +180,29 @@ pub(super) fn known_namespace(inventory: &Inventory, namespace: &str) -> Result<
             Err(Problem::not_found(format!("there is no namespace {}", Clean(namespace))))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{StreamExt, poll};
+
+    use super::*;
+    use crate::api::audit;
+    use crate::api::testing::{api, asked};
+
+    #[tokio::test]
+    async fn whoever_reads_the_record_waits_for_their_turn_to_look() {
+        let api = api();
+        let others = Arc::clone(&api.looks).acquire_many_owned(2).await.unwrap();
+        let mut listing = Box::pin(audit::list(asked(&api, "")));
+        let heard = audit::list(asked(&api, "watch=true")).await;
+        assert_eq!(heard.status(), StatusCode::OK);
+        let mut events = heard.into_body().into_data_stream();
+        assert!(poll!(&mut listing).is_pending() && poll!(events.next()).is_pending(), "it did not wait");
+        drop(others);
+        assert_eq!(listing.await.status(), StatusCode::OK);
+        let first = events.next().await.unwrap().unwrap();
+        assert!(first.starts_with(b"event: snapshot\n"), "{first:?}");
     }
 }

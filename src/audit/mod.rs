@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 use thiserror::Error;
@@ -123,7 +122,7 @@ impl Writer {
             }
             let mut bytes = batch.concat();
             // Before it is written: a disk that hangs does not keep it from being seen.
-            batch.iter().for_each(|line| self.recent.push(Bytes::copy_from_slice(line.trim_ascii_end())));
+            batch.iter().for_each(|line| self.recent.push(line));
             let lost = self.lost.get();
             if lost > told {
                 bytes.extend(self.line_about(lost - told));
