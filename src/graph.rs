@@ -16,7 +16,9 @@ use crate::decision::reason::sanitized;
 use crate::inventory::Inventory;
 use crate::inventory::routing::{Route, Service, Standing};
 use crate::inventory::rules::Terms;
-use crate::overview::states::{State, standings_of};
+use crate::overview::preview::{Origin, origins_with};
+use crate::overview::running::RunningPods;
+use crate::overview::states::{State, standing_of};
 use crate::resources::suspension_object::{self, SuspensionObject};
 use crate::suspensions::whom::whom;
 use crate::traffic::namespaces_of;
@@ -109,14 +111,17 @@ pub fn graph(inventory: &Inventory, terms: &Terms, now: Timestamp, namespace: Op
             drawing.namespace(&entry.namespace().name);
         }
     }
-    for standing in standings_of(inventory, now, |origin| is_wanted(origin.namespace())) {
+    let running = RunningPods::within(inventory, namespace);
+    let origins = origins_with(inventory, &running);
+    for origin in &origins {
+        let standing = standing_of(inventory, now, origin, &running);
         let node = Node {
             state: Some(standing.state),
             ..node(Is::Workload, &standing.kind, Some(&standing.namespace), &standing.name)
         };
         drawing.add(node);
     }
-    let by_namespace = workloads_by_namespace(inventory);
+    let by_namespace = workloads_by_namespace(&origins);
     for service in services.iter().filter(|service| is_wanted(&service.namespace)) {
         drawing.service(service, by_namespace.get(&*service.namespace).map_or(&[], Vec::as_slice));
     }
@@ -133,10 +138,10 @@ pub fn graph(inventory: &Inventory, terms: &Terms, now: Timestamp, namespace: Op
     Graph { nodes: nodes.into_values().collect(), edges: edges.into_iter().collect() }
 }
 
-fn workloads_by_namespace(inventory: &Inventory) -> HashMap<String, Vec<Arc<Owner>>> {
-    let mut by_namespace: HashMap<String, Vec<Arc<Owner>>> = HashMap::new();
-    for workload in inventory.workloads() {
-        by_namespace.entry(workload.namespace.to_string()).or_default().push(workload);
+fn workloads_by_namespace(origins: &[Origin]) -> HashMap<&str, Vec<&Arc<Owner>>> {
+    let mut by_namespace: HashMap<&str, Vec<&Arc<Owner>>> = HashMap::new();
+    for workload in origins.iter().filter_map(Origin::workload) {
+        by_namespace.entry(&workload.namespace).or_default().push(workload);
     }
     by_namespace
 }
@@ -164,7 +169,7 @@ impl Drawing<'_> {
         self.add(node(Is::Namespace, "Namespace", None, name))
     }
 
-    fn service(&mut self, service: &Service, workloads: &[Arc<Owner>]) {
+    fn service(&mut self, service: &Service, workloads: &[&Arc<Owner>]) {
         let Service { namespace, name, selector, .. } = service;
         let id = self.add(node(Is::Service, "Service", Some(namespace), name));
         let Some(selector) = selector else { return };

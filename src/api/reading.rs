@@ -172,6 +172,15 @@ pub(super) fn unread(inventory: &Inventory) -> Vec<String> {
     caches.into_iter().filter(|(_, synced)| !synced).map(|(cache, _)| cache).collect()
 }
 
+/// What is found, and the parts of the cluster that are not known, before it is looked for or after it.
+pub(super) fn unread_while<T>(inventory: &Inventory, find: impl FnOnce() -> T) -> (T, Vec<String>) {
+    let mut missing = unread(inventory);
+    let found = find();
+    let forgotten: Vec<_> = unread(inventory).into_iter().filter(|cache| !missing.contains(cache)).collect();
+    missing.extend(forgotten);
+    (found, missing)
+}
+
 /// Refuses a namespace that does not exist, as far as that is known.
 pub(super) fn known_namespace(inventory: &Inventory, namespace: &str) -> Result<(), Problem> {
     let namespaces = &inventory.namespaces;
@@ -186,10 +195,52 @@ pub(super) fn known_namespace(inventory: &Inventory, namespace: &str) -> Result<
 #[cfg(test)]
 mod tests {
     use futures::{StreamExt, poll};
+    use serde_json::json;
 
     use super::*;
     use crate::api::audit;
     use crate::api::testing::{api, asked};
+    use crate::decision::facts::RunningPod;
+    use crate::files;
+    use crate::inventory::cache::Cache;
+    use crate::overview::running::RunningPods;
+    use crate::overview::states::{standings, standings_within};
+
+    #[test]
+    fn pods_that_are_forgotten_or_known_at_last_meanwhile_are_told_as_unread() {
+        let inventory = &api().inventory;
+        for (is_synced, change) in [(true, Cache::forget as fn(&Cache<RunningPod>)), (false, Cache::set_synced)] {
+            if is_synced {
+                inventory.pods.set_synced();
+            }
+            let (_, missing) = unread_while(inventory, || change(&inventory.pods));
+            assert!(missing.iter().any(|cache| cache == "pods"), "{missing:?}");
+            assert_eq!(inventory.pods.is_synced(), !is_synced);
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_one_namespace_is_what_is_told_of_it_among_all() {
+        let api = api();
+        let mut objects = Vec::new();
+        for (number, namespace) in ["shop", "payroll"].into_iter().enumerate() {
+            objects.push(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}));
+            let metadata = json!({"name": "web", "namespace": namespace, "uid": format!("u{number}")});
+            let spec = json!({"template": {"metadata": {"labels": {"app": "web"}}}});
+            objects.push(json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}));
+            let metadata = json!({"name": "lone", "namespace": namespace, "uid": format!("p{number}")});
+            let spec = json!({"containers": [{"name": "main"}]});
+            objects.push(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}));
+        }
+        assert_eq!(files::fill(&api.inventory, &api.terms, &objects), [""; 0]);
+        let (all, now) = (standings(&api.inventory, api.clock.now()), api.clock.now());
+        let of_shop = standings_within(&api.inventory, now, Some("shop"));
+        let expected: Vec<_> = all.into_iter().filter(|one| one.namespace == "shop").collect();
+        assert_eq!((of_shop.len(), of_shop), (2, expected));
+        let running = RunningPods::within(&api.inventory, Some("shop"));
+        let names: Vec<_> = running.bare().iter().map(|pod| &*pod.pod.namespace).collect();
+        assert_eq!(names, ["shop"]);
+    }
 
     #[tokio::test]
     async fn whoever_reads_the_record_waits_for_their_turn_to_look() {
