@@ -152,6 +152,12 @@ impl<'s> Session<'s> {
         Ok(self.api.backend.may(&self.caller, right).await?)
     }
 
+    /// Whether the caller may do so in every namespace, as far as that can be told.
+    pub(super) async fn may_everywhere(&self, verb: &str) -> bool {
+        let right = Right { verb, resource: self.attempt.resource, namespace: None, name: None };
+        self.api.backend.may(&self.caller, right).await.is_ok()
+    }
+
     /// Records what came of it.
     pub(super) fn done<T>(&self, outcome: Result<T, Problem>) -> Result<T, Problem> {
         let is_read = self.attempt.act == Deed::Read;

@@ -54,7 +54,8 @@ function label(one) {
 }
 
 function picture(nodes, edges, isOfAll) {
-  const columns = COLUMNS.map((is) => nodes.filter((one) => (one.is === "Namespace" ? "Workload" : one.is) === is));
+  const columnOf = ({ is }) => (COLUMNS.includes(is) ? is : "Workload");
+  const columns = COLUMNS.map((is) => nodes.filter((one) => columnOf(one) === is));
   const used = columns.filter((column) => column.length > 0);
   settle(used, edges);
   const places = new Map();
@@ -105,6 +106,7 @@ function box(one, { x, y }, isOfAll) {
     Workload: [address("ns", one.namespace ?? "", one.kind, one.name), `${isOfAll ? one.namespace : one.kind}, ${word(one.state)}`],
     Namespace: [address("ns", one.name), "namespace"],
     Suspension: ["#/suspensions", one.suspends],
+    Elsewhere: [null, "which is not yours to see"],
   }[one.is] ?? [null, `${one.kind}, ${one.namespace}`];
   const parts = [
     svg("title", {}, label(one)),
