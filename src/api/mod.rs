@@ -22,10 +22,10 @@ mod page;
 mod preview;
 mod problem;
 mod reading;
+mod refusals;
 mod request;
 mod restarts;
 mod session;
-mod strangers;
 mod suspensions;
 #[cfg(test)]
 mod testing;
@@ -58,8 +58,8 @@ use crate::metrics::Metrics;
 use crate::server::listener::Peer;
 use endpoint::Endpoint;
 use problem::Problem;
+use refusals::Refusals;
 use restarts::Runs;
-use strangers::Strangers;
 
 /// The largest body: as many as there are connections may be held at once.
 const BODY: usize = 64 * 1024;
@@ -86,7 +86,7 @@ pub struct Api {
     pub backend: Backend,
     /// Where requests are counted.
     pub metrics: Metrics,
-    strangers: Strangers,
+    refusals: Refusals,
     restarts: Runs,
     under_way: TaskTracker,
     computing: Semaphore,
@@ -112,7 +112,7 @@ impl Api {
             audit,
             backend,
             metrics,
-            strangers: Strangers::default(),
+            refusals: Refusals::default(),
             restarts: Runs::default(),
             under_way: TaskTracker::new(),
             computing: Semaphore::new(1),

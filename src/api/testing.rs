@@ -26,6 +26,11 @@ const TOKEN: &str = "a token";
 
 /// One that knows nothing yet.
 pub(super) fn api() -> Arc<Api> {
+    api_and_record().0
+}
+
+/// The same, and what it records.
+pub(super) fn api_and_record() -> (Arc<Api>, audit::Writer) {
     let settings = Settings {
         mesh: Mesh::named("istio").unwrap(),
         excluded_namespaces: Vec::new(),
@@ -35,9 +40,10 @@ pub(super) fn api() -> Arc<Api> {
     let inventory = Arc::new(Inventory::new(settings, OwnerKinds::default(), Vec::new()));
     let (terms, clock) = (Terms::default(), Clock::Fixed(jiff::Timestamp::UNIX_EPOCH));
     let store = Store::new(None, Arc::clone(&inventory), terms, clock.clone());
-    let (log, _) = audit::log(clock.clone());
+    let (log, record) = audit::log(clock.clone());
     let metrics = Metrics::new(log.lost().clone());
-    Arc::new(Api::new(inventory, terms, clock, log, Backend::Files(store, Token::new(TOKEN)), metrics))
+    let backend = Backend::Files(store, Token::new(TOKEN));
+    (Arc::new(Api::new(inventory, terms, clock, log, backend, metrics)), record)
 }
 
 /// A read with this query, by whoever has the token.

@@ -1,6 +1,7 @@
 //! The newest lines of the audit log, for whoever looks at what happens: those of this process alone, since it started.
 //!
-//! Limits: a thousand lines, and 4 MiB of them. Cost: a line is read once, by the first who looks for some of them, and never
+//! Limits: a thousand lines, and 4 MiB of them; fewer of what came to nothing, which nobody needs a right for, and which would
+//! crowd out everything else. Cost: a line is read once, by the first who looks for some of them, and never
 //! where nobody does.
 
 use std::collections::VecDeque;
@@ -10,10 +11,27 @@ use serde::ser::Error;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// So many are kept.
-const MOST: usize = 1000;
-/// And so many bytes of them.
-const MOST_BYTES: usize = 4 * 1024 * 1024;
+/// What a line tells of, as far as it is kept for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// Something was decided, or done, or came by itself.
+    Happened,
+    /// Somebody wanted to change something, and did not.
+    ChangeInVain,
+    /// Somebody wanted to read something, and may not.
+    ReadInVain,
+}
+
+impl Weight {
+    /// How many lines are kept, and how many bytes of them.
+    fn room(self) -> (usize, usize) {
+        match self {
+            Self::Happened => (1000, 4 << 20),
+            Self::ChangeInVain => (200, 512 << 10),
+            Self::ReadInVain => (100, 256 << 10),
+        }
+    }
+}
 
 /// The newest lines.
 #[derive(Debug, Default)]
@@ -58,10 +76,17 @@ struct Object {
 
 #[derive(Debug, Default)]
 struct Kept {
-    lines: VecDeque<Line>,
-    bytes: usize,
+    /// By weight.
+    rings: [Ring; 3],
     /// How many lines there have been, also those that are no longer kept.
     count: u64,
+}
+
+/// Lines with their numbers, which grow.
+#[derive(Debug, Default)]
+struct Ring {
+    lines: VecDeque<(u64, Line)>,
+    bytes: usize,
 }
 
 /// What came since somebody looked.
@@ -106,25 +131,37 @@ impl About {
 }
 
 impl Recent {
-    pub(super) fn push(&self, text: &[u8]) {
+    pub(super) fn push(&self, text: &[u8], weight: Weight) {
         let line = Line::of(text.trim_ascii_end());
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.count += 1;
-        kept.bytes += line.len();
-        kept.lines.push_back(line);
-        while kept.lines.len() > MOST || kept.bytes > MOST_BYTES {
-            let dropped = kept.lines.pop_front().map_or(0, |line| line.len());
-            kept.bytes -= dropped;
-        }
+        let number = kept.count;
+        kept.rings[weight as usize].push((number, line), weight.room());
     }
 
     /// What came after so many lines, at most the last `most` of it.
     pub fn since(&self, count: u64, most: usize) -> News {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let new = kept.count.saturating_sub(count);
-        let told = usize::try_from(new).unwrap_or(usize::MAX).min(kept.lines.len()).min(most);
-        let lines = kept.lines.range(kept.lines.len() - told..).cloned().collect();
-        News { lines, missed: new - told as u64, count: kept.count }
+        let mut lines: Vec<_> = kept.rings.iter().flat_map(|ring| ring.since(count)).collect();
+        lines.sort_unstable_by_key(|(number, _)| *number);
+        let told = lines.split_off(lines.len().saturating_sub(most));
+        let lines: Vec<_> = told.into_iter().map(|(_, line)| line.clone()).collect();
+        News { missed: new - lines.len() as u64, lines, count: kept.count }
+    }
+}
+
+impl Ring {
+    fn push(&mut self, line: (u64, Line), (most, most_bytes): (usize, usize)) {
+        self.bytes += line.1.len();
+        self.lines.push_back(line);
+        while self.lines.len() > most || self.bytes > most_bytes {
+            self.bytes -= self.lines.pop_front().map_or(0, |(_, line)| line.len());
+        }
+    }
+
+    fn since(&self, count: u64) -> impl Iterator<Item = &(u64, Line)> {
+        self.lines.range(self.lines.partition_point(|(number, _)| *number <= count)..)
     }
 }
 
@@ -139,23 +176,39 @@ mod tests {
     #[test]
     fn whoever_looks_again_gets_what_is_new_and_hears_how_much_was_missed() {
         let recent = Recent::default();
-        ["a", "b", "c"].into_iter().for_each(|line| recent.push(line.as_bytes()));
+        ["a", "b", "c"].into_iter().for_each(|line| recent.push(line.as_bytes(), Weight::Happened));
         let first = recent.since(0, 2);
         assert_eq!((texts(&first), first.missed, first.count), (vec!["b", "c"], 1, 3));
         let News { lines, missed, count } = recent.since(3, 2);
         assert_eq!((lines.len(), missed, count), (0, 0, 3));
-        recent.push(b"d\n");
+        recent.push(b"d\n", Weight::Happened);
         assert_eq!(texts(&recent.since(3, 2)), ["d"]);
     }
 
     #[test]
     fn only_so_many_lines_and_bytes_are_kept() {
         let recent = Recent::default();
-        (0..MOST + 5).for_each(|_| recent.push(b"x"));
+        let (most, most_bytes) = Weight::Happened.room();
+        (0..most + 5).for_each(|_| recent.push(b"x", Weight::Happened));
         let news = recent.since(0, usize::MAX);
-        assert_eq!((news.lines.len(), news.missed), (MOST, 5));
-        (0..3).for_each(|_| recent.push(&vec![b'x'; MOST_BYTES / 2]));
+        assert_eq!((news.lines.len(), news.missed), (most, 5));
+        (0..3).for_each(|_| recent.push(&vec![b'x'; most_bytes / 2], Weight::Happened));
         assert_eq!(recent.since(0, usize::MAX).lines.len(), 2);
+    }
+
+    #[test]
+    fn what_comes_to_nothing_crowds_out_nothing_but_its_like() {
+        let recent = Recent::default();
+        recent.push(b"decided", Weight::Happened);
+        recent.push(b"tried", Weight::ChangeInVain);
+        (0..2000).for_each(|_| recent.push(b"asked", Weight::ReadInVain));
+        recent.push(b"done", Weight::Happened);
+        let news = recent.since(0, usize::MAX);
+        let texts = texts(&news);
+        assert_eq!((texts.len(), news.missed, news.count), (103, 1900, 2003));
+        assert_eq!((texts[..3].to_vec(), texts[102]), (vec!["decided", "tried", "asked"], "done"), "in their order");
+        (0..20).for_each(|_| recent.push(&[b'x'; 60_000], Weight::ChangeInVain));
+        assert!(recent.since(0, usize::MAX).lines.len() < 120, "they have no more room by being large");
     }
 
     #[test]
@@ -163,7 +216,7 @@ mod tests {
         let recent = Recent::default();
         let decision = r#"{"z":1,"namespace":"shop","workload":{"kind":"Deployment","name":"web"},"action":"Enable"}"#;
         let act = r#"{"act":"Create","object":{"kind":"SuspensionPolicy","namespace":"shop"}}"#;
-        [decision, act, "7"].into_iter().for_each(|line| recent.push(line.as_bytes()));
+        [decision, act, "7"].into_iter().for_each(|line| recent.push(line.as_bytes(), Weight::Happened));
         let (first, second) = (recent.since(0, 9).lines, recent.since(0, 9).lines);
         assert!(std::ptr::eq(first[0].about(), second[0].about()), "it was read again");
         let told = |about: &About| (about.namespace().map(str::to_owned), about.workload.is_some());
