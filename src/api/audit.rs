@@ -2,8 +2,6 @@
 //!
 //! The entries are those of the audit log. Each replica knows its own alone, of the time since it started.
 
-use std::sync::Arc;
-
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -81,12 +79,11 @@ pub(super) async fn list(asked: Asked) -> Response {
             session.may("list").await?;
             let wanted = Wanted::checked(&asked)?;
             if wanted.watch == Some(true) {
-                let api = Arc::clone(&asked.api);
-                let listener = Listener::new(api, session.token.clone(), Resource::Decisions, namespace.clone())?;
+                let listener = Listener::new(&session, Resource::Decisions, namespace.clone())?;
                 return Ok(listener.hear(Entries { wanted, seen: None }));
             }
             let of = namespace.clone();
-            asked.told(move |api| Ok(wanted.told(api, of.as_deref()).0)).await
+            asked.told(&session, move |api| Ok(wanted.told(api, of.as_deref()).0)).await
         };
         session.done(found.await)
     })

@@ -58,7 +58,7 @@ pub(super) async fn draw(asked: Asked) -> Response {
             wanted?;
             let may_see_all = session.may_everywhere("list").await;
             asked.api.inventory.pods_wanted.look();
-            asked.told(move |api| drawn(api, of.as_deref(), may_see_all)).await
+            asked.told(&session, move |api| drawn(api, of.as_deref(), may_see_all)).await
         };
         session.done(found.await)
     })

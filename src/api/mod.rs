@@ -4,8 +4,8 @@
 //! Guarantees: nothing is answered to a caller without a token, apart from the page's own files and the document; every
 //! attempt to change something is recorded, whatever came of it; what is written is written with the caller's own token.
 //! Errors are problem details of RFC 9457.
-//! Limits: bodies of 64 KiB; 8 restarts; 32 that listen; two that look at everything; 32 changes at once, for whose turn
-//! others wait 20 seconds at most.
+//! Limits: bodies of 64 KiB; 8 restarts; 32 that listen, 8 of each user; two that look at everything, one of each user; 32 changes
+//! at once. For a turn others wait 20 seconds at most.
 
 mod about;
 mod audit;
@@ -26,6 +26,7 @@ mod refusals;
 mod request;
 mod restarts;
 mod session;
+mod shares;
 mod suspensions;
 #[cfg(test)]
 mod testing;
@@ -60,13 +61,16 @@ use endpoint::Endpoint;
 use problem::Problem;
 use refusals::Refusals;
 use restarts::Runs;
+use shares::Shares;
 
 /// The largest body: as many as there are connections may be held at once.
 const BODY: usize = 64 * 1024;
 /// So many changes are made at once.
 const AT_ONCE: usize = 32;
-/// So many may listen to events.
-const LISTENERS: usize = 32;
+/// So many may listen to events, and of each user so many: in some windows with some streams each.
+const LISTENERS: (usize, usize) = (32, 8);
+/// So many reads look at once, and of each user so many.
+const LOOKS: (usize, usize) = (2, 1);
 /// At the end changes that have been begun have so long.
 const SETTLING: Duration = Duration::from_secs(5);
 /// A change waits so long for its turn.
@@ -91,8 +95,8 @@ pub struct Api {
     under_way: TaskTracker,
     computing: Semaphore,
     changes: Semaphore,
-    listeners: Arc<Semaphore>,
-    looks: Arc<Semaphore>,
+    listeners: Shares,
+    looks: Shares,
 }
 
 impl Api {
@@ -117,8 +121,8 @@ impl Api {
             under_way: TaskTracker::new(),
             computing: Semaphore::new(1),
             changes: Semaphore::new(AT_ONCE),
-            listeners: Arc::new(Semaphore::new(LISTENERS)),
-            looks: Arc::new(Semaphore::new(reading::LOOKS)),
+            listeners: Shares::new(LISTENERS.0, LISTENERS.1),
+            looks: Shares::new(LOOKS.0, LOOKS.1),
         }
     }
 

@@ -104,7 +104,8 @@ pub(super) async fn preview(asked: Asked, body: Body) -> Response {
             }
             session.may("list").await?;
             let proposed = objects(&asked.headers, &whole(body).await?)?;
-            beside(&asked.api, move |api| answered(api, namespace.as_deref(), &wanted, &proposed)).await
+            beside(&asked.api, &session.caller.user, move |api| answered(api, namespace.as_deref(), &wanted, &proposed))
+                .await
         };
         let found = session.done(found.await)?;
         Ok(json_answer(StatusCode::OK, &found))

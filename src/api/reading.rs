@@ -1,6 +1,7 @@
 //! Reads from what is known: who may, and an answer that is sent again only where it is new.
 //!
-//! Limits: two reads look at once, beside the threads that answer reviews; others wait 20 seconds at most for their turn.
+//! Limits: two reads look at once, of different users, beside the threads that answer reviews; others wait 20 seconds at most for
+//! their turn.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,21 +15,18 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, RequestPartsExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::problem::Problem;
 use super::request::{answer, query_of};
 use super::session::{Attempt, Session};
+use super::shares::Part;
 use super::{Api, PATIENCE};
 use crate::cluster::access::Resource;
 use crate::decision::reason::Clean;
 use crate::inventory::Inventory;
 use crate::server::listener::Peer;
-
-/// So many reads look at once.
-pub(super) const LOOKS: usize = 2;
 
 /// A request that changes nothing.
 pub(super) struct Asked {
@@ -77,7 +75,7 @@ impl Asked {
             let found = async {
                 session.may(right.0).await?;
                 self.api.inventory.pods_wanted.look();
-                self.told(look).await
+                self.told(&session, look).await
             };
             session.done(found.await)
         })
@@ -87,10 +85,11 @@ impl Asked {
     /// What a look finds for somebody of whom it is known that they may, unless they have it already.
     pub(super) async fn told<T: Serialize>(
         &self,
+        session: &Session<'_>,
         look: impl FnOnce(&Api) -> Result<T, Problem> + Send + 'static,
     ) -> Result<Response, Problem> {
         let found = move |api: &Api| Ok(serde_json::to_vec(&look(api)?).unwrap_or_default());
-        Ok(self.unless_known(aside(&self.api, found).await?))
+        Ok(self.unless_known(aside(&self.api, &session.caller.user, found).await?))
     }
 
     /// What is found at once for somebody who may.
@@ -134,19 +133,21 @@ impl Asked {
 /// Looks at pods and whatever else is known, beside the threads that answer reviews.
 pub(super) async fn beside<T: Send + 'static>(
     api: &Arc<Api>,
+    user: &str,
     look: impl FnOnce(&Api) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     // Pods are followed while somebody looks; until they are read the answer says that it is not all.
     api.inventory.pods_wanted.look();
-    aside(api, look).await
+    aside(api, user, look).await
 }
 
 /// Looks at something that is known without pods, beside the threads that answer reviews: at everything it takes a while.
-pub(super) async fn aside<T: Send + 'static>(
+async fn aside<T: Send + 'static>(
     api: &Arc<Api>,
+    user: &str,
     look: impl FnOnce(&Api) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
-    let turn = turn_to_look(api).await?;
+    let turn = turn_to_look(api, user).await?;
     let api = Arc::clone(api);
     let looking = spawn_blocking(move || {
         let _turn = turn;
@@ -156,11 +157,9 @@ pub(super) async fn aside<T: Send + 'static>(
 }
 
 /// Waits for one's turn to look.
-pub(super) async fn turn_to_look(api: &Api) -> Result<OwnedSemaphorePermit, Problem> {
-    match timeout(PATIENCE, Arc::clone(&api.looks).acquire_owned()).await {
-        Ok(Ok(turn)) => Ok(turn),
-        Ok(Err(_)) | Err(_) => Err(Problem::new(503, "too many look at once; try again in a second")),
-    }
+pub(super) async fn turn_to_look(api: &Api, user: &str) -> Result<Part, Problem> {
+    let turn = timeout(PATIENCE, api.looks.next(user)).await;
+    turn.map_err(|_| Problem::new(503, "too many look at once; try again in a second"))
 }
 
 /// The parts of the cluster that are not known, without which an answer is not complete.
@@ -243,9 +242,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nobody_has_more_than_their_share_of_streams() {
+        let api = api();
+        let mut heard = Vec::new();
+        for _ in 0..8 {
+            heard.push(audit::list(asked(&api, "watch=true")).await);
+        }
+        assert!(heard.iter().all(|response| response.status() == StatusCode::OK));
+        assert_eq!(audit::list(asked(&api, "watch=true")).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(api.listeners.now("ann").is_some(), "others have theirs");
+        drop(heard);
+        assert_eq!(audit::list(asked(&api, "watch=true")).await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
     async fn whoever_reads_the_record_waits_for_their_turn_to_look() {
         let api = api();
-        let others = Arc::clone(&api.looks).acquire_many_owned(2).await.unwrap();
+        let others = (api.looks.next("ann").await, api.looks.next("bob").await);
         let mut listing = Box::pin(audit::list(asked(&api, "")));
         let heard = audit::list(asked(&api, "watch=true")).await;
         assert_eq!(heard.status(), StatusCode::OK);

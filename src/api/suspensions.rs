@@ -234,7 +234,7 @@ pub(super) async fn list(
             }
             if wanted.watch == Some(true) {
                 wanted.is_of_all()?;
-                return events(Arc::clone(&api), session.token.clone(), namespace.clone());
+                return events(&session, namespace.clone());
             }
             listed(&api, namespace.as_deref(), &wanted)
         };

@@ -23,6 +23,9 @@ use crate::restarts::telling::Told;
 use crate::restarts::workload::{Name, Workload};
 use crate::suspensions::live::Unstored;
 
+/// Under this name all restarts take turns at looking, as if they were one user.
+const RESTARTS: &str = "outrigger:restarts";
+
 /// What is to be done, and what is not.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -112,7 +115,7 @@ async fn drifted(api: &Arc<Api>, namespace: &str) -> Result<Chosen, Problem> {
             drifts.map(|one| Name { namespace: one.namespace, kind: one.kind, name: one.name }).collect();
         Ok(Chosen::Drifted(names))
     };
-    beside(api, look).await
+    beside(api, RESTARTS, look).await
 }
 
 fn left(found: Found, namespace: &str, run: String) -> Result<(String, Vec<Workload>, Planned), Problem> {
