@@ -16,7 +16,9 @@ use crate::decision::reason::sanitized;
 use crate::inventory::Inventory;
 use crate::inventory::routing::{Route, Service, Standing};
 use crate::inventory::rules::Terms;
-use crate::overview::states::{State, standings_of};
+use crate::overview::preview::{Origin, origins_with};
+use crate::overview::running::RunningPods;
+use crate::overview::states::{State, standing_of};
 use crate::resources::suspension_object::{self, SuspensionObject};
 use crate::suspensions::whom::whom;
 use crate::traffic::namespaces_of;
@@ -67,6 +69,8 @@ pub enum Is {
     Route,
     /// A suspension that is not over.
     Suspension,
+    /// Whatever is in namespaces of which nothing is told.
+    Elsewhere,
 }
 
 /// A tie between two nodes.
@@ -94,12 +98,42 @@ pub enum Does {
     Writes,
 }
 
-/// The graph of one namespace and what is tied to it, or of everything.
-pub fn graph(inventory: &Inventory, terms: &Terms, now: Timestamp, namespace: Option<&str>) -> Graph {
-    let is_wanted = |name: &str| namespace.is_none_or(|wanted| name == wanted);
+/// What a graph is of.
+#[derive(Debug, Clone, Copy)]
+pub enum Scope<'s> {
+    /// Everything.
+    All,
+    /// One namespace and what is tied to it.
+    Around(&'s str),
+    /// The same for whoever may see that namespace alone: what is tied to it from elsewhere is one node, which tells neither what
+    /// that is nor whether it exists.
+    Only(&'s str),
+}
+
+impl Scope<'_> {
+    fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::All => None,
+            Self::Around(namespace) | Self::Only(namespace) => Some(namespace),
+        }
+    }
+
+    fn is_of(&self, namespace: &str) -> bool {
+        self.namespace().is_none_or(|wanted| namespace == wanted)
+    }
+
+    fn hides(&self, namespace: &str) -> bool {
+        matches!(self, Self::Only(wanted) if namespace != *wanted)
+    }
+}
+
+/// The graph of what is wanted.
+pub fn graph(inventory: &Inventory, terms: &Terms, now: Timestamp, scope: Scope<'_>) -> Graph {
+    let is_wanted = |name: &str| scope.is_of(name);
     let services = inventory.routing.services();
     let mut drawing = Drawing {
         inventory,
+        scope,
         services: services.iter().map(|one| ((&*one.namespace, &*one.name), &**one)).collect(),
         nodes: BTreeMap::new(),
         edges: BTreeSet::new(),
@@ -109,19 +143,22 @@ pub fn graph(inventory: &Inventory, terms: &Terms, now: Timestamp, namespace: Op
             drawing.namespace(&entry.namespace().name);
         }
     }
-    for standing in standings_of(inventory, now, |origin| is_wanted(origin.namespace())) {
+    let running = RunningPods::within(inventory, scope.namespace());
+    let origins = origins_with(inventory, &running);
+    for origin in &origins {
+        let standing = standing_of(inventory, now, origin, &running);
         let node = Node {
             state: Some(standing.state),
             ..node(Is::Workload, &standing.kind, Some(&standing.namespace), &standing.name)
         };
         drawing.add(node);
     }
-    let by_namespace = workloads_by_namespace(inventory);
+    let by_namespace = workloads_by_namespace(&origins);
     for service in services.iter().filter(|service| is_wanted(&service.namespace)) {
         drawing.service(service, by_namespace.get(&*service.namespace).map_or(&[], Vec::as_slice));
     }
     for route in inventory.routing.routes() {
-        drawing.route(&route, is_wanted);
+        drawing.route(&route);
     }
     for (object, period) in inventory.standings.suspensions() {
         let state = period.map(|period| period.state(now));
@@ -133,16 +170,17 @@ pub fn graph(inventory: &Inventory, terms: &Terms, now: Timestamp, namespace: Op
     Graph { nodes: nodes.into_values().collect(), edges: edges.into_iter().collect() }
 }
 
-fn workloads_by_namespace(inventory: &Inventory) -> HashMap<String, Vec<Arc<Owner>>> {
-    let mut by_namespace: HashMap<String, Vec<Arc<Owner>>> = HashMap::new();
-    for workload in inventory.workloads() {
-        by_namespace.entry(workload.namespace.to_string()).or_default().push(workload);
+fn workloads_by_namespace(origins: &[Origin]) -> HashMap<&str, Vec<&Arc<Owner>>> {
+    let mut by_namespace: HashMap<&str, Vec<&Arc<Owner>>> = HashMap::new();
+    for workload in origins.iter().filter_map(Origin::workload) {
+        by_namespace.entry(&workload.namespace).or_default().push(workload);
     }
     by_namespace
 }
 
 struct Drawing<'d> {
     inventory: &'d Inventory,
+    scope: Scope<'d>,
     services: HashMap<(&'d str, &'d str), &'d Service>,
     nodes: BTreeMap<String, Node>,
     edges: BTreeSet<Edge>,
@@ -164,7 +202,7 @@ impl Drawing<'_> {
         self.add(node(Is::Namespace, "Namespace", None, name))
     }
 
-    fn service(&mut self, service: &Service, workloads: &[Arc<Owner>]) {
+    fn service(&mut self, service: &Service, workloads: &[&Arc<Owner>]) {
         let Service { namespace, name, selector, .. } = service;
         let id = self.add(node(Is::Service, "Service", Some(namespace), name));
         let Some(selector) = selector else { return };
@@ -180,36 +218,39 @@ impl Drawing<'_> {
         }
     }
 
-    fn route(&mut self, route: &Route, is_wanted: impl Fn(&str) -> bool) {
+    fn route(&mut self, route: &Route) {
         let Route { kind, object: Standing { namespace, name, .. }, hosts, on_mesh, leads_to, .. } = route;
-        let resolved = |hosts: &[Box<str>]| -> Vec<(String, String)> {
-            hosts.iter().filter_map(|host| self.resolved(host, namespace)).collect()
-        };
-        let taken = if *on_mesh { resolved(hosts) } else { Vec::new() };
-        let led = resolved(leads_to);
-        let touches = |ends: &[(String, String)]| ends.iter().any(|(namespace, _)| is_wanted(namespace));
-        if !is_wanted(namespace) && !touches(&taken) && !touches(&led) {
+        let ends =
+            |hosts: &[Box<str>]| -> Vec<Node> { hosts.iter().filter_map(|host| self.end(host, namespace)).collect() };
+        let taken = if *on_mesh { ends(hosts) } else { Vec::new() };
+        let led = ends(leads_to);
+        let is_of = |end: &Node| end.namespace.as_deref().is_some_and(|namespace| self.scope.is_of(namespace));
+        if !self.scope.is_of(namespace) && !taken.iter().chain(&led).any(is_of) {
             return;
         }
-        let id = self.add(node(Is::Route, kind.as_str(), Some(namespace), name));
-        for (namespace, name) in taken {
-            let from = self.add(node(Is::Service, "Service", Some(&namespace), &name));
-            self.tie(&from, Does::Routes, &id);
-        }
-        for (namespace, name) in led {
-            let to = self.add(node(Is::Service, "Service", Some(&namespace), &name));
-            self.tie(&id, Does::Routes, &to);
+        let hides = self.scope.hides(namespace);
+        let id = self.add(if hides { elsewhere() } else { node(Is::Route, kind.as_str(), Some(namespace), name) });
+        let ties = taken.into_iter().map(|end| (end, true)).chain(led.into_iter().map(|end| (end, false)));
+        // What is elsewhere has nothing to do with itself that would be told.
+        for (end, is_taken) in ties.filter(|(end, _)| end.id != id) {
+            let end = self.add(end);
+            let (from, to) = if is_taken { (&end, &id) } else { (&id, &end) };
+            self.tie(from, Does::Routes, to);
         }
     }
 
-    /// The service that a host means, as written in a route of this namespace.
-    fn resolved(&self, host: &str, namespace: &str) -> Option<(String, String)> {
+    /// What a host means, as written in a route of this namespace.
+    fn end(&self, host: &str, namespace: &str) -> Option<Node> {
         let host = host.to_lowercase();
         let host = host.strip_suffix(&format!(".svc.{}", self.inventory.routing.domain)).unwrap_or(&host);
         let host = host.strip_suffix(".svc").unwrap_or(host);
         let (name, namespace) = host.split_once('.').unwrap_or((host, namespace));
+        if self.scope.hides(namespace) {
+            // Also if there is no such service: whoever writes a route would find out by it.
+            return (!namespace.contains('.') && !host.contains('*')).then(elsewhere);
+        }
         let service = self.services.get(&(namespace, name))?;
-        Some((service.namespace.to_string(), service.name.to_string()))
+        Some(node(Is::Service, "Service", Some(&service.namespace), &service.name))
     }
 
     fn suspension(
@@ -272,4 +313,9 @@ fn node(is: Is, kind: &str, namespace: Option<&str>, name: &str) -> Node {
     let (kind, namespace, name) = (sanitized(kind), namespace.map(sanitized), sanitized(name));
     let id = format!("{}/{kind}/{name}", namespace.as_deref().unwrap_or_default());
     Node { id, is, kind, namespace, name, state: None, suspends: None }
+}
+
+fn elsewhere() -> Node {
+    let (id, name) = ("elsewhere".to_owned(), "elsewhere".to_owned());
+    Node { id, is: Is::Elsewhere, kind: "Namespace".to_owned(), namespace: None, name, state: None, suspends: None }
 }

@@ -2,22 +2,18 @@
 //!
 //! The entries are those of the audit log. Each replica knows its own alone, of the time since it started.
 
-use std::sync::Arc;
-
-use axum::http::StatusCode;
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Api;
-use super::endpoint::{Answer, Endpoint, Operation, schema_of_inline};
+use super::endpoint::{Endpoint, schema_of_inline};
 use super::listener::{Feed, Listener, Telling};
 use super::problem::Problem;
 use super::reading::Asked;
-use super::request::json_answer;
-use super::session::Session;
-use crate::audit::recent::News;
+use super::request::answer;
+use crate::audit::recent::{About, Line, News};
 use crate::backend::Backend;
 use crate::cluster::access::Resource;
 
@@ -59,26 +55,17 @@ enum Kind {
 #[schemars(rename = "Audit")]
 pub(super) struct Told {
     /// Lines of the audit log, the newest first.
-    items: Vec<Value>,
+    #[schemars(with = "Vec<Value>")]
+    items: Vec<Line>,
     /// Whether other replicas know of more.
     partial: bool,
 }
 
 /// What is served of the record.
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let of = |id, path: &str| {
-        let answer = Answer { may_stream: true, ..Answer::json::<Told>(200, "The newest first, or each as it comes.") };
-        Endpoint::get(
-            path.to_owned(),
-            list,
-            Operation {
-                id,
-                summary: "Tells what was decided and done, by the record of this replica since it started.",
-                query: Some(schema_of_inline::<Wanted>),
-                answers: vec![answer],
-                ..Operation::default()
-            },
-        )
+    let of = |id, path| {
+        let summary = "Tells what was decided and done, by the record of this replica since it started.";
+        Endpoint::reading::<Told, _>(id, path, summary, list).with_query(schema_of_inline::<Wanted>).with_stream()
     };
     vec![of("listAudit", "/api/v1/audit"), of("listNamespaceAudit", "/api/v1/namespaces/{namespace}/audit")]
 }
@@ -86,46 +73,54 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 /// Lists the newest, or tells of each that comes.
 pub(super) async fn list(asked: Asked) -> Response {
     let namespace = asked.part("namespace");
-    let find = |session: &Session<'_>| {
-        let wanted: Wanted = asked.query()?;
-        let limit = wanted.limit.unwrap_or(USUAL);
-        if !(1..=MOST).contains(&limit) {
-            return Err(Problem::new(400, format!("limit is {limit}, which is not between 1 and {MOST}")));
-        }
-        if wanted.watch == Some(true) {
-            let api = Arc::clone(&asked.api);
-            let listener = Listener::new(api, session.token.clone(), Resource::Decisions, namespace.clone())?;
-            return Ok(listener.hear(Entries { wanted, seen: None }));
-        }
-        let (told, _) = wanted.told(&asked.api, namespace.as_deref());
-        Ok(json_answer(StatusCode::OK, &told))
-    };
-    asked.found(("list", Resource::Decisions), namespace.as_deref(), find).await
+    answer(async {
+        let session = asked.session(Resource::Decisions, namespace.as_deref()).await?;
+        let found = async {
+            session.may("list").await?;
+            let wanted = Wanted::checked(&asked)?;
+            if wanted.watch == Some(true) {
+                let listener = Listener::new(&session, Resource::Decisions, namespace.clone())?;
+                return Ok(listener.hear(Entries { wanted, seen: None }));
+            }
+            let of = namespace.clone();
+            asked.told(&session, move |api| Ok(wanted.told(api, of.as_deref()).0)).await
+        };
+        session.done(found.await)
+    })
+    .await
 }
 
 impl Wanted {
+    fn checked(asked: &Asked) -> Result<Self, Problem> {
+        let wanted: Self = asked.query()?;
+        match wanted.limit {
+            Some(limit) if !(1..=MOST).contains(&limit) => {
+                Err(Problem::new(400, format!("limit is {limit}, which is not between 1 and {MOST}")))
+            }
+            _ => Ok(wanted),
+        }
+    }
+
     /// The newest, and how many there have been.
     fn told(&self, api: &Api, namespace: Option<&str>) -> (Told, u64) {
         let News { lines, count, .. } = api.audit.recent().since(0, usize::MAX);
-        let entries = lines.iter().rev().filter_map(|line| self.entry(line, namespace));
-        let items = entries.take(self.limit.unwrap_or(USUAL)).collect();
+        let met = lines.into_iter().rev().filter(|line| self.is_met_by(line.about(), namespace));
+        let items = met.take(self.limit.unwrap_or(USUAL)).collect();
         (Told { items, partial: is_partial(api) }, count)
     }
 
-    /// The entry of a line, if it is wanted.
-    fn entry(&self, line: &[u8], namespace: Option<&str>) -> Option<Value> {
-        let entry: Value = serde_json::from_slice(line).ok()?;
-        let (decided, done) = (entry["action"].as_str(), entry["act"].as_str());
-        let own = entry["namespace"].as_str().or(entry["object"]["namespace"].as_str());
+    fn is_met_by(&self, about: &About, namespace: Option<&str>) -> bool {
+        let (decided, done) = (about.action.as_deref(), about.act.as_deref());
         let is_of_workload = |wanted: &str| {
-            let of = |key: &str| entry["workload"][key].as_str().unwrap_or_default();
-            format!("{}/{}", of("kind"), of("name")).eq_ignore_ascii_case(wanted)
+            let of = about.workload.as_ref().zip(wanted.split_once('/'));
+            of.is_some_and(|(own, (kind, name))| {
+                own.kind.eq_ignore_ascii_case(kind) && own.name.eq_ignore_ascii_case(name)
+            })
         };
-        let is_wanted = namespace.is_none_or(|wanted| own == Some(wanted))
+        namespace.is_none_or(|wanted| about.namespace() == Some(wanted))
             && self.kind.is_none_or(|kind| if kind == Kind::Act { done.is_some() } else { decided.is_some() })
             && self.action.as_deref().is_none_or(|action| decided == Some(action) || done == Some(action))
-            && self.workload.as_deref().is_none_or(is_of_workload);
-        is_wanted.then_some(entry)
+            && self.workload.as_deref().is_none_or(is_of_workload)
     }
 }
 
@@ -154,8 +149,8 @@ impl Feed for Entries {
         if missed > 0 {
             telling.say("missed", count, &json!({"count": missed}));
         }
-        for entry in lines.iter().filter_map(|line| self.wanted.entry(line, namespace)) {
-            telling.say("entry", count, &entry);
+        for line in lines.iter().filter(|line| self.wanted.is_met_by(line.about(), namespace)) {
+            telling.say("entry", count, line);
         }
     }
 }

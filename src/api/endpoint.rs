@@ -99,6 +99,12 @@ impl Endpoint {
         self
     }
 
+    /// The same, which can be listened to.
+    pub(super) fn with_stream(mut self) -> Self {
+        self.operation.answers[0].may_stream = true;
+        self
+    }
+
     /// One that puts something in the place of what stands there.
     pub(super) fn put<T: 'static>(path: String, handler: impl Handler<T, Arc<Api>>, operation: Operation) -> Self {
         Self { path, method: "put", handler: on(MethodFilter::PUT, handler), operation }

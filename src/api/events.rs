@@ -7,11 +7,11 @@ use std::sync::Arc;
 use axum::response::Response;
 use serde_json::json;
 
-use super::Api;
 use super::listener::{Feed, Listener, Telling};
 use super::problem::Problem;
+use super::session::Session;
 use super::suspensions::told::Suspension;
-use crate::cluster::access::{Resource, Token};
+use crate::cluster::access::Resource;
 use crate::resources::suspending::Period;
 use crate::resources::suspension_object::SuspensionObject;
 use crate::suspensions::turns::{Turn, Turns};
@@ -24,9 +24,9 @@ struct Suspensions {
 }
 
 /// The events of a namespace, or of the cluster's suspensions, for somebody who may list them.
-pub(super) fn events(api: Arc<Api>, token: Token, namespace: Option<String>) -> Result<Response, Problem> {
+pub(super) fn events(session: &Session<'_>, namespace: Option<String>) -> Result<Response, Problem> {
     let resource = Resource::suspensions(namespace.as_deref());
-    Ok(Listener::new(api, token, resource, namespace)?.hear(Suspensions::default()))
+    Ok(Listener::new(session, resource, namespace)?.hear(Suspensions::default()))
 }
 
 impl Feed for Suspensions {

@@ -1,5 +1,7 @@
 //! `/api/v1/namespaces/{namespace}/workloads/{kind}/{name}`: what is decided for one workload, and why.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -7,12 +9,15 @@ use serde::Serialize;
 use super::Api;
 use super::endpoint::Endpoint;
 use super::problem::Problem;
-use super::reading::{Asked, unread};
+use super::reading::{Asked, unread_while};
 use crate::cluster::access::Resource;
+use crate::decision::facts::RunningPod;
 use crate::decision::reason::Clean;
+use crate::inventory::Inventory;
 use crate::overview::explanation::Explanation;
+use crate::overview::preview::{Origin, origins_with};
 use crate::overview::running::RunningPods;
-use crate::overview::states::{State, standings_of};
+use crate::overview::states::{State, standing_of};
 
 /// The explanation as `outrigger explain -o json` prints it, and how the workload stands.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -57,34 +62,41 @@ pub(super) async fn explain(asked: Asked) -> Response {
 }
 
 fn explained(api: &Api, subject: &Subject) -> Result<Explained, Problem> {
-    let Subject { namespace, kind, name } = subject;
-    let (inventory, now) = (&api.inventory, api.clock.now());
-    let missing = || {
-        let (kind, name, namespace) = (Clean(kind), Clean(name), Clean(namespace));
-        Problem::not_found(format!("there is no {kind}/{name} in namespace {namespace}"))
-    };
-    let explanation = if kind.eq_ignore_ascii_case("pod") {
-        let pods = inventory.pods.all();
-        let found = pods.iter().find(|one| one.pod.namespace == **namespace && *one.name == **name);
-        Explanation::of_running(inventory, found.ok_or_else(missing)?, now)
-    } else {
-        let workloads = inventory.workloads();
-        let found = workloads
-            .iter()
-            .find(|one| *one.namespace == **namespace && one.kind.eq_ignore_ascii_case(kind) && *one.name == **name);
-        Explanation::of_workload(inventory, found.ok_or_else(missing)?, &RunningPods::of(inventory), now)
-    };
-    let standing = standings_of(inventory, now, |origin| {
-        origin.namespace() == namespace && origin.kind().eq_ignore_ascii_case(kind) && origin.name() == name
-    });
-    let standing = standing.into_iter().next();
-    let unread = unread(inventory);
-    Ok(Explained {
-        explanation,
-        state: standing.as_ref().map_or(State::Unknown, |standing| standing.state),
-        why: standing.as_ref().map(|standing| standing.why.clone()).unwrap_or_default(),
-        differing: standing.and_then(|standing| standing.actual).map(|actual| actual.differing).unwrap_or_default(),
-        partial: !unread.is_empty(),
-        unread,
-    })
+    let (explained, unread) = unread_while(&api.inventory, || subject.explained(api));
+    Ok(Explained { partial: !unread.is_empty(), unread, ..explained? })
+}
+
+impl Subject {
+    fn explained(&self, api: &Api) -> Result<Explained, Problem> {
+        let Self { namespace, kind, name } = self;
+        let (inventory, now) = (&api.inventory, api.clock.now());
+        let running = RunningPods::within(inventory, Some(namespace));
+        let origins = origins_with(inventory, &running);
+        let is_meant = |one: &&Origin| one.kind().eq_ignore_ascii_case(kind) && one.name() == name;
+        let origin = origins.iter().find(is_meant);
+        let standing = origin.map(|origin| standing_of(inventory, now, origin, &running));
+        let explanation = match origin.and_then(Origin::workload) {
+            Some(workload) => Explanation::of_workload(inventory, workload, &running, now),
+            None => Explanation::of_running(inventory, &self.pod(inventory)?, now),
+        };
+        Ok(Explained {
+            explanation,
+            state: standing.as_ref().map_or(State::Unknown, |standing| standing.state),
+            why: standing.as_ref().map(|standing| standing.why.clone()).unwrap_or_default(),
+            differing: standing.and_then(|standing| standing.actual).map(|actual| actual.differing).unwrap_or_default(),
+            partial: false,
+            unread: Vec::new(),
+        })
+    }
+
+    /// The pod of this name, whoever made it.
+    fn pod(&self, inventory: &Inventory) -> Result<Arc<RunningPod>, Problem> {
+        let Self { namespace, kind, name } = self;
+        let is_meant = |one: &RunningPod| one.pod.namespace == **namespace && *one.name == **name;
+        let found = if kind.eq_ignore_ascii_case("pod") { inventory.pods.those(is_meant).pop() } else { None };
+        found.ok_or_else(|| {
+            let (kind, name, namespace) = (Clean(kind), Clean(name), Clean(namespace));
+            Problem::not_found(format!("there is no {kind}/{name} in namespace {namespace}"))
+        })
+    }
 }

@@ -107,7 +107,7 @@ async fn written(session: &mut Session<'_>, whom: Whom, wanted: Wanted) -> Resul
     session.attempt.reason.clone_from(&asked.reason);
     let prepared = {
         let asked = asked.clone();
-        beside(api, move |api| prepared(api, &whom, &asked, now)).await?
+        beside(api, &session.caller.user, move |api| prepared(api, &whom, &asked, now)).await?
     };
     let edit = &prepared.planned.edit;
     let other = session.attempt.other.as_mut().expect("an attempt with an object tells of it");

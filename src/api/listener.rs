@@ -10,15 +10,19 @@ use std::time::Duration;
 
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures::stream;
+use futures::future::ready;
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::Api;
 use super::problem::Problem;
+use super::reading::turn_to_look;
+use super::session::Session;
+use super::shares::Part;
 use crate::cluster::access::{Resource, Right, Token};
 use crate::suspensions::live::Unstored;
 
@@ -35,7 +39,8 @@ pub(super) struct Listener {
     token: Token,
     expires_at: Option<Timestamp>,
     authorized: Instant,
-    _place: OwnedSemaphorePermit,
+    user: String,
+    _place: Part,
 }
 
 /// What can be listened to.
@@ -72,28 +77,26 @@ impl Telling {
 
 impl Listener {
     /// Somebody who may, if there is a place.
-    pub(super) fn new(
-        api: Arc<Api>,
-        token: Token,
-        resource: Resource,
-        namespace: Option<String>,
-    ) -> Result<Self, Problem> {
-        let place = Arc::clone(&api.listeners).try_acquire_owned();
-        let place = place.map_err(|_| Problem::new(503, "too many listen already; try again later"))?;
+    pub(super) fn new(session: &Session<'_>, resource: Resource, namespace: Option<String>) -> Result<Self, Problem> {
+        let (api, token, user) = (Arc::clone(session.api), session.token.clone(), session.caller.user.clone());
+        let place = api.listeners.now(&user);
+        let place = place.ok_or_else(|| Problem::new(503, "too many listen already; try again later"))?;
         let (expires_at, authorized) = (token.expires_at(), Instant::now());
-        Ok(Self { api, namespace, resource, token, expires_at, authorized, _place: place })
+        Ok(Self { api, namespace, resource, token, expires_at, authorized, user, _place: place })
     }
 
     /// The events of a feed, from a snapshot on.
     pub(super) fn hear(self, feed: impl Feed) -> Response {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut listening = Listening { listener: self, feed, ticks, telling: Telling::default() };
-        listening.feed.look(&listening.listener, &mut listening.telling);
-        let events = stream::unfold(listening, async |mut listening| {
-            let event = listening.next().await?;
-            Some((Ok::<_, Infallible>(event), listening))
-        });
+        let listening = Listening { listener: self, feed, ticks, telling: Telling::default() };
+        let events_of = |listening| {
+            stream::unfold(listening, async |mut listening: Listening<_>| {
+                let event = listening.next().await?;
+                Some((Ok::<_, Infallible>(event), listening))
+            })
+        };
+        let events = stream::once(listening.begun()).filter_map(ready).flat_map(events_of);
         Sse::new(Box::pin(events)).keep_alive(KeepAlive::default()).into_response()
     }
 
@@ -125,6 +128,24 @@ struct Listening<F> {
 }
 
 impl<F: Feed> Listening<F> {
+    /// Takes the first look, which is at everything, as every read does; none where looking failed.
+    async fn begun(mut self) -> Option<Self> {
+        match turn_to_look(&self.listener.api, &self.listener.user).await {
+            Ok(turn) => {
+                let looking = spawn_blocking(move || {
+                    let _turn = turn;
+                    self.feed.look(&self.listener, &mut self.telling);
+                    self
+                });
+                looking.await.ok()
+            }
+            Err(problem) => {
+                self.telling.close(&problem.detail);
+                Some(self)
+            }
+        }
+    }
+
     async fn next(&mut self) -> Option<Event> {
         let Self { listener, feed, ticks, telling } = self;
         loop {

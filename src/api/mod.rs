@@ -4,8 +4,8 @@
 //! Guarantees: nothing is answered to a caller without a token, apart from the page's own files and the document; every
 //! attempt to change something is recorded, whatever came of it; what is written is written with the caller's own token.
 //! Errors are problem details of RFC 9457.
-//! Limits: bodies of 64 KiB; 8 restarts; 32 that listen; two that look at everything; 32 changes at once, for whose turn
-//! others wait 20 seconds at most.
+//! Limits: bodies of 64 KiB; 8 restarts; 32 that listen, 8 of each user; two that look at everything, one of each user; 32 changes
+//! at once. For a turn others wait 20 seconds at most.
 
 mod about;
 mod audit;
@@ -22,11 +22,14 @@ mod page;
 mod preview;
 mod problem;
 mod reading;
+mod refusals;
 mod request;
 mod restarts;
 mod session;
-mod strangers;
+mod shares;
 mod suspensions;
+#[cfg(test)]
+mod testing;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -56,15 +59,18 @@ use crate::metrics::Metrics;
 use crate::server::listener::Peer;
 use endpoint::Endpoint;
 use problem::Problem;
+use refusals::Refusals;
 use restarts::Runs;
-use strangers::Strangers;
+use shares::Shares;
 
 /// The largest body: as many as there are connections may be held at once.
 const BODY: usize = 64 * 1024;
 /// So many changes are made at once.
 const AT_ONCE: usize = 32;
-/// So many may listen to events.
-const LISTENERS: usize = 32;
+/// So many may listen to events, and of each user so many: in some windows with some streams each.
+const LISTENERS: (usize, usize) = (32, 8);
+/// So many reads look at once, and of each user so many.
+const LOOKS: (usize, usize) = (2, 1);
 /// At the end changes that have been begun have so long.
 const SETTLING: Duration = Duration::from_secs(5);
 /// A change waits so long for its turn.
@@ -84,14 +90,14 @@ pub struct Api {
     pub backend: Backend,
     /// Where requests are counted.
     pub metrics: Metrics,
-    strangers: Strangers,
+    refusals: Refusals,
     restarts: Runs,
     planning: Semaphore,
     under_way: TaskTracker,
     computing: Semaphore,
     changes: Semaphore,
-    listeners: Arc<Semaphore>,
-    looks: Arc<Semaphore>,
+    listeners: Shares,
+    looks: Shares,
 }
 
 impl Api {
@@ -111,14 +117,14 @@ impl Api {
             audit,
             backend,
             metrics,
-            strangers: Strangers::default(),
+            refusals: Refusals::default(),
             restarts: Runs::default(),
             planning: Semaphore::new(1),
             under_way: TaskTracker::new(),
             computing: Semaphore::new(1),
             changes: Semaphore::new(AT_ONCE),
-            listeners: Arc::new(Semaphore::new(LISTENERS)),
-            looks: Arc::new(Semaphore::new(reading::LOOKS)),
+            listeners: Shares::new(LISTENERS.0, LISTENERS.1),
+            looks: Shares::new(LOOKS.0, LOOKS.1),
         }
     }
 

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::Api;
 use super::endpoint::Endpoint;
-use super::reading::{Asked, known_namespace, unread};
+use super::reading::{Asked, known_namespace, unread_while};
 use crate::cluster::access::Resource;
-use crate::overview::overrides::{Standing, standing};
+use crate::overview::overrides::{Standing, standing_within};
 
 /// Every override, and what becomes of it.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -44,9 +44,8 @@ pub(super) async fn list(asked: Asked) -> Response {
     let of = namespace.clone();
     let look = move |api: &Api| {
         of.as_deref().map_or(Ok(()), |of| known_namespace(&api.inventory, of))?;
-        let mut overrides = standing(&api.inventory, api.clock.now());
-        overrides.retain(|one| of.as_deref().is_none_or(|of| one.namespace == of));
-        let unread = unread(&api.inventory);
+        let find = || standing_within(&api.inventory, api.clock.now(), of.as_deref());
+        let (overrides, unread) = unread_while(&api.inventory, find);
         Ok(Overrides { overrides, partial: !unread.is_empty(), unread })
     };
     asked.looked(("list", Resource::Workloads), namespace.as_deref(), look).await

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::Api;
 use super::endpoint::Endpoint;
-use super::reading::{Asked, known_namespace, unread};
+use super::reading::{Asked, known_namespace, unread_while};
 use crate::cluster::access::Resource;
-use crate::overview::states::{OfNamespace, Totals, by_namespace, of_namespace, standings, standings_of};
+use crate::overview::states::{OfNamespace, Totals, by_namespace, of_namespace, standings, standings_within};
 
 /// Who is in the mesh: as `outrigger status -o json` prints it, and whether that is all.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -22,8 +22,8 @@ pub(super) struct Overview {
 }
 
 impl Overview {
-    fn of(api: &Api, totals: Totals, namespaces: Vec<OfNamespace>) -> Self {
-        let unread = unread(&api.inventory);
+    fn of(api: &Api, find: impl FnOnce() -> (Totals, Vec<OfNamespace>)) -> Self {
+        let ((totals, namespaces), unread) = unread_while(&api.inventory, find);
         Self { totals, namespaces, partial: !unread.is_empty(), unread }
     }
 }
@@ -49,8 +49,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 /// Of the whole cluster.
 pub(super) async fn overview(asked: Asked) -> Response {
     let look = |api: &Api| {
-        let all = standings(&api.inventory, api.clock.now());
-        Ok(Overview::of(api, Totals::of(&all), by_namespace(&api.inventory, all)))
+        Ok(Overview::of(api, || {
+            let all = standings(&api.inventory, api.clock.now());
+            (Totals::of(&all), by_namespace(&api.inventory, all))
+        }))
     };
     asked.looked(("list", Resource::Workloads), None, look).await
 }
@@ -61,8 +63,10 @@ pub(super) async fn workloads(asked: Asked) -> Response {
     let of = namespace.clone();
     let look = move |api: &Api| {
         known_namespace(&api.inventory, &of)?;
-        let all = standings_of(&api.inventory, api.clock.now(), |origin| origin.namespace() == of);
-        Ok(Overview::of(api, Totals::of(&all), vec![of_namespace(&api.inventory, of, all)]))
+        Ok(Overview::of(api, || {
+            let all = standings_within(&api.inventory, api.clock.now(), Some(&of));
+            (Totals::of(&all), vec![of_namespace(&api.inventory, of, all)])
+        }))
     };
     asked.looked(("list", Resource::Workloads), Some(&namespace), look).await
 }

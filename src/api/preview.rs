@@ -16,7 +16,8 @@ use super::request::{answer, json_answer, objects, whole};
 use crate::cluster::access::Resource;
 use crate::decision::reason::Clean;
 use crate::inventory::rules::RuleKind;
-use crate::overview::preview::origins;
+use crate::overview::preview::origins_with;
+use crate::overview::running::RunningPods;
 use crate::proposals::change::{Change, Reading, Refused, Words};
 use crate::proposals::preview::{Previewed, previewed};
 use crate::resources::names::{GROUP, VERSION};
@@ -103,7 +104,8 @@ pub(super) async fn preview(asked: Asked, body: Body) -> Response {
             }
             session.may("list").await?;
             let proposed = objects(&asked.headers, &whole(body).await?)?;
-            beside(&asked.api, move |api| answered(api, namespace.as_deref(), &wanted, &proposed)).await
+            beside(&asked.api, &session.caller.user, move |api| answered(api, namespace.as_deref(), &wanted, &proposed))
+                .await
         };
         let found = session.done(found.await)?;
         Ok(json_answer(StatusCode::OK, &found))
@@ -119,8 +121,7 @@ fn answered(api: &Api, namespace: Option<&str>, wanted: &Wanted, objects: &[Valu
     let now = wanted.at.unwrap_or_else(|| api.clock.now());
     let reading = Reading { namespace, terms: &api.terms, now, as_enforced: wanted.as_enforced };
     let changes = changes(&reading, wanted.delete.as_deref().unwrap_or_default(), objects)?;
-    let mut origins = origins(inventory);
-    origins.retain(|origin| namespace.is_none_or(|namespace| origin.namespace() == namespace));
+    let origins = origins_with(inventory, &RunningPods::within(inventory, namespace));
     let mut previewed = previewed(inventory, &changes, &origins, (now, WORDS), || ()).map_err(refused)?;
     let omitted = omit(&mut previewed, wanted.limit.unwrap_or(USUAL));
     let unread = unread(inventory);

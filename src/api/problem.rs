@@ -32,10 +32,10 @@ impl Problem {
         Self::new(404, detail)
     }
 
-    /// The same, which tells that so many before it were not recorded.
-    pub(super) fn after(mut self, unrecorded: u64) -> Self {
+    /// The same, which tells that so many of theirs before it were not recorded.
+    pub(super) fn after(mut self, unrecorded: u64, whose: &str) -> Self {
         if unrecorded > 0 {
-            self.detail += &format!("; {unrecorded} before it of nobody that is known were not recorded one by one");
+            self.detail += &format!("; {unrecorded} before it of {whose} were not recorded one by one");
         }
         self
     }

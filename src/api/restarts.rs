@@ -118,8 +118,7 @@ pub(super) async fn one(request: Request) -> Response {
         let Watching { watch } = request.query()?;
         let run = named(&request, &namespace)?;
         if watch == Some(true) {
-            let (api, token) = (Arc::clone(&request.api), session.token.clone());
-            let listener = Listener::new(api, token, Resource::Workloads, Some(namespace.clone()))?;
+            let listener = Listener::new(session, Resource::Workloads, Some(namespace.clone()))?;
             return Ok(listener.hear(Steps::of(run)));
         }
         Ok(json_answer(StatusCode::OK, &RestartInFull::of(&run)))

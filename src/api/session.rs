@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::Api;
 use super::problem::Problem;
 use crate::audit::act::{Act, Actor, Deed, Object, Outcome, fresh_id};
+use crate::audit::recent::Weight;
 use crate::cluster::access::{Caller, Resource, Right, Token};
 use crate::resources::suspension_object::{SuspensionObject, can_be};
 use crate::server::listener::Peer;
@@ -127,9 +128,7 @@ impl<'s> Session<'s> {
                 Ok(Self { api, token, caller, attempt })
             }
             Err(problem) => {
-                if let Some(unrecorded) = api.strangers.recorded(api.clock.now()) {
-                    record(api, &attempt, Err(&problem.clone().after(unrecorded)));
-                }
+                record_some(api, &attempt, &problem);
                 Err(problem)
             }
         }
@@ -152,12 +151,21 @@ impl<'s> Session<'s> {
         Ok(self.api.backend.may(&self.caller, right).await?)
     }
 
+    /// Whether the caller may do so in every namespace, as far as that can be told.
+    pub(super) async fn may_everywhere(&self, verb: &str) -> bool {
+        let right = Right { verb, resource: self.attempt.resource, namespace: None, name: None };
+        self.api.backend.may(&self.caller, right).await.is_ok()
+    }
+
     /// Records what came of it.
     pub(super) fn done<T>(&self, outcome: Result<T, Problem>) -> Result<T, Problem> {
-        let is_read = self.attempt.act == Deed::Read;
-        // What was read is nothing to speak of; who tried in vain is.
-        if !is_read || outcome.is_err() {
-            record(self.api, &self.attempt, outcome.as_ref().map(|_| ()));
+        match &outcome {
+            outcome if self.attempt.act != Deed::Read => {
+                record(self.api, &self.attempt, outcome.as_ref().map(|_| ()));
+            }
+            // What was read, or is not there, is nothing to speak of; who may not read it is.
+            Err(problem) if problem.status == 403 => record_some(self.api, &self.attempt, problem),
+            _ => {}
         }
         outcome
     }
@@ -181,6 +189,15 @@ async fn known(api: &Api, headers: &HeaderMap) -> Result<(Token, Caller), Proble
     Ok((token, caller))
 }
 
+/// Records what was refused to whoever needs no right to ask for it, unless that is too much.
+fn record_some(api: &Api, attempt: &Attempt, problem: &Problem) {
+    let user = attempt.user.as_deref();
+    if let Some(unrecorded) = api.refusals.recorded(user, api.clock.now()) {
+        let whose = if user.is_some() { "the same user" } else { "nobody that is known" };
+        record(api, attempt, Err(&problem.clone().after(unrecorded, whose)));
+    }
+}
+
 /// Records what came of an attempt.
 pub(super) fn record(api: &Api, attempt: &Attempt, outcome: Result<(), &Problem>) {
     let Attempt { id, act, resource, namespace, name, dry_run, address, user, before, after, other, reason, note } =
@@ -201,7 +218,12 @@ pub(super) fn record(api: &Api, attempt: &Attempt, outcome: Result<(), &Problem>
         before: before.as_ref().map(SuspensionObject::to_json),
         after: after.as_ref().map(SuspensionObject::to_json),
     });
-    api.audit.record(&Act {
+    let weight = match outcome {
+        Ok(()) => Weight::Happened,
+        Err(_) if act == Deed::Read => Weight::ReadInVain,
+        Err(_) => Weight::ChangeInVain,
+    };
+    let act = Act {
         time: api.clock.now(),
         id,
         act,
@@ -219,5 +241,29 @@ pub(super) fn record(api: &Api, attempt: &Attempt, outcome: Result<(), &Problem>
         after,
         why: outcome.err().map(|problem| problem.detail.clone()).or_else(|| note.map(str::to_owned)),
         dry_run,
-    });
+    };
+    api.audit.record_as(weight, &act);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::testing::{api_and_record, asked};
+
+    #[tokio::test]
+    async fn reads_of_what_is_not_there_are_not_recorded_and_refused_ones_only_while_they_are_few() {
+        let (api, record) = api_and_record();
+        let asked = asked(&api, "");
+        let session = asked.session(Resource::Workloads, Some("shop")).await.unwrap();
+        for status in [400, 404, 503].into_iter().chain([403; 1000]) {
+            let outcome: Result<(), _> = Err(Problem::new(status, format!("problem {status}")));
+            assert!(session.done(outcome).is_err());
+        }
+        drop((asked, api));
+        let mut written = Vec::new();
+        record.run(&mut written).await;
+        let text = String::from_utf8(written).unwrap();
+        assert_eq!(text.lines().count(), 10, "{text}");
+        assert!(text.lines().all(|line| line.contains("problem 403") && line.contains("admin")), "{text}");
+    }
 }

@@ -5,8 +5,6 @@ mod changed;
 mod created;
 pub(super) mod told;
 
-use std::sync::Arc;
-
 use axum::http::StatusCode;
 use axum::response::Response;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -226,7 +224,7 @@ pub(super) async fn list(asked: Asked) -> Response {
             }
             if wanted.watch == Some(true) {
                 wanted.is_of_all()?;
-                return events(Arc::clone(api), session.token.clone(), namespace.clone());
+                return events(&session, namespace.clone());
             }
             listed(api, namespace.as_deref(), &wanted)
         };

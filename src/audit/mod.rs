@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 use thiserror::Error;
@@ -19,7 +18,7 @@ use tokio::sync::mpsc;
 use tracing::error;
 
 use crate::clock::Clock;
-use recent::Recent;
+use recent::{Recent, Weight};
 
 /// Lines that wait to be written. At a thousand pods a second this is eight seconds of a disk that hangs.
 const QUEUE: usize = 8192;
@@ -38,7 +37,7 @@ pub enum Destination {
 /// Takes entries; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Log {
-    queue: mpsc::Sender<Vec<u8>>,
+    queue: mpsc::Sender<(Vec<u8>, Weight)>,
     lost: Counter,
     recent: Arc<Recent>,
 }
@@ -46,7 +45,7 @@ pub struct Log {
 /// Writes entries; runs until every [`Log`] is gone, and everything queued is written.
 #[derive(Debug)]
 pub struct Writer {
-    queue: mpsc::Receiver<Vec<u8>>,
+    queue: mpsc::Receiver<(Vec<u8>, Weight)>,
     lost: Counter,
     recent: Arc<Recent>,
     clock: Clock,
@@ -71,10 +70,15 @@ pub fn log(clock: Clock) -> (Log, Writer) {
 impl Log {
     /// Queues a line, or counts it as lost.
     pub fn record(&self, entry: &impl Serialize) {
+        self.record_as(Weight::Happened, entry);
+    }
+
+    /// The same of something that may be of less weight.
+    pub fn record_as(&self, weight: Weight, entry: &impl Serialize) {
         let mut line = Vec::with_capacity(1024);
         let written = serde_json::to_writer(&mut line, entry);
         line.push(b'\n');
-        if written.is_err() || self.queue.try_send(line).is_err() {
+        if written.is_err() || self.queue.try_send((line, weight)).is_err() {
             self.lost.inc();
         }
     }
@@ -121,9 +125,10 @@ impl Writer {
             while let Ok(line) = self.queue.try_recv() {
                 batch.push(line);
             }
-            let mut bytes = batch.concat();
+            let mut bytes = Vec::with_capacity(batch.iter().map(|(line, _)| line.len()).sum());
+            batch.iter().for_each(|(line, _)| bytes.extend_from_slice(line));
             // Before it is written: a disk that hangs does not keep it from being seen.
-            batch.iter().for_each(|line| self.recent.push(Bytes::copy_from_slice(line.trim_ascii_end())));
+            batch.iter().for_each(|(line, weight)| self.recent.push(line, *weight));
             let lost = self.lost.get();
             if lost > told {
                 bytes.extend(self.line_about(lost - told));

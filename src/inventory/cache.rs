@@ -37,6 +37,11 @@ impl<V> Cache<V> {
         self.objects.pin().values().cloned().collect()
     }
 
+    /// Those that are wanted, in no order.
+    pub fn those(&self, is_wanted: impl Fn(&V) -> bool) -> Vec<Arc<V>> {
+        self.objects.pin().values().filter(|object| is_wanted(object)).cloned().collect()
+    }
+
     /// Puts an object in place of the one under its key.
     pub fn insert(&self, key: impl Into<Box<str>>, object: impl Into<V>)
     where

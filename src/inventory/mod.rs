@@ -238,11 +238,19 @@ impl Inventory {
 
     /// The workloads whose templates make new pods; what another workload makes, such as its Jobs, is none of its own.
     pub fn workloads(&self) -> Vec<Arc<Owner>> {
-        let makes_pods = |owner: &Arc<Owner>| {
-            let controller = owner.controller.as_ref().and_then(|reference| self.owners.get(&reference.uid));
-            owner.template.is_some() && controller.is_none_or(|controller| controller.template.is_none())
+        self.workloads_in(None)
+    }
+
+    /// The same of one namespace, or of all.
+    pub fn workloads_in(&self, namespace: Option<&str>) -> Vec<Arc<Owner>> {
+        let controller =
+            |owner: &Owner| owner.controller.as_ref().and_then(|reference| self.owners.get(&reference.uid));
+        let makes_pods = |owner: &Owner| {
+            owner.template.is_some()
+                && namespace.is_none_or(|wanted| *owner.namespace == *wanted)
+                && controller(owner).is_none_or(|controller| controller.template.is_none())
         };
-        sorted(self.owners.all().into_iter().filter(makes_pods).collect())
+        sorted(self.owners.those(makes_pods))
     }
 
     /// The workloads whose templates are not read: owners of pods that no other owner controls, as far as we can see.

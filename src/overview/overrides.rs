@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::preview::{Origin, origins};
+use super::preview::{Origin, origins_with};
+use super::running::RunningPods;
 use crate::decision::decide;
 use crate::decision::facts::{Facts, Pod, RequestKind};
 use crate::decision::owner_override::{Until, Wish};
@@ -68,15 +69,21 @@ pub enum Place {
 
 /// What becomes of each override, of the whole inventory.
 pub fn standing(inventory: &Inventory, now: Timestamp) -> Vec<Standing> {
+    standing_within(inventory, now, None)
+}
+
+/// The same of one namespace, or of all.
+pub fn standing_within(inventory: &Inventory, now: Timestamp, within: Option<&str>) -> Vec<Standing> {
     let mut found = Vec::new();
     let mut occupied = BTreeSet::new();
-    for origin in origins(inventory) {
+    for origin in origins_with(inventory, &RunningPods::within(inventory, within)) {
         occupied.insert(origin.namespace().to_owned());
         found.extend(origin.about(inventory, |facts| of_facts(facts, now, Some(&origin))));
     }
     for entry in inventory.namespaces.all() {
         let namespace = entry.namespace();
-        if namespace.wish.inject.is_some() && !occupied.contains(&*namespace.name) {
+        let is_wanted = within.is_none_or(|wanted| *namespace.name == *wanted);
+        if is_wanted && namespace.wish.inject.is_some() && !occupied.contains(&*namespace.name) {
             // Nothing is in it yet; what a pod would meet is told.
             let pod = Pod { namespace: (&*namespace.name).into(), ..Pod::default() };
             let kind = &RequestKind::PodCreate;

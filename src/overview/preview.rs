@@ -119,15 +119,16 @@ pub fn origins(inventory: &Inventory) -> Vec<Origin> {
     origins_with(inventory, &RunningPods::of(inventory))
 }
 
-/// The same with these pods, which are the running ones of the inventory.
+/// The same of the namespace of these pods, or of all, as they are of the inventory.
 pub fn origins_with(inventory: &Inventory, running: &RunningPods) -> Vec<Origin> {
-    let counted = inventory.pods.is_synced();
+    let counted = running.are_known();
     let workload = |workload: Arc<Owner>| {
         let pods = counted.then(|| running.of_workload(&workload).len());
         Origin { makes: Makes::Workload(workload), pods }
     };
     let pod = |pod: &Arc<RunningPod>| Origin { makes: Makes::Pod(Arc::clone(pod)), pods: counted.then_some(1) };
-    inventory.workloads().into_iter().map(workload).chain(running.bare().iter().map(pod)).collect()
+    let workloads = inventory.workloads_in(running.namespace()).into_iter().map(workload);
+    workloads.chain(running.bare().iter().map(pod)).collect()
 }
 
 impl Origin {

@@ -18,6 +18,8 @@ pub type WorkloadKey = (Arc<str>, Arc<str>, Box<str>);
 pub struct RunningPods {
     by_workload: HashMap<WorkloadKey, OfWorkload>,
     bare: Vec<Arc<RunningPod>>,
+    namespace: Option<Box<str>>,
+    are_known: bool,
 }
 
 #[derive(Debug, Default)]
@@ -47,8 +49,19 @@ pub fn key_of(workload: &Owner) -> WorkloadKey {
 impl RunningPods {
     /// Sorts the inventory's pods by the outermost owner whose template made them.
     pub fn of(inventory: &Inventory) -> Self {
-        let mut running = Self::default();
-        for pod in inventory.pods.all().into_iter().filter(|pod| !pod.is_finished) {
+        Self::within(inventory, None)
+    }
+
+    /// The same of one namespace, or of all.
+    pub fn within(inventory: &Inventory, namespace: Option<&str>) -> Self {
+        let is_wanted =
+            |pod: &RunningPod| !pod.is_finished && namespace.is_none_or(|wanted| pod.pod.namespace == wanted);
+        let were_known = inventory.pods.is_synced();
+        let pods = inventory.pods.those(is_wanted);
+        // They may have been forgotten, or known at last, while they were gathered.
+        let are_known = were_known && inventory.pods.is_synced();
+        let mut running = Self { namespace: namespace.map(Into::into), are_known, ..Self::default() };
+        for pod in pods {
             let of_workload = inventory.workload_of(&pod).map(|workload| running.by_workload.entry(key_of(&workload)));
             match (of_workload, pod.is_leaving) {
                 (Some(of_workload), true) => of_workload.or_default().leaving += 1,
@@ -58,6 +71,16 @@ impl RunningPods {
             }
         }
         running
+    }
+
+    /// Whether they are all that run.
+    pub fn are_known(&self) -> bool {
+        self.are_known
+    }
+
+    /// The namespace that they are of; of all without one.
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
     }
 
     /// The pods of a workload.

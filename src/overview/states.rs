@@ -158,16 +158,20 @@ pub struct Totals {
 
 /// How every workload stands, in order of namespaces, kinds and names.
 pub fn standings(inventory: &Inventory, now: Timestamp) -> Vec<Standing> {
-    standings_of(inventory, now, |_| true)
+    standings_within(inventory, now, None)
 }
 
-/// The same of those that are wanted.
-pub fn standings_of(inventory: &Inventory, now: Timestamp, is_wanted: impl Fn(&Origin) -> bool) -> Vec<Standing> {
-    let running = RunningPods::of(inventory);
-    let known = inventory.pods.is_synced();
-    let looking = Looking { inventory, now };
-    let one = |origin: &Origin| looking.standing(origin, known.then(|| origin.running(&running)));
-    origins_with(inventory, &running).iter().filter(|origin| is_wanted(origin)).map(one).collect()
+/// The same of one namespace, or of all.
+pub fn standings_within(inventory: &Inventory, now: Timestamp, namespace: Option<&str>) -> Vec<Standing> {
+    let running = RunningPods::within(inventory, namespace);
+    let origins = origins_with(inventory, &running);
+    origins.iter().map(|origin| standing_of(inventory, now, origin, &running)).collect()
+}
+
+/// How one of them stands, with these pods.
+pub fn standing_of(inventory: &Inventory, now: Timestamp, origin: &Origin, running: &RunningPods) -> Standing {
+    let pods = running.are_known().then(|| origin.running(running));
+    Looking { inventory, now }.standing(origin, pods)
 }
 
 /// The same by namespace, with what the namespaces' own labels do; namespaces without workloads are among them.

@@ -27,6 +27,21 @@ fn deployment(namespace: &str) -> String {
         .to_string()
 }
 
+/// A service of the namespace, and in another one what leads to it.
+fn canary(namespace: &str) -> String {
+    let host = format!("web.{namespace}.svc.cluster.local");
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": namespace},
+        "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80}]},
+    });
+    let route = json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+        "metadata": {"name": "canary", "namespace": "kube-public"},
+        "spec": {"hosts": ["canary.example.com"], "http": [{"route": [{"destination": {"host": host}}]}]},
+    });
+    format!("{service}\n---\n{route}")
+}
+
 #[tokio::test]
 async fn what_nobody_is_above_is_a_workload_also_where_it_is_watched_as_metadata() {
     let (plane, outrigger) = Outrigger::shared().await;
@@ -151,6 +166,16 @@ async fn who_may_view_a_namespace_reads_of_it_alone_and_who_may_not_reads_nothin
         );
         let (status, about) = get("", &stranger).await;
         assert_eq!((status, &about["user"]), (200, &json!(user.replace("viewer", "stranger"))));
+        let graphs = async |token: &str| get(&format!("/graph?namespace={namespace}"), token).await.1.to_string();
+        plane.apply(&canary(namespace)).await;
+        await_condition("the route from elsewhere to be drawn", TIMEOUT, async || {
+            let graph = graphs(&overseer).await;
+            ensure!(graph.contains("VirtualService/canary"), "{graph}");
+            Ok(())
+        })
+        .await;
+        let graph = graphs(&viewer).await;
+        assert!(graph.contains("\"is\":\"Elsewhere\"") && !graph.contains("canary"), "{graph}");
         decided(&get(&of("audit?kind=Decision"), &viewer).await.1, namespace);
         page_of_a_namespace(outrigger, namespace, &viewer).await;
     })
@@ -204,4 +229,5 @@ async fn remove(plane: &ControlPlane) {
     for name in names.lines().filter(|name| name.contains("/overseer-")) {
         plane.kubectl(&["delete", name]).await;
     }
+    plane.kubectl(&["delete", "virtualservice", "canary", "-n", "kube-public"]).await;
 }

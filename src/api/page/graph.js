@@ -114,6 +114,7 @@ function box(one, { x, y }, isOfAll) {
     Workload: [address("ns", one.namespace ?? "", one.kind, one.name), `${isOfAll ? one.namespace : one.kind}, ${word(one.state)}`],
     Namespace: [address("ns", one.name), "namespace"],
     Suspension: ["#/suspensions", one.suspends],
+    Elsewhere: [null, "which is not yours to see"],
   }[one.is] ?? [null, `${one.kind}, ${one.namespace}`];
   const parts = [
     svg("title", {}, label(one)),

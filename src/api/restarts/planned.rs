@@ -17,7 +17,7 @@ use crate::cluster::restarts::Restarts;
 use crate::decision::reason::Clean;
 use crate::inventory::nearest::nearest;
 use crate::inventory::owner_kind::OwnerKinds;
-use crate::overview::states::standings_of;
+use crate::overview::states::standings_within;
 use crate::restarts::mark::Mark;
 use crate::restarts::plan::{Chosen, Plan, Unplanned, left_of, plan, unfinished};
 use crate::restarts::pods::PodSeen;
@@ -27,6 +27,8 @@ use crate::suspensions::live::Unstored;
 
 /// A namespace may take so long to read.
 const READING: Duration = Duration::from_secs(60);
+/// Under this name all restarts take turns at looking, as if they were one user.
+const RESTARTS: &str = "outrigger:restarts";
 
 /// What is to be done, and what is not.
 #[derive(Debug, Default, Serialize, JsonSchema)]
@@ -123,14 +125,14 @@ async fn drifted(api: &Arc<Api>, namespace: &str) -> Result<Chosen, Problem> {
                 format!("what drifts cannot be told yet, since {unread} are still being read; try again in a moment");
             return Err(Problem::new(503, why));
         }
-        let all = standings_of(&api.inventory, api.clock.now(), |origin| origin.namespace() == namespace);
+        let all = standings_within(&api.inventory, api.clock.now(), Some(&namespace));
         let drifts =
             all.into_iter().filter(|one| one.actual.as_ref().is_some_and(|actual| !actual.differing.is_empty()));
         let names: BTreeSet<Name> =
             drifts.map(|one| Name { namespace: one.namespace, kind: one.kind, name: one.name }).collect();
         Ok(Chosen::Drifted(names))
     };
-    beside(api, look).await
+    beside(api, RESTARTS, look).await
 }
 
 fn left(found: Found, namespace: &str, run: String) -> Result<(String, Vec<Workload>, Planned), Problem> {

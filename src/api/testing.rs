@@ -1,0 +1,54 @@
+//! An API for tests of its parts: of no cluster and no directory, for whoever shows its token.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+
+use super::Api;
+use super::reading::Asked;
+use crate::audit;
+use crate::backend::Backend;
+use crate::clock::Clock;
+use crate::cluster::access::Token;
+use crate::decision::Action;
+use crate::decision::facts::{Settings, Write};
+use crate::decision::mesh::Mesh;
+use crate::files::store::Store;
+use crate::inventory::Inventory;
+use crate::inventory::owner_kind::OwnerKinds;
+use crate::inventory::rules::Terms;
+use crate::metrics::Metrics;
+use crate::server::listener::Peer;
+
+const TOKEN: &str = "a token";
+
+/// One that knows nothing yet.
+pub(super) fn api() -> Arc<Api> {
+    api_and_record().0
+}
+
+/// The same, and what it records.
+pub(super) fn api_and_record() -> (Arc<Api>, audit::Writer) {
+    let settings = Settings {
+        mesh: Mesh::named("istio").unwrap(),
+        excluded_namespaces: Vec::new(),
+        when_unknown: Action::Leave,
+        write: Write::Always,
+    };
+    let inventory = Arc::new(Inventory::new(settings, OwnerKinds::default(), Vec::new()));
+    let (terms, clock) = (Terms::default(), Clock::Fixed(jiff::Timestamp::UNIX_EPOCH));
+    let store = Store::new(None, Arc::clone(&inventory), terms, clock.clone());
+    let (log, record) = audit::log(clock.clone());
+    let metrics = Metrics::new(log.lost().clone());
+    let backend = Backend::Files(store, Token::new(TOKEN));
+    (Arc::new(Api::new(inventory, terms, clock, log, backend, metrics)), record)
+}
+
+/// A read with this query, by whoever has the token.
+pub(super) fn asked(api: &Arc<Api>, query: &str) -> Asked {
+    let peer = Peer { address: "192.0.2.1:4321".parse().unwrap(), verified: false };
+    let headers = HeaderMap::from_iter([(AUTHORIZATION, format!("Bearer {TOKEN}").parse().unwrap())]);
+    Asked { api: Arc::clone(api), peer, headers, parts: Some(HashMap::new()), query: Some(query.to_owned()) }
+}
