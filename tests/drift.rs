@@ -246,17 +246,18 @@ fn check(case: &Case, shared: &[Value]) -> Vec<String> {
     failures
 }
 
-/// What is found where these pods run; `workload-a` is one of that workload. Those with a `+` have a sidecar.
+/// What is found where these pods run; `workload-a` is one of that workload. Those with a `+` have a sidecar, and those with a
+/// `~` are not ready.
 fn found(pods: &[&str]) -> Found {
     let CaseFile { state, .. } = case_file();
     let pod = |text: &&str| {
-        let name = text.trim_end_matches('+');
-        let sidecar = if text.ends_with('+') { "native" } else { "" };
-        let (of, _) = name.split_once('-').unwrap();
-        Pod { name: name.to_owned(), of: of.to_owned(), sidecar: sidecar.to_owned(), ..Pod::default() }
+        let name = text.trim_end_matches(['+', '~']);
+        let sidecar = if text.contains('+') { "native" } else { "" };
+        let (of, ready) = (name.split_once('-').unwrap().0.to_owned(), Some(!text.contains('~')));
+        Pod { name: name.to_owned(), of, sidecar: sidecar.to_owned(), ready, ..Pod::default() }
     };
     let pods: Vec<Pod> = pods.iter().map(pod).collect();
-    let workloads = ["Deployment shop/api", "Deployment shop/web"].map(|name| Workload::Named(name.to_owned()));
+    let workloads = ["api", "db", "web"].map(|name| Workload::Named(format!("Deployment shop/{name}")));
     drifting(&world(&state, "default", &workloads, &pods), now()).unwrap()
 }
 
@@ -309,14 +310,76 @@ fn a_workload_whose_new_pods_drift_again_is_left_alone_longer_and_longer() {
 }
 
 #[test]
-fn what_does_not_become_whole_is_given_up_after_a_while() {
+fn what_does_not_become_ready_is_given_up_after_a_while_and_everything_pauses() {
     let mut repairs = Repairs::new(10);
-    let before = found(&["web-a", "web-b"]);
-    assert!(evicted(&mut repairs, &before, 0).is_some());
-    let fewer = found(&["web-b"]);
+    let before = found(&["web-a", "web-b", "api-a", "api-b"]);
+    assert_eq!(evicted(&mut repairs, &before, 0).as_deref(), Some("api-a"));
+    let fewer = found(&["web-a", "web-b", "api-b", "api-c+~"]);
     assert_eq!(came(&mut repairs, &fewer, 599), []);
+    assert_eq!(evicted(&mut repairs, &fewer, 599), None, "that one has come proves nothing while it is not ready");
     assert_eq!(came(&mut repairs, &fewer, 600), [Came::Nothing]);
-    assert_eq!(evicted(&mut repairs, &before, 1199), None);
+    assert_eq!(evicted(&mut repairs, &fewer, 1199), None, "what fails for one would fail for another");
+    assert_eq!(evicted(&mut repairs, &fewer, 1200).as_deref(), Some("web-a"), "of the other one is tried");
+    let again = found(&["web-b", "web-c+~", "api-b", "api-c+~"]);
+    assert_eq!(came(&mut repairs, &again, 1800), [Came::Nothing]);
+    let healed = found(&["web-b", "web-c+", "api-b", "api-c+"]);
+    assert_eq!(evicted(&mut repairs, &healed, 2999), None, "the second time in a row it is twice as long");
+    assert_eq!(evicted(&mut repairs, &healed, 3000).as_deref(), Some("api-b"));
+    let right = found(&["web-b", "web-c+", "api-c+", "api-d+"]);
+    assert_eq!(came(&mut repairs, &right, 3010), [Came::Right]);
+    assert_eq!(evicted(&mut repairs, &right, 3010).as_deref(), Some("web-b"), "and nothing pauses any more");
+}
+
+#[test]
+fn only_pods_go_last_and_one_at_a_time_so_that_where_none_becomes_ready_one_workload_is_down() {
+    let mut repairs = Repairs::new(10);
+    let before = found(&["api-a", "db-a", "web-a", "web-b"]);
+    assert_eq!(evicted(&mut repairs, &before, 0).as_deref(), Some("web-a"), "the trial is of one that has others");
+    let first = found(&["api-a", "db-a", "web-b", "web-c+"]);
+    assert_eq!(came(&mut repairs, &first, 10), [Came::Right]);
+    assert_eq!(evicted(&mut repairs, &first, 10).as_deref(), Some("web-b"));
+    assert_eq!(
+        evicted(&mut repairs, &first, 20),
+        None,
+        "no workload is left without a pod while another waits for one"
+    );
+    let second = found(&["api-a", "db-a", "web-c+", "web-d+"]);
+    assert_eq!(came(&mut repairs, &second, 30), [Came::Right]);
+    assert_eq!(evicted(&mut repairs, &second, 30).as_deref(), Some("api-a"));
+    let stuck = found(&["api-b+~", "db-a", "web-c+", "web-d+"]);
+    assert_eq!(came(&mut repairs, &stuck, 40), []);
+    assert_eq!(evicted(&mut repairs, &stuck, 600), None);
+    assert_eq!(came(&mut repairs, &stuck, 630), [Came::Nothing]);
+    assert_eq!(evicted(&mut repairs, &stuck, 1229), None);
+}
+
+#[test]
+fn what_takes_long_to_become_ready_holds_up_everything_else() {
+    let mut repairs = Repairs::new(10);
+    assert_eq!(evicted(&mut repairs, &found(&["web-a", "web-b", "api-a", "api-b"]), 0).as_deref(), Some("api-a"));
+    let proven = found(&["web-a", "web-b", "api-b", "api-c+"]);
+    assert_eq!(came(&mut repairs, &proven, 5), [Came::Right]);
+    assert_eq!(evicted(&mut repairs, &proven, 6).as_deref(), Some("api-b"));
+    let slow = found(&["web-a", "web-b", "api-c+", "api-d+~"]);
+    assert_eq!(evicted(&mut repairs, &slow, 66), None);
+    assert_eq!(came(&mut repairs, &found(&["web-a", "web-b", "api-c+", "api-d+"]), 70), [Came::Right]);
+    assert_eq!(evicted(&mut repairs, &proven, 70).as_deref(), Some("api-b"));
+}
+
+#[test]
+fn that_a_workload_is_scaled_down_meanwhile_is_no_failure() {
+    let mut repairs = Repairs::new(10);
+    let before = found(&["web-a", "web-b+", "web-c+"]);
+    assert_eq!(evicted(&mut repairs, &before, 0).as_deref(), Some("web-a"));
+    assert_eq!(came(&mut repairs, &found(&["web-b+", "web-d+"]), 30), [Came::Right], "one has come");
+    assert_eq!(evicted(&mut repairs, &before, 30).as_deref(), Some("web-a"));
+    let none = found(&["web-b+", "web-c+"]);
+    assert_eq!(repairs.doubtful(&none, after(629)), []);
+    let doubtful = repairs.doubtful(&none, after(630));
+    assert_eq!(doubtful.iter().map(|subject| subject.named()).collect::<Vec<_>>(), ["Deployment shop/web"]);
+    repairs.dismiss(&doubtful[0]);
+    assert_eq!(came(&mut repairs, &none, 630), [], "as the workload itself says");
+    assert_eq!(evicted(&mut repairs, &before, 630).as_deref(), Some("web-a"));
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::events::EventType;
+use serde_json::Value;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{debug, info, warn};
@@ -240,6 +241,11 @@ struct Step<'s> {
 impl Step<'_> {
     /// Says what has come of earlier evictions, and evicts at most one more.
     async fn take(&self, found: &Found, ledger: &Ledger, repairs: &mut Repairs, reaches_us: bool) {
+        for subject in repairs.doubtful(found, self.now) {
+            if self.wants_no_more(&subject).await {
+                repairs.dismiss(&subject);
+            }
+        }
         for (subject, came) in repairs.settle(found, self.now) {
             self.say(&subject, came).await;
         }
@@ -272,13 +278,10 @@ impl Step<'_> {
 
     /// Looks again at both and asks for the workload first, since what was found may be too old for this.
     async fn attempt(&self, drift: &Drift, pod: &RunningPod) -> Attempt {
-        let Subject { key: (namespace, kind, name), api_version, uid } = &drift.subject;
-        if !still_drifts(self.inventory, uid, &pod.uid, self.now) {
+        if !still_drifts(self.inventory, &drift.subject.uid, &pod.uid, self.now) {
             return Attempt::Gone;
         }
-        let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
-        let Some(kind) = self.inventory.owner_kinds.named(group, kind) else { return Attempt::Gone };
-        let workload = match self.evictions.workload(kind, namespace, name).await {
+        let workload = match self.stored(&drift.subject).await {
             Ok(workload) => workload,
             Err(why) => return Attempt::Failed(format!("cannot read {}: {why}", drift.subject.named())),
         };
@@ -286,6 +289,22 @@ impl Step<'_> {
             Ok(()) => self.evictions.evict(pod).await,
             Err(why) => Attempt::Held(format!("of {}, {why}", drift.subject.named())),
         }
+    }
+
+    /// Whether a workload is gone, or has all the pods that it wants.
+    async fn wants_no_more(&self, subject: &Subject) -> bool {
+        self.inventory.owners.get(&subject.uid).is_none()
+            || self.stored(subject).await.is_ok_and(|workload| can_do_without(&workload, true).is_ok())
+    }
+
+    async fn stored(
+        &self,
+        Subject { key: (namespace, kind, name), api_version, .. }: &Subject,
+    ) -> Result<Value, String> {
+        let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        let known = self.inventory.owner_kinds.named(group, kind);
+        let kind = known.ok_or_else(|| format!("nothing is known of the kind {kind}"))?;
+        self.evictions.workload(kind, namespace, name).await
     }
 
     async fn say(&self, subject: &Subject, came: Came) {
@@ -301,7 +320,7 @@ impl Step<'_> {
             }
             Came::Nothing => {
                 metrics.repairs("InVain").inc();
-                "its pods have not become ready since one was evicted; none other is evicted for a while"
+                "its pods have not become ready since one was evicted; none is evicted anywhere for a while"
             }
         };
         warn!(workload = named, "{named}: {note}");
