@@ -14,6 +14,7 @@ use outrigger::controllers::drift::telling::{Ledger, News};
 use outrigger::files;
 use outrigger::inventory::Inventory;
 use outrigger::overview::drift::{Found, drifting, still_drifts};
+use outrigger::overview::states::standings;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -38,6 +39,11 @@ struct Case {
     /// How many pods differ and are excused; all of which that is so.
     #[serde(default)]
     excused: BTreeMap<String, usize>,
+    /// Of how many it is certain that a webhook missed them, if that is told here; all of which that is so.
+    missed: Option<BTreeMap<String, usize>>,
+    /// By kind, namespace and name a workload's state, and the end of the sentence that says why, if that is told here.
+    #[serde(default)]
+    states: BTreeMap<String, String>,
     /// The pod that is evicted first, if any is.
     evicts: Option<String>,
     /// When the answer changes by itself.
@@ -59,6 +65,10 @@ struct FullWorkload {
     name: String,
     #[serde(default)]
     annotations: Value,
+    #[serde(default)]
+    labels: Value,
+    /// When its labels and its template were written last.
+    written: Option<String>,
     /// Whether its template brings a proxy.
     #[serde(default)]
     proxy: bool,
@@ -74,6 +84,7 @@ struct Pod {
     template: String,
     sidecar: String,
     revision: Option<String>,
+    receipt: Option<String>,
     created: Option<String>,
     phase: Option<String>,
     ready: Option<bool>,
@@ -113,7 +124,7 @@ impl Workload {
 
 impl FullWorkload {
     fn object(&self) -> Value {
-        let Self { kind, name, annotations, proxy } = self;
+        let Self { kind, name, annotations, labels, written, proxy } = self;
         let (namespace, name) = name.split_once('/').unwrap();
         let mut containers = vec![json!({"name": "main"})];
         containers.extend(proxy.then(|| json!({"name": "istio-proxy", "image": "istio/proxyv2"})));
@@ -122,7 +133,12 @@ impl FullWorkload {
             "CronJob" => ("batch", json!({"jobTemplate": {"spec": {"template": template}}})),
             _ => ("apps", json!({"template": template})),
         };
-        let metadata = json!({"name": name, "namespace": namespace, "uid": name, "annotations": annotations});
+        let fields = json!({"f:metadata": {"f:labels": {}}, "f:spec": {"f:template": {}}});
+        let managed = written.iter().map(|time| json!({"manager": "kubectl", "time": time, "fieldsV1": fields}));
+        let metadata = json!({
+            "name": name, "namespace": namespace, "uid": name, "annotations": annotations, "labels": labels,
+            "managedFields": managed.collect::<Vec<_>>(),
+        });
         json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": metadata, "spec": spec})
     }
 }
@@ -148,7 +164,7 @@ impl Pod {
     }
 
     fn object(&self, namespace: &str, owner: Option<Value>) -> Value {
-        let Self { name, template, sidecar, revision, created, phase, ready, leaving, .. } = self;
+        let Self { name, template, sidecar, revision, receipt, created, phase, ready, leaving, .. } = self;
         let (mut containers, mut first) = (vec![json!({"name": "main"})], Vec::new());
         let revision = revision.as_deref().unwrap_or("default");
         let mut annotations = json!({"istio.io/rev": revision});
@@ -164,6 +180,9 @@ impl Pod {
             "copied" => annotations = json!({"sidecar.istio.io/status": status}),
             "" => annotations = json!({}),
             other => panic!("{other} is no form of a sidecar"),
+        }
+        if let Some(receipt) = receipt {
+            annotations["outrigger.dev/decision"] = json!(receipt);
         }
         let ready = if ready.unwrap_or(true) { "True" } else { "False" };
         json!({
@@ -216,13 +235,16 @@ fn check(case: &Case, shared: &[Value]) -> Vec<String> {
     let found = drifting(&inventory, now()).expect("everything is known");
     let mut failures = Vec::new();
     let mut told = BTreeMap::new();
-    let mut excused = BTreeMap::new();
+    let (mut excused, mut missed) = (BTreeMap::new(), BTreeMap::new());
     for drift in &found.drifts {
         if !drift.differing.is_empty() {
             told.insert(drift.subject.named(), drift.sentence());
         }
         if drift.excused > 0 {
             excused.insert(drift.subject.named(), drift.excused);
+        }
+        if drift.missed > 0 {
+            missed.insert(drift.subject.named(), drift.missed);
         }
     }
     let mut fail = |what: String| failures.push(format!("{}: {what}", case.name));
@@ -231,6 +253,19 @@ fn check(case: &Case, shared: &[Value]) -> Vec<String> {
     }
     if excused != case.excused {
         fail(format!("expected {:?} to be excused, found {excused:?}", case.excused));
+    }
+    if case.missed.as_ref().is_some_and(|expected| *expected != missed) {
+        fail(format!("expected {:?} to be missed, found {missed:?}", case.missed));
+    }
+    let states: BTreeMap<_, _> = standings(&inventory, now())
+        .into_iter()
+        .map(|one| (format!("{} {}/{}", one.kind, one.namespace, one.name), (one.state.words(), one.why)))
+        .collect();
+    for (workload, expected) in &case.states {
+        let (state, why) = expected.split_once(": ").unwrap();
+        if states.get(workload).is_none_or(|(found, sentence)| *found != state || !sentence.ends_with(why)) {
+            fail(format!("expected {workload} to be {expected}, found {:?}", states.get(workload)));
+        }
     }
     let next = Repairs::new(10).next(&found, |_| true, now());
     if next.is_some_and(|(drift, pod)| !still_drifts(&inventory, &drift.subject.uid, &pod.uid, now())) {

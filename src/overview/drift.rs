@@ -11,7 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::preview::{Origin, origins_with};
 use super::running::{RunningPods, WorkloadKey};
-use super::states::{differs, key_of, missed};
+use super::since::{Ages, Since};
+use super::states::{differs, key_of};
 use crate::decision::effect::{Consequence, Outcome, consequence};
 use crate::decision::facts::{Facts, Owner, RunningPod};
 use crate::decision::reason::{Rule, sanitized};
@@ -46,7 +47,7 @@ pub struct Drift {
     pub pods: usize,
     /// Those of them that differ.
     pub differing: Vec<Arc<RunningPod>>,
-    /// How many of those were created since it was decided as it is now.
+    /// How many of those were certainly created since it was decided as it is now.
     pub missed: usize,
     /// How many more differ and are excused.
     pub excused: usize,
@@ -136,7 +137,7 @@ impl Looking<'_> {
             Rule::Suspension(_) => (Vec::new(), differ.len()),
             _ => self.not_rolled_out(origin, pods, differ),
         };
-        let missed = missed(self.inventory, &decision.rule, differing.iter());
+        let Ages { missed, .. } = Since::of(self.inventory, facts, &decision, &follows).ages(&differing);
         let comes_back = origin.workload().is_some_and(|workload| !makes_jobs(workload));
         self.drifts.push(Drift {
             subject,
@@ -264,7 +265,7 @@ impl Drift {
         let since = if *missed == 0 {
             String::new()
         } else {
-            format!("; {missed} created since that was decided: the webhooks were not asked, or did not answer")
+            format!("; {missed} created since that was decided: {}", Ages::unasked(*outcome))
         };
         format!("{}; a new pod would get {gets}: {because}{since}", parts.join(", "))
     }

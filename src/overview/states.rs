@@ -12,12 +12,13 @@ use serde::Serialize;
 use super::explanation::{EffectTold, RuleName};
 use super::preview::{Origin, origins_with};
 use super::running::RunningPods;
+use super::since::{Ages, Since};
 use crate::decision::decide;
 use crate::decision::effect::{Consequence, Outcome, consequence};
 use crate::decision::facts::{Pod, RunningPod, Sidecar};
 use crate::decision::mesh::{Injector, Place};
 use crate::decision::policy::Policy;
-use crate::decision::reason::{Rule, Source, sanitized};
+use crate::decision::reason::{Rule, sanitized};
 use crate::inventory::Inventory;
 use crate::inventory::rules::{RuleKind, RuleName as Key};
 
@@ -249,7 +250,7 @@ impl Looking<'_> {
                 follows: &follows,
                 pods,
                 differing: &differing,
-                missed: missed(self.inventory, &decision.rule, differing.iter().copied()),
+                ages: Since::of(self.inventory, facts, &decision, &follows).ages(differing.iter().copied()),
             };
             let (state, why) = told.state();
             let named = |pod: &&Arc<RunningPod>| sanitized(&pod.name);
@@ -269,32 +270,6 @@ impl Looking<'_> {
                 actual,
             }
         })
-    }
-}
-
-/// How many of these pods were created while the rule stood as it does now, as far as can be told.
-pub(super) fn missed<'p>(
-    inventory: &Inventory,
-    rule: &Rule<'_>,
-    pods: impl Iterator<Item = &'p Arc<RunningPod>>,
-) -> usize {
-    let Some(since) = since(inventory, rule) else { return 0 };
-    pods.filter(|pod| pod.created_at.is_some_and(|created| created > since)).count()
-}
-
-/// Since when the rule stands as it does now, where the API server tells.
-fn since(inventory: &Inventory, rule: &Rule<'_>) -> Option<Timestamp> {
-    match rule {
-        Rule::Policy(policy) => {
-            let (kind, name) = key_of(policy);
-            inventory.standings.get(kind, &name).and_then(|standing| standing.since)
-        }
-        Rule::Override(own) => match &own.source {
-            Source::Workload(owner) => owner.wish().since,
-            Source::Namespace(name) => inventory.namespaces.get(name).and_then(|entry| entry.namespace().wish.since),
-            Source::Pod | Source::Marker(_) | Source::Legacy(_) | Source::UncountedOwner(_) => None,
-        },
-        Rule::Safety(_) | Rule::Suspension(_) | Rule::Nothing | Rule::Unknown(..) => None,
     }
 }
 
@@ -326,12 +301,12 @@ struct Told<'t> {
     follows: &'t Consequence<'t>,
     pods: Option<&'t [Arc<RunningPod>]>,
     differing: &'t [&'t Arc<RunningPod>],
-    missed: usize,
+    ages: Ages,
 }
 
 impl Told<'_> {
     fn state(&self) -> (State, String) {
-        let Self { rule, follows, pods, differing, missed } = self;
+        let Self { rule, follows, pods, differing, ages: Ages { missed, .. } } = self;
         let outcome = follows.effect.outcome;
         let Some(pods) = pods else { return (State::Unknown, "its pods are not known".to_owned()) };
         let (all, count) = (pods.len(), differing.len());
@@ -355,12 +330,27 @@ impl Told<'_> {
                 let sentence = format!(
                     "{missed} of {all} pods were created after that was decided, and are not as a new pod would be"
                 );
-                (State::OutUnexpected, format!("{sentence}: the webhooks were not asked, or did not answer"))
+                (State::OutUnexpected, format!("{sentence}: {}", Ages::unasked(outcome)))
             }
             (_, count) if count == all => {
-                (State::PendingRestart, format!("{have}, and none is as a new pod would be: they are older"))
+                (State::PendingRestart, format!("{have}, and none is as a new pod would be: {}", self.cause()))
             }
-            (_, count) => (State::Mixed, format!("{have}, and {count} are not as a new pod would be")),
+            (_, count) => {
+                let sentence = format!("{have}, and {count} are not as a new pod would be");
+                let cause = if *missed > 0 { format!(": {}", self.cause()) } else { String::new() };
+                (State::Mixed, sentence + &cause)
+            }
+        }
+    }
+
+    fn cause(&self) -> String {
+        let Self { follows, differing, ages: Ages { missed, older }, .. } = self;
+        match (missed, older) {
+            (0, older) if *older == differing.len() => "they are older".to_owned(),
+            (0, _) => "they are older, or a webhook was not asked".to_owned(),
+            (missed, _) => {
+                format!("{missed} created after that was decided, {}", Ages::unasked(follows.effect.outcome))
+            }
         }
     }
 }
