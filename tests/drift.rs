@@ -14,6 +14,7 @@ use outrigger::controllers::drift::telling::{Ledger, News};
 use outrigger::files;
 use outrigger::inventory::Inventory;
 use outrigger::overview::drift::{Found, drifting, still_drifts};
+use outrigger::overview::explanation::Explanation;
 use outrigger::overview::states::standings;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -69,9 +70,9 @@ struct FullWorkload {
     labels: Value,
     /// When its labels and its template were written last.
     written: Option<String>,
-    /// Whether its template brings a proxy.
+    /// The proxy that its template brings, if it does.
     #[serde(default)]
-    proxy: bool,
+    proxy: String,
 }
 
 /// A pod: what is left out is usual.
@@ -126,9 +127,14 @@ impl FullWorkload {
     fn object(&self) -> Value {
         let Self { kind, name, annotations, labels, written, proxy } = self;
         let (namespace, name) = name.split_once('/').unwrap();
-        let mut containers = vec![json!({"name": "main"})];
-        containers.extend(proxy.then(|| json!({"name": "istio-proxy", "image": "istio/proxyv2"})));
-        let template = json!({"spec": {"containers": containers}});
+        let (mut containers, mut first) = (vec![json!({"name": "main"})], Vec::new());
+        match proxy.as_str() {
+            "ordinary" => containers.push(json!({"name": "istio-proxy", "image": "istio/proxyv2"})),
+            "native" => first.push(json!({"name": "istio-proxy", "image": "istio/proxyv2", "restartPolicy": "Always"})),
+            "" => {}
+            other => panic!("{other} is no form of a proxy"),
+        }
+        let template = json!({"spec": {"containers": containers, "initContainers": first}});
         let (group, spec) = match kind.as_str() {
             "CronJob" => ("batch", json!({"jobTemplate": {"spec": {"template": template}}})),
             _ => ("apps", json!({"template": template})),
@@ -257,7 +263,16 @@ fn check(case: &Case, shared: &[Value]) -> Vec<String> {
     if case.missed.as_ref().is_some_and(|expected| *expected != missed) {
         fail(format!("expected {:?} to be missed, found {missed:?}", case.missed));
     }
-    let states: BTreeMap<_, _> = standings(&inventory, now())
+    let standings = standings(&inventory, now());
+    for workload in inventory.workloads() {
+        let explained = Explanation::of_workload(&inventory, &workload, &found.running, now());
+        let standing = standings.iter().find(|one| *one.name == *workload.name).unwrap();
+        let counted = explained.running.unwrap().differing;
+        if counted.is_some_and(|counted| counted != standing.actual.as_ref().unwrap().differing.len()) {
+            fail(format!("status has {:?} where explain counts {counted:?}", standing.actual));
+        }
+    }
+    let states: BTreeMap<_, _> = standings
         .into_iter()
         .map(|one| (format!("{} {}/{}", one.kind, one.namespace, one.name), (one.state.words(), one.why)))
         .collect();

@@ -176,7 +176,8 @@ impl PodObject {
             service_account: owned(&spec.service_account_name),
             waits_for_proxy: spec.containers.iter().chain(&spec.init_containers).any(waits),
             has_sidecar: named(&spec.containers, &["linkerd-proxy", "istio-proxy"])
-                || named(&spec.init_containers, &["linkerd-init", "istio-init"]),
+                || named(&spec.init_containers, &["linkerd-init", "istio-init"])
+                || self.sidecar(mesh).is_some(),
         }
     }
 

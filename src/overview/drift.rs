@@ -112,7 +112,7 @@ pub fn still_drifts(inventory: &Inventory, workload: &str, pod: &str, now: Times
         Rule::Override(_) | Rule::Policy(_) | Rule::Nothing => true,
         Rule::Safety(_) | Rule::Suspension(_) | Rule::Unknown(..) => false,
     };
-    is_ours && differs(&pod, facts.pod, &consequence(&facts, &decision))
+    is_ours && differs(&pod, &facts, &consequence(&facts, &decision))
 }
 
 struct Looking<'l> {
@@ -130,7 +130,7 @@ impl Looking<'_> {
             return;
         }
         let follows = consequence(facts, &decision);
-        let differ: Vec<_> = pods.iter().filter(|pod| differs(pod, facts.pod, &follows)).cloned().collect();
+        let differ: Vec<_> = pods.iter().filter(|pod| differs(pod, facts, &follows)).cloned().collect();
         let Some(first) = differ.first() else { return };
         let Some(subject) = self.subject(origin, first) else { return };
         let (differing, excused) = match decision.rule {

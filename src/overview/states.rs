@@ -15,7 +15,7 @@ use super::running::RunningPods;
 use super::since::{Ages, Since};
 use crate::decision::decide;
 use crate::decision::effect::{Consequence, Outcome, consequence};
-use crate::decision::facts::{Pod, RunningPod, Sidecar};
+use crate::decision::facts::{Facts, RunningPod, Sidecar};
 use crate::decision::mesh::{Injector, Place};
 use crate::decision::policy::Policy;
 use crate::decision::reason::{Rule, sanitized};
@@ -26,7 +26,7 @@ use crate::inventory::rules::{RuleKind, RuleName as Key};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[schemars(rename = "WorkloadState")]
 pub enum State {
-    /// Its new pods get a sidecar, and all that run have it.
+    /// Its new pods get a sidecar, or bring one, and all that run have it.
     InMesh,
     /// Its new pods get none, and none that runs has one.
     OutIntended,
@@ -244,12 +244,13 @@ impl Looking<'_> {
                 until: decision.until,
             };
             let differing: Vec<_> =
-                pods.unwrap_or_default().iter().filter(|pod| differs(pod, facts.pod, &follows)).collect();
+                pods.unwrap_or_default().iter().filter(|pod| differs(pod, facts, &follows)).collect();
             let told = Told {
                 rule: &decision.rule,
                 follows: &follows,
                 pods,
                 differing: &differing,
+                bring: facts.pod.has_sidecar,
                 ages: Since::of(self.inventory, facts, &decision, &follows).ages(differing.iter().copied()),
             };
             let (state, why) = told.state();
@@ -280,13 +281,14 @@ pub(super) fn key_of(policy: &Policy) -> (RuleKind, Key) {
     (kind, (namespace.unwrap_or_default().into(), policy.name.clone()))
 }
 
-/// Whether a running pod's sidecar is not what a new pod would get, as far as can be told; `asked` is what a new pod would be
-/// asked for as. One that brings its own proxy, as those of gateways do, has it for that reason.
-pub fn differs(pod: &RunningPod, asked: &Pod<'_>, follows: &Consequence<'_>) -> bool {
+/// Whether a running pod's sidecar is not what a new pod with these facts would get, as far as can be told. One that brings its
+/// own proxy, as those of gateways do, has it for that reason; where there is no template nothing tells whether it did.
+pub fn differs(pod: &RunningPod, facts: &Facts<'_>, follows: &Consequence<'_>) -> bool {
     let Consequence { effect, .. } = follows;
+    let may_bring_it = || facts.pod.has_sidecar || facts.owners.chain.iter().all(|owner| owner.template.is_none());
     match (effect.outcome, &pod.sidecar) {
         (Outcome::Injected, None) => true,
-        (Outcome::NotInjected, Some(_)) => !asked.has_sidecar,
+        (Outcome::NotInjected, Some(_)) => !may_bring_it(),
         (Outcome::Injected, Some(Sidecar { revision: Some(has), .. })) => {
             let leads_to = effect.entry().and_then(|entry| entry.revision.as_deref());
             leads_to.is_some_and(|revision| *revision != **has)
@@ -302,11 +304,13 @@ struct Told<'t> {
     pods: Option<&'t [Arc<RunningPod>]>,
     differing: &'t [&'t Arc<RunningPod>],
     ages: Ages,
+    /// Whether new pods bring a sidecar.
+    bring: bool,
 }
 
 impl Told<'_> {
     fn state(&self) -> (State, String) {
-        let Self { rule, follows, pods, differing, ages: Ages { missed, .. } } = self;
+        let Self { rule, follows, pods, differing, ages: Ages { missed, .. }, bring } = self;
         let outcome = follows.effect.outcome;
         let Some(pods) = pods else { return (State::Unknown, "its pods are not known".to_owned()) };
         let (all, count) = (pods.len(), differing.len());
@@ -325,6 +329,11 @@ impl Told<'_> {
         }
         match (outcome, count) {
             (Outcome::Injected, 0) => (State::InMesh, have),
+            (_, 0) if with > 0 => {
+                let state = if with == all { State::InMesh } else { State::Mixed };
+                let tells = if *bring { "" } else { "nothing tells whether they " };
+                (state, format!("{have}, and {tells}bring it themselves"))
+            }
             (_, 0) => (State::OutIntended, have),
             (Outcome::Injected, _) if *missed > 0 && with < all => {
                 let sentence = format!(
