@@ -3,22 +3,32 @@
 //! How it goes on from there is told step by step below.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::ensure;
 use clap::Parser;
 use jiff::{SignedDuration, Timestamp};
+use kube::{Client, Config};
+use outrigger::audit;
 use outrigger::cli::deciding::DecidingArgs;
-use outrigger::controllers::drift::keeps_from_repairing;
+use outrigger::clock::Clock;
+use outrigger::cluster::order::Events;
 use outrigger::controllers::drift::repair::{Came, Repairs};
 use outrigger::controllers::drift::telling::{Ledger, News};
+use outrigger::controllers::drift::{Watching, keep, keeps_from_repairing};
 use outrigger::files;
 use outrigger::inventory::Inventory;
+use outrigger::metrics::Metrics;
 use outrigger::overview::drift::{Found, drifting, still_drifts};
 use outrigger::overview::explanation::Explanation;
 use outrigger::overview::states::standings;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::control_plane::await_condition;
 use crate::decisions::injectors;
 
 /// One case.
@@ -296,9 +306,9 @@ fn check(case: &Case, shared: &[Value]) -> Vec<String> {
     failures
 }
 
-/// What is found where these pods run; `workload-a` is one of that workload. Those with a `+` have a sidecar, and those with a
+/// What is there where these pods run; `workload-a` is one of that workload. Those with a `+` have a sidecar, and those with a
 /// `~` are not ready.
-fn found(pods: &[&str]) -> Found {
+fn running(pods: &[&str]) -> Inventory {
     let CaseFile { state, .. } = case_file();
     let pod = |text: &&str| {
         let name = text.trim_end_matches(['+', '~']);
@@ -308,7 +318,12 @@ fn found(pods: &[&str]) -> Found {
     };
     let pods: Vec<Pod> = pods.iter().map(pod).collect();
     let workloads = ["api", "db", "web"].map(|name| Workload::Named(format!("Deployment shop/{name}")));
-    drifting(&world(&state, "default", &workloads, &pods), now()).unwrap()
+    world(&state, "default", &workloads, &pods)
+}
+
+/// What is found there.
+fn found(pods: &[&str]) -> Found {
+    drifting(&running(pods), now()).unwrap()
 }
 
 fn after(seconds: i64) -> Timestamp {
@@ -469,6 +484,32 @@ fn what_is_too_much_at_once_is_told_the_next_time() {
     assert_eq!(named(&mut ledger), ["Deployment shop/api"]);
     assert_eq!(named(&mut ledger), ["Deployment shop/web"]);
     assert_eq!(named(&mut ledger), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn drift_is_counted_and_recorded_while_no_event_is_taken() {
+    // It takes connections, and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", silent.local_addr().unwrap());
+    let client = Client::try_from(Config::new(address.parse().unwrap())).unwrap();
+    let (log, _writer) = audit::log(Clock::Fixed(now()));
+    let metrics = Metrics::new(log.lost().clone());
+    let watching = Watching {
+        interval: Duration::ZERO,
+        metrics: metrics.clone(),
+        audit: log,
+        events: Some(Events::new(client, "outrigger", "outrigger-0")),
+        repairing: None,
+    };
+    let counted = await_condition("both workloads to be counted", Duration::from_secs(15), async || {
+        let drifting = metrics.drifting_workloads.get();
+        ensure!(drifting == 2, "{drifting} are");
+        Ok(())
+    });
+    tokio::select! {
+        () = keep(Arc::new(running(&["web-a", "api-a"])), Clock::Fixed(now()), watching) => panic!("it ended"),
+        () = counted => {}
+    }
 }
 
 #[test]
