@@ -3,20 +3,32 @@
 //! How it goes on from there is told step by step below.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::ensure;
 use clap::Parser;
 use jiff::{SignedDuration, Timestamp};
+use kube::{Client, Config};
+use outrigger::audit;
 use outrigger::cli::deciding::DecidingArgs;
-use outrigger::controllers::drift::keeps_from_repairing;
+use outrigger::clock::Clock;
+use outrigger::cluster::order::Events;
 use outrigger::controllers::drift::repair::{Came, Repairs};
 use outrigger::controllers::drift::telling::{Ledger, News};
+use outrigger::controllers::drift::{Watching, keep, keeps_from_repairing};
 use outrigger::files;
 use outrigger::inventory::Inventory;
+use outrigger::metrics::Metrics;
 use outrigger::overview::drift::{Found, drifting, still_drifts};
+use outrigger::overview::explanation::Explanation;
+use outrigger::overview::states::standings;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::control_plane::await_condition;
 use crate::decisions::injectors;
 
 /// One case.
@@ -38,6 +50,11 @@ struct Case {
     /// How many pods differ and are excused; all of which that is so.
     #[serde(default)]
     excused: BTreeMap<String, usize>,
+    /// Of how many it is certain that a webhook missed them, if that is told here; all of which that is so.
+    missed: Option<BTreeMap<String, usize>>,
+    /// By kind, namespace and name a workload's state, and the end of the sentence that says why, if that is told here.
+    #[serde(default)]
+    states: BTreeMap<String, String>,
     /// The pod that is evicted first, if any is.
     evicts: Option<String>,
     /// When the answer changes by itself.
@@ -59,9 +76,13 @@ struct FullWorkload {
     name: String,
     #[serde(default)]
     annotations: Value,
-    /// Whether its template brings a proxy.
     #[serde(default)]
-    proxy: bool,
+    labels: Value,
+    /// When its labels and its template were written last.
+    written: Option<String>,
+    /// The proxy that its template brings, if it does.
+    #[serde(default)]
+    proxy: String,
 }
 
 /// A pod: what is left out is usual.
@@ -74,6 +95,7 @@ struct Pod {
     template: String,
     sidecar: String,
     revision: Option<String>,
+    receipt: Option<String>,
     created: Option<String>,
     phase: Option<String>,
     ready: Option<bool>,
@@ -113,16 +135,26 @@ impl Workload {
 
 impl FullWorkload {
     fn object(&self) -> Value {
-        let Self { kind, name, annotations, proxy } = self;
+        let Self { kind, name, annotations, labels, written, proxy } = self;
         let (namespace, name) = name.split_once('/').unwrap();
-        let mut containers = vec![json!({"name": "main"})];
-        containers.extend(proxy.then(|| json!({"name": "istio-proxy", "image": "istio/proxyv2"})));
-        let template = json!({"spec": {"containers": containers}});
+        let (mut containers, mut first) = (vec![json!({"name": "main"})], Vec::new());
+        match proxy.as_str() {
+            "ordinary" => containers.push(json!({"name": "istio-proxy", "image": "istio/proxyv2"})),
+            "native" => first.push(json!({"name": "istio-proxy", "image": "istio/proxyv2", "restartPolicy": "Always"})),
+            "" => {}
+            other => panic!("{other} is no form of a proxy"),
+        }
+        let template = json!({"spec": {"containers": containers, "initContainers": first}});
         let (group, spec) = match kind.as_str() {
             "CronJob" => ("batch", json!({"jobTemplate": {"spec": {"template": template}}})),
             _ => ("apps", json!({"template": template})),
         };
-        let metadata = json!({"name": name, "namespace": namespace, "uid": name, "annotations": annotations});
+        let fields = json!({"f:metadata": {"f:labels": {}}, "f:spec": {"f:template": {}}});
+        let managed = written.iter().map(|time| json!({"manager": "kubectl", "time": time, "fieldsV1": fields}));
+        let metadata = json!({
+            "name": name, "namespace": namespace, "uid": name, "annotations": annotations, "labels": labels,
+            "managedFields": managed.collect::<Vec<_>>(),
+        });
         json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": metadata, "spec": spec})
     }
 }
@@ -148,7 +180,7 @@ impl Pod {
     }
 
     fn object(&self, namespace: &str, owner: Option<Value>) -> Value {
-        let Self { name, template, sidecar, revision, created, phase, ready, leaving, .. } = self;
+        let Self { name, template, sidecar, revision, receipt, created, phase, ready, leaving, .. } = self;
         let (mut containers, mut first) = (vec![json!({"name": "main"})], Vec::new());
         let revision = revision.as_deref().unwrap_or("default");
         let mut annotations = json!({"istio.io/rev": revision});
@@ -164,6 +196,9 @@ impl Pod {
             "copied" => annotations = json!({"sidecar.istio.io/status": status}),
             "" => annotations = json!({}),
             other => panic!("{other} is no form of a sidecar"),
+        }
+        if let Some(receipt) = receipt {
+            annotations["outrigger.dev/decision"] = json!(receipt);
         }
         let ready = if ready.unwrap_or(true) { "True" } else { "False" };
         json!({
@@ -216,13 +251,16 @@ fn check(case: &Case, shared: &[Value]) -> Vec<String> {
     let found = drifting(&inventory, now()).expect("everything is known");
     let mut failures = Vec::new();
     let mut told = BTreeMap::new();
-    let mut excused = BTreeMap::new();
+    let (mut excused, mut missed) = (BTreeMap::new(), BTreeMap::new());
     for drift in &found.drifts {
         if !drift.differing.is_empty() {
             told.insert(drift.subject.named(), drift.sentence());
         }
         if drift.excused > 0 {
             excused.insert(drift.subject.named(), drift.excused);
+        }
+        if drift.missed > 0 {
+            missed.insert(drift.subject.named(), drift.missed);
         }
     }
     let mut fail = |what: String| failures.push(format!("{}: {what}", case.name));
@@ -231,6 +269,28 @@ fn check(case: &Case, shared: &[Value]) -> Vec<String> {
     }
     if excused != case.excused {
         fail(format!("expected {:?} to be excused, found {excused:?}", case.excused));
+    }
+    if case.missed.as_ref().is_some_and(|expected| *expected != missed) {
+        fail(format!("expected {:?} to be missed, found {missed:?}", case.missed));
+    }
+    let standings = standings(&inventory, now());
+    for workload in inventory.workloads() {
+        let explained = Explanation::of_workload(&inventory, &workload, &found.running, now());
+        let standing = standings.iter().find(|one| *one.name == *workload.name).unwrap();
+        let counted = explained.running.unwrap().differing;
+        if counted.is_some_and(|counted| counted != standing.actual.as_ref().unwrap().differing.len()) {
+            fail(format!("status has {:?} where explain counts {counted:?}", standing.actual));
+        }
+    }
+    let states: BTreeMap<_, _> = standings
+        .into_iter()
+        .map(|one| (format!("{} {}/{}", one.kind, one.namespace, one.name), (one.state.words(), one.why)))
+        .collect();
+    for (workload, expected) in &case.states {
+        let (state, why) = expected.split_once(": ").unwrap();
+        if states.get(workload).is_none_or(|(found, sentence)| *found != state || !sentence.ends_with(why)) {
+            fail(format!("expected {workload} to be {expected}, found {:?}", states.get(workload)));
+        }
     }
     let next = Repairs::new(10).next(&found, |_| true, now());
     if next.is_some_and(|(drift, pod)| !still_drifts(&inventory, &drift.subject.uid, &pod.uid, now())) {
@@ -246,18 +306,24 @@ fn check(case: &Case, shared: &[Value]) -> Vec<String> {
     failures
 }
 
-/// What is found where these pods run; `workload-a` is one of that workload. Those with a `+` have a sidecar.
-fn found(pods: &[&str]) -> Found {
+/// What is there where these pods run; `workload-a` is one of that workload. Those with a `+` have a sidecar, and those with a
+/// `~` are not ready.
+fn running(pods: &[&str]) -> Inventory {
     let CaseFile { state, .. } = case_file();
     let pod = |text: &&str| {
-        let name = text.trim_end_matches('+');
-        let sidecar = if text.ends_with('+') { "native" } else { "" };
-        let (of, _) = name.split_once('-').unwrap();
-        Pod { name: name.to_owned(), of: of.to_owned(), sidecar: sidecar.to_owned(), ..Pod::default() }
+        let name = text.trim_end_matches(['+', '~']);
+        let sidecar = if text.contains('+') { "native" } else { "" };
+        let (of, ready) = (name.split_once('-').unwrap().0.to_owned(), Some(!text.contains('~')));
+        Pod { name: name.to_owned(), of, sidecar: sidecar.to_owned(), ready, ..Pod::default() }
     };
     let pods: Vec<Pod> = pods.iter().map(pod).collect();
-    let workloads = ["Deployment shop/api", "Deployment shop/web"].map(|name| Workload::Named(name.to_owned()));
-    drifting(&world(&state, "default", &workloads, &pods), now()).unwrap()
+    let workloads = ["api", "db", "web"].map(|name| Workload::Named(format!("Deployment shop/{name}")));
+    world(&state, "default", &workloads, &pods)
+}
+
+/// What is found there.
+fn found(pods: &[&str]) -> Found {
+    drifting(&running(pods), now()).unwrap()
 }
 
 fn after(seconds: i64) -> Timestamp {
@@ -309,14 +375,76 @@ fn a_workload_whose_new_pods_drift_again_is_left_alone_longer_and_longer() {
 }
 
 #[test]
-fn what_does_not_become_whole_is_given_up_after_a_while() {
+fn what_does_not_become_ready_is_given_up_after_a_while_and_everything_pauses() {
     let mut repairs = Repairs::new(10);
-    let before = found(&["web-a", "web-b"]);
-    assert!(evicted(&mut repairs, &before, 0).is_some());
-    let fewer = found(&["web-b"]);
+    let before = found(&["web-a", "web-b", "api-a", "api-b"]);
+    assert_eq!(evicted(&mut repairs, &before, 0).as_deref(), Some("api-a"));
+    let fewer = found(&["web-a", "web-b", "api-b", "api-c+~"]);
     assert_eq!(came(&mut repairs, &fewer, 599), []);
+    assert_eq!(evicted(&mut repairs, &fewer, 599), None, "that one has come proves nothing while it is not ready");
     assert_eq!(came(&mut repairs, &fewer, 600), [Came::Nothing]);
-    assert_eq!(evicted(&mut repairs, &before, 1199), None);
+    assert_eq!(evicted(&mut repairs, &fewer, 1199), None, "what fails for one would fail for another");
+    assert_eq!(evicted(&mut repairs, &fewer, 1200).as_deref(), Some("web-a"), "of the other one is tried");
+    let again = found(&["web-b", "web-c+~", "api-b", "api-c+~"]);
+    assert_eq!(came(&mut repairs, &again, 1800), [Came::Nothing]);
+    let healed = found(&["web-b", "web-c+", "api-b", "api-c+"]);
+    assert_eq!(evicted(&mut repairs, &healed, 2999), None, "the second time in a row it is twice as long");
+    assert_eq!(evicted(&mut repairs, &healed, 3000).as_deref(), Some("api-b"));
+    let right = found(&["web-b", "web-c+", "api-c+", "api-d+"]);
+    assert_eq!(came(&mut repairs, &right, 3010), [Came::Right]);
+    assert_eq!(evicted(&mut repairs, &right, 3010).as_deref(), Some("web-b"), "and nothing pauses any more");
+}
+
+#[test]
+fn only_pods_go_last_and_one_at_a_time_so_that_where_none_becomes_ready_one_workload_is_down() {
+    let mut repairs = Repairs::new(10);
+    let before = found(&["api-a", "db-a", "web-a", "web-b"]);
+    assert_eq!(evicted(&mut repairs, &before, 0).as_deref(), Some("web-a"), "the trial is of one that has others");
+    let first = found(&["api-a", "db-a", "web-b", "web-c+"]);
+    assert_eq!(came(&mut repairs, &first, 10), [Came::Right]);
+    assert_eq!(evicted(&mut repairs, &first, 10).as_deref(), Some("web-b"));
+    assert_eq!(
+        evicted(&mut repairs, &first, 20),
+        None,
+        "no workload is left without a pod while another waits for one"
+    );
+    let second = found(&["api-a", "db-a", "web-c+", "web-d+"]);
+    assert_eq!(came(&mut repairs, &second, 30), [Came::Right]);
+    assert_eq!(evicted(&mut repairs, &second, 30).as_deref(), Some("api-a"));
+    let stuck = found(&["api-b+~", "db-a", "web-c+", "web-d+"]);
+    assert_eq!(came(&mut repairs, &stuck, 40), []);
+    assert_eq!(evicted(&mut repairs, &stuck, 600), None);
+    assert_eq!(came(&mut repairs, &stuck, 630), [Came::Nothing]);
+    assert_eq!(evicted(&mut repairs, &stuck, 1229), None);
+}
+
+#[test]
+fn what_takes_long_to_become_ready_holds_up_everything_else() {
+    let mut repairs = Repairs::new(10);
+    assert_eq!(evicted(&mut repairs, &found(&["web-a", "web-b", "api-a", "api-b"]), 0).as_deref(), Some("api-a"));
+    let proven = found(&["web-a", "web-b", "api-b", "api-c+"]);
+    assert_eq!(came(&mut repairs, &proven, 5), [Came::Right]);
+    assert_eq!(evicted(&mut repairs, &proven, 6).as_deref(), Some("api-b"));
+    let slow = found(&["web-a", "web-b", "api-c+", "api-d+~"]);
+    assert_eq!(evicted(&mut repairs, &slow, 66), None);
+    assert_eq!(came(&mut repairs, &found(&["web-a", "web-b", "api-c+", "api-d+"]), 70), [Came::Right]);
+    assert_eq!(evicted(&mut repairs, &proven, 70).as_deref(), Some("api-b"));
+}
+
+#[test]
+fn that_a_workload_is_scaled_down_meanwhile_is_no_failure() {
+    let mut repairs = Repairs::new(10);
+    let before = found(&["web-a", "web-b+", "web-c+"]);
+    assert_eq!(evicted(&mut repairs, &before, 0).as_deref(), Some("web-a"));
+    assert_eq!(came(&mut repairs, &found(&["web-b+", "web-d+"]), 30), [Came::Right], "one has come");
+    assert_eq!(evicted(&mut repairs, &before, 30).as_deref(), Some("web-a"));
+    let none = found(&["web-b+", "web-c+"]);
+    assert_eq!(repairs.doubtful(&none, after(629)), []);
+    let doubtful = repairs.doubtful(&none, after(630));
+    assert_eq!(doubtful.iter().map(|subject| subject.named()).collect::<Vec<_>>(), ["Deployment shop/web"]);
+    repairs.dismiss(&doubtful[0]);
+    assert_eq!(came(&mut repairs, &none, 630), [], "as the workload itself says");
+    assert_eq!(evicted(&mut repairs, &before, 630).as_deref(), Some("web-a"));
 }
 
 #[test]
@@ -356,6 +484,32 @@ fn what_is_too_much_at_once_is_told_the_next_time() {
     assert_eq!(named(&mut ledger), ["Deployment shop/api"]);
     assert_eq!(named(&mut ledger), ["Deployment shop/web"]);
     assert_eq!(named(&mut ledger), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn drift_is_counted_and_recorded_while_no_event_is_taken() {
+    // It takes connections, and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", silent.local_addr().unwrap());
+    let client = Client::try_from(Config::new(address.parse().unwrap())).unwrap();
+    let (log, _writer) = audit::log(Clock::Fixed(now()));
+    let metrics = Metrics::new(log.lost().clone());
+    let watching = Watching {
+        interval: Duration::ZERO,
+        metrics: metrics.clone(),
+        audit: log,
+        events: Some(Events::new(client, "outrigger", "outrigger-0")),
+        repairing: None,
+    };
+    let counted = await_condition("both workloads to be counted", Duration::from_secs(15), async || {
+        let drifting = metrics.drifting_workloads.get();
+        ensure!(drifting == 2, "{drifting} are");
+        Ok(())
+    });
+    tokio::select! {
+        () = keep(Arc::new(running(&["web-a", "api-a"])), Clock::Fixed(now()), watching) => panic!("it ended"),
+        () = counted => {}
+    }
 }
 
 #[test]

@@ -393,6 +393,7 @@ fn namespace() -> impl Strategy<Value = Namespace> {
         labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         wish,
         marker,
+        labelled_at: None,
     })
 }
 

@@ -163,6 +163,8 @@ pub struct Namespace {
     pub wish: Wish<'static>,
     /// The mesh's marker on it, where the mesh keeps markers in annotations.
     pub marker: Option<Box<str>>,
+    /// When its labels were written last, at the latest, where the API server tells; no decision asks for it.
+    pub labelled_at: Option<jiff::Timestamp>,
 }
 
 /// A pod's owners, as far as they could be followed and verified.
@@ -255,6 +257,9 @@ pub struct Template {
     pub pod: Pod<'static>,
     /// The override of the Job in between, where a CronJob makes Jobs.
     pub job: Option<Wish<'static>>,
+    /// When this, or a label of the workload, was written last, at the latest, where the API server tells; no decision asks
+    /// for it.
+    pub written_at: Option<jiff::Timestamp>,
 }
 
 /// A pod that exists. There may be 20,000: what the pods of one template have in common can be shared.

@@ -189,7 +189,7 @@ impl Inventory {
 
     /// The facts for a new pod that this workload's template will make, as its controllers will create it.
     pub fn facts_for_template<'a>(&'a self, workload: &Arc<Owner>, template: &'a Template) -> Facts<'a> {
-        let Template { pod, job } = template;
+        let Template { pod, job, written_at: _ } = template;
         let question = Question { kind: &RequestKind::PodCreate, pod, controller: None, requester_is_trusted: true };
         let mut owners = Owners::default();
         if let Some(wish) = job {
@@ -443,6 +443,9 @@ fn override_written_at(metadata: &ObjectMeta, path: &[&str]) -> Option<jiff::Tim
     written_at(metadata, &path)
 }
 
+/// Where the managed fields of an object tell of its labels.
+const LABELS: [&str; 2] = ["f:metadata", "f:labels"];
+
 /// When what stands at this path of an object was written last, as far as the API server's managed fields tell.
 fn written_at(metadata: &ObjectMeta, path: &[&str]) -> Option<jiff::Timestamp> {
     let owns = |fields: &serde_json::Value| path.iter().try_fold(fields, |fields, step| fields.get(*step)).is_some();
@@ -463,5 +466,6 @@ pub fn namespace_of(metadata: &ObjectMeta, mesh: &Mesh) -> Namespace {
         labels: labels.into_iter().collect(),
         wish: wish_of(metadata),
         marker: annotations.and_then(|annotations| annotations.get(mesh.marker_key)).map(|value| value.as_str().into()),
+        labelled_at: written_at(metadata, &LABELS),
     }
 }

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::shared::shared;
 use super::workload::WorkloadSpec;
-use super::{override_written_at, wish_of};
+use super::{LABELS, override_written_at, wish_of, written_at};
 use crate::decision::facts::{Owner, OwnerReference, SelectorUse};
 use crate::decision::mesh::Mesh;
 use crate::decision::owner_override::Wish;
@@ -159,6 +159,8 @@ impl OwnerKinds {
 
 /// Where the managed fields of a workload tell of its pod template's metadata.
 const TEMPLATE: [&str; 3] = ["f:spec", "f:template", "f:metadata"];
+/// Where they tell of all that makes its pods what they are.
+const WRITTEN: [&[&str]; 3] = [&LABELS, &["f:spec", "f:template"], &["f:spec", "f:jobTemplate"]];
 
 impl OwnerKind {
     /// Whether objects of this kind make pods, or what makes them, by a template; for a gateway its controller does.
@@ -201,6 +203,7 @@ impl OwnerKind {
         let template = spec.template(metadata.namespace.as_deref().unwrap_or_default(), mesh).map(|mut template| {
             let wish = &mut template.pod.annotations.wish;
             wish.since = wish.inject.as_ref().and_then(|_| override_written_at(metadata, &TEMPLATE));
+            template.written_at = WRITTEN.iter().filter_map(|path| written_at(metadata, path)).max();
             Box::new(template)
         });
         Owner { template, ..self.owner(metadata, used) }

@@ -148,11 +148,11 @@ impl WorkloadSpec {
     pub fn template(self, namespace: &str, mesh: &Mesh) -> Option<Template> {
         let Self { selector: _, template, job_template } = self;
         if let Some(template) = template.known() {
-            return Some(Template { pod: template.pod(namespace, mesh), job: None });
+            return Some(Template { pod: template.pod(namespace, mesh), ..Template::default() });
         }
         let JobTemplate { metadata, spec } = job_template.known()?;
         let pod = spec.template.known()?.pod(namespace, mesh);
-        Some(Template { pod, job: Some(wish_of(&metadata)) })
+        Some(Template { pod, job: Some(wish_of(&metadata)), written_at: None })
     }
 }
 
@@ -176,7 +176,8 @@ impl PodObject {
             service_account: owned(&spec.service_account_name),
             waits_for_proxy: spec.containers.iter().chain(&spec.init_containers).any(waits),
             has_sidecar: named(&spec.containers, &["linkerd-proxy", "istio-proxy"])
-                || named(&spec.init_containers, &["linkerd-init", "istio-init"]),
+                || named(&spec.init_containers, &["linkerd-init", "istio-init"])
+                || self.sidecar(mesh).is_some(),
         }
     }
 

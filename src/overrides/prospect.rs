@@ -16,7 +16,6 @@ use crate::decision::reason::{Outcome as Considered, Rule, Source, sanitized};
 use crate::decision::{Action, Decision, decide, mesh};
 use crate::overview::preview::Answer;
 use crate::overview::running::Counts;
-use crate::overview::states::differs;
 
 /// What new pods of one origin get before a change and after it, and what its running pods are then.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -72,7 +71,7 @@ impl Changing<'_> {
         let before = Answer::to(facts, self.now);
         let (after, hindrance, running) = self.with_altered(facts, |facts| {
             let decision = decide(facts, self.now);
-            let running = pods.map(|pods| counted(facts, &decision, pods));
+            let running = pods.map(|pods| Counts::of(pods, facts, &consequence(facts, &decision)));
             (Answer::to(facts, self.now), self.hindrance(facts, &decision), running)
         });
         let (namespace, kind, name) = (sanitized(namespace), sanitized(kind), sanitized(name));
@@ -190,15 +189,5 @@ impl Changing<'_> {
             (Source::Marker(_), Place::PodTemplate, _) => true,
             _ => false,
         }
-    }
-}
-
-fn counted(facts: &Facts<'_>, decision: &Decision<'_>, pods: &[Arc<RunningPod>]) -> Counts {
-    let follows = consequence(facts, decision);
-    let can_be_told = matches!(follows.effect.outcome, Outcome::Injected | Outcome::NotInjected);
-    Counts {
-        pods: pods.len(),
-        with_sidecar: pods.iter().filter(|pod| pod.sidecar.is_some()).count(),
-        differing: can_be_told.then(|| pods.iter().filter(|pod| differs(pod, facts.pod, &follows)).count()),
     }
 }

@@ -11,7 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::preview::{Origin, origins_with};
 use super::running::{RunningPods, WorkloadKey};
-use super::states::{differs, key_of, missed};
+use super::since::{Ages, Since};
+use super::states::{differs, key_of};
 use crate::decision::effect::{Consequence, Outcome, consequence};
 use crate::decision::facts::{Facts, Owner, RunningPod};
 use crate::decision::reason::{Rule, sanitized};
@@ -46,7 +47,7 @@ pub struct Drift {
     pub pods: usize,
     /// Those of them that differ.
     pub differing: Vec<Arc<RunningPod>>,
-    /// How many of those were created since it was decided as it is now.
+    /// How many of those were certainly created since it was decided as it is now.
     pub missed: usize,
     /// How many more differ and are excused.
     pub excused: usize,
@@ -111,7 +112,7 @@ pub fn still_drifts(inventory: &Inventory, workload: &str, pod: &str, now: Times
         Rule::Override(_) | Rule::Policy(_) | Rule::Nothing => true,
         Rule::Safety(_) | Rule::Suspension(_) | Rule::Unknown(..) => false,
     };
-    is_ours && differs(&pod, facts.pod, &consequence(&facts, &decision))
+    is_ours && differs(&pod, &facts, &consequence(&facts, &decision))
 }
 
 struct Looking<'l> {
@@ -129,14 +130,14 @@ impl Looking<'_> {
             return;
         }
         let follows = consequence(facts, &decision);
-        let differ: Vec<_> = pods.iter().filter(|pod| differs(pod, facts.pod, &follows)).cloned().collect();
+        let differ: Vec<_> = pods.iter().filter(|pod| differs(pod, facts, &follows)).cloned().collect();
         let Some(first) = differ.first() else { return };
         let Some(subject) = self.subject(origin, first) else { return };
         let (differing, excused) = match decision.rule {
             Rule::Suspension(_) => (Vec::new(), differ.len()),
             _ => self.not_rolled_out(origin, pods, differ),
         };
-        let missed = missed(self.inventory, &decision.rule, differing.iter());
+        let Ages { missed, .. } = Since::of(self.inventory, facts, &decision, &follows).ages(&differing);
         let comes_back = origin.workload().is_some_and(|workload| !makes_jobs(workload));
         self.drifts.push(Drift {
             subject,
@@ -264,7 +265,7 @@ impl Drift {
         let since = if *missed == 0 {
             String::new()
         } else {
-            format!("; {missed} created since that was decided: the webhooks were not asked, or did not answer")
+            format!("; {missed} created since that was decided: {}", Ages::unasked(*outcome))
         };
         format!("{}; a new pod would get {gets}: {because}{since}", parts.join(", "))
     }

@@ -150,11 +150,9 @@ impl Explanation {
     /// What a new pod of this workload would get, beside what its running pods have.
     pub fn of_workload(inventory: &Inventory, workload: &Arc<Owner>, running: &RunningPods, now: Timestamp) -> Self {
         let template = workload.template.as_deref().expect("a workload has a template");
-        let explanation = Self::of(&inventory.facts_for_template(workload, template), now);
-        let outcome = explanation.effect.outcome;
-        let counts = || Counts::of(running.of_workload(workload), outcome);
-        let running = inventory.pods.is_synced().then(counts);
-        Self { running, ..explanation }
+        let facts = inventory.facts_for_template(workload, template);
+        let pods = inventory.pods.is_synced().then(|| running.of_workload(workload));
+        Self::of(&facts, now).beside(pods, &facts, now)
     }
 
     /// What a pod would get that were created now as this one was.
@@ -162,9 +160,14 @@ impl Explanation {
         let pod = running.as_asked();
         let controller = running.controller.as_ref();
         let question = Question { kind: &RequestKind::PodCreate, pod: &pod, controller, requester_is_trusted: true };
-        let explanation = Self::of(&inventory.facts_for(question, &[]), now);
-        let counts = Counts::of(std::slice::from_ref(running), explanation.effect.outcome);
-        Self { running: Some(counts), ..explanation }
+        let facts = inventory.facts_for(question, &[]);
+        Self::of(&facts, now).beside(Some(std::slice::from_ref(running)), &facts, now)
+    }
+
+    /// The same beside what these running pods have.
+    fn beside(self, pods: Option<&[Arc<RunningPod>]>, facts: &Facts<'_>, now: Timestamp) -> Self {
+        let follows = consequence(facts, &decide(facts, now));
+        Self { running: pods.map(|pods| Counts::of(pods, facts, &follows)), ..self }
     }
 }
 

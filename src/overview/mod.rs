@@ -9,4 +9,5 @@ pub mod explanation;
 pub mod overrides;
 pub mod preview;
 pub mod running;
+mod since;
 pub mod states;

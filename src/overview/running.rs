@@ -6,8 +6,9 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::decision::effect::Outcome;
-use crate::decision::facts::{Owner, RunningPod};
+use super::states::differs;
+use crate::decision::effect::{Consequence, Outcome};
+use crate::decision::facts::{Facts, Owner, RunningPod};
 use crate::inventory::Inventory;
 
 /// Names a workload: its namespace, kind and name.
@@ -105,15 +106,13 @@ impl RunningPods {
 }
 
 impl Counts {
-    /// Counts pods against what a new pod of the same workload would get.
-    pub fn of(pods: &[Arc<RunningPod>], expected: Outcome) -> Self {
-        let with_sidecar = pods.iter().filter(|pod| pod.sidecar.is_some()).count();
-        let differing = match expected {
-            Outcome::Injected => Some(pods.len() - with_sidecar),
-            // A decision that is not reached leaves a new pod without a sidecar, or it would say otherwise.
-            Outcome::NotInjected => Some(with_sidecar),
-            Outcome::Unreachable | Outcome::Unknown => None,
-        };
-        Self { pods: pods.len(), with_sidecar, differing }
+    /// Counts pods against what follows for a new one with these facts.
+    pub fn of(pods: &[Arc<RunningPod>], facts: &Facts<'_>, follows: &Consequence<'_>) -> Self {
+        let can_be_told = matches!(follows.effect.outcome, Outcome::Injected | Outcome::NotInjected);
+        Self {
+            pods: pods.len(),
+            with_sidecar: pods.iter().filter(|pod| pod.sidecar.is_some()).count(),
+            differing: can_be_told.then(|| pods.iter().filter(|pod| differs(pod, facts, follows)).count()),
+        }
     }
 }

@@ -12,12 +12,13 @@ use serde::Serialize;
 use super::explanation::{EffectTold, RuleName};
 use super::preview::{Origin, origins_with};
 use super::running::RunningPods;
+use super::since::{Ages, Since};
 use crate::decision::decide;
 use crate::decision::effect::{Consequence, Outcome, consequence};
-use crate::decision::facts::{Pod, RunningPod, Sidecar};
+use crate::decision::facts::{Facts, RunningPod, Sidecar};
 use crate::decision::mesh::{Injector, Place};
 use crate::decision::policy::Policy;
-use crate::decision::reason::{Rule, Source, sanitized};
+use crate::decision::reason::{Rule, sanitized};
 use crate::inventory::Inventory;
 use crate::inventory::rules::{RuleKind, RuleName as Key};
 
@@ -25,7 +26,7 @@ use crate::inventory::rules::{RuleKind, RuleName as Key};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[schemars(rename = "WorkloadState")]
 pub enum State {
-    /// Its new pods get a sidecar, and all that run have it.
+    /// Its new pods get a sidecar, or bring one, and all that run have it.
     InMesh,
     /// Its new pods get none, and none that runs has one.
     OutIntended,
@@ -247,13 +248,14 @@ impl Looking<'_> {
                 until: decision.until,
             };
             let differing: Vec<_> =
-                pods.unwrap_or_default().iter().filter(|pod| differs(pod, facts.pod, &follows)).collect();
+                pods.unwrap_or_default().iter().filter(|pod| differs(pod, facts, &follows)).collect();
             let told = Told {
                 rule: &decision.rule,
                 follows: &follows,
                 pods,
                 differing: &differing,
-                missed: missed(self.inventory, &decision.rule, differing.iter().copied()),
+                bring: facts.pod.has_sidecar,
+                ages: Since::of(self.inventory, facts, &decision, &follows).ages(differing.iter().copied()),
             };
             let (state, why) = told.state();
             let named = |pod: &&Arc<RunningPod>| sanitized(&pod.name);
@@ -276,32 +278,6 @@ impl Looking<'_> {
     }
 }
 
-/// How many of these pods were created while the rule stood as it does now, as far as can be told.
-pub(super) fn missed<'p>(
-    inventory: &Inventory,
-    rule: &Rule<'_>,
-    pods: impl Iterator<Item = &'p Arc<RunningPod>>,
-) -> usize {
-    let Some(since) = since(inventory, rule) else { return 0 };
-    pods.filter(|pod| pod.created_at.is_some_and(|created| created > since)).count()
-}
-
-/// Since when the rule stands as it does now, where the API server tells.
-fn since(inventory: &Inventory, rule: &Rule<'_>) -> Option<Timestamp> {
-    match rule {
-        Rule::Policy(policy) => {
-            let (kind, name) = key_of(policy);
-            inventory.standings.get(kind, &name).and_then(|standing| standing.since)
-        }
-        Rule::Override(own) => match &own.source {
-            Source::Workload(owner) => owner.wish().since,
-            Source::Namespace(name) => inventory.namespaces.get(name).and_then(|entry| entry.namespace().wish.since),
-            Source::Pod | Source::Marker(_) | Source::Legacy(_) | Source::UncountedOwner(_) => None,
-        },
-        Rule::Safety(_) | Rule::Suspension(_) | Rule::Nothing | Rule::Unknown(..) => None,
-    }
-}
-
 /// The object that a policy was read from.
 pub(super) fn key_of(policy: &Policy) -> (RuleKind, Key) {
     let namespace = policy.namespace.as_deref();
@@ -309,13 +285,14 @@ pub(super) fn key_of(policy: &Policy) -> (RuleKind, Key) {
     (kind, (namespace.unwrap_or_default().into(), policy.name.clone()))
 }
 
-/// Whether a running pod's sidecar is not what a new pod would get, as far as can be told; `asked` is what a new pod would be
-/// asked for as. One that brings its own proxy, as those of gateways do, has it for that reason.
-pub fn differs(pod: &RunningPod, asked: &Pod<'_>, follows: &Consequence<'_>) -> bool {
+/// Whether a running pod's sidecar is not what a new pod with these facts would get, as far as can be told. One that brings its
+/// own proxy, as those of gateways do, has it for that reason; where there is no template nothing tells whether it did.
+pub fn differs(pod: &RunningPod, facts: &Facts<'_>, follows: &Consequence<'_>) -> bool {
     let Consequence { effect, .. } = follows;
+    let may_bring_it = || facts.pod.has_sidecar || facts.owners.chain.iter().all(|owner| owner.template.is_none());
     match (effect.outcome, &pod.sidecar) {
         (Outcome::Injected, None) => true,
-        (Outcome::NotInjected, Some(_)) => !asked.has_sidecar,
+        (Outcome::NotInjected, Some(_)) => !may_bring_it(),
         (Outcome::Injected, Some(Sidecar { revision: Some(has), .. })) => {
             let leads_to = effect.entry().and_then(|entry| entry.revision.as_deref());
             leads_to.is_some_and(|revision| *revision != **has)
@@ -330,12 +307,14 @@ struct Told<'t> {
     follows: &'t Consequence<'t>,
     pods: Option<&'t [Arc<RunningPod>]>,
     differing: &'t [&'t Arc<RunningPod>],
-    missed: usize,
+    ages: Ages,
+    /// Whether new pods bring a sidecar.
+    bring: bool,
 }
 
 impl Told<'_> {
     fn state(&self) -> (State, String) {
-        let Self { rule, follows, pods, differing, missed } = self;
+        let Self { rule, follows, pods, differing, ages: Ages { missed, .. }, bring } = self;
         let outcome = follows.effect.outcome;
         let Some(pods) = pods else { return (State::Unknown, "its pods are not known".to_owned()) };
         let (all, count) = (pods.len(), differing.len());
@@ -354,17 +333,37 @@ impl Told<'_> {
         }
         match (outcome, count) {
             (Outcome::Injected, 0) => (State::InMesh, have),
+            (_, 0) if with > 0 => {
+                let state = if with == all { State::InMesh } else { State::Mixed };
+                let tells = if *bring { "" } else { "nothing tells whether they " };
+                (state, format!("{have}, and {tells}bring it themselves"))
+            }
             (_, 0) => (State::OutIntended, have),
             (Outcome::Injected, _) if *missed > 0 && with < all => {
                 let sentence = format!(
                     "{missed} of {all} pods were created after that was decided, and are not as a new pod would be"
                 );
-                (State::OutUnexpected, format!("{sentence}: the webhooks were not asked, or did not answer"))
+                (State::OutUnexpected, format!("{sentence}: {}", Ages::unasked(outcome)))
             }
             (_, count) if count == all => {
-                (State::PendingRestart, format!("{have}, and none is as a new pod would be: they are older"))
+                (State::PendingRestart, format!("{have}, and none is as a new pod would be: {}", self.cause()))
             }
-            (_, count) => (State::Mixed, format!("{have}, and {count} are not as a new pod would be")),
+            (_, count) => {
+                let sentence = format!("{have}, and {count} are not as a new pod would be");
+                let cause = if *missed > 0 { format!(": {}", self.cause()) } else { String::new() };
+                (State::Mixed, sentence + &cause)
+            }
+        }
+    }
+
+    fn cause(&self) -> String {
+        let Self { follows, differing, ages: Ages { missed, older }, .. } = self;
+        match (missed, older) {
+            (0, older) if *older == differing.len() => "they are older".to_owned(),
+            (0, _) => "they are older, or a webhook was not asked".to_owned(),
+            (missed, _) => {
+                format!("{missed} created after that was decided, {}", Ages::unasked(follows.effect.outcome))
+            }
         }
     }
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
+use outrigger::clock::Clock;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -33,6 +35,14 @@ async fn what_an_outage_missed_is_found_within_a_minute_and_repaired_only_on_req
         let native = pods(&plane, namespace, "web").await.unwrap().iter().filter(|pod| has_native(pod)).count();
         assert_eq!(native, 2, "istiod gives native sidecars here");
         outrigger.kill();
+        // Times are told in whole seconds: what is missed in that of the last change could be older.
+        await_condition("the second after the Deployment was written", TIMEOUT, async || {
+            let deployments: Api<Deployment> = Api::namespaced(plane.client(), namespace);
+            let written = deployments.get("web").await?.metadata.creation_timestamp.context("it has no time")?.0;
+            ensure!(Clock::System.now().as_second() > written.as_second(), "it is still that one");
+            Ok(())
+        })
+        .await;
         // Nobody answers: the API server goes on without us.
         scaled(&plane, namespace, "web", 4).await;
         plane.apply(&deployment(namespace, "held", 1)).await;
@@ -67,7 +77,8 @@ async fn it_is_found_and_nothing_is_evicted(plane: &ControlPlane, namespace: &st
     let outrigger = Outrigger::start(plane, "after").await;
     let before = uids(plane, namespace).await;
     await_metric(&outrigger, A_MINUTE, "outrigger_drifting_pods{expected=\"Injected\"}", 4.0).await;
-    let note = "2 of 4 pods have no sidecar; a new pod would get one: InjectionPolicy all asks for Enable";
+    let note = "2 of 4 pods have no sidecar; a new pod would get one: InjectionPolicy all asks for Enable; \
+        2 created since that was decided: the webhooks were not asked, or did not answer";
     await_event(plane, namespace, "SidecarDrift", "Deployment/web", note).await;
     await_event(plane, namespace, "SidecarDrift", "Pod/bare", "1 of 1 pods has no sidecar").await;
     assert!(began.elapsed() < A_MINUTE, "it took {:?}", began.elapsed());

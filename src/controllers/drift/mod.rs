@@ -2,10 +2,11 @@
 //!
 //! Guarantees: everything is looked at only where something has changed, and no more often than the interval says; what
 //! lasts for less than one interval is not spoken of. Nothing is evicted while pods do not reach us.
-//! Limits: at most [`SAYINGS_PER_LOOK`] events at once; an event that cannot be published is lost, the audit log has it.
-//! A new leader tells anew of what it finds.
+//! Limits: at most [`SAYINGS_PER_LOOK`] events at once; an event that cannot be published is lost, the audit log has it, and
+//! nothing else waits for it. A new leader tells anew of what it finds.
 //! Cost: a look decides once about each workload that has pods, on a thread that admission does not need.
 
+mod events;
 pub mod repair;
 pub mod telling;
 
@@ -15,20 +16,22 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::events::EventType;
+use serde_json::Value;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{debug, info, warn};
 
 use crate::audit::Log;
 use crate::audit::act::{Act, Deed, Object, Outcome as Became};
 use crate::clock::Clock;
 use crate::cluster::evictions::{Attempt, Evictions};
-use crate::cluster::order::{Events, Unpublished};
+use crate::cluster::order::Events;
 use crate::decision::effect::Outcome;
 use crate::decision::facts::RunningPod;
 use crate::inventory::Inventory;
 use crate::metrics::Metrics;
 use crate::overview::drift::{Drift, Found, Subject, drifting, still_drifts};
+use events::Teller;
 use repair::{Came, Repairs, can_do_without};
 use telling::{Ledger, News, Saying};
 
@@ -38,8 +41,6 @@ const TICK: Duration = Duration::from_secs(1);
 const REPAIRING: Duration = Duration::from_secs(3);
 /// How much is said at once; the rest waits for the next tick.
 pub const SAYINGS_PER_LOOK: usize = 20;
-/// Events keep this distance.
-const BETWEEN_EVENTS: Duration = Duration::from_millis(50);
 
 /// How to look for drift, and whom to tell.
 #[derive(Clone)]
@@ -67,6 +68,14 @@ pub struct Repairing {
 
 /// Looks for drift as long as it is polled: in a cluster by the leader.
 pub async fn keep(inventory: Arc<Inventory>, clock: Clock, watching: Watching) {
+    let (teller, publisher) = events::queue(watching.events.clone());
+    tokio::select! {
+        () = look(inventory, clock, watching, teller) => {}
+        () = publisher.run() => {}
+    }
+}
+
+async fn look(inventory: Arc<Inventory>, clock: Clock, watching: Watching, teller: Teller) {
     let _wanted = inventory.pods_wanted.hold();
     let _at_the_end = Counted(&inventory, &watching.metrics);
     let grace = SignedDuration::try_from(watching.interval).unwrap_or(SignedDuration::MAX);
@@ -83,7 +92,7 @@ pub async fn keep(inventory: Arc<Inventory>, clock: Clock, watching: Watching) {
         let Some(found) = &looks.found else { continue };
         let now = clock.now();
         for saying in ledger.settle(found, now, SAYINGS_PER_LOOK) {
-            watching.say(&saying, now).await;
+            watching.say(&teller, &saying, now);
         }
         watching.count(&inventory, found, &ledger, now);
         if let (Some(repairs), Some(repairing)) = (&mut repairs, &watching.repairing) {
@@ -95,8 +104,8 @@ pub async fn keep(inventory: Arc<Inventory>, clock: Clock, watching: Watching) {
                 }
                 why_not = obstacle;
             }
-            let (inventory, watching, clock) = (&inventory, &watching, &clock);
-            let step = Step { inventory, watching, clock, evictions: &repairing.evictions, now };
+            let (inventory, watching, teller, clock) = (&inventory, &watching, &teller, &clock);
+            let step = Step { inventory, watching, teller, clock, evictions: &repairing.evictions, now };
             step.take(found, &ledger, repairs, why_not.is_none()).await;
         }
     }
@@ -171,7 +180,7 @@ impl Watching {
         inventory.drifting.set(Some(by_policy));
     }
 
-    async fn say(&self, Saying { news, subject, sentence, id }: &Saying, now: Timestamp) {
+    fn say(&self, teller: &Teller, Saying { news, subject, sentence, id }: &Saying, now: Timestamp) {
         let named = subject.named();
         let (deed, type_, reason) = match news {
             News::Begun | News::Changed => (Deed::Drift, EventType::Warning, "SidecarDrift"),
@@ -182,18 +191,7 @@ impl Watching {
             News::Ended => info!(workload = named, "{named} drifts no more: {sentence}"),
         }
         self.record(id, deed, object_of(subject), Became::Allowed, sentence, now);
-        self.publish(subject, type_, (reason, "Compare"), sentence).await;
-    }
-
-    async fn publish(&self, subject: &Subject, type_: EventType, reason: (&str, &str), note: &str) {
-        let Some(events) = &self.events else { return };
-        match events.tell_of(subject, type_, reason, note).await {
-            Ok(()) => {}
-            // Its namespace is gone, and it with it.
-            Err(Unpublished::Refused(kube::Error::Api(answer))) if answer.code == 404 => {}
-            Err(why) => warn!(workload = subject.named(), "cannot publish an event: {why}"),
-        }
-        sleep(BETWEEN_EVENTS).await;
+        teller.tell(subject, type_, (reason, "Compare"), sentence);
     }
 
     fn record(&self, id: &str, act: Deed, object: Object, outcome: Became, why: &str, now: Timestamp) {
@@ -232,6 +230,7 @@ fn number(count: usize) -> i64 {
 struct Step<'s> {
     inventory: &'s Inventory,
     watching: &'s Watching,
+    teller: &'s Teller,
     clock: &'s Clock,
     evictions: &'s Evictions,
     now: Timestamp,
@@ -240,8 +239,13 @@ struct Step<'s> {
 impl Step<'_> {
     /// Says what has come of earlier evictions, and evicts at most one more.
     async fn take(&self, found: &Found, ledger: &Ledger, repairs: &mut Repairs, reaches_us: bool) {
+        for subject in repairs.doubtful(found, self.now) {
+            if self.wants_no_more(&subject).await {
+                repairs.dismiss(&subject);
+            }
+        }
         for (subject, came) in repairs.settle(found, self.now) {
-            self.say(&subject, came).await;
+            self.say(&subject, came);
         }
         if !reaches_us {
             return repairs.distrust();
@@ -254,7 +258,7 @@ impl Step<'_> {
                 let note = format!("evicted Pod {}, so that a new one takes its place: {}", pod.name, drift.sentence());
                 info!(workload = drift.subject.named(), "{note}");
                 self.record(id, drift, pod, Became::Allowed, &note, "Evicted");
-                self.watching.publish(&drift.subject, EventType::Normal, ("SidecarDriftRepair", "Evict"), &note).await;
+                self.teller.tell(&drift.subject, EventType::Normal, ("SidecarDriftRepair", "Evict"), &note);
             }
             Attempt::Gone => {}
             Attempt::Held(why) => {
@@ -272,23 +276,39 @@ impl Step<'_> {
 
     /// Looks again at both and asks for the workload first, since what was found may be too old for this.
     async fn attempt(&self, drift: &Drift, pod: &RunningPod) -> Attempt {
-        let Subject { key: (namespace, kind, name), api_version, uid } = &drift.subject;
-        if !still_drifts(self.inventory, uid, &pod.uid, self.now) {
+        let drifts_still = || still_drifts(self.inventory, &drift.subject.uid, &pod.uid, self.clock.now());
+        if !drifts_still() {
             return Attempt::Gone;
         }
-        let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
-        let Some(kind) = self.inventory.owner_kinds.named(group, kind) else { return Attempt::Gone };
-        let workload = match self.evictions.workload(kind, namespace, name).await {
+        let workload = match self.stored(&drift.subject).await {
             Ok(workload) => workload,
             Err(why) => return Attempt::Failed(format!("cannot read {}: {why}", drift.subject.named())),
         };
         match can_do_without(&workload, pod.is_ready) {
-            Ok(()) => self.evictions.evict(pod).await,
+            // While it was read a suspension may have begun.
+            Ok(()) if drifts_still() => self.evictions.evict(pod).await,
+            Ok(()) => Attempt::Gone,
             Err(why) => Attempt::Held(format!("of {}, {why}", drift.subject.named())),
         }
     }
 
-    async fn say(&self, subject: &Subject, came: Came) {
+    /// Whether a workload is gone, or has all the pods that it wants.
+    async fn wants_no_more(&self, subject: &Subject) -> bool {
+        self.inventory.owners.get(&subject.uid).is_none()
+            || self.stored(subject).await.is_ok_and(|workload| can_do_without(&workload, true).is_ok())
+    }
+
+    async fn stored(
+        &self,
+        Subject { key: (namespace, kind, name), api_version, .. }: &Subject,
+    ) -> Result<Value, String> {
+        let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        let known = self.inventory.owner_kinds.named(group, kind);
+        let kind = known.ok_or_else(|| format!("nothing is known of the kind {kind}"))?;
+        self.evictions.workload(kind, namespace, name).await
+    }
+
+    fn say(&self, subject: &Subject, came: Came) {
         let (named, metrics) = (subject.named(), &self.watching.metrics);
         let note = match came {
             Came::Right => {
@@ -301,11 +321,11 @@ impl Step<'_> {
             }
             Came::Nothing => {
                 metrics.repairs("InVain").inc();
-                "its pods have not become ready since one was evicted; none other is evicted for a while"
+                "its pods have not become ready since one was evicted; none is evicted anywhere for a while"
             }
         };
         warn!(workload = named, "{named}: {note}");
-        self.watching.publish(subject, EventType::Warning, ("SidecarDriftRepairFailed", "Evict"), note).await;
+        self.teller.tell(subject, EventType::Warning, ("SidecarDriftRepairFailed", "Evict"), note);
     }
 
     fn record(&self, id: &str, drift: &Drift, pod: &RunningPod, became: Became, why: &str, outcome: &'static str) {

@@ -1,8 +1,10 @@
 //! Which pod is evicted next so that a better one takes its place, if any is.
 //!
 //! Guarantees: of a workload one pod at a time, and only while all others are ready; none that would not come back; none
-//! where what comes back was just seen to be wrong. Until one has come back right nothing else is tried, so that where pods do
-//! not reach us a single one is evicted in vain.
+//! where what comes back was just seen to be wrong; the only pod of a workload only while nothing else is under way. Until
+//! one has come back, right and ready, nothing else is tried, and where that was in vain nothing is for a while: where pods
+//! do not reach us, or new ones do not become ready, a single one is evicted in vain at a time. What takes its time to become
+//! ready holds up everything else.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,22 +19,31 @@ use crate::overview::drift::{Drift, Found, Subject};
 const RECENT: SignedDuration = SignedDuration::from_secs(30);
 /// So long a workload has to be as it was before one more of its pods.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
+/// Where one is not ready again after this time, the next one might not become so either.
+const SOON: SignedDuration = SignedDuration::from_mins(1);
 /// A workload of which that was in vain is left alone for so long, and each time twice as long.
 const REST: SignedDuration = SignedDuration::from_mins(10);
 /// It is left alone no longer.
 const LONGEST_REST: SignedDuration = SignedDuration::from_hours(6);
 /// An eviction that was refused is asked for again after so long, and each time twice as long, until it is as above.
 const REFUSED: SignedDuration = SignedDuration::from_secs(30);
+/// After a pod that came back wrong everything is left alone for so long, after one that did not become ready for as long as
+/// its workload, and each time in a row twice as long.
+const WRONG: SignedDuration = SignedDuration::from_secs(30);
+/// Everything is left alone no longer.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(1);
 
 /// The repairs of one leader.
 #[derive(Debug)]
 pub struct Repairs {
     pause: SignedDuration,
     next_at: Option<Timestamp>,
-    /// Whether the last pod that came back was right.
+    /// Whether the last pod that was to come back has, right and ready.
     is_proven: bool,
     under_way: HashMap<Box<str>, UnderWay>,
     resting: HashMap<Box<str>, Rest>,
+    /// Everything rests, since one was in vain.
+    pausing: Option<Rest>,
 }
 
 #[derive(Debug)]
@@ -63,7 +74,8 @@ impl Repairs {
     /// At most so many evictions in a minute.
     pub fn new(per_minute: u32) -> Self {
         let pause = SignedDuration::from_secs(60) / i32::try_from(per_minute).unwrap_or(i32::MAX).max(1);
-        Self { pause, next_at: None, is_proven: false, under_way: HashMap::new(), resting: HashMap::new() }
+        let (under_way, resting) = (HashMap::new(), HashMap::new());
+        Self { pause, next_at: None, is_proven: false, under_way, resting, pausing: None }
     }
 
     /// Whether something is waited for.
@@ -73,22 +85,50 @@ impl Repairs {
 
     /// What has come of earlier evictions by now.
     pub fn settle(&mut self, found: &Found, now: Timestamp) -> Vec<(Subject, Came)> {
-        self.is_proven |= self.under_way.values().any(|under_way| under_way.has_new(found));
         let came = |under_way: &UnderWay| Some((under_way.subject.clone(), under_way.came(found, now)?));
         let came: Vec<_> = self.under_way.values().filter_map(came).collect();
         for (subject, came) in &came {
             self.under_way.remove(&subject.uid);
             match came {
                 Came::Right => drop(self.resting.remove(&subject.uid)),
-                Came::Wrong => {
-                    self.is_proven = false;
-                    self.rest(subject, now);
-                }
-                Came::Nothing => self.rest(subject, now),
+                Came::Wrong | Came::Nothing => self.rest(subject, now),
             }
         }
+        self.learn(came.iter().map(|(_, came)| *came), now);
         self.resting.retain(|_, rest| now < rest.until + LONGEST_REST);
         came
+    }
+
+    /// What has come of some tells what will come of others.
+    fn learn(&mut self, came: impl Iterator<Item = Came>, now: Timestamp) {
+        let pause = |came: Came| match came {
+            Came::Right => SignedDuration::ZERO,
+            Came::Wrong => WRONG,
+            Came::Nothing => REST,
+        };
+        let Some(worst) = came.map(pause).max() else { return };
+        self.is_proven = worst.is_zero();
+        let pausing = self.pausing.filter(|pausing| now < pausing.until);
+        self.pausing = match (self.is_proven, pausing) {
+            // Several that were under way at once fail once.
+            (_, Some(pausing)) if worst <= pausing.pause => Some(pausing),
+            (true, _) => None,
+            (false, _) => Some(Rest::after(self.pausing, [worst, LONGEST_PAUSE], now)),
+        };
+    }
+
+    /// Those that would be given up now, though every pod that is there is ready: fewer may be wanted by now.
+    pub fn doubtful(&self, found: &Found, now: Timestamp) -> Vec<Subject> {
+        let is_doubtful = |under_way: &&UnderWay| {
+            let all_are_ready = found.running.of_key(&under_way.subject.key).iter().all(|pod| pod.is_ready);
+            under_way.is_late(now) && all_are_ready && !under_way.has_new(found)
+        };
+        self.under_way.values().filter(is_doubtful).map(|under_way| under_way.subject.clone()).collect()
+    }
+
+    /// This workload wants no pod in place of the evicted one, from which nothing is learned.
+    pub fn dismiss(&mut self, subject: &Subject) {
+        self.under_way.remove(&subject.uid);
     }
 
     /// The pod that is evicted next, of those drifts that count.
@@ -98,20 +138,26 @@ impl Repairs {
         counts: impl Fn(&Drift) -> bool,
         now: Timestamp,
     ) -> Option<(&'f Drift, &'f Arc<RunningPod>)> {
-        let is_time = self.next_at.is_none_or(|next| next <= now);
-        if !is_time || !(self.is_proven || self.under_way.is_empty()) {
+        if !self.may_go_on(now) {
             return None;
         }
         let drifts = found.drifts.iter().filter(|drift| drift.comes_back && drift.excused == 0 && counts(drift));
-        let mut free: Vec<_> = drifts.filter(|drift| self.is_free(&drift.subject, now)).collect();
-        // Those that were refused before keep nobody else waiting.
-        free.sort_by_key(|drift| self.resting.contains_key(&drift.subject.uid));
+        let mut free: Vec<_> = drifts.filter(|drift| self.is_free(drift, now)).collect();
+        // Those that were refused before keep nobody else waiting, and the first to be tried had better have others.
+        free.sort_by_key(|drift| (self.resting.contains_key(&drift.subject.uid), drift.pods == 1));
         free.into_iter().find_map(|drift| Some((drift, pick(found, drift, now)?)))
     }
 
-    fn is_free(&self, subject: &Subject, now: Timestamp) -> bool {
+    fn may_go_on(&self, now: Timestamp) -> bool {
+        let is_time = self.next_at.is_none_or(|next| next <= now);
+        let pauses = self.pausing.is_some_and(|pausing| now < pausing.until);
+        let all_come_soon = || self.is_proven && self.under_way.values().all(|one| now < one.since + SOON);
+        is_time && !pauses && (self.under_way.is_empty() || all_come_soon())
+    }
+
+    fn is_free(&self, Drift { subject, pods, .. }: &Drift, now: Timestamp) -> bool {
         let rests = self.resting.get(&subject.uid).is_some_and(|rest| now < rest.until);
-        !rests && !self.under_way.contains_key(&subject.uid)
+        !rests && !self.under_way.contains_key(&subject.uid) && (*pods > 1 || self.under_way.is_empty())
     }
 
     /// One pod of this workload is evicted.
@@ -137,10 +183,18 @@ impl Repairs {
         self.rest_for(subject, [REST, LONGEST_REST], now);
     }
 
-    fn rest_for(&mut self, subject: &Subject, [shortest, longest]: [SignedDuration; 2], now: Timestamp) {
-        let before = self.resting.get(&subject.uid).map_or(SignedDuration::ZERO, |rest| rest.pause);
+    fn rest_for(&mut self, subject: &Subject, bounds: [SignedDuration; 2], now: Timestamp) {
+        let rest = Rest::after(self.resting.get(&subject.uid).copied(), bounds, now);
+        self.resting.insert(subject.uid.clone(), rest);
+    }
+}
+
+impl Rest {
+    /// Twice as long as the one before.
+    fn after(before: Option<Self>, [shortest, longest]: [SignedDuration; 2], now: Timestamp) -> Self {
+        let before = before.map_or(SignedDuration::ZERO, |rest| rest.pause);
         let pause = (before * 2).clamp(shortest, longest);
-        self.resting.insert(subject.uid.clone(), Rest { until: now + pause, pause });
+        Self { until: now + pause, pause }
     }
 }
 
@@ -158,14 +212,16 @@ impl UnderWay {
         if drift.is_some_and(|drift| drift.differing.iter().any(|pod| is_new(&pod))) {
             return Some(Came::Wrong);
         }
-        let is_whole = found.running.leaving(key) == 0
-            && pods.len() >= self.before.len()
-            && self.has_new(found)
-            && pods.iter().all(|pod| pod.is_ready);
+        // How many there were says nothing: others may scale it meanwhile.
+        let is_whole = found.running.leaving(key) == 0 && self.has_new(found) && pods.iter().all(|pod| pod.is_ready);
         if is_whole {
             return Some(Came::Right);
         }
-        (now >= self.since + PATIENCE).then_some(Came::Nothing)
+        self.is_late(now).then_some(Came::Nothing)
+    }
+
+    fn is_late(&self, now: Timestamp) -> bool {
+        now >= self.since + PATIENCE
     }
 }
 
