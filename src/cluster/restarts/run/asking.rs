@@ -8,13 +8,14 @@ use futures::stream::{self, StreamExt};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::super::PARALLEL;
 use super::{Pace, Stop};
 use crate::restarts::telling::Step;
 use crate::suspensions::live::Unstored;
 
 /// How often workloads are looked at that are waited for, and an API server is asked that is away.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How many requests are under way at once.
+const PARALLEL: usize = 8;
 
 /// What was answered, unless the restart is not to go on.
 pub(super) type Asked<T> = Result<Result<T, Unstored>, Stop>;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures::FutureExt;
 
-use super::super::changed;
+use super::super::writing::changed;
 use super::asking::{Asked, answers};
 use super::{Running, Stop};
 use crate::restarts::budget::Budget;
