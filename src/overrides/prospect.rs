@@ -69,11 +69,16 @@ impl Changing<'_> {
     pub(super) fn prospect(&self, of: Name<'_>, facts: &Facts<'_>, pods: Option<&[Arc<RunningPod>]>) -> Prospect {
         let Name { namespace, kind, name } = of;
         let before = Answer::to(facts, self.now);
-        let (after, hindrance, running) = self.with_altered(facts, |facts| {
+        let (after, hindrance, mut running) = self.with_altered(facts, |facts| {
             let decision = decide(facts, self.now);
             let running = pods.map(|pods| Counts::of(pods, facts, &consequence(facts, &decision)));
             (Answer::to(facts, self.now), self.hindrance(facts, &decision), running)
         });
+        // Also a pod that nobody would make again has its sidecar from what gives new ones theirs, where something does.
+        let loses = before.effect.outcome == Outcome::Injected && after.effect.outcome == Outcome::NotInjected;
+        if let Some(counts) = running.as_mut().filter(|_| loses && !facts.pod.has_sidecar) {
+            counts.differing = Some(counts.with_sidecar);
+        }
         let (namespace, kind, name) = (sanitized(namespace), sanitized(kind), sanitized(name));
         Prospect { namespace, kind, name, before, after, hindrance, running }
     }
