@@ -170,8 +170,12 @@ fn marked(name: &str, run: &str, told: bool) -> Workload {
 fn of_two_that_claim_one_budget_the_lesser_stands_unless_the_other_has_begun() {
     let of_all = budget(&json!({"metadata": {"name": "all"}, "spec": {"selector": {}}}));
     let of_web = budget(&json!({"metadata": {"name": "web"}, "spec": {"selector": {"matchLabels": {"app": "web"}}}}));
-    let why =
-        |run: &str| format!("restart {run} replaces pods of statefulset/db, which PodDisruptionBudget all covers too");
+    let why = |run: &str| {
+        format!(
+            "restart {run} replaces pods of statefulset/db, which PodDisruptionBudget all covers too; if it is not under way any \
+             more, `outrigger restart --resume {run} -n shop` goes on with it, and --forget gives it up"
+        )
+    };
     let (lesser, greater) = ("1aaaaaaa", "3ccccccc");
     let [claimed, begun] = [false, true].map(|told| [lesser, greater].map(|run| marked("db", run, told)));
     let cases = [

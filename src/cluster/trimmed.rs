@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::suspensions::answered;
@@ -20,6 +21,8 @@ use crate::suspensions::live::Unstored;
 
 /// How many objects are asked for at once: each may have 1.5 MB, and whoever may write it decides that.
 const PAGE: u32 = 25;
+/// So many pages are held at once, whoever asks for them: what runs beside is to stay within its memory.
+static PAGES: Semaphore = Semaphore::const_new(2);
 
 /// Who has written which field; often a third of an object.
 pub(super) const MANAGED_FIELDS: Path = &["metadata", "managedFields"];
@@ -47,6 +50,7 @@ impl Trimmed<'_> {
         let (mut params, mut all) = (params.limit(PAGE), Vec::new());
         loop {
             let request = Request::new(url).list(&params).map_err(unasked)?;
+            let _turn = PAGES.acquire().await.map_err(unasked)?;
             let text = answered(client.request_text(request)).await?;
             let keep = keep.clone();
             let page = spawn_blocking(move || page(&text, unread, keep)).await;

@@ -73,9 +73,11 @@ impl Budget {
     pub fn refusal_beside(&self, other: &Workload) -> String {
         let run = other.mark.as_ref().map(|mark| mark.run.as_str()).unwrap_or_default();
         format!(
-            "restart {run} replaces pods of {}, which PodDisruptionBudget {} covers too",
+            "restart {run} replaces pods of {}, which PodDisruptionBudget {} covers too; if it is not under way any more, \
+             `outrigger restart --resume {run} -n {namespace}` goes on with it, and --forget gives it up",
             other.name,
-            Clean(&self.name)
+            Clean(&self.name),
+            namespace = Clean(&self.namespace)
         )
     }
 }

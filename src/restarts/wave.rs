@@ -1,6 +1,7 @@
 //! Which workloads go next.
 
 use super::budget::Budget;
+use super::progress::{Progress, progress};
 use super::workload::Workload;
 
 /// Those that go now, and those whose turn it would be but for a budget, by their places in the list.
@@ -65,12 +66,19 @@ pub fn claim(workload: &Workload, budgets: &[Budget], others: &[Workload]) -> Cl
     }
 }
 
-/// The others that take pods down under a budget that limits a workload too.
+/// The others that take pods down under a budget that limits a workload too. One that is up again takes none down, whatever
+/// became of the restart that it still bears the mark of.
 fn in_the_way<'a>(
     workload: &'a Workload,
     budgets: &'a [Budget],
     others: &'a [Workload],
 ) -> impl Iterator<Item = (&'a Budget, &'a Workload)> {
+    let is_up =
+        |other: &Workload| other.rolling_since().is_some_and(|since| progress(other, &[], since) == Progress::Done);
+    let others: Vec<_> = others.iter().filter(|other| !is_up(other)).collect();
     let limiting = budgets.iter().filter(|budget| budget.limits(workload));
-    limiting.flat_map(|budget| others.iter().filter(|other| budget.limits(other)).map(move |other| (budget, other)))
+    limiting.flat_map(move |budget| {
+        let others: Vec<_> = others.iter().copied().filter(|other| budget.limits(other)).collect();
+        others.into_iter().map(move |other| (budget, other))
+    })
 }

@@ -590,7 +590,7 @@ async fn a_pod_template_that_somebody_puts_back_halts_it_and_going_on_tells_it_a
         let why = "Does not come up: deployment/a-undone: somebody else put its pod template back";
         assert!(halted.out.contains(why), "{}", halted.out);
         let deployment = &items(plane, namespace, "deployments").await[0];
-        assert_eq!((state(deployment), restarted_at(deployment)), ("rolling", None));
+        assert_eq!((state(deployment), restarted_at(deployment)), ("pending", None));
         kubectl(plane, &["patch", "deployment/a-undone", "-n", namespace, "--type=merge", "-p", UNSTUCK]).await;
         let resumed = restart(plane, namespace, &["--resume", "--yes", "--timeout", "60s"]);
         assert_eq!(resumed.code, 0, "{}{}", resumed.out, resumed.err);

@@ -1,7 +1,5 @@
 //! What restarts read: workloads, pods and budgets of a namespace, and which others are restarted there.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Api;
@@ -13,7 +11,7 @@ use crate::cluster::trimmed::{MANAGED_FIELDS, Path};
 use crate::inventory::owner_kind::{OwnerKind, OwnerKinds};
 use crate::resources::names::RESTART;
 use crate::restarts::budget::Budget;
-use crate::restarts::mark::{Mark, State};
+use crate::restarts::mark::State;
 use crate::restarts::pods::PodSeen;
 use crate::restarts::workload::Workload;
 use crate::suspensions::live::Unstored;
@@ -125,20 +123,11 @@ impl Restarts {
     }
 
     async fn rolling_of(&self, run: &str, kind: &OwnerKind, namespace: &str) -> Result<Vec<Workload>, Unstored> {
-        let api = self.api(namespace, kind);
-        // There may be many that only wait, of which no more than the label is wanted.
-        let marked = answered(api.list_metadata(&ListParams::default().labels(RESTART))).await?.items;
-        let is_other = |mark: Mark| mark.run != run && mark.state != State::Pending;
-        let is_rolling = |labels: &BTreeMap<String, String>| {
-            labels.get(RESTART).and_then(|text| Mark::read(text)).is_some_and(is_other)
-        };
-        let mut found = Vec::new();
-        for one in marked.into_iter().filter(|one| one.metadata.labels.as_ref().is_some_and(is_rolling)) {
-            let name = one.metadata.name.unwrap_or_default();
-            let object = readable(self.trimmed(api.resource_url(), UNREAD).one(&name).await)?;
-            found.extend(object.and_then(|object| read(kind, &object)));
-        }
-        Ok(found)
+        let (api, kind, run) = (self.api(namespace, kind), kind.clone(), run.to_owned());
+        let is_other =
+            move |one: &Workload| one.mark.as_ref().is_some_and(|mark| mark.run != run && mark.state != State::Pending);
+        let keep = move |object: DynamicObject| read(&kind, &object).filter(|one| is_other(one));
+        self.trimmed(api.resource_url(), UNREAD).all(ListParams::default().labels(RESTART), keep).await
     }
 
     /// A workload as it is now; one of its name that was made since is none.

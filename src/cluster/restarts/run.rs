@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::Restarts;
 use crate::clock::Clock;
 use crate::inventory::owner_kind::OwnerKinds;
-use crate::restarts::mark::Mark;
+use crate::restarts::mark::{Mark, State};
 use crate::restarts::progress::Reached;
 use crate::restarts::telling::{End, Report, Step, Told};
 use crate::restarts::workload::{Name, Workload};
@@ -156,7 +156,13 @@ impl Running<'_> {
         let mark = self.pending_mark();
         let all = std::mem::take(&mut self.pending);
         let (marked, fresh): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| one.mark.is_some());
+        // What was claimed before this was gone on with, and never told, would keep others waiting.
+        let is_claim = |one: &Workload| {
+            one.mark.as_ref().is_some_and(|mark| mark.state != State::Pending) && one.rolling_since().is_none()
+        };
+        let (claims, marked) = marked.into_iter().partition(is_claim);
         self.pending = marked;
+        self.give_back(claims).await;
         let written = answers(fresh.into_iter().map(|workload| self.marked(workload, &mark).boxed())).await;
         let (mut stop, mut unmarked) = (None, Vec::new());
         for (workload, written) in written {

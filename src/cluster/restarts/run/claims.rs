@@ -56,7 +56,7 @@ impl Running<'_> {
         let written = answers(open.into_iter().map(|workload| self.claim(workload, now).boxed())).await;
         self.keep(written, &mut claims.open).await?;
         while !claims.open.is_empty() {
-            let others = self.others(&claims.open).await?;
+            let others = self.others(claims.open.iter()).await?;
             let is_over = self.asking.instant() > begun + self.asking.pace.timeout;
             let mut yielding = Vec::new();
             for workload in std::mem::take(&mut claims.open) {
@@ -113,8 +113,8 @@ impl Running<'_> {
     }
 
     /// What other restarts have marked as rolling in the namespaces of these.
-    pub(super) async fn others(&self, workloads: &[Workload]) -> Result<Vec<Workload>, Stop> {
-        let namespaces: BTreeSet<&str> = workloads.iter().map(|one| one.name.namespace.as_str()).collect();
+    pub(super) async fn others(&self, workloads: impl Iterator<Item = &Workload>) -> Result<Vec<Workload>, Stop> {
+        let namespaces: BTreeSet<&str> = workloads.map(|one| one.name.namespace.as_str()).collect();
         let mut others = Vec::new();
         for namespace in namespaces {
             let found =

@@ -44,6 +44,9 @@ impl Running<'_> {
             Progress::Waiting(what) => Look::Waiting(what, Reached::of(&current, &pods)),
             Progress::GivenUp(why) => Look::NotUp(self.why(&current, &format!("its controller gave up: {why}")).await),
             Progress::PutBack => {
+                // It takes nothing down, and is in nobody's way.
+                let mark = self.pending_mark();
+                let _it_is_only_less_true = self.asking.ask(|| restarts.unclaim(&current, &mark)).await?;
                 let why = "somebody else put its pod template back, so it keeps its old pods; going on tells it again";
                 Look::NotUp(why.to_owned())
             }

@@ -57,7 +57,8 @@ impl Running<'_> {
                 self.read_anew(&stale).await?;
                 read.extend(stale);
             } else if others.is_none() && wave.go.iter().any(is_limited) {
-                others = Some(self.others(&self.pending).await?);
+                // Who goes is looked at once more when it is claimed.
+                others = Some(self.others(wave.go.iter().map(|place| &self.pending[*place])).await?);
             } else {
                 return Ok((wave, budgets));
             }
