@@ -95,7 +95,7 @@ impl Overrides {
         if let Some(departure) = edit.departure(&value) {
             return Err(Unwritten::Departed(departure));
         }
-        let Standing { held, way } = Standing::of(edit, &metadata, &value);
+        let Standing { held, way, applied } = Standing::of(edit, &metadata, &value);
         if !held.is_empty() && !how.takes_over {
             return Err(Unwritten::Held(held));
         }
@@ -106,7 +106,9 @@ impl Overrides {
         // Who holds what was looked at in the very state that is changed, so that nothing is left to be forced but our own.
         let (parameters, patch): (_, Patch<Value>) = match way {
             Way::Nothing => return Ok(Written { wrote: Wrote::Nothing, stood }),
-            Way::Apply => (PatchParams::apply(edit.manager).force(), Patch::Apply(edit.applied(&uid, &version))),
+            Way::Apply => {
+                (PatchParams::apply(edit.manager).force(), Patch::Apply(edit.applied(&applied, &uid, &version)))
+            }
             Way::Merge => {
                 let manager = Some(edit.manager.to_owned());
                 let parameters = PatchParams { field_manager: manager, ..PatchParams::default() };

@@ -133,9 +133,9 @@ impl Edit {
         Ok(Self { object, manager, path, fields, seen })
     }
 
-    /// The configuration to apply to the object of this UID in this state.
-    pub fn applied(&self, uid: &str, version: &str) -> Value {
-        self.written(uid, version, self.fields.iter().filter(|field| field.value.is_some()))
+    /// The configuration of these fields to apply to the object of this UID in this state.
+    pub fn applied(&self, fields: &[Field], uid: &str, version: &str) -> Value {
+        self.written(uid, version, fields.iter())
     }
 
     /// The merge patch that does the same whoever owns what, to the object of this UID in this state.

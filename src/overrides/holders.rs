@@ -13,6 +13,8 @@ pub struct Standing {
     pub held: Vec<Held>,
     /// How it is written.
     pub way: Way,
+    /// What is applied then: not what stands as it is to and others hold, who could not take it away any more.
+    pub applied: Vec<Field>,
 }
 
 /// A label or annotation that others hold.
@@ -38,27 +40,31 @@ pub enum Way {
 impl Standing {
     /// How this object stands.
     pub fn of(edit: &Edit, metadata: &ObjectMeta, object: &Value) -> Self {
-        let (mut held, mut way) = (Vec::new(), Way::Nothing);
+        let (mut held, mut applied, mut way) = (Vec::new(), Vec::new(), Way::Nothing);
         for field in &edit.fields {
             let stands = edit.standing(object, field);
-            if stands == field.value.as_deref() {
+            let holders = holders(edit, metadata, field);
+            let is_ours = holders.iter().any(|holder| is_applied_by(holder, edit.manager));
+            let is_as_wanted = stands == field.value.as_deref();
+            if field.value.is_some() && (!is_as_wanted || is_ours || holders.is_empty()) {
+                applied.push(field.clone());
+            }
+            if is_as_wanted {
                 continue;
             }
             if way == Way::Nothing {
                 way = Way::Apply;
             }
-            let holders = holders(edit, metadata, field);
             let is_other = |holder: &&&ManagedFieldsEntry| holder.manager.as_deref() != Some(edit.manager);
             let managers: Vec<String> = holders.iter().filter(is_other).map(|holder| name_of(holder)).collect();
             if let (Some(value), false) = (stands, managers.is_empty()) {
                 held.push(Held { field: told(field, value), managers });
             }
-            let is_ours = matches!(&holders[..], [only] if is_applied_by(only, edit.manager));
-            if field.value.is_none() && !is_ours {
+            if field.value.is_none() && !(is_ours && holders.len() == 1) {
                 way = Way::Merge;
             }
         }
-        Self { held, way }
+        Self { held, way, applied }
     }
 }
 
@@ -121,7 +127,7 @@ mod tests {
         let managed_fields = Some(holders.iter().map(entry).collect());
         let metadata = ObjectMeta { managed_fields, ..ObjectMeta::default() };
         let annotations = stands.map(|value| json!({INJECT: value}));
-        let Standing { held, way } =
+        let Standing { held, way, applied: _ } =
             Standing::of(&edit(wanted), &metadata, &json!({"metadata": {"annotations": annotations}}));
         (held.into_iter().flat_map(|held| held.managers).collect(), way)
     }
@@ -146,5 +152,32 @@ mod tests {
             let expected = (held.iter().map(|name| (*name).to_owned()).collect(), way);
             assert_eq!(found, expected, "{wanted:?} where {stands:?} is held by {holders:?}");
         }
+    }
+
+    #[test]
+    fn what_others_hold_as_it_is_wanted_stays_theirs_when_something_else_is_written() {
+        let reason = Field { of: Map::Annotation, key: "outrigger.dev/reason".to_owned(), value: Some("x".to_owned()) };
+        let edit = Edit { fields: vec![edit(Some("true")).fields.remove(0), reason], ..edit(None) };
+        let object = json!({"metadata": {"annotations": {INJECT: "true"}}});
+        let applied = |holders: &[&str]| {
+            let fields = json!({"f:metadata": {"f:annotations": {format!("f:{INJECT}"): {}}}});
+            let entry = |manager: &&str| ManagedFieldsEntry {
+                manager: Some((*manager).to_owned()),
+                operation: Some("Apply".to_owned()),
+                fields_v1: Some(FieldsV1(fields.clone())),
+                ..ManagedFieldsEntry::default()
+            };
+            let managed_fields = Some(holders.iter().map(entry).collect());
+            let standing = Standing::of(&edit, &ObjectMeta { managed_fields, ..ObjectMeta::default() }, &object);
+            assert_eq!((standing.held.len(), standing.way), (0, Way::Apply));
+            standing.applied.into_iter().map(|field| field.key).collect::<Vec<_>>()
+        };
+        let (both, reason) = (vec![INJECT, "outrigger.dev/reason"], vec!["outrigger.dev/reason"]);
+        assert_eq!(applied(&["argocd"]), reason);
+        // Left out it would go, or what is ours would become theirs alone.
+        assert_eq!(
+            [applied(&["ours"]), applied(&["ours", "argocd"]), applied(&[])],
+            [both.clone(), both.clone(), both]
+        );
     }
 }
