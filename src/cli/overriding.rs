@@ -23,6 +23,7 @@ use super::suspend::times::{duration, instant};
 use crate::cluster::overrides::{How, Overrides, Unwritten, Wrote};
 use crate::overrides::change::{Asked, Change, Choice, Place, Refusal};
 use crate::overrides::plan::{Planned, plan};
+use crate::overrides::subject::Subject;
 use crate::restarts::telling::Report;
 use crate::restarts::workload::Name;
 use crate::suspensions::live::Unstored;
@@ -107,7 +108,8 @@ impl Overriding {
         let followed = match restarting {
             Some(pacing) => {
                 let whom = Whom::of(change, restarting::written(&planned, &came));
-                followed(&looked, whom, &pacing, &acting).await
+                let is_named = planned.iter().all(|one| matches!(one.subject, Subject::Workload(_)));
+                followed(&looked, whom, is_named, &pacing, &acting).await
             }
             None => Followed::default(),
         };
@@ -207,7 +209,14 @@ impl Followed {
             acting.looking.look_again(scope).await
         };
         match again {
-            Ok(looked) => self.still = restarting::still_differing(&looked, report),
+            Ok(looked) => {
+                let restarting::Found { differing, untold } = restarting::found_after(&looked, report);
+                self.still = differing;
+                if !untold.is_empty() {
+                    let named = restarting::named(&untold);
+                    eprintln!("outrigger: it cannot be told whether new pods of these got what was asked for: {named}");
+                }
+            }
             Err(why) => eprintln!("outrigger: it cannot be told whether new pods got what was asked for: {why:#}"),
         }
         if !self.still.is_empty() {
@@ -224,7 +233,7 @@ impl Followed {
     }
 }
 
-async fn followed(looked: &Looked, whom: Whom, pacing: &PacingArgs, acting: &ActingArgs) -> Followed {
+async fn followed(looked: &Looked, whom: Whom, is_named: bool, pacing: &PacingArgs, acting: &ActingArgs) -> Followed {
     let report = if acting.dry_run { Ok(None) } else { restarting::restarted(looked, &whom, pacing).await };
     let left: Vec<_> = whom.left.into_iter().collect();
     if !left.is_empty() {
@@ -235,7 +244,8 @@ async fn followed(looked: &Looked, whom: Whom, pacing: &PacingArgs, acting: &Act
     }
     let code = match &report {
         Ok(_) if !left.is_empty() => ExitCode::from(2),
-        Ok(report) => report.as_ref().map_or(ExitCode::SUCCESS, |report| exit_code(report, true)),
+        // Of a namespace nobody has named what is in it, such as a CronJob, whose next Job gets new pods by itself.
+        Ok(report) => report.as_ref().map_or(ExitCode::SUCCESS, |report| exit_code(report, is_named)),
         Err(why) => {
             eprintln!("outrigger: {why:#}");
             ExitCode::from(2)

@@ -9,6 +9,7 @@ use super::told::Came;
 use crate::cli::looking::Looked;
 use crate::cli::restart::PacingArgs;
 use crate::cli::restart::running::restart_named;
+use crate::decision::effect::Outcome;
 use crate::overrides::change::Change;
 use crate::overrides::plan::Planned;
 use crate::overrides::prospect::Prospect;
@@ -55,7 +56,7 @@ impl Whom {
     fn add(&mut self, change: Change, Planned { subject, own, others, edit: _ }: &Planned) {
         let is_named = matches!(subject, Subject::Workload(_));
         for one in [own].into_iter().chain(others).filter(|one| one.kind != "Namespace") {
-            // Pods of a workload whose template is not read, such as a ReplicaSet of nobody, are told one by one.
+            // Pods of a workload whose template is not read, such as one of an unknown kind, are told one by one.
             let is_bare = one.kind == "Pod" && !is_named;
             let name = name_of(if one.kind == "Pod" && is_named { own } else { one });
             match running(change, one) {
@@ -122,14 +123,31 @@ pub(super) async fn restarted(looked: &Looked, whom: &Whom, pacing: &PacingArgs)
     report.map(Some).context("it is written, but running pods stay as they are")
 }
 
-/// Those that have replaced their pods, some of which still are not as new ones would be.
-pub(super) fn still_differing(looked: &Looked, report: &Report) -> Vec<Name> {
-    let Report { restarted, passed, .. } = report;
-    let names: BTreeSet<&Name> = restarted.iter().chain(passed.iter().map(|one| &one.workload)).collect();
-    let all = standings(&looked.inventory, looked.now).into_iter();
-    let differing = all.filter(|one| one.actual.as_ref().is_some_and(|actual| !actual.differing.is_empty()));
-    let name = |Standing { namespace, kind, name, .. }| Name { namespace, kind, name };
-    differing.map(name).filter(|name| names.contains(name)).collect()
+/// What a look after a restart has found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Those that have replaced their pods, some of which still are not as new ones would be.
+    pub(super) differing: Vec<Name>,
+    /// Those of which that cannot be told.
+    pub(super) untold: Vec<Name>,
+}
+
+/// Whether new pods got what was asked for.
+pub(super) fn found_after(looked: &Looked, report: &Report) -> Found {
+    let restarted: BTreeSet<&Name> = report.restarted.iter().collect();
+    let mut found = Found::default();
+    for Standing { namespace, kind, name, actual, effect, .. } in standings(&looked.inventory, looked.now) {
+        let name = Name { namespace, kind, name };
+        if !restarted.contains(&name) {
+            continue;
+        }
+        match actual {
+            Some(actual) if !actual.differing.is_empty() => found.differing.push(name),
+            Some(_) if effect.outcome != Outcome::Unknown => {}
+            Some(_) | None => found.untold.push(name),
+        }
+    }
+    found
 }
 
 fn name_of(Prospect { namespace, kind, name, .. }: &Prospect) -> Name {
