@@ -71,6 +71,8 @@ const AT_ONCE: usize = 32;
 const LISTENERS: (usize, usize) = (32, 8);
 /// So many reads look at once, and of each user so many.
 const LOOKS: (usize, usize) = (2, 1);
+/// So many plan a restart at once, one of each user.
+const PLANNED_AT_ONCE: usize = 2;
 /// At the end changes that have been begun have so long.
 const SETTLING: Duration = Duration::from_secs(5);
 /// A change waits so long for its turn.
@@ -92,7 +94,7 @@ pub struct Api {
     pub metrics: Metrics,
     refusals: Refusals,
     restarts: Runs,
-    planning: Semaphore,
+    planning: Shares,
     under_way: TaskTracker,
     computing: Semaphore,
     changes: Semaphore,
@@ -119,7 +121,7 @@ impl Api {
             metrics,
             refusals: Refusals::default(),
             restarts: Runs::default(),
-            planning: Semaphore::new(1),
+            planning: Shares::new(PLANNED_AT_ONCE, 1),
             under_way: TaskTracker::new(),
             computing: Semaphore::new(1),
             changes: Semaphore::new(AT_ONCE),

@@ -173,7 +173,7 @@ async fn begun(session: &mut Session<'_>, namespace: &str, wanted: Wanted) -> Re
         let nothing = "what there is comes from files, and nothing runs there that could be restarted";
         return Err(Problem::new(409, nothing));
     };
-    let (run, workloads, mut plan) = planned::planned(api, &restarts, namespace, whom).await?;
+    let (run, workloads, mut plan) = planned::planned(api, &session.caller.user, &restarts, namespace, whom).await?;
     // Not before: whoever waits to be planned keeps no other change waiting.
     let _turn = turn(api).await?;
     let other = session.attempt.other.as_mut().expect("an attempt with an object tells of it");

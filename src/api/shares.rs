@@ -55,7 +55,7 @@ impl Shares {
 }
 
 /// The name under which a user shares.
-fn sharing(user: &str) -> &str {
+pub(super) fn sharing(user: &str) -> &str {
     match user.rsplit_once(':') {
         Some((namespace, _)) if namespace.starts_with("system:serviceaccount:") => namespace,
         _ => user,

@@ -56,12 +56,13 @@ struct Found {
 /// The name of the run, its workloads, and what is told of it.
 pub(super) async fn planned(
     api: &Arc<Api>,
+    user: &str,
     restarts: &Restarts,
     namespace: &str,
     whom: Whom,
 ) -> Result<(String, Vec<Workload>, Planned), Problem> {
     let kinds = &api.inventory.owner_kinds;
-    let found = read_in_turn(api, restarts, namespace).await?;
+    let found = read_in_turn(api, user, restarts, namespace).await?;
     let chosen = match whom {
         Whom::Left(run) => return left(found, namespace, run),
         Whom::All => Chosen::All,
@@ -77,9 +78,9 @@ pub(super) async fn planned(
     Ok((run, workloads, Planned { workloads: names, skipped, bare_pods, left_out, refused: Vec::new() }))
 }
 
-/// Reads what there is, one namespace at a time: how much that is, whoever may write there decides.
-async fn read_in_turn(api: &Api, restarts: &Restarts, namespace: &str) -> Result<Found, Problem> {
-    let Ok(Ok(_turn)) = timeout(PATIENCE, api.planning.acquire()).await else {
+/// Reads what there is, one namespace at a time for each user: how much that is, whoever may write there decides.
+async fn read_in_turn(api: &Api, user: &str, restarts: &Restarts, namespace: &str) -> Result<Found, Problem> {
+    let Ok(_turn) = timeout(PATIENCE, api.planning.next(user)).await else {
         return Err(Problem::new(503, "too many restarts are being planned; try again in a minute"));
     };
     let found = timeout(READING, found(restarts, &api.inventory.owner_kinds, namespace)).await;

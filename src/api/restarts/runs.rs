@@ -13,6 +13,7 @@ use super::told::{Stepped, why};
 use crate::api::Api;
 use crate::api::problem::Problem;
 use crate::api::session::{Attempt, record};
+use crate::api::shares::sharing;
 use crate::audit::act::Deed;
 use crate::decision::reason::Clean;
 use crate::restarts::telling::{End, Report, Step, Told};
@@ -103,7 +104,7 @@ fn check_room<'r>(run: &Run, running: impl Iterator<Item = &'r Arc<Run>> + Clone
         let why = format!("restart {} runs in namespace {namespace}; try again when it is over", other.id);
         return Err(Problem::new(409, why));
     }
-    if running.clone().filter(|one| one.user == run.user).count() >= OF_USER {
+    if running.clone().filter(|one| sharing(&one.user) == sharing(&run.user)).count() >= OF_USER {
         return Err(Problem::new(409, format!("you run {OF_USER} restarts here; try again when one is over")));
     }
     if running.count() >= AT_ONCE {
