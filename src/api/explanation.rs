@@ -96,7 +96,10 @@ impl Subject {
         let found = if kind.eq_ignore_ascii_case("pod") { inventory.pods.those(is_meant).pop() } else { None };
         found.ok_or_else(|| {
             let (kind, name, namespace) = (Clean(kind), Clean(name), Clean(namespace));
-            Problem::not_found(format!("there is no {kind}/{name} in namespace {namespace}"))
+            let unread = inventory.unread();
+            let but =
+                if unread.is_empty() { String::new() } else { format!("; not yet known are {}", unread.join(", ")) };
+            Problem::not_found(format!("there is no {kind}/{name} in namespace {namespace}{but}"))
         })
     }
 }

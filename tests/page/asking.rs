@@ -104,6 +104,13 @@ async fn what_is_refused_is_not_asked_for_again_and_the_banner_goes_with_whoever
     );
     browser.until_text("dialog .problem", "there is no StatefulSet/cart").await;
     assert_eq!(browser.value("document.querySelector('dialog .standing').innerText"), "", "nor does it stand anyhow");
+    browser.run("window.instead = () => undefined");
+    browser.until_shown("dialog .rules .Won").await;
+    browser.run(
+        "window.asked = []; window.instead = (path) =>
+            (path.endsWith('/StatefulSet/cart') ? window.answer(403, { detail: 'you may not' }) : undefined)",
+    );
+    browser.until_text("dialog .problem", "you may not").await;
     a_while(&browser).await;
     assert_eq!(asked_for(&browser, "/StatefulSet/cart"), 1);
 

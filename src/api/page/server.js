@@ -144,9 +144,12 @@ export class Poll {
       hearers.away(problem, now() + this.wait());
       return;
     }
-    // What is refused is not asked for every few seconds: each time is recorded. Somebody asks again by an act of their own.
-    this.isRefused = true;
+    // Who may not does not ask every few seconds: each time is recorded. They ask again by an act of their own. What is not
+    // there may come, or another replica may know of it.
+    this.isRefused = problem.status === 403;
     this.failures = 0;
+    // What was shown before is not shown any more.
+    this.tag = null;
     settled(this);
     if (problem.status !== 401) this.refused(problem);
   }

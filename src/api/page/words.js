@@ -5,10 +5,10 @@ export const STATES = {
   OutUnexpected: ["out (unexpected)", "new pods get a sidecar, and some were created without one though that was so already"],
   Unreachable: ["unreachable", "what is decided cannot have its effect"],
   Mixed: ["mixed", "some pods are as new ones would be, and some are not"],
-  PendingRestart: ["pending restart", "the running pods are from a time at which something else was decided"],
+  PendingRestart: ["pending restart", "the running pods are not as new ones would be"],
   Suspended: ["suspended", "injection is suspended: new pods get no sidecar while it lasts"],
   Unknown: ["unknown", "what new pods would get, or what the pods have, cannot be told"],
-  InMesh: ["in mesh", "new pods get a sidecar, and all that run have it"],
+  InMesh: ["in mesh", "new pods get a sidecar, or bring one, and all that run have it"],
   OutIntended: ["out (intended)", "new pods get none, and none that runs has one"],
   NoPods: ["no pods", "it has no pods"],
 };
