@@ -22,7 +22,8 @@ use tracing::{debug, info, warn};
 use super::order::Told;
 use super::templates::Templates;
 use super::workload::Workload;
-use crate::decision::facts::Owner;
+use crate::clock::Clock;
+use crate::decision::facts::{Namespace, Owner};
 use crate::inventory::injectors::entries_of;
 use crate::inventory::owner_kind::{OwnerKind, Read, Served};
 use crate::inventory::routing::{Kind, key_of};
@@ -48,10 +49,14 @@ pub async fn namespaces(client: Client, inventory: Arc<Inventory>) {
         Event::Init => listed.clear(),
         Event::InitApply(object) => {
             listed.insert(object.name_any().into());
-            inventory.namespaces.insert(object.name_any(), namespace_of(&object.metadata, mesh));
+            inventory
+                .namespaces
+                .insert(object.name_any(), relabelled(&inventory, namespace_of(&object.metadata, mesh)));
         }
         Event::Apply(object) => {
-            inventory.namespaces.insert(object.name_any(), namespace_of(&object.metadata, mesh));
+            inventory
+                .namespaces
+                .insert(object.name_any(), relabelled(&inventory, namespace_of(&object.metadata, mesh)));
         }
         Event::Delete(object) => inventory.namespaces.remove(&object.name_any()),
         Event::InitDone => {
@@ -61,6 +66,14 @@ pub async fn namespaces(client: Client, inventory: Arc<Inventory>) {
         }
     };
     follow("namespaces", watcher(api, Config::default()), keep, |_| false).await;
+}
+
+/// A namespace, with the time at which we saw its labels change: of one that is taken away the API server tells none.
+fn relabelled(inventory: &Inventory, namespace: Namespace) -> Namespace {
+    let Some(before) = inventory.namespaces.get(&namespace.name) else { return namespace };
+    let before = before.namespace();
+    let seen = if before.labels == namespace.labels { before.labelled_at } else { Some(Clock::System.now()) };
+    Namespace { labelled_at: namespace.labelled_at.max(seen), ..namespace }
 }
 
 /// Keeps the webhook configurations by which the API server calls the mesh's injectors.

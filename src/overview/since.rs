@@ -1,9 +1,10 @@
 //! Since when it is decided as it is, and what that tells of running pods that are not as a new one would be: a webhook missed
 //! them, or they are older.
 //!
-//! Guarantees: neither is said unless it is certain. A receipt tells of a pod what was decided for it; without one the time of
-//! its creation tells, against that of everything that the answer hangs on.
-//! Limits: times are those of the API server, in whole seconds. Of a rule that is gone nothing is known but by receipts.
+//! A receipt tells of a pod what was decided for it; without one the time of its creation tells, against that of everything that
+//! the answer hangs on, as far as the API server tells when it was written.
+//! Limits: times are in whole seconds. The API server does not tell when a label was taken away; whoever watches has seen it.
+//! Of a rule that is gone nothing is known but by receipts, nor when an injector was configured otherwise.
 
 use std::sync::Arc;
 

@@ -32,7 +32,7 @@ pub enum State {
     OutIntended,
     /// Its new pods get a sidecar, and some were created without one though that was so already.
     OutUnexpected,
-    /// Its running pods are from a time at which something else was decided.
+    /// Its running pods are not as new ones would be, and no webhook is known to have missed one that was to get a sidecar.
     PendingRestart,
     /// Some of its pods are as new ones would be, and some are not.
     Mixed,
@@ -286,10 +286,14 @@ pub(super) fn key_of(policy: &Policy) -> (RuleKind, Key) {
 }
 
 /// Whether a running pod's sidecar is not what a new pod with these facts would get, as far as can be told. One that brings its
-/// own proxy, as those of gateways do, has it for that reason; where there is no template nothing tells whether it did.
+/// own proxy, as those of gateways do, has it for that reason; where there is no template nothing tells whether it did, unless it
+/// was asked for by us.
 pub fn differs(pod: &RunningPod, facts: &Facts<'_>, follows: &Consequence<'_>) -> bool {
     let Consequence { effect, .. } = follows;
-    let may_bring_it = || facts.pod.has_sidecar || facts.owners.chain.iter().all(|owner| owner.template.is_none());
+    let may_bring_it = || {
+        facts.pod.has_sidecar
+            || (facts.owners.chain.iter().all(|owner| owner.template.is_none()) && !pod.pod.marker_is_ours())
+    };
     match (effect.outcome, &pod.sidecar) {
         (Outcome::Injected, None) => true,
         (Outcome::NotInjected, Some(_)) => !may_bring_it(),

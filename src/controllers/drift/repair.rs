@@ -258,7 +258,9 @@ pub fn can_do_without(workload: &Value, is_ready: bool) -> Result<(), &'static s
     let wanted = status["desiredNumberScheduled"].as_i64().or(spec["replicas"].as_i64()).unwrap_or(1);
     let ready = count(["readyReplicas", "numberReady"]).unwrap_or(0);
     let updated = count(["updatedReplicas", "updatedNumberScheduled"]).unwrap_or(0);
-    match (updated < wanted, ready + i64::from(!is_ready) < wanted) {
+    // These roll nothing out, and do not count what is new.
+    let rolls = !["ReplicaSet", "ReplicationController"].map(Value::from).contains(&workload["kind"]);
+    match (rolls && updated < wanted, ready + i64::from(!is_ready) < wanted) {
         (true, _) => Err("a roll-out is under way"),
         (false, true) => Err("not all of its pods are ready"),
         (false, false) => Ok(()),
@@ -291,6 +293,9 @@ mod tests {
         assert_eq!(can_do_without(&with("readyReplicas", json!(2)), false), Ok(()), "it is the one that is not");
         assert_eq!(can_do_without(&with("updatedReplicas", json!(1)), true), Err("a roll-out is under way"));
         assert_eq!(can_do_without(&with("observedGeneration", json!("2")), true), Ok(()));
+        let mut set = with("updatedReplicas", Value::Null);
+        set["kind"] = json!("ReplicaSet");
+        assert_eq!(can_do_without(&set, true), Ok(()), "nobody counts which of its pods are new");
         let stale = "its controller has not seen its last change";
         assert_eq!(can_do_without(&with("observedGeneration", json!(1)), true), Err(stale));
         assert_eq!(can_do_without(&json!({"spec": {"replicas": 1}}), true), Err("it has no status"));
