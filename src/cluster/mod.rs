@@ -1,6 +1,7 @@
 //! The only owner of a client of the Kubernetes API: watches, short reads, our own registration, and which replica leads.
 
 pub mod access;
+mod any_kind;
 pub mod certificates;
 pub mod diagnosis;
 pub mod evictions;

@@ -2,18 +2,16 @@
 //!
 //! Cost: of pods that one template made, only what tells them apart; of each list, one page at a time.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::ApiResource;
 use kube::runtime::watcher;
 use kube::runtime::watcher::{Config, Event};
-use kube::{Api, Client, Resource};
+use kube::{Api, Client};
 use serde::Deserialize;
 use tracing::{debug, warn};
 
+use super::any_kind::of_any_kind;
 use super::watch::{Trouble, follow, resource};
 use crate::decision::facts::{Pod, RunningPod};
 use crate::decision::mesh::Mesh;
@@ -121,34 +119,7 @@ impl Alike {
 #[serde(transparent)]
 pub(super) struct PodResource(pub(super) PodObject);
 
-impl Resource for PodResource {
-    type DynamicType = ApiResource;
-    type Scope = kube::core::DynamicResourceScope;
-
-    fn kind(resource: &ApiResource) -> Cow<'_, str> {
-        resource.kind.as_str().into()
-    }
-
-    fn group(resource: &ApiResource) -> Cow<'_, str> {
-        resource.group.as_str().into()
-    }
-
-    fn version(resource: &ApiResource) -> Cow<'_, str> {
-        resource.version.as_str().into()
-    }
-
-    fn plural(resource: &ApiResource) -> Cow<'_, str> {
-        resource.plural.as_str().into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.0.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.0.metadata
-    }
-}
+of_any_kind!(PodResource, 0.metadata);
 
 #[cfg(test)]
 mod tests {
