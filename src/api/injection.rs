@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use super::Api;
 use super::endpoint::{Answer, Endpoint, Operation, schema_of, schema_of_inline};
 use super::problem::Problem;
-use super::reading::{Asked as Request, beside, unread};
+use super::reading::{Asked as Request, beside, unread_while};
 use super::request::{carried_through, json_answer, read, turn, whole};
 use super::session::{Attempt, Session};
 use crate::audit::act::Deed;
@@ -135,10 +135,12 @@ async fn written(session: &mut Session<'_>, whom: Whom, wanted: Wanted) -> Resul
 
 fn prepared(api: &Api, whom: &Whom, asked: &Asked, now: Timestamp) -> Result<Prepared, Problem> {
     let inventory = &api.inventory;
-    let planned = plan(inventory, asked, vec![whom.subject(inventory)?], now).map_err(refused)?;
+    let subject = whom.subject(inventory)?;
+    let (planned, unread) = unread_while(inventory, || plan(inventory, asked, vec![subject], now));
+    let planned = planned.map_err(refused)?;
     let warnings = cautions(&preview_of(&planned), inventory);
     let planned = planned.into_iter().next().expect("one is planned for each subject");
-    Ok(Prepared { planned, warnings, unread: unread(inventory) })
+    Ok(Prepared { planned, warnings, unread })
 }
 
 /// As an object has them; null where one is not there.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Api;
 use super::endpoint::{Answer, Endpoint, Operation, schema_of, schema_of_inline};
 use super::problem::Problem;
-use super::reading::{Asked, beside, known_namespace, unread};
+use super::reading::{Asked, beside, known_namespace, unread_while};
 use super::request::{answer, json_answer, objects, whole};
 use crate::cluster::access::Resource;
 use crate::decision::reason::Clean;
@@ -121,10 +121,10 @@ fn answered(api: &Api, namespace: Option<&str>, wanted: &Wanted, objects: &[Valu
     let now = wanted.at.unwrap_or_else(|| api.clock.now());
     let reading = Reading { namespace, terms: &api.terms, now, as_enforced: wanted.as_enforced };
     let changes = changes(&reading, wanted.delete.as_deref().unwrap_or_default(), objects)?;
-    let origins = origins_with(inventory, &RunningPods::within(inventory, namespace));
+    let (origins, unread) =
+        unread_while(inventory, || origins_with(inventory, &RunningPods::within(inventory, namespace)));
     let mut previewed = previewed(inventory, &changes, &origins, (now, WORDS), || ()).map_err(refused)?;
     let omitted = omit(&mut previewed, wanted.limit.unwrap_or(USUAL));
-    let unread = unread(inventory);
     Ok(Answered { previewed, omitted, partial: !unread.is_empty(), unread })
 }
 

@@ -162,16 +162,11 @@ pub(super) async fn turn_to_look(api: &Api, user: &str) -> Result<Part, Problem>
     turn.map_err(|_| Problem::new(503, "too many look at once; try again in a second"))
 }
 
-/// The parts of the cluster that are not known, without which an answer is not complete.
-pub(super) fn unread(inventory: &Inventory) -> Vec<String> {
-    inventory.unread()
-}
-
 /// What is found, and the parts of the cluster that are not known, before it is looked for or after it.
 pub(super) fn unread_while<T>(inventory: &Inventory, find: impl FnOnce() -> T) -> (T, Vec<String>) {
-    let mut missing = unread(inventory);
+    let mut missing = inventory.unread();
     let found = find();
-    let forgotten: Vec<_> = unread(inventory).into_iter().filter(|cache| !missing.contains(cache)).collect();
+    let forgotten: Vec<_> = inventory.unread().into_iter().filter(|cache| !missing.contains(cache)).collect();
     missing.extend(forgotten);
     (found, missing)
 }

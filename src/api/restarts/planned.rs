@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::asked::{Named, Whom};
 use crate::api::problem::Problem;
-use crate::api::reading::{beside, unread};
+use crate::api::reading::beside;
 use crate::api::{Api, PATIENCE};
 use crate::audit::act::fresh_id;
 use crate::cluster::restarts::Restarts;
@@ -119,7 +119,7 @@ fn names(kinds: &OwnerKinds, namespace: &str, named: Vec<Named>) -> Result<Vec<N
 async fn drifted(api: &Arc<Api>, namespace: &str) -> Result<Chosen, Problem> {
     let namespace = namespace.to_owned();
     let look = move |api: &Api| {
-        let unread = unread(&api.inventory);
+        let unread = api.inventory.unread();
         if !unread.is_empty() {
             let unread = unread.join(", ");
             let why =
