@@ -314,8 +314,8 @@ async fn two_hundred_bodies_of_20_mib_at_once_keep_neither_good_reviews_out_nor_
     let failures: Vec<String> = replies.iter().filter_map(|reply| compared(reply).err()).collect();
     assert!(failures.is_empty(), "{} of 200: {}", failures.len(), failures[0]);
     assert!(answered > 0 && longest < PATIENCE, "{answered} good reviews, the slowest after {longest:?}");
-    let most = served.memory("VmHWM");
-    assert!(most < 150 * MIB, "it held {} MiB", most / MIB);
+    let most = served.most_memory();
+    assert!(most < 100 * MIB, "it held {} MiB", most / MIB);
     served.says_nothing_it_should_not();
 }
 
@@ -325,8 +325,8 @@ async fn labels_without_number_take_little_more_memory_than_the_body_they_come_i
     let served = Served::start();
     let crowded = posted(&replaced("\"app\":\"small\"", &numbered("", 1_500_000)));
     served.ask(&crowded).await.unwrap().compared(Refused(400, "more than 180000 labels")).unwrap();
-    let most = served.memory("VmHWM");
-    assert!(most < 90 * MIB, "it held {} MiB", most / MIB);
+    let most = served.most_memory();
+    assert!(most < 50 * MIB, "it held {} MiB", most / MIB);
     served.answers_a_good_review().await;
 }
 
@@ -347,8 +347,8 @@ async fn unfinished_heads_of_any_number_of_clients_fit_the_memory_there_is() {
         clients.extend(opened.await);
     }
     served.answers_a_good_review().await;
-    let most = served.memory("VmHWM");
-    assert!(most < 125 * MIB, "it held {} MiB", most / MIB);
+    let most = served.most_memory();
+    assert!(most < 95 * MIB, "it held {} MiB", most / MIB);
 }
 
 #[tokio::test]
@@ -473,6 +473,12 @@ impl Served {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+    }
+
+    /// The most that it ever held but for the pages of the program itself: in a debug build they are more than 40 MiB, and the
+    /// kernel can drop them.
+    fn most_memory(&self) -> usize {
+        self.memory("VmHWM") - self.memory("RssFile")
     }
 
     /// Neither a panic nor anybody's text is in the logs, and no entry of the audit log is long.
