@@ -210,7 +210,7 @@ impl Reading<'_> {
             Ok(listed) => {
                 for Workload { metadata, spec } in listed {
                     let uid = metadata.uid.clone().unwrap_or_default();
-                    inventory.owners.insert(uid, kind.workload(&metadata, spec, mesh));
+                    inventory.keep_owner(uid, kind.workload(&metadata, spec, mesh));
                 }
                 inventory.owner_kinds.set_served(kind, Served::Yes);
                 None

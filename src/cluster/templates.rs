@@ -129,7 +129,7 @@ impl<'t> Templates<'t> {
             })
         });
         if is_wanted.is_some() {
-            self.inventory.owners.insert(uid, owner);
+            self.inventory.keep_owner(uid, owner);
         }
     }
 

@@ -229,14 +229,14 @@ impl KeptOwners<'_> {
             Event::Init => listed.clear(),
             Event::InitApply(object) => {
                 let uid: Box<str> = object.uid().unwrap_or_default().into();
-                inventory.owners.insert(uid.clone(), owner(kind, &object));
+                inventory.keep_owner(uid.clone(), owner(kind, &object));
                 listed.insert(uid);
             }
-            Event::Apply(object) => inventory.owners.insert(object.uid().unwrap_or_default(), owner(kind, &object)),
-            Event::Delete(object) => inventory.owners.remove(&object.uid().unwrap_or_default()),
+            Event::Apply(object) => inventory.keep_owner(object.uid().unwrap_or_default(), owner(kind, &object)),
+            Event::Delete(object) => inventory.forget_owner(&object.uid().unwrap_or_default()),
             Event::InitDone => {
                 let is_of_kind = |owner: &Owner| *owner.kind == *kind.kind && *owner.group == *kind.group;
-                inventory.owners.retain(&std::mem::take(listed), is_of_kind);
+                inventory.retain_owners(&std::mem::take(listed), is_of_kind);
                 inventory.owner_kinds.set_served(kind, Served::Yes);
                 debug!("the {} are known", kind.plural);
             }

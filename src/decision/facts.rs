@@ -239,6 +239,8 @@ pub struct Owner {
     pub is_gateway: bool,
     /// What its new pods will be made of, where that is read.
     pub template: Option<Box<Template>>,
+    /// Whose template that is, where it is not its own.
+    pub template_from: Option<Box<Lender>>,
 }
 
 static NO_WISH: Wish<'static> = Wish { inject: None, reason: None, until: None, since: None };
@@ -248,6 +250,17 @@ impl Owner {
     pub fn wish(&self) -> &Wish<'static> {
         self.wish.as_deref().unwrap_or(&NO_WISH)
     }
+}
+
+/// A workload of the same namespace whose template another one's pods are made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lender {
+    /// Its API group.
+    pub group: Box<str>,
+    /// Its kind.
+    pub kind: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
 }
 
 /// What a workload's new pods will be made of.

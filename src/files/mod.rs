@@ -217,7 +217,7 @@ impl Filling<'_> {
         let Metadata { metadata } = decoded(object)?;
         let spec = object.get("spec").map(decoded::<WorkloadSpec>).transpose()?.unwrap_or_default();
         let uid = uid_of(&metadata, &kind.kind);
-        self.inventory.owners.insert(uid.clone(), kind.workload(&metadata, spec, self.inventory.settings.mesh));
+        self.inventory.keep_owner(uid.clone(), kind.workload(&metadata, spec, self.inventory.settings.mesh));
         self.owners.insert(uid);
         Ok(())
     }
@@ -270,7 +270,7 @@ impl Filling<'_> {
             inventory.namespaces.retain(&namespaces, |_| true);
             inventory.namespaces.set_synced();
         }
-        inventory.owners.retain(&owners, |_| true);
+        inventory.retain_owners(&owners, |_| true);
         if is_listed("pods") {
             inventory.pods.retain(&pods, |_| true);
             inventory.pods.set_synced();

@@ -6,6 +6,7 @@ pub mod cache;
 mod changes;
 pub mod drifting;
 pub mod injectors;
+mod lent;
 pub mod nearest;
 pub mod owner_kind;
 pub mod proposed;
@@ -34,6 +35,7 @@ use crate::resources::names;
 use cache::Cache;
 use drifting::DriftingPods;
 use injectors::InstalledInjectors;
+use lent::Borrowers;
 use owner_kind::{OwnerKinds, Served, is_gateway};
 use reads::{Found, Outcome, Wanted};
 use routing::Routing;
@@ -63,6 +65,7 @@ pub struct Inventory {
     pub namespaces: Cache<NamespaceEntry>,
     /// Everything that can own pods, by UID.
     pub owners: Cache<Owner>,
+    borrowers: Borrowers,
     /// Pods that exist, by UID. Decisions do not need them; in a cluster they are kept only while they are wanted.
     pub pods: Cache<RunningPod>,
     /// Whether somebody wants them.
@@ -120,6 +123,7 @@ impl Inventory {
             settings,
             namespaces: Cache::default(),
             owners: Cache::default(),
+            borrowers: Borrowers::default(),
             pods: Cache::default(),
             pods_wanted: Attention::default(),
             drifting: DriftingPods::default(),

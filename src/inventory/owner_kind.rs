@@ -191,6 +191,7 @@ impl OwnerKind {
             selector,
             is_gateway: self.group == GATEWAYS,
             template: None,
+            template_from: None,
         }
     }
 
@@ -200,13 +201,14 @@ impl OwnerKind {
             Read::Spec => spec.selector().map(|selector| Self::selector_use(&selector, mesh)),
             Read::Metadata => None,
         };
+        let template_from = spec.template_from().map(Box::new);
         let template = spec.template(metadata.namespace.as_deref().unwrap_or_default(), mesh).map(|mut template| {
             let wish = &mut template.pod.annotations.wish;
             wish.since = wish.inject.as_ref().and_then(|_| override_written_at(metadata, &TEMPLATE));
             template.written_at = WRITTEN.iter().filter_map(|path| written_at(metadata, path)).max();
             Box::new(template)
         });
-        Owner { template, ..self.owner(metadata, used) }
+        Owner { template, template_from, ..self.owner(metadata, used) }
     }
 
     /// Which of the mesh's marks this selector uses.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::owner_kind::controller_of;
 use super::wish_of;
-use crate::decision::facts::{Annotations, Pod, RunningPod, Sidecar, Template};
+use crate::decision::facts::{Annotations, Lender, Pod, RunningPod, Sidecar, Template};
 use crate::decision::mesh::{Injector, Mesh, Place};
 use crate::resources::names;
 
@@ -71,6 +71,16 @@ pub struct WorkloadSpec {
     selector: Option<PodSelector>,
     template: Lenient<PodObject>,
     job_template: Lenient<JobTemplate>,
+    workload_ref: Lenient<WorkloadRef>,
+}
+
+/// The workload that an Argo Rollout refers to, instead of having a template.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WorkloadRef {
+    api_version: Box<str>,
+    kind: Box<str>,
+    name: Box<str>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -144,9 +154,20 @@ impl WorkloadSpec {
         self.selector.as_ref().map(LabelSelector::from)
     }
 
+    /// Whose template makes its pods, if it has none of its own and says so where Argo Rollouts do.
+    pub fn template_from(&self) -> Option<Lender> {
+        match (&self.template, &self.workload_ref) {
+            (Lenient::Other(_), Lenient::Of(WorkloadRef { api_version, kind, name })) => {
+                let group = api_version.split_once('/').map_or("", |(group, _)| group);
+                Some(Lender { group: group.into(), kind: kind.clone(), name: name.clone() })
+            }
+            _ => None,
+        }
+    }
+
     /// What the workload's new pods will be made of, if it says so where Deployments or CronJobs do.
     pub fn template(self, namespace: &str, mesh: &Mesh) -> Option<Template> {
-        let Self { selector: _, template, job_template } = self;
+        let Self { selector: _, template, job_template, workload_ref: _ } = self;
         if let Some(template) = template.known() {
             return Some(Template { pod: template.pod(namespace, mesh), ..Template::default() });
         }

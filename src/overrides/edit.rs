@@ -250,6 +250,12 @@ fn template_path(owner: &Owner) -> Result<&'static [&'static str], Refusal> {
             "{} has a pod template that nobody can change; an override on the Job itself can be",
             named()
         )),
+        _ if let Some(from) = &owner.template_from => refuse(format!(
+            "{} has no pod template of its own, but that of {}/{}; name that, or leave --template out",
+            named(),
+            Clean(&from.kind.to_lowercase()),
+            Clean(&from.name)
+        )),
         None => refuse(format!("{} has no pod template that is known here", named())),
         Some(template) if template.job.is_some() => Ok(JOB_TEMPLATE),
         Some(_) => Ok(TEMPLATE),
