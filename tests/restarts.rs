@@ -117,8 +117,6 @@ fn a_workload_moves_with_each_pod_that_comes_and_not_with_one_that_comes_and_goe
     assert_eq!(moves("Deployment", &recreated), [yes, yes, yes, yes]);
     let crashing = [[4, 1, 3], [4, 1, 4], [4, 1, 3], [4, 1, 4], [4, 2, 3], [4, 1, 3]];
     assert_eq!(moves("Deployment", &crashing), [yes, no, no, yes, no]);
-    let rollout = [[3, 3, 3], [3, 3, 2], [3, 3, 3], [3, 3, 2], [3, 3, 3], [3, 3, 2], [3, 3, 3], [3, 3, 2], [3, 3, 3]];
-    assert_eq!(moves("Rollout", &rollout), [no, yes, no, yes, no, yes, no, no]);
     let past = json!({"kind": "Deployment", "metadata": {"generation": 2}, "status": {"observedGeneration": 1}});
     assert_eq!(Reached::of(&workload(&past), &[]), None);
 }

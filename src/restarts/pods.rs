@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 
 use super::way::Way;
 use super::workload::Workload;
 use crate::decision::reason::Clean;
 use crate::inventory::owner_kind::controller_of;
-use crate::resources::names::{MIRROR, RESTARTED_AT};
+use crate::resources::names::{MIRROR, RESTARTED_AT, ROLLOUT_HASH};
 use kube::core::SelectorExt;
 
 /// A pod, as far as a restart is concerned.
@@ -24,6 +25,8 @@ pub struct PodSeen {
     pub controller: Option<(String, String)>,
     /// The restart that its template was given.
     pub restarted_at: Option<String>,
+    /// When it was made.
+    pub created: Option<Timestamp>,
     /// Whether it is ready.
     pub is_ready: bool,
     /// Whether it is being deleted.
@@ -50,10 +53,20 @@ impl PodSeen {
             labels: metadata.labels.clone().unwrap_or_default(),
             controller: controller_of(metadata).map(|owner| (owner.kind.to_string(), owner.uid.into())),
             restarted_at: annotation(RESTARTED_AT),
+            created: metadata.creation_timestamp.as_ref().map(|made| made.0),
             is_ready,
             is_leaving: metadata.deletion_timestamp.is_some(),
             hindrance: (!is_ready).then(|| hindrance(status)).flatten(),
         })
+    }
+
+    /// Whether it was made since its workload was restarted last.
+    pub fn is_new_of(&self, workload: &Workload) -> bool {
+        match workload.way {
+            // Whose template stays as it is; its controller looks at the same.
+            Way::Rollout => self.created >= workload.last_restart(),
+            _ => self.restarted_at == workload.restarted_at,
+        }
     }
 
     /// Whether a workload made it.
@@ -63,7 +76,9 @@ impl PodSeen {
             return true;
         }
         // Between such a workload and its pods there are ReplicaSets, or what a controller that we do not know puts there.
-        let is_between = workload.has_sets() && kind == "ReplicaSet";
+        // A Rollout that has its template from a Deployment has its selector as well.
+        let is_of_rollout = self.labels.contains_key(ROLLOUT_HASH) == (workload.way == Way::Rollout);
+        let is_between = workload.has_sets() && kind == "ReplicaSet" && is_of_rollout;
         let may_be = is_between || workload.way == Way::Other;
         may_be && workload.selector.as_ref().is_some_and(|selector| selector.matches(&self.labels))
     }

@@ -38,7 +38,6 @@ pub struct Reached {
     new: i64,
     old: i64,
     available: i64,
-    rises: i64,
 }
 
 impl Reached {
@@ -46,14 +45,12 @@ impl Reached {
     pub fn of(workload: &Workload, pods: &[PodSeen]) -> Option<Self> {
         let status = &workload.status;
         if needs_pods(workload) {
-            let (new, old): (Vec<_>, Vec<_>) = pods.iter().partition(|pod| pod.restarted_at == workload.restarted_at);
+            let (new, old): (Vec<_>, Vec<_>) = pods.iter().partition(|pod| pod.is_new_of(workload));
             let available = new.iter().filter(|pod| pod.is_ready).count() as i64;
-            return Some(Self { new: new.len() as i64, old: old.len() as i64, available, rises: 0 });
+            return Some(Self { new: new.len() as i64, old: old.len() as i64, available });
         }
-        // Of an Argo Rollout nobody counts the new pods; each is one that becomes available again.
-        let rises = if workload.way == Way::Rollout { workload.wanted } else { 0 };
         let Status { replicas, updated, available, .. } = *status;
-        status.is_current.then_some(Self { new: updated, old: replicas - updated, available, rises })
+        status.is_current.then_some(Self { new: updated, old: replicas - updated, available })
     }
 
     /// Goes on to what was found now, and tells whether it moved: more pods are new or fewer old than ever before, or more are
@@ -61,11 +58,7 @@ impl Reached {
     pub fn moves_to(&mut self, now: Self) -> bool {
         let is_further = now.new > self.new || now.old < self.old;
         let rises = now.available > self.available;
-        if is_further || self.rises > 0 {
-            self.available = now.available;
-        }
-        self.rises -= i64::from(rises && self.rises > 0);
-        self.available = self.available.max(now.available);
+        self.available = if is_further { now.available } else { self.available.max(now.available) };
         (self.new, self.old) = (self.new.max(now.new), self.old.min(now.old));
         is_further || rises
     }
@@ -73,7 +66,7 @@ impl Reached {
 
 /// Whether its pods are needed to say how far it is.
 pub fn needs_pods(workload: &Workload) -> bool {
-    matches!(workload.way, Way::Eviction | Way::Other)
+    matches!(workload.way, Way::Rollout | Way::Eviction | Way::Other)
 }
 
 /// How far it has come that was told to replace its pods at a time; `pods` are those that it made, if they are needed.
@@ -95,7 +88,7 @@ pub fn progress(workload: &Workload, pods: &[PodSeen], since: Timestamp) -> Prog
         (Way::Deployment { .. }, _) => hindered(deployment(workload), &status.trouble),
         (Way::StatefulSet { partition, .. }, _) => stateful_set(workload, partition),
         (Way::DaemonSet { .. }, _) => daemon_set(workload),
-        (Way::Rollout, _) => rollout(workload),
+        (Way::Rollout, _) => rollout(workload, pods),
         (Way::Eviction, _) => eviction(workload, pods),
         (Way::Other | Way::Never(_), _) => other(workload, pods),
     }
@@ -152,15 +145,26 @@ fn daemon_set(workload: &Workload) -> Progress {
     Progress::Done
 }
 
-fn rollout(workload: &Workload) -> Progress {
+/// Its controller says that it is restarted as soon as its last old pod is on its way out, and with the number of available
+/// ones of before.
+fn rollout(workload: &Workload, pods: &[PodSeen]) -> Progress {
     let (wanted, status) = (workload.wanted, &workload.status);
-    if status.restarted_at.is_none() || status.restarted_at != workload.restarted_at {
-        return Progress::Waiting("its controller to restart its pods".to_owned());
+    if workload.selector.is_none() {
+        // Which pods are its own cannot be told.
+        return match status.restarted_at == workload.restarted_at {
+            true if status.available < wanted => waiting(status.available, wanted, "available"),
+            true => Progress::Done,
+            false => Progress::Waiting("its controller to restart its pods".to_owned()),
+        };
     }
-    if status.available < wanted {
-        return waiting(status.available, wanted, "available");
+    let restarted: Option<Timestamp> = status.restarted_at.as_deref().and_then(|at| at.parse().ok());
+    match other(workload, pods) {
+        Progress::Done if restarted != workload.last_restart() => {
+            Progress::Waiting("its controller to finish".to_owned())
+        }
+        Progress::Done if status.available < wanted => waiting(status.available, wanted, "available"),
+        progress => progress,
     }
-    Progress::Done
 }
 
 fn eviction(workload: &Workload, pods: &[PodSeen]) -> Progress {
@@ -169,8 +173,7 @@ fn eviction(workload: &Workload, pods: &[PodSeen]) -> Progress {
     if let Some(leaving) = pods.iter().find(|pod| pod.is_leaving) {
         return Progress::Waiting(format!("pod/{} to end", Clean(&leaving.name)));
     }
-    let (old, new): (Vec<&PodSeen>, Vec<&PodSeen>) =
-        staying.iter().copied().partition(|pod| pod.restarted_at != workload.restarted_at);
+    let (old, new): (Vec<&PodSeen>, Vec<&PodSeen>) = staying.iter().copied().partition(|pod| !pod.is_new_of(workload));
     if let Some(unready) = new.iter().find(|pod| !pod.is_ready) {
         return Progress::Waiting(format!("pod/{} to be ready{}", Clean(&unready.name), because(unready)));
     }
@@ -187,9 +190,8 @@ fn eviction(workload: &Workload, pods: &[PodSeen]) -> Progress {
 
 fn other(workload: &Workload, pods: &[PodSeen]) -> Progress {
     let wanted = workload.wanted.max(0) as usize;
-    let new: Vec<_> = pods.iter().filter(|pod| pod.restarted_at == workload.restarted_at).collect();
-    let is_old = |pod: &&PodSeen| pod.restarted_at != workload.restarted_at;
-    let (old, ready) = (pods.iter().filter(is_old).count(), new.iter().filter(|pod| pod.is_ready).count());
+    let (new, old): (Vec<&PodSeen>, Vec<&PodSeen>) = pods.iter().partition(|pod| pod.is_new_of(workload));
+    let (old, ready) = (old.len(), new.iter().filter(|pod| pod.is_ready).count());
     if new.len() < wanted {
         return waiting(new.len() as i64, wanted as i64, "new");
     }

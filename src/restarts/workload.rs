@@ -118,7 +118,7 @@ impl Workload {
             labels: metadata.labels.clone().unwrap_or_default(),
             mark: metadata.labels.as_ref().and_then(|labels| Mark::read(labels.get(RESTART)?)),
             controller: controller_of(metadata),
-            selector: selector(&spec["selector"]),
+            selector: selector(&spec["selector"]).or_else(|| written_selector(status["selector"].as_str()?)),
             pod_labels: serde_json::from_value(template["metadata"]["labels"].clone()).unwrap_or_default(),
             restarted_at: match way {
                 Way::Rollout => text(&spec["restartAt"]),
@@ -151,14 +151,16 @@ impl Workload {
     /// Its mark, once it is told to replace its pods; the time of it is none that its pod template has had already.
     pub fn mark_to_roll(&self, now: Timestamp) -> Option<Mark> {
         let mark = self.mark.as_ref()?;
-        let next = self.last_restart().and_then(|last| last.checked_add(SignedDuration::from_secs(1)).ok());
+        let after = |time: Timestamp| time.checked_add(SignedDuration::from_secs(1)).unwrap_or(time);
+        // An Argo Rollout keeps the pods that were made in the second of its restart.
+        let now = if self.way == Way::Rollout { after(now) } else { now };
         Some(match mark.state {
             State::Rolling { .. } => mark.clone(),
-            State::Pending => mark.rolling(next.map_or(now, |next| now.max(next))),
+            State::Pending => mark.rolling(self.last_restart().map_or(now, |last| now.max(after(last)))),
         })
     }
 
-    fn last_restart(&self) -> Option<Timestamp> {
+    pub(super) fn last_restart(&self) -> Option<Timestamp> {
         self.restarted_at.as_deref()?.parse().ok()
     }
 }
@@ -179,6 +181,14 @@ fn selector(value: &Value) -> Option<Selector> {
     }
     let labels: BTreeMap<String, String> = serde_json::from_value(value.clone()).ok()?;
     Some(labels.into_iter().collect())
+}
+
+/// One that asks for labels alone, as an Argo Rollout says it that has it from another workload.
+fn written_selector(text: &str) -> Option<Selector> {
+    let pair = |part: &str| part.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let labels: Option<BTreeMap<String, String>> = text.split(',').map(pair).collect();
+    let is_key = |key: &String| key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte));
+    labels.filter(|labels| labels.keys().all(is_key)).map(|labels| labels.into_iter().collect())
 }
 
 pub(super) fn conditions(status: &Value) -> impl Iterator<Item = &Value> {

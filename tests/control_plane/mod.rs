@@ -7,6 +7,7 @@
 //! Cost: two seconds to start the bare one, about eight for the shared one with everything in it, once per process.
 
 mod addresses;
+mod argo;
 mod client;
 mod condition;
 mod credentials;

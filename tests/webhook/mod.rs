@@ -21,6 +21,7 @@ mod page_acts;
 mod reads;
 mod replicas;
 mod restarting;
+mod rollouts;
 mod status;
 mod suspend;
 mod traffic;

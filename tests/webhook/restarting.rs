@@ -72,7 +72,7 @@ pub(super) async fn await_ready(plane: &ControlPlane, namespace: &str, pods: usi
     .await;
 }
 
-fn is_ready(pod: &Value) -> bool {
+pub(super) fn is_ready(pod: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
     conditions.into_iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
 }

@@ -6,6 +6,7 @@ use super::super::Evicted;
 use super::{Running, Stop};
 use crate::restarts::pods::why_not_up;
 use crate::restarts::progress::{Progress, Reached, needs_pods, progress};
+use crate::restarts::way::Way;
 use crate::restarts::workload::Workload;
 use crate::suspensions::live::Unstored;
 
@@ -76,6 +77,16 @@ impl Running<'_> {
     pub(super) async fn why(&self, workload: &Workload, waits_for: &str) -> String {
         let pods = self.restarts.pods_of(workload).await.unwrap_or_default();
         let warnings = self.restarts.warnings(workload).await;
-        why_not_up(waits_for, &pods, &warnings)
+        why_not_up(&format!("{waits_for}{}", self.held_by(workload).await), &pods, &warnings)
+    }
+
+    /// The budget for which the controller of a Rollout evicts nothing; nobody else tells of it.
+    async fn held_by(&self, workload: &Workload) -> String {
+        if workload.way != Way::Rollout {
+            return String::new();
+        }
+        let budgets = self.restarts.budgets(&workload.name.namespace).await.unwrap_or_default();
+        let found = budgets.iter().find(|budget| budget.covers(workload) && budget.allowed() < 1);
+        found.map(|budget| format!("; {}", budget.refusal())).unwrap_or_default()
     }
 }
