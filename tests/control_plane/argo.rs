@@ -30,10 +30,8 @@ impl ControlPlane {
         let manifests = fs::read_to_string(build_directory().join("argo/manifests.yaml"));
         let manifests = manifests.expect("tests/control-plane/build has written the manifests");
         self.apply(&format!("{ACCOUNT}\n---\n{manifests}")).await;
-        for name in ["rollouts", "experiments", "analysisruns", "analysistemplates", "clusteranalysistemplates"] {
-            let name = format!("crd/{name}.argoproj.io");
-            let known = self.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", &name]).await;
-            assert!(known.status.success(), "{}", String::from_utf8_lossy(&known.stderr));
+        for plural in ["rollouts", "experiments", "analysisruns", "analysistemplates", "clusteranalysistemplates"] {
+            self.await_served(&format!("{plural}.argoproj.io")).await;
         }
         let token = self.service_account_token(NAMESPACE, "argo-rollouts").await;
         let kubeconfig = self.kubeconfig_for_token("argo-rollouts", &token);

@@ -5,7 +5,9 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
+use anyhow::ensure;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Service, ServiceAccount};
 use kube::api::PostParams;
@@ -13,7 +15,7 @@ use kube::config::AuthInfo;
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
-use super::{ControlPlane, binary};
+use super::{ControlPlane, await_condition, binary};
 
 impl ControlPlane {
     /// A cluster administrator's client. Its connections belong to the runtime of the test, so each test makes its own.
@@ -68,6 +70,16 @@ impl ControlPlane {
     /// Runs kubectl as a cluster administrator, for a minute at most.
     pub(crate) async fn kubectl(&self, arguments: &[&str]) -> Output {
         self.kubectl_with_input(arguments, String::new()).await
+    }
+
+    /// Returns when a kind that was defined can be asked for. `kubectl wait` stumbles over a definition without conditions.
+    pub(crate) async fn await_served(&self, resource: &str) {
+        await_condition(&format!("{resource} to be served"), Duration::from_secs(30), async || {
+            let listed = self.kubectl(&["get", resource, "--all-namespaces"]).await;
+            ensure!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+            Ok(())
+        })
+        .await;
     }
 
     /// Applies manifests, server-side.

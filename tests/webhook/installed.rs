@@ -182,8 +182,6 @@ pub(super) async fn install_with(plane: &ControlPlane, flags: &[&str]) {
     plane.apply(&manifests).await;
     let kinds = ["clusterinjectionpolicies", "injectionpolicies", "clustersuspensionpolicies", "suspensionpolicies"];
     for kind in kinds {
-        let kind = format!("crd/{kind}.outrigger.dev");
-        let served = plane.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", &kind]).await;
-        assert!(served.status.success(), "{}", String::from_utf8_lossy(&served.stderr));
+        plane.await_served(&format!("{kind}.outrigger.dev")).await;
     }
 }

@@ -81,6 +81,9 @@ async fn rollouts_are_overridden_and_restarted_and_waited_for_as_their_controlle
         assert!(told.out.contains("is over. Restarted: 2"), "{}{}", told.out, told.err);
         assert_eq!(sidecars(&plane, namespace, "canary").await, [false; 3]);
         assert_eq!(sidecars(&plane, namespace, "blue").await, [false]);
+        let pods = items(&plane, namespace, "pods").await;
+        let receipt = pods.iter().map(|pod| pod["metadata"]["annotations"]["outrigger.dev/decision"].as_str().unwrap());
+        assert!(receipt.eq(["blue", "canary", "canary", "canary"].map(|name| format!("Disable by override on Rollout {name}"))), "{pods:?}");
         assert_eq!(state(&plane, namespace, "Rollout/canary"), "OutIntended");
 
         // The controller says that it is restarted as soon as the only pod is evicted; that one's successor finds no node.

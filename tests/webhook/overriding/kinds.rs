@@ -1,15 +1,15 @@
 //! Every kind of workload, also one that a setting adds.
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
 
-use super::super::installed::{Outrigger, install};
-use super::super::{INJECT, RECEIPT, TIMEOUT, annotation, is_injected, label};
-use super::{deployment, done, kubectl, run};
-use crate::control_plane::{ControlPlane, Options, await_condition, with_temp_namespace};
+use super::super::installed::Outrigger;
+use super::super::{RECEIPT, TIMEOUT, annotation, is_injected};
+use super::{done, kubectl, run};
+use crate::control_plane::{ControlPlane, await_condition, with_temp_namespace};
 
 #[tokio::test]
 async fn workloads_of_every_kind_are_disabled_at_once_by_label_and_their_pods_obey() {
@@ -115,42 +115,7 @@ fn definition(group: &str, version: &str, kind: &str, plural: &str) -> String {
 
 async fn define(plane: &ControlPlane, [group, version, plural, kind]: [&str; 4]) {
     plane.apply(&definition(group, version, kind, plural)).await;
-    let name = format!("crd/{plural}.{group}");
-    kubectl(plane, &["wait", "--for=condition=Established", "--timeout=30s", &name]).await;
-}
-
-#[tokio::test]
-async fn a_rollout_is_disabled_and_the_pods_of_its_replica_sets_obey() {
-    let plane = ControlPlane::start(Options { workloads: true, istiod: false }).await;
-    install(&plane).await;
-    define(&plane, ["argoproj.io", "v1alpha1", "rollouts", "Rollout"]).await;
-    let _server = Outrigger::start(&plane, "rollouts").await;
-    with_temp_namespace(&plane, &[], async |namespace| {
-        let mut object = deployment("web", 1);
-        object["metadata"]["namespace"] = json!(namespace);
-        object["apiVersion"] = json!("argoproj.io/v1alpha1");
-        object["kind"] = json!("Rollout");
-        plane.apply(&object.to_string()).await;
-        let told = done(&plane, &["disable", "rollout/web", "-n", namespace, "--reason", "own proxy", "--yes"]);
-        assert!(told.out.contains("Rollout/web  written   Disable, Unknown"), "{}", told.out);
-        let uid = kubectl(&plane, &["get", "rollout/web", "-n", namespace, "-o", "jsonpath={.metadata.uid}"]).await;
-        // As its controller does, which is not here.
-        object["apiVersion"] = json!("apps/v1");
-        object["kind"] = json!("ReplicaSet");
-        object["metadata"]["ownerReferences"] =
-            json!([{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "web", "uid": uid, "controller": true}]);
-        plane.apply(&object.to_string()).await;
-        let pods: Api<Pod> = Api::namespaced(plane.client(), namespace);
-        await_condition("a pod of the Rollout", TIMEOUT, async || {
-            let pods = pods.list(&ListParams::default().labels("app=web")).await?.items;
-            let pod = pods.first().context("there is none")?;
-            let found = (label(pod, INJECT), annotation(pod, RECEIPT));
-            ensure!(found == (Some("false"), Some("Disable by override on Rollout web")), "it has {found:?}");
-            Ok(())
-        })
-        .await;
-    })
-    .await;
+    plane.await_served(&format!("{plural}.{group}")).await;
 }
 
 #[tokio::test]
