@@ -208,7 +208,7 @@ async fn running(
     let tell = |step| run.tell(step, api.clock.now());
     let (kinds, clock) = (&api.inventory.owner_kinds, &api.clock);
     let runner = Runner { restarts: &restarts, run: &run.id, kinds, pace, clock, cancel: &run.cancel, tell: &tell };
-    ending.with(runner.restart(workloads).await);
+    ending.with(runner.restart(workloads.into()).await);
 }
 
 /// Stops one.

@@ -1,6 +1,5 @@
 //! What a restart is about to do, read with the rights of whoever asks.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +17,9 @@ use crate::decision::reason::Clean;
 use crate::inventory::nearest::nearest;
 use crate::inventory::owner_kind::OwnerKinds;
 use crate::overview::states::standings_within;
+use crate::restarts::left::{left_of, unfinished_run};
 use crate::restarts::mark::Mark;
-use crate::restarts::plan::{Chosen, Plan, Unplanned, left_of, plan, unfinished};
+use crate::restarts::plan::{Chosen, Plan, Unplanned, plan};
 use crate::restarts::pods::PodSeen;
 use crate::restarts::telling::Told;
 use crate::restarts::workload::{Name, Workload};
@@ -70,8 +70,7 @@ pub(super) async fn planned(
         Whom::Named(named) => Chosen::Named(names(kinds, namespace, named)?),
     };
     let Found { workloads, pods, left_out } = found;
-    let known: Vec<String> = workloads.iter().map(|one| one.name.to_string()).collect();
-    let plan = plan(workloads, &pods, &chosen, &[]).map_err(|why| unplanned(&why, namespace, &known))?;
+    let plan = plan(workloads, &pods, &chosen, &[]).map_err(|why| unplanned(&why, namespace))?;
     let Plan { workloads, skipped, bare_pods } = plan;
     let names = workloads.iter().map(|one| one.name.clone()).collect();
     let run = fresh_id()[..8].to_owned();
@@ -127,35 +126,22 @@ async fn drifted(api: &Arc<Api>, namespace: &str) -> Result<Chosen, Problem> {
             return Err(Problem::new(503, why));
         }
         let all = standings_within(&api.inventory, api.clock.now(), Some(&namespace));
-        let drifts =
-            all.into_iter().filter(|one| one.actual.as_ref().is_some_and(|actual| !actual.differing.is_empty()));
-        let names: BTreeSet<Name> =
-            drifts.map(|one| Name { namespace: one.namespace, kind: one.kind, name: one.name }).collect();
-        Ok(Chosen::Drifted(names))
+        Ok(Chosen::drifting(all))
     };
     beside(api, RESTARTS, look).await
 }
 
 fn left(found: Found, namespace: &str, run: String) -> Result<(String, Vec<Workload>, Planned), Problem> {
-    let known = unfinished(&found.workloads);
-    if !known.iter().any(|one| one.run == run) {
-        let told: Vec<_> = known.iter().map(|one| format!("{} ({} of {} left)", one.run, one.left, one.of)).collect();
-        let these = if told.is_empty() { String::new() } else { format!("; these are: {}", told.join(", ")) };
-        let (run, namespace) = (Clean(&run), Clean(namespace));
-        return Err(Problem::new(422, format!("no restart {run} in namespace {namespace} is unfinished{these}")));
-    }
+    let run = unfinished_run(&found.workloads, namespace, Some(&run));
+    let run = run.map_err(|why| Problem::new(422, why.to_string()))?;
     let workloads = left_of(found.workloads, &run);
     let names = workloads.iter().map(|one| one.name.clone()).collect();
     Ok((run, workloads, Planned { workloads: names, left_out: found.left_out, ..Planned::default() }))
 }
 
-fn unplanned(why: &Unplanned, namespace: &str, known: &[String]) -> Problem {
+fn unplanned(why: &Unplanned, namespace: &str) -> Problem {
     match why {
-        Unplanned::Unknown(name) => {
-            let meant = or(nearest(&name.to_string(), known.iter().map(String::as_str)));
-            Problem::new(422, format!("{why} in namespace {}{meant}", Clean(namespace)))
-        }
-        Unplanned::Made { .. } => Problem::new(422, why.to_string()),
+        Unplanned::Unknown { .. } | Unplanned::Made { .. } => Problem::new(422, why.to_string()),
         Unplanned::Taken { run, .. } => {
             let forget = format!("`outrigger restart --forget {run} -n {namespace}`");
             Problem::new(409, format!("{why}: go on with it by {{\"resume\": \"{run}\"}}, or give it up by {forget}"))
