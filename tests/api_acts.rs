@@ -127,7 +127,8 @@ async fn what_makes_no_sense_is_refused_with_what_would() {
     let (_state, served) = started();
     let long = "x".repeat(257);
     for (body, status, part) in [
-        (json!({"action": "Disable", "why": "x"}), 422, "unknown field"),
+        (json!({"action": "Disable", "why": "x"}), 422, "why: unknown field; known are action, reason"),
+        (json!({"action": "Disable", "raeson": "x"}), 422, "raeson: unknown field; did you mean reason?"),
         (json!({"action": "disable"}), 422, "unknown variant"),
         (json!({"reason": "x"}), 422, "missing field"),
         (json!({"action": "Disable", "for": "1h", "until": "2999-01-01T00:00:00Z"}), 422, "at most one of"),
