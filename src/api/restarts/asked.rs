@@ -52,6 +52,7 @@ pub(super) struct Wanted {
     at_once: Option<u16>,
     /// How long a workload may go on without another of its pods coming up, 5m where it is left out and 1h at most, in hours,
     /// minutes and seconds.
+    #[serde(default)]
     #[schemars(schema_with = "lasts")]
     timeout: Option<String>,
 }
