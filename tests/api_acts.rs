@@ -127,7 +127,8 @@ async fn what_makes_no_sense_is_refused_with_what_would() {
     let (_state, served) = started();
     let long = "x".repeat(257);
     for (body, status, part) in [
-        (json!({"action": "Disable", "why": "x"}), 422, "unknown field"),
+        (json!({"action": "Disable", "why": "x"}), 422, "why: unknown field; known are action, reason"),
+        (json!({"action": "Disable", "raeson": "x"}), 422, "raeson: unknown field; did you mean reason?"),
         (json!({"action": "disable"}), 422, "unknown variant"),
         (json!({"reason": "x"}), 422, "missing field"),
         (json!({"action": "Disable", "for": "1h", "until": "2999-01-01T00:00:00Z"}), 422, "at most one of"),
@@ -167,11 +168,34 @@ async fn what_makes_no_sense_is_refused_with_what_would() {
 async fn what_comes_from_files_is_not_restarted_and_nonsense_is_refused_first() {
     let (_state, served) = started();
     let path = "/api/v1/namespaces/shop/restarts";
-    let one = "exactly one of workloads, drifted, all and resume";
+    let web = json!({"kind": "Deployment", "name": "web"});
+    let with = |operator: &str, values: &[&str]| json!({"matchExpressions": [{"key": "app", "operator": operator, "values": values}]});
+    let one = "exactly one of workloads, selector, drifted, all and resume";
     for (body, status, part) in [
         (json!({"all": true}), 409, "what there is comes from files"),
         (json!({"drifted": true}), 409, "what there is comes from files"),
+        (json!({"selector": {"matchLabels": {"app": "web"}}, "except": [web]}), 409, "what there is comes from files"),
+        (json!({"resume": "3f2a9c01", "except": [web]}), 409, "what there is comes from files"),
         (json!({}), 422, one),
+        (json!({"except": [web]}), 422, one),
+        (json!({"all": true, "selector": {"matchLabels": {"app": "web"}}}), 422, one),
+        (json!({"selector": {}}), 422, "would select all; say {\"all\": true}"),
+        (json!({"selector": {"matchLabels": {}, "matchExpressions": []}}), 422, "would select all"),
+        (json!({"selector": {"matchLabels": {"a b": "c"}}}), 422, "selector.matchLabels is \"a b\", which is not"),
+        (json!({"selector": with("In", &[])}), 422, "selector.matchExpressions[0].values is empty"),
+        (json!({"selector": with("Exists", &["a"])}), 422, "is only for the operators In and NotIn"),
+        (json!({"selector": with("in", &["a"])}), 422, "selector.matchExpressions[0].operator: unknown variant `in`"),
+        (
+            json!({"selector": {"matchlabels": {}}}),
+            422,
+            "selector.matchlabels: unknown field; did you mean matchLabels?",
+        ),
+        (json!({"selector": "app=web"}), 422, "selector: invalid type: string"),
+        (json!({"selektor": {}}), 422, "selektor: unknown field; did you mean selector?"),
+        (json!({"workloads": [web], "except": [web]}), 422, "except goes with selector, drifted, all and resume"),
+        (json!({"all": true, "except": [{"kind": "Deployment"}]}), 422, "except[0]: missing field `name`"),
+        (json!({"all": true, "except": [{"kind": "Deployment", "nam": "web"}]}), 422, "did you mean name?"),
+        (json!({"all": true, "except": "deployment/web"}), 422, "except: invalid type"),
         (json!({"all": true, "drifted": true}), 422, one),
         (json!({"workloads": []}), 422, one),
         (json!({"workloads": [{"kind": "Deployment"}]}), 422, "missing field"),
@@ -190,6 +214,16 @@ async fn what_comes_from_files_is_not_restarted_and_nonsense_is_refused_first() 
         let answer = ask(&served, method, &format!("{path}{rest}"), None, &[]);
         assert_eq!(answer.status, 404, "{answer:?}");
     }
+    for (rest, status, part) in [
+        ("/aa/forget", 409, "what there is comes from files"),
+        ("/aa/forget?dryRun=true", 409, "what there is comes from files"),
+        ("/aa/forget?dryrun=true", 400, "unknown field"),
+    ] {
+        let answer = ask(&served, "POST", &format!("{path}{rest}"), None, &[]);
+        assert_eq!(answer.status, status, "{rest}: {answer:?}");
+        assert!(answer.json()["detail"].as_str().unwrap().contains(part), "{rest}: {answer:?}");
+    }
+    recorded(&served, |entry| entry["act"] == "RestartForget" && entry["object"]["name"] == "aa").await;
     let refused = recorded(&served, |entry| entry["act"] == "Restart" && entry["outcome"] == "Refused").await;
     assert_eq!(refused["object"], json!({"kind": "Restart", "namespace": "shop"}));
     recorded(&served, |entry| entry["act"] == "RestartCancel" && entry["object"]["name"] == "aa").await;

@@ -8,7 +8,9 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use outrigger::inventory::owner_kind::OwnerKinds;
+use outrigger::resources::label_selector::LabelSelector;
 use outrigger::restarts::budget::Budget;
+use outrigger::restarts::left::{Left, unfinished_run};
 use outrigger::restarts::plan::{Chosen, plan};
 use outrigger::restarts::pods::{PodSeen, Warning, why_not_up};
 use outrigger::restarts::progress::{Progress, Reached, progress};
@@ -220,7 +222,8 @@ fn a_plan_names_whom_it_is_about_and_whom_not() {
                 Chosen::Drifted(Vec::from_iter(names(&one["drifted"])).into_iter().collect())
             }
             one => {
-                Chosen::Labelled([("app".to_owned(), one["app"].as_str().unwrap().to_owned())].into_iter().collect())
+                let selector: LabelSelector = serde_json::from_value(one["labelled"].clone()).unwrap();
+                Chosen::Labelled(selector.compile("selector").unwrap())
             }
         };
         let except: Vec<Name> = except.iter().map(|one| self::name(one)).collect();
@@ -238,6 +241,40 @@ fn a_plan_names_whom_it_is_about_and_whom_not() {
             whole = expect;
         } else {
             expect.as_object().unwrap().iter().for_each(|(key, value)| whole[key] = value.clone());
+        }
+        assert_eq!(found, whole, "{name}");
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LeftCase {
+    name: String,
+    workloads: Vec<Value>,
+    run: Option<String>,
+    #[serde(default)]
+    except: Vec<String>,
+    expect: Value,
+}
+
+#[test]
+fn what_a_restart_has_still_to_do_is_what_bears_its_mark_but_for_the_excepted() {
+    for LeftCase { name, workloads, run, except, expect } in cases("left.yaml") {
+        let except: Vec<Name> = except.iter().map(|one| self::name(one)).collect();
+        let all: Vec<Workload> = workloads.iter().map(workload).collect();
+        let names = |all: &[Workload]| all.iter().map(|one| one.name.to_string()).collect::<Vec<_>>();
+        let found = match unfinished_run(&all, "shop", run.as_deref()) {
+            Err(why) => json!({"error": why.to_string()}),
+            Ok(run) => match Left::of(all, &run, &except) {
+                Err(why) => json!({"error": why.to_string()}),
+                Ok(Left { workloads, excepted }) => {
+                    json!({"run": run, "workloads": names(&workloads), "excepted": names(&excepted)})
+                }
+            },
+        };
+        let mut whole = expect.clone();
+        if expect.get("error").or(expect.get("excepted")).is_none() {
+            whole["excepted"] = json!([]);
         }
         assert_eq!(found, whole, "{name}");
     }

@@ -15,6 +15,7 @@ use super::problem::Problem;
 use super::{Api, BODY, PATIENCE};
 use crate::decision::reason::Clean;
 use crate::files;
+use crate::strict::{Wrong, strictly};
 
 /// A body has so long to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -75,8 +76,15 @@ fn essence(headers: &HeaderMap) -> String {
 fn read_json<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| {
         let status = if error.is_data() { 422 } else { 400 };
-        Problem::new(status, format!("the body cannot be read: {}", Clean(&error.to_string())))
+        let why = wrong::<T>(body).map_or_else(|| error.to_string(), |wrong| wrong.to_string());
+        Problem::new(status, format!("the body cannot be read: {}", Clean(&why)))
     })
+}
+
+/// What is wrong with a body that is JSON, with the place of it, and for a field that is not known the one that was perhaps meant.
+fn wrong<T: DeserializeOwned>(body: &Bytes) -> Option<Wrong> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    strictly::<T>(&value).err()
 }
 
 /// The parameters of a query, of which none may be unknown.

@@ -1,10 +1,11 @@
 //! `/api/v1/namespaces/{namespace}/restarts`: the pods of workloads are replaced, one wave after another, with the caller's own token.
 //!
 //! Guarantees: the token is held for its restart alone. When it is over, or this process ends, the restart stops where it is, and
-//! whoever may can go on with it, here or by the command. Each replica knows those that it runs itself.
+//! whoever may can go on with it or give it up, here or by the command. Each replica knows those that it runs itself.
 //! Limits: namespaces are read one after another, for a minute each at most.
 
 mod asked;
+mod forgotten;
 mod planned;
 mod runs;
 mod told;
@@ -35,9 +36,10 @@ use crate::cluster::restarts::Restarts;
 use crate::cluster::restarts::run::{Pace, Runner};
 use crate::decision::reason::Clean;
 use crate::inventory::nearest::nearest;
-use crate::restarts::workload::Workload;
-use asked::Wanted;
-use planned::{Planned, refused_by_the_first};
+use crate::restarts::left::Left;
+use asked::{Checked, Wanted};
+use forgotten::{Forgotten, forget};
+use planned::{Planned, read_in_turn, refused_by_the_first};
 use runs::Run;
 pub(super) use runs::Runs;
 use told::{Begun, Listed, Restart, RestartInFull};
@@ -90,6 +92,14 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         problems: &[409],
         ..Operation::default()
     };
+    let forgetting = Operation {
+        id: "forgetRestart",
+        summary: "Gives a restart up that is not over: its marks go off its workloads, and nothing else becomes of them.",
+        query: Some(schema_of_inline::<Acting>),
+        answers: vec![Answer::json::<Forgotten>(200, "It is given up; of a dry run what would be.")],
+        problems: &[409, 422],
+        ..Operation::default()
+    };
     vec![
         Endpoint::reading::<Listed, _>(
             "listRestarts",
@@ -100,6 +110,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::post(ALL.to_owned(), create, creating),
         Endpoint::get(ONE.to_owned(), one, telling),
         Endpoint::post(format!("{ONE}/cancel"), cancel, cancelling),
+        Endpoint::post(format!("{ONE}/forget"), forget, forgetting),
     ]
 }
 
@@ -128,10 +139,10 @@ pub(super) async fn one(request: Request) -> Response {
 
 fn named(request: &Request, namespace: &str) -> Result<Arc<Run>, Problem> {
     let wanted = request.part("run").unwrap_or_default();
-    let all = request.api.restarts.of_namespace(namespace);
-    if let Some(found) = all.iter().find(|run| run.id == wanted) {
-        return Ok(Arc::clone(found));
+    if let Some(found) = request.api.restarts.named(namespace, &wanted) {
+        return Ok(found);
     }
+    let all = request.api.restarts.of_namespace(namespace);
     let meant = nearest(&wanted, all.iter().map(|run| run.id.as_str()));
     let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
     let (wanted, namespace) = (Clean(&wanted), Clean(namespace));
@@ -168,19 +179,22 @@ type Beginning = (Response, Option<BoxFuture<'static, ()>>);
 
 async fn begun(session: &mut Session<'_>, namespace: &str, wanted: Wanted) -> Result<Beginning, Problem> {
     let (api, dry_run) = (session.api, session.attempt.dry_run);
-    let (whom, pace) = wanted.checked()?;
-    let Some(restarts) = api.backend.restarts(&session.token)? else {
-        let nothing = "what there is comes from files, and nothing runs there that could be restarted";
-        return Err(Problem::new(409, nothing));
-    };
-    let (run, workloads, mut plan) = planned::planned(api, &session.caller.user, &restarts, namespace, whom).await?;
+    let Checked { whom, except, pace } = wanted.checked()?;
+    let restarts = restarts_of(session)?;
+    let found = read_in_turn(api, &session.caller.user, &restarts, namespace).await?;
+    let (run, left, mut plan) = planned::planned(api, found, namespace, (whom, except)).await?;
+    let Left { workloads, excepted } = &left;
     // Not before: whoever waits to be planned keeps no other change waiting.
     let _turn = turn(api).await?;
     let other = session.attempt.other.as_mut().expect("an attempt with an object tells of it");
     other.object.name = Some(run.clone());
-    other.after = Some(json!({"workloads": workloads.len()}));
-    if dry_run || workloads.is_empty() {
-        plan.refused = planned::refused(&restarts, &run, &workloads).await;
+    let mut after = json!({"workloads": workloads.len()});
+    if !excepted.is_empty() {
+        after["excepted"] = excepted.len().into();
+    }
+    other.after = Some(after);
+    if dry_run || (workloads.is_empty() && excepted.is_empty()) {
+        plan.refused = planned::refused(&restarts, &run, &left).await;
         return Ok((json_answer(StatusCode::OK, &plan), None));
     }
     match workloads.first().filter(|first| first.mark.is_none()) {
@@ -192,23 +206,23 @@ async fn begun(session: &mut Session<'_>, namespace: &str, wanted: Wanted) -> Re
     if let Ok(location) = HeaderValue::from_str(&format!("/api/v1/namespaces/{namespace}/restarts/{}", run.id)) {
         response.headers_mut().insert(LOCATION, location);
     }
-    let running = running(Arc::clone(api), run, restarts, (workloads, pace), session.attempt.clone());
+    let running = running(Arc::clone(api), run, restarts, (left, pace), session.attempt.clone());
     Ok((response, Some(running.boxed())))
 }
 
+/// Restarts with the rights of whoever asks.
+fn restarts_of(session: &Session<'_>) -> Result<Restarts, Problem> {
+    let nothing = "what there is comes from files, and nothing runs there that could be restarted";
+    session.api.backend.restarts(&session.token)?.ok_or_else(|| Problem::new(409, nothing))
+}
+
 /// Runs it until it ends, and records how.
-async fn running(
-    api: Arc<Api>,
-    run: Arc<Run>,
-    restarts: Restarts,
-    (workloads, pace): (Vec<Workload>, Pace),
-    attempt: Attempt,
-) {
+async fn running(api: Arc<Api>, run: Arc<Run>, restarts: Restarts, (left, pace): (Left, Pace), attempt: Attempt) {
     let ending = run.ending(&api, attempt);
     let tell = |step| run.tell(step, api.clock.now());
     let (kinds, clock) = (&api.inventory.owner_kinds, &api.clock);
     let runner = Runner { restarts: &restarts, run: &run.id, kinds, pace, clock, cancel: &run.cancel, tell: &tell };
-    ending.with(runner.restart(workloads).await);
+    ending.with(runner.restart(left).await);
 }
 
 /// Stops one.

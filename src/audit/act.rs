@@ -80,6 +80,8 @@ pub enum Deed {
     RestartOver,
     /// It is stopped.
     RestartCancel,
+    /// It is given up: what it has not done bears its mark no longer.
+    RestartForget,
     /// Something is read.
     Read,
 }

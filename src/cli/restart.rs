@@ -26,8 +26,9 @@ use crate::cluster::restarts::run::Pace;
 use crate::decision::selector::Selector;
 use crate::inventory::nearest::nearest;
 use crate::inventory::owner_kind::OwnerKinds;
+use crate::restarts::left::{Left, left_of, unfinished_run};
 use crate::restarts::mark::Mark;
-use crate::restarts::plan::{Chosen, Plan, Unplanned, left_of, plan, unfinished};
+use crate::restarts::plan::{Chosen, Plan, Unplanned, plan};
 use crate::restarts::pods::PodSeen;
 use crate::restarts::telling::{Report, Told};
 use crate::restarts::workload::{Name, Workload};
@@ -133,13 +134,13 @@ pub async fn run(args: RestartArgs) -> anyhow::Result<ExitCode> {
         let _progress = Progress::of("reading the workloads");
         found_in(&restarts, &kinds, &namespace).await?
     };
-    let except = chosen::named(&args.except, &namespace, &kinds, &found.workloads)?;
+    let except = chosen::named(&args.except, &namespace, &kinds)?;
     let acting = Acting { restarts: &restarts, kinds: &kinds, namespace: &namespace, args: &args };
     match (&args.resume, &args.forget) {
         (Some(run), _) => acting.resume(found.workloads, run, &except).await,
         (None, Some(run)) => acting.forget(found.workloads, run).await,
         (None, None) => {
-            let chosen = chosen::chosen(&args, &looking, &namespace, &kinds, &found.workloads).await?;
+            let chosen = chosen::chosen(&args, &looking, &namespace, &kinds).await?;
             let planned = plan(found.workloads, &found.pods, &chosen, &except);
             acting.restart(planned.map_err(|why| unplanned(&why))?, &chosen).await
         }
@@ -183,8 +184,7 @@ fn unplanned(why: &Unplanned) -> anyhow::Error {
                  `outrigger restart --forget {run} -n {namespace}`"
             )
         }
-        Unplanned::Unknown(name) => anyhow!("{why} in namespace {}", name.namespace),
-        Unplanned::Made { .. } => anyhow!("{why}"),
+        Unplanned::Unknown { .. } | Unplanned::Made { .. } => anyhow!("{why}"),
     }
 }
 
@@ -233,7 +233,7 @@ impl Acting<'_> {
         if !agreed(args.yes, "Restart?")? {
             return Ok(ExitCode::FAILURE);
         }
-        let report = run_to_its_end(restarts, kinds, &fresh_run(), plan.workloads, &args.pacing).await?;
+        let report = run_to_its_end(restarts, kinds, &fresh_run(), plan.workloads.into(), &args.pacing).await?;
         let finished = finished(&report, is_named, args.output)?;
         Ok(if finished == ExitCode::SUCCESS { code } else { finished })
     }
@@ -261,11 +261,10 @@ impl Acting<'_> {
     async fn resume(&self, all: Vec<Workload>, run: &str, except: &[Name]) -> anyhow::Result<ExitCode> {
         let Self { restarts, kinds, namespace, args } = self;
         let run = self.unfinished_run(&all, run)?;
-        let (excepted, left): (Vec<_>, Vec<_>) =
-            left_of(all, &run).into_iter().partition(|one| except.contains(&one.name));
-        summary::of_resumed(&run, namespace, &left, &excepted).iter().for_each(|line| eprintln!("{line}"));
+        let left = Left::of(all, &run, except).map_err(|why| unplanned(&why))?;
+        summary::of_resumed(&run, namespace, &left).iter().for_each(|line| eprintln!("{line}"));
         if args.dry_run {
-            let workloads = left.into_iter().map(|one| one.name).collect();
+            let workloads = left.workloads.into_iter().map(|one| one.name).collect();
             let planned = Planned { workloads, ..Planned::default() };
             args.output.print(&planned, |_| "Nothing was changed.\n".to_owned())?;
             return Ok(ExitCode::SUCCESS);
@@ -273,7 +272,6 @@ impl Acting<'_> {
         if !agreed(args.yes, "Go on?")? {
             return Ok(ExitCode::FAILURE);
         }
-        self.unmark(&excepted).await?;
         let report = run_to_its_end(restarts, kinds, &run, left, &args.pacing).await?;
         finished(&report, false, args.output)
     }
@@ -288,7 +286,9 @@ impl Acting<'_> {
             if !agreed(self.args.yes, "Give it up?")? {
                 return Ok(ExitCode::FAILURE);
             }
-            self.unmark(&left).await?;
+            if let Some((workload, why)) = self.restarts.unmark_all(&left, false).await.first() {
+                bail!("cannot take the mark off {workload}: {why}{}", hint(why));
+            }
         }
         self.args.output.print(&given_up, |GivenUp { run, dry_run, .. }| match dry_run {
             true => "Nothing was changed.\n".to_owned(),
@@ -297,27 +297,8 @@ impl Acting<'_> {
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn unmark(&self, workloads: &[Workload]) -> anyhow::Result<()> {
-        for workload in workloads {
-            match self.restarts.unmark(workload).await {
-                Ok(_) | Err(Unstored::NotFound(_) | Unstored::Changed(_)) => {}
-                Err(why) => bail!("cannot take the mark off {}: {why}{}", workload.name, hint(&why)),
-            }
-        }
-        Ok(())
-    }
-
     /// The restart of this name, or the only one that is not over.
     fn unfinished_run(&self, all: &[Workload], run: &str) -> anyhow::Result<String> {
-        let (found, namespace) = (unfinished(all), self.namespace);
-        let told = found.iter().map(|one| format!("{} ({} of {} left)", one.run, one.left, one.of));
-        let told = told.collect::<Vec<_>>().join(", ");
-        match (found.as_slice(), run) {
-            ([], _) => bail!("no restart in namespace {namespace} is unfinished"),
-            ([one], "") => Ok(one.run.clone()),
-            (_, "") => bail!("several restarts in namespace {namespace} are unfinished; say which: {told}"),
-            (_, run) if found.iter().any(|one| one.run == run) => Ok(run.to_owned()),
-            (_, run) => bail!("no restart {run:?} in namespace {namespace} is unfinished; these are: {told}"),
-        }
+        Ok(unfinished_run(all, self.namespace, Some(run).filter(|run| !run.is_empty()))?)
     }
 }

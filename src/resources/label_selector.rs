@@ -63,7 +63,12 @@ impl LabelSelector {
         match_labels.is_empty() && match_expressions.is_empty()
     }
 
-    pub(super) fn compile(&self, path: &str) -> Result<Selector, Flaw> {
+    /// What it selects; `path` is where it stands, for a sentence about what is wrong with it.
+    ///
+    /// # Errors
+    ///
+    /// When a key or a value is none that a label can have, or an operator and its values do not go together.
+    pub fn compile(&self, path: &str) -> Result<Selector, Flaw> {
         let Self { match_labels, match_expressions } = self;
         let labels = match_labels.iter().map(|(key, value)| {
             let path = format!("{path}.matchLabels");

@@ -4,6 +4,7 @@
 //! that is still to come, so that whoever has the right to go on with it can.
 
 pub mod budget;
+pub mod left;
 pub mod mark;
 pub mod plan;
 pub mod pods;

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kube::core::{Selector, SelectorExt};
-use serde::Serialize;
 use thiserror::Error;
 
 use super::pods::PodSeen;
@@ -11,6 +9,9 @@ use super::telling::Told;
 use super::way::{Reason, Way};
 use super::workload::{Name, Workload};
 use crate::decision::reason::Clean;
+use crate::decision::selector::Selector;
+use crate::inventory::nearest::nearest;
+use crate::overview::states::Standing;
 
 /// Who is meant.
 #[derive(Debug, Clone)]
@@ -42,8 +43,13 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Unplanned {
     /// There is no such workload.
-    #[error("there is no {0}")]
-    Unknown(Name),
+    #[error("there is no {name} in namespace {}{}", Clean(&name.namespace), or(meant.as_deref()))]
+    Unknown {
+        /// Its name.
+        name: Name,
+        /// The nearest that there is.
+        meant: Option<String>,
+    },
     /// It has a workload above it, which would undo what is done to it.
     #[error("{made} is made by {by}; restart that")]
     Made {
@@ -62,6 +68,15 @@ pub enum Unplanned {
         /// How many do.
         count: usize,
     },
+}
+
+impl Chosen {
+    /// Those whose running pods are not as a new one would be.
+    pub fn drifting(all: Vec<Standing>) -> Self {
+        let drifts = |one: &Standing| one.actual.as_ref().is_some_and(|actual| !actual.differing.is_empty());
+        let name = |Standing { namespace, kind, name, .. }: Standing| Name { namespace, kind, name };
+        Self::Drifted(all.into_iter().filter(drifts).map(name).collect())
+    }
 }
 
 /// Plans a restart of those that are chosen, but for the excepted.
@@ -127,16 +142,20 @@ fn above(workload: &Workload, read: &BTreeSet<String>) -> Above {
 fn is_chosen(workload: &Workload, chosen: &Chosen) -> bool {
     match chosen {
         Chosen::All => true,
-        Chosen::Labelled(selector) => selector.matches(&workload.labels),
+        Chosen::Labelled(selector) => has_labels(selector, &workload.labels),
         Chosen::Named(names) | Chosen::Changed(names) => names.contains(&workload.name),
         Chosen::Drifted(names) => names.contains(&workload.name),
     }
 }
 
+fn has_labels(selector: &Selector, labels: &BTreeMap<String, String>) -> bool {
+    selector.matches_by(|key| labels.get(key).map(String::as_str))
+}
+
 fn bare_pods(pods: &[PodSeen], chosen: &Chosen) -> Vec<String> {
     let is_meant = |pod: &&PodSeen| match chosen {
         Chosen::All => true,
-        Chosen::Labelled(selector) => selector.matches(&pod.labels),
+        Chosen::Labelled(selector) => has_labels(selector, &pod.labels),
         Chosen::Named(_) | Chosen::Changed(_) => false,
         Chosen::Drifted(names) => names.iter().any(|name| name.kind == "Pod" && name.name == pod.name),
     };
@@ -148,11 +167,10 @@ fn bare_pods(pods: &[PodSeen], chosen: &Chosen) -> Vec<String> {
 
 /// Those that are meant by name and cannot be restarted, where that is no reason to restart nobody.
 fn unfit(all: &[Workload], chosen: &Chosen, except: &[Name]) -> Result<Vec<Told>, Unplanned> {
-    let by_name: BTreeMap<&Name, &Workload> = all.iter().map(|one| (&one.name, one)).collect();
-    let there = |name: &Name| by_name.get(name).copied().ok_or_else(|| Unplanned::Unknown(name.clone()));
-    except.iter().try_for_each(|name| there(name).map(drop))?;
+    check_there(all, except)?;
+    let there = by_name(all);
     let fits = |name: &Name| {
-        let workload = there(name)?;
+        let workload = there.get(name).ok_or_else(|| unknown(&there, name))?;
         let above = all.iter().find(|one| workload.controller.as_ref().is_some_and(|above| *above.uid == one.uid));
         match above.filter(|above| !matches!(above.way, Way::Never(Reason::CronJob))) {
             Some(above) => Err(Unplanned::Made { made: name.to_string(), by: above.name.to_string() }),
@@ -162,18 +180,42 @@ fn unfit(all: &[Workload], chosen: &Chosen, except: &[Name]) -> Result<Vec<Told>
     match chosen {
         Chosen::Named(names) => names.iter().try_for_each(fits).map(|()| Vec::new()),
         Chosen::Changed(names) => {
-            let told = |name: &Name| Some(Told { workload: name.clone(), why: unfit_for(&fits(name).err()?) });
+            let why = |name: &Name| match there.contains_key(name) {
+                true => fits(name).err().map(|why| unfit_for(&why)),
+                false => Some("it is gone, or makes no pods by a template".to_owned()),
+            };
+            let told = |name: &Name| Some(Told { workload: name.clone(), why: why(name)? });
             Ok(names.iter().filter_map(told).collect())
         }
         Chosen::All | Chosen::Labelled(_) | Chosen::Drifted(_) => Ok(Vec::new()),
     }
 }
 
+fn by_name(all: &[Workload]) -> BTreeMap<&Name, &Workload> {
+    all.iter().map(|one| (&one.name, one)).collect()
+}
+
+fn unknown(there: &BTreeMap<&Name, &Workload>, name: &Name) -> Unplanned {
+    let known: Vec<String> = there.keys().map(ToString::to_string).collect();
+    let meant = nearest(&name.to_string(), known.iter().map(String::as_str)).map(str::to_owned);
+    Unplanned::Unknown { name: name.clone(), meant }
+}
+
+/// Refuses names of what is not there.
+pub(super) fn check_there(all: &[Workload], names: &[Name]) -> Result<(), Unplanned> {
+    let there = by_name(all);
+    let missing = names.iter().find(|name| !there.contains_key(name));
+    missing.map_or(Ok(()), |name| Err(unknown(&there, name)))
+}
+
+fn or(meant: Option<&str>) -> String {
+    meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default()
+}
+
 fn unfit_for(why: &Unplanned) -> String {
     match why {
-        Unplanned::Unknown(_) => "it is gone, or makes no pods by a template".to_owned(),
         Unplanned::Made { by, .. } => format!("it is made by {by}; restart that"),
-        Unplanned::Taken { .. } => why.to_string(),
+        Unplanned::Unknown { .. } | Unplanned::Taken { .. } => why.to_string(),
     }
 }
 
@@ -183,33 +225,4 @@ fn free(workloads: &[Workload]) -> Result<(), Unplanned> {
     let Some((example, mark)) = marked().next() else { return Ok(()) };
     let count = marked().filter(|(_, other)| other.run == mark.run).count();
     Err(Unplanned::Taken { run: mark.run.clone(), example: example.name.clone(), count })
-}
-
-/// A restart that is not over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Unfinished {
-    /// Its run.
-    pub run: String,
-    /// How many workloads it began with.
-    pub of: usize,
-    /// How many it has not done yet.
-    pub left: usize,
-}
-
-/// The restarts that some workloads bear the marks of.
-pub fn unfinished(all: &[Workload]) -> Vec<Unfinished> {
-    let mut found: BTreeMap<&str, Unfinished> = BTreeMap::new();
-    for mark in all.iter().filter_map(|one| one.mark.as_ref()) {
-        let new = || Unfinished { run: mark.run.clone(), of: mark.of, left: 0 };
-        found.entry(&mark.run).or_insert_with(new).left += 1;
-    }
-    found.into_values().collect()
-}
-
-/// The workloads that a restart has not done yet, in their order.
-pub fn left_of(all: Vec<Workload>, run: &str) -> Vec<Workload> {
-    let mut left: Vec<Workload> =
-        all.into_iter().filter(|one| one.mark.as_ref().is_some_and(|mark| mark.run == run)).collect();
-    left.sort_by(|one, other| one.name.cmp(&other.name));
-    left
 }

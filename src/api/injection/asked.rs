@@ -24,6 +24,7 @@ pub(super) struct Wanted {
     /// Until when; then policies and the namespace decide again.
     until: Option<Time>,
     /// How long instead, in hours, minutes and seconds.
+    #[serde(default)]
     #[schemars(schema_with = "lasts")]
     r#for: Option<String>,
     /// Whether to take over what others hold, as the API server's managed fields tell.

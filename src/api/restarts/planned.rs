@@ -1,6 +1,5 @@
 //! What a restart is about to do, read with the rights of whoever asks.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +17,9 @@ use crate::decision::reason::Clean;
 use crate::inventory::nearest::nearest;
 use crate::inventory::owner_kind::OwnerKinds;
 use crate::overview::states::standings_within;
+use crate::restarts::left::{Left, unfinished_run};
 use crate::restarts::mark::Mark;
-use crate::restarts::plan::{Chosen, Plan, Unplanned, left_of, plan, unfinished};
+use crate::restarts::plan::{Chosen, Plan, Unplanned, plan};
 use crate::restarts::pods::PodSeen;
 use crate::restarts::telling::Told;
 use crate::restarts::workload::{Name, Workload};
@@ -39,47 +39,54 @@ pub(super) struct Planned {
     workloads: Vec<Name>,
     /// They are not, and why.
     skipped: Vec<Told>,
+    /// They are left as they are, since that is asked for; of a restart that is gone on with they lose its mark.
+    excepted: Vec<Name>,
     /// Pods that nobody would make again; never touched.
     bare_pods: Vec<String>,
     /// Kinds of workloads that could not be read, a sentence each.
     left_out: Vec<String>,
-    /// Of a dry run: those that whoever asks may not restart, and why.
+    /// Of a dry run: those that whoever asks may not write, and why.
     pub(super) refused: Vec<Told>,
 }
 
-struct Found {
-    workloads: Vec<Workload>,
+/// What there is in a namespace.
+pub(super) struct Found {
+    pub(super) workloads: Vec<Workload>,
     pods: Vec<PodSeen>,
-    left_out: Vec<String>,
+    pub(super) left_out: Vec<String>,
 }
 
-/// The name of the run, its workloads, and what is told of it.
+/// The name of the run, what it is to do, and what is told of it.
 pub(super) async fn planned(
     api: &Arc<Api>,
-    user: &str,
-    restarts: &Restarts,
+    found: Found,
     namespace: &str,
-    whom: Whom,
-) -> Result<(String, Vec<Workload>, Planned), Problem> {
+    (whom, except): (Whom, Vec<Named>),
+) -> Result<(String, Left, Planned), Problem> {
     let kinds = &api.inventory.owner_kinds;
-    let found = read_in_turn(api, user, restarts, namespace).await?;
+    let except = names(kinds, namespace, except)?;
     let chosen = match whom {
-        Whom::Left(run) => return left(found, namespace, run),
+        Whom::Left(run) => return left(found, namespace, &run, &except),
         Whom::All => Chosen::All,
+        Whom::Labelled(selector) => Chosen::Labelled(selector),
         Whom::Drifted => drifted(api, namespace).await?,
         Whom::Named(named) => Chosen::Named(names(kinds, namespace, named)?),
     };
     let Found { workloads, pods, left_out } = found;
-    let known: Vec<String> = workloads.iter().map(|one| one.name.to_string()).collect();
-    let plan = plan(workloads, &pods, &chosen, &[]).map_err(|why| unplanned(&why, namespace, &known))?;
+    let plan = plan(workloads, &pods, &chosen, &except).map_err(|why| unplanned(&why))?;
     let Plan { workloads, skipped, bare_pods } = plan;
-    let names = workloads.iter().map(|one| one.name.clone()).collect();
-    let run = fresh_id()[..8].to_owned();
-    Ok((run, workloads, Planned { workloads: names, skipped, bare_pods, left_out, refused: Vec::new() }))
+    let names = names_of(&workloads);
+    let planned = Planned { workloads: names, skipped, excepted: except, bare_pods, left_out, refused: Vec::new() };
+    Ok((fresh_id()[..8].to_owned(), workloads.into(), planned))
 }
 
 /// Reads what there is, one namespace at a time for each user: how much that is, whoever may write there decides.
-async fn read_in_turn(api: &Api, user: &str, restarts: &Restarts, namespace: &str) -> Result<Found, Problem> {
+pub(super) async fn read_in_turn(
+    api: &Api,
+    user: &str,
+    restarts: &Restarts,
+    namespace: &str,
+) -> Result<Found, Problem> {
     let Ok(_turn) = timeout(PATIENCE, api.planning.next(user)).await else {
         return Err(Problem::new(503, "too many restarts are being planned; try again in a minute"));
     };
@@ -127,44 +134,36 @@ async fn drifted(api: &Arc<Api>, namespace: &str) -> Result<Chosen, Problem> {
             return Err(Problem::new(503, why));
         }
         let all = standings_within(&api.inventory, api.clock.now(), Some(&namespace));
-        let drifts =
-            all.into_iter().filter(|one| one.actual.as_ref().is_some_and(|actual| !actual.differing.is_empty()));
-        let names: BTreeSet<Name> =
-            drifts.map(|one| Name { namespace: one.namespace, kind: one.kind, name: one.name }).collect();
-        Ok(Chosen::Drifted(names))
+        Ok(Chosen::drifting(all))
     };
     beside(api, RESTARTS, look).await
 }
 
-fn left(found: Found, namespace: &str, run: String) -> Result<(String, Vec<Workload>, Planned), Problem> {
-    let known = unfinished(&found.workloads);
-    if !known.iter().any(|one| one.run == run) {
-        let told: Vec<_> = known.iter().map(|one| format!("{} ({} of {} left)", one.run, one.left, one.of)).collect();
-        let these = if told.is_empty() { String::new() } else { format!("; these are: {}", told.join(", ")) };
-        let (run, namespace) = (Clean(&run), Clean(namespace));
-        return Err(Problem::new(422, format!("no restart {run} in namespace {namespace} is unfinished{these}")));
-    }
-    let workloads = left_of(found.workloads, &run);
-    let names = workloads.iter().map(|one| one.name.clone()).collect();
-    Ok((run, workloads, Planned { workloads: names, left_out: found.left_out, ..Planned::default() }))
+fn left(found: Found, namespace: &str, run: &str, except: &[Name]) -> Result<(String, Left, Planned), Problem> {
+    let Found { workloads, left_out, .. } = found;
+    let run = unfinished_run(&workloads, namespace, Some(run)).map_err(|why| Problem::new(422, why.to_string()))?;
+    let left = Left::of(workloads, &run, except).map_err(|why| unplanned(&why))?;
+    let (workloads, excepted) = (names_of(&left.workloads), names_of(&left.excepted));
+    Ok((run, left, Planned { workloads, excepted, left_out, ..Planned::default() }))
 }
 
-fn unplanned(why: &Unplanned, namespace: &str, known: &[String]) -> Problem {
+pub(super) fn names_of(workloads: &[Workload]) -> Vec<Name> {
+    workloads.iter().map(|one| one.name.clone()).collect()
+}
+
+fn unplanned(why: &Unplanned) -> Problem {
     match why {
-        Unplanned::Unknown(name) => {
-            let meant = or(nearest(&name.to_string(), known.iter().map(String::as_str)));
-            Problem::new(422, format!("{why} in namespace {}{meant}", Clean(namespace)))
-        }
-        Unplanned::Made { .. } => Problem::new(422, why.to_string()),
-        Unplanned::Taken { run, .. } => {
-            let forget = format!("`outrigger restart --forget {run} -n {namespace}`");
+        Unplanned::Unknown { .. } | Unplanned::Made { .. } => Problem::new(422, why.to_string()),
+        Unplanned::Taken { run, example, .. } => {
+            let forget = format!("POST /api/v1/namespaces/{}/restarts/{run}/forget", example.namespace);
             Problem::new(409, format!("{why}: go on with it by {{\"resume\": \"{run}\"}}, or give it up by {forget}"))
         }
     }
 }
 
 /// Those that may not be written, asked by dry runs.
-pub(super) async fn refused(restarts: &Restarts, run: &str, workloads: &[Workload]) -> Vec<Told> {
+pub(super) async fn refused(restarts: &Restarts, run: &str, left: &Left) -> Vec<Told> {
+    let Left { workloads, excepted } = left;
     let mark = Mark::pending(run, workloads.len());
     let mut refused = Vec::new();
     for workload in workloads.iter().filter(|one| one.mark.is_none()) {
@@ -172,7 +171,14 @@ pub(super) async fn refused(restarts: &Restarts, run: &str, workloads: &[Workloa
             refused.push(Told { workload: workload.name.clone(), why: why.to_string() });
         }
     }
+    refused.extend(still_marked(restarts, excepted).await);
     refused
+}
+
+/// Those off which the mark may not be taken, asked by dry runs.
+pub(super) async fn still_marked(restarts: &Restarts, workloads: &[Workload]) -> Vec<Told> {
+    let stay = restarts.unmark_all(workloads, true).await;
+    stay.into_iter().map(|(workload, why)| Told { workload, why: why.to_string() }).collect()
 }
 
 /// Whoever may not write the first is told so before anything begins.
@@ -184,7 +190,7 @@ pub(super) async fn refused_by_the_first(restarts: &Restarts, run: &str, first: 
     }
 }
 
-fn unread_by_caller(why: Unstored) -> Problem {
+pub(super) fn unread_by_caller(why: Unstored) -> Problem {
     match why {
         Unstored::Forbidden(why) => {
             Problem::new(403, format!("{why}; the ClusterRoles outrigger-restart and edit grant what a restart needs"))

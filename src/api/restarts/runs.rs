@@ -65,6 +65,8 @@ pub(super) struct State {
     pub(super) of: usize,
     /// When it ended, and how.
     pub(super) ended: Option<(Timestamp, Report)>,
+    /// Whether it was given up here since.
+    pub(super) forgotten: bool,
 }
 
 impl Runs {
@@ -89,6 +91,11 @@ impl Runs {
     /// Those of a namespace, the newest first.
     pub(super) fn of_namespace(&self, namespace: &str) -> Vec<Arc<Run>> {
         held(&self.all).iter().rev().filter(|run| run.namespace == namespace).cloned().collect()
+    }
+
+    /// The one of this name in a namespace.
+    pub(super) fn named(&self, namespace: &str, id: &str) -> Option<Arc<Run>> {
+        held(&self.all).iter().find(|run| run.namespace == namespace && run.id == id).cloned()
     }
 
     /// Stops all of them in order.
@@ -133,6 +140,13 @@ impl Run {
 
     pub(super) fn is_over(&self) -> bool {
         held(&self.state).ended.is_some()
+    }
+
+    /// It is given up, so that nothing is left of it.
+    pub(super) fn forget(&self) {
+        let mut state = held(&self.state);
+        state.told += 1;
+        state.forgotten = true;
     }
 
     /// Keeps what happens; what is waited for is said every second, and only its last word is kept.

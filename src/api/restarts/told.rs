@@ -44,7 +44,7 @@ pub(super) struct Restart {
     /// What came of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<Report>,
-    /// Whether something is left that can be gone on with, here or by `outrigger restart --resume`.
+    /// Whether something is left that can be gone on with or given up, here or by `outrigger restart`.
     can_resume: bool,
 }
 
@@ -124,7 +124,7 @@ impl Restart {
             of: state.of,
             over: state.over,
             waiting: state.waits_for(),
-            can_resume: report.as_ref().is_some_and(Report::can_resume),
+            can_resume: !state.forgotten && report.as_ref().is_some_and(Report::can_resume),
             report,
         }
     }

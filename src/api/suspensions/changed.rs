@@ -31,6 +31,7 @@ const TRIES: usize = 5;
 #[schemars(extend("oneOf" = [asked::given("by"), asked::given("expiresAt")], "example" = {"by": "1h"}))]
 pub(super) struct Extended {
     /// So much longer than at present, in hours, minutes and seconds.
+    #[serde(default)]
     #[schemars(schema_with = "lasts")]
     by: Option<String>,
     /// The first instant at which it no longer holds.

@@ -16,9 +16,10 @@ use crate::cluster;
 use crate::cluster::restarts::Restarts;
 use crate::cluster::restarts::run::Runner;
 use crate::inventory::owner_kind::OwnerKinds;
+use crate::restarts::left::Left;
 use crate::restarts::plan::{Chosen, Plan, plan};
 use crate::restarts::telling::{End, Report};
-use crate::restarts::workload::{Name, Workload};
+use crate::restarts::workload::Name;
 
 /// Restarts these workloads as the command does, for a command that has changed what their new pods get. Asks nobody, and
 /// passes over what cannot be restarted, such as what is gone meanwhile; [`finished`] tells what came of it.
@@ -42,7 +43,7 @@ pub(in crate::cli) async fn restart_named(
     let planned = plan(workloads, &[], &Chosen::Changed(names), &[]);
     let Plan { workloads, skipped, .. } = planned.map_err(|why| unplanned(&why))?;
     summary::skipped(&skipped).iter().for_each(|line| eprintln!("{line}"));
-    let mut report = run_to_its_end(&restarts, kinds, &fresh_run(), workloads, pacing).await?;
+    let mut report = run_to_its_end(&restarts, kinds, &fresh_run(), workloads.into(), pacing).await?;
     report.passed.extend(skipped);
     Ok(report)
 }
@@ -57,12 +58,12 @@ pub(super) async fn run_to_its_end(
     restarts: &Restarts,
     kinds: &OwnerKinds,
     run: &str,
-    workloads: Vec<Workload>,
+    left: Left,
     pacing: &PacingArgs,
 ) -> anyhow::Result<Report> {
     let cancel = CancellationToken::new();
-    let teller = Teller::of(&workloads);
-    let namespaces: BTreeSet<_> = workloads.iter().map(|one| one.name.namespace.clone()).collect();
+    let teller = Teller::of(&left.workloads);
+    let namespaces: BTreeSet<_> = left.workloads.iter().map(|one| one.name.namespace.clone()).collect();
     teller.line(&format!("This is restart {run}."));
     let tell = |step| teller.tell(step);
     let (pace, clock) = (pacing.pace(), &Clock::System);
@@ -82,7 +83,7 @@ pub(super) async fn run_to_its_end(
         }
     };
     tokio::select! {
-        report = runner.restart(workloads) => Ok(report),
+        report = runner.restart(left) => Ok(report),
         () = stop => {
             let resume = |namespace| format!("`outrigger restart --resume {run} -n {namespace}`");
             let resume: Vec<_> = namespaces.into_iter().map(resume).collect();

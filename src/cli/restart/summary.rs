@@ -1,5 +1,6 @@
 //! What a restart is about to do, told before it is done.
 
+use crate::restarts::left::Left;
 use crate::restarts::plan::Plan;
 use crate::restarts::telling::Told;
 use crate::restarts::way::Way;
@@ -43,15 +44,16 @@ pub(super) fn skipped(skipped: &[Told]) -> Vec<String> {
 }
 
 /// The lines for one that is gone on with.
-pub(super) fn of_resumed(run: &str, namespace: &str, left: &[Workload], excepted: &[Workload]) -> Vec<String> {
+pub(super) fn of_resumed(run: &str, namespace: &str, left: &Left) -> Vec<String> {
+    let Left { workloads, excepted } = left;
     let mark = |one: &Workload| one.mark.clone();
-    let of = left.iter().chain(excepted).filter_map(mark).map(|mark| mark.of).max().unwrap_or_default();
-    let rolling = left.iter().filter(|one| one.rolling_since().is_some()).count();
+    let of = workloads.iter().chain(excepted).filter_map(mark).map(|mark| mark.of).max().unwrap_or_default();
+    let rolling = workloads.iter().filter(|one| one.rolling_since().is_some()).count();
     let mut lines = vec![format!(
         "Restart {run} in namespace {namespace} goes on with {} of its {of} workloads, of which {rolling} have begun:",
-        left.len()
+        workloads.len()
     )];
-    lines.extend(listed(left.iter().map(|one| one.name.to_string())));
+    lines.extend(listed(workloads.iter().map(|one| one.name.to_string())));
     if !excepted.is_empty() {
         lines.push("It goes on without these, and leaves them as they are:".to_owned());
         lines.extend(listed(excepted.iter().map(|one| one.name.to_string())));

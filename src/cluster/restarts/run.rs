@@ -22,12 +22,14 @@ use tokio_util::sync::CancellationToken;
 use super::Restarts;
 use crate::clock::Clock;
 use crate::inventory::owner_kind::OwnerKinds;
+use crate::restarts::left::Left;
 use crate::restarts::mark::{Mark, State};
 use crate::restarts::progress::Reached;
 use crate::restarts::telling::{End, Report, Step, Told};
 use crate::restarts::workload::{Name, Workload};
 use crate::suspensions::live::Unstored;
-use asking::{Asked, Asking, answers};
+use asking::{Asked, Asking};
+pub(super) use asking::{PARALLEL, answers};
 use look::Look;
 
 /// How fast, and how patient.
@@ -86,7 +88,8 @@ impl Rolling {
 
 impl Runner<'_> {
     /// Restarts workloads that bear no mark, or that of this run.
-    pub async fn restart(self, workloads: Vec<Workload>) -> Report {
+    pub async fn restart(self, left: Left) -> Report {
+        let Left { workloads, excepted } = left;
         let Self { restarts, run, kinds, pace, clock, cancel, tell } = self;
         let marks = || workloads.iter().filter_map(|one| one.mark.as_ref());
         let of = marks().map(|mark| mark.of).max().unwrap_or_default().max(workloads.len());
@@ -101,7 +104,7 @@ impl Runner<'_> {
             rolling: Vec::new(),
             report: Report::of(run),
         };
-        let end = running.run().await;
+        let end = running.run(excepted).await;
         running.ended(end)
     }
 }
@@ -120,7 +123,8 @@ struct Running<'r> {
 }
 
 impl Running<'_> {
-    async fn run(&mut self) -> Result<(), Stop> {
+    async fn run(&mut self, excepted: Vec<Workload>) -> Result<(), Stop> {
+        self.leave(excepted).await?;
         self.mark().await?;
         std::mem::take(&mut self.pending).into_iter().for_each(|workload| self.begin(workload));
         self.wait().await?;
@@ -149,6 +153,19 @@ impl Running<'_> {
 
     fn tell(&self, step: Step) {
         self.asking.tell(step);
+    }
+
+    /// Takes the marks off those that it goes on without.
+    async fn leave(&self, excepted: Vec<Workload>) -> Result<(), Stop> {
+        let unmark = |one| self.asking.ask(move || self.restarts.unmark(one)).boxed();
+        let unmarked = answers(excepted.iter().map(unmark)).await;
+        for (one, unmarked) in excepted.iter().zip(unmarked) {
+            match unmarked? {
+                Ok(_) | Err(Unstored::NotFound(_) | Unstored::Changed(_)) => {}
+                Err(why) => return Err(Stop::Stopped(format!("the mark of {} cannot be taken off: {why}", one.name))),
+            }
+        }
+        Ok(())
     }
 
     /// Marks what bears no mark yet. Nothing has begun before all are marked, so who stops it here leaves nothing behind.
@@ -334,6 +351,6 @@ mod tests {
     /// Whoever serves people runs it beside other things.
     #[expect(dead_code, reason = "that it compiles is the test")]
     fn a_restart_can_run_as_a_task(runner: Runner<'_>) -> impl Future<Output = Report> + Send {
-        runner.restart(Vec::new())
+        runner.restart(Left::default())
     }
 }

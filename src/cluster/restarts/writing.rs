@@ -3,6 +3,7 @@
 //! Guarantees: a workload is told to replace its pods together with the mark that says so, or after it, never before, and only
 //! if it bears the mark that was read; pods go by eviction alone, so that budgets are asked.
 
+use futures::FutureExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -10,6 +11,7 @@ use kube::api::{DeleteParams, EvictParams, PatchParams, Preconditions};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use super::run::{PARALLEL, answers};
 use super::{Restarts, UNREAD, read};
 use crate::cluster::CALL_TIMEOUT;
 use crate::cluster::suspensions::answered;
@@ -17,7 +19,7 @@ use crate::decision::reason::sanitized;
 use crate::resources::names::{RESTART, RESTARTED_AT};
 use crate::restarts::mark::{Mark, State};
 use crate::restarts::way::Way;
-use crate::restarts::workload::Workload;
+use crate::restarts::workload::{Name, Workload};
 use crate::suspensions::live::Unstored;
 
 /// Who owns the fields, as `managedFields` tell.
@@ -57,7 +59,29 @@ impl Restarts {
     ///
     /// When somebody else has marked it since, or it may not be written.
     pub async fn unmark(&self, workload: &Workload) -> Result<Workload, Unstored> {
-        self.change(workload, workload.mark.as_ref(), None, Template::Kept, false).await
+        self.take_mark(workload, false).await
+    }
+
+    async fn take_mark(&self, workload: &Workload, dry_run: bool) -> Result<Workload, Unstored> {
+        self.change(workload, workload.mark.as_ref(), None, Template::Kept, dry_run).await
+    }
+
+    /// Takes their marks off all of these, and tells which stay, and why. Nothing is left to do where one is gone, or bears
+    /// another mark by now. A dry run tells of all that would stay; otherwise it ends soon after the first.
+    pub async fn unmark_all(&self, workloads: &[Workload], dry_run: bool) -> Vec<(Name, Unstored)> {
+        let mut stay = Vec::new();
+        for some in workloads.chunks(PARALLEL) {
+            let taken = answers(some.iter().map(|one| self.take_mark(one, dry_run).boxed())).await;
+            let kept = |(one, taken): (&Workload, Result<Workload, Unstored>)| match taken {
+                Ok(_) | Err(Unstored::NotFound(_) | Unstored::Changed(_)) => None,
+                Err(why) => Some((one.name.clone(), why)),
+            };
+            stay.extend(some.iter().zip(taken).filter_map(kept));
+            if !dry_run && !stay.is_empty() {
+                break;
+            }
+        }
+        stay
     }
 
     /// Marks a workload as one that is told to replace its pods, and does not tell it yet.

@@ -1,4 +1,4 @@
-//! Restarts by the API: to their end, stopped by somebody, and by a token that is over.
+//! Restarts by the API: to their end, stopped by somebody and by a token that is over, gone on with, and given up.
 
 use std::process::Command;
 
@@ -246,6 +246,122 @@ async fn what_an_override_leaves_drifting_is_restarted_and_then_nothing_is() {
             Ok(())
         })
         .await;
+    })
+    .await;
+}
+
+fn of_tier(tier: &str, object: Value) -> Value {
+    let mut object = object;
+    object["metadata"]["labels"] = json!({"tier": tier});
+    object
+}
+
+fn named(names: &[&str]) -> Value {
+    names.iter().map(|name| json!({"kind": "Deployment", "name": name})).collect()
+}
+
+fn names(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn those_with_a_label_are_restarted_but_for_one_and_what_is_stuck_is_gone_on_without() {
+    let (plane, outrigger) = Outrigger::shared().await;
+    with_temp_namespace(plane, &[], async |namespace| {
+        let front = [stuck("a-stuck"), deployment("b"), deployment("c")].map(|one| of_tier("front", one));
+        apply(plane, namespace, [front.to_vec(), vec![of_tier("back", deployment("d"))]].concat()).await;
+        let editor = Asking::of(plane, outrigger, namespace, "editor", "edit").await;
+        await_ready(plane, namespace, 4).await;
+        let wanted = |except: &[&str]| {
+            let selector = json!({"matchExpressions": [{"key": "tier", "operator": "In", "values": ["front"]}]});
+            json!({"selector": selector, "except": named(except), "atOnce": 1, "timeout": "5s"})
+        };
+        let refused = async |body: Value, part: &str| {
+            let (status, refused) = editor.ask("POST", "", Some(body)).await;
+            assert!(status == 422 && refused["detail"].as_str().unwrap().contains(part), "{status}: {refused}");
+        };
+        let (status, planned) = editor.ask("POST", "?dryRun=true", Some(wanted(&["c"]))).await;
+        assert_eq!(status, 200, "{planned}");
+        assert_eq!((names(&planned["workloads"]), names(&planned["excepted"])), (vec!["a-stuck", "b"], vec!["c"]));
+        refused(wanted(&["a-stukc"]), "there is no deployment/a-stukc in namespace").await;
+        refused(wanted(&["a-stukc"]), "did you mean deployment/a-stuck?").await;
+        let run = editor.begun(wanted(&["c"])).await;
+        let halted = editor.ended(&run).await;
+        assert_eq!((&halted["state"], names(&halted["report"]["pending"])), (&json!("Halted"), vec!["b"]), "{halted}");
+        assert_eq!(names(&halted["report"]["notUp"]), ["a-stuck"]);
+        let before = items(plane, namespace, "deployments").await;
+        let marked: Vec<_> = before.iter().filter(|one| mark(one).is_some()).map(name).collect();
+        assert_eq!(marked, ["a-stuck", "b"]);
+
+        let without = |except: &[&str]| json!({"resume": run, "except": named(except)});
+        refused(without(&["a-stukc"]), "did you mean deployment/a-stuck?").await;
+        let (_, planned) = editor.ask("POST", "?dryRun=true", Some(without(&["a-stuck", "d"]))).await;
+        assert_eq!((names(&planned["workloads"]), names(&planned["excepted"])), (vec!["b"], vec!["a-stuck"]));
+        assert_eq!(editor.begun(without(&["a-stuck"])).await, run);
+        let ended = editor.ended(&run).await;
+        assert_eq!((&ended["state"], &ended["canResume"]), (&json!("Completed"), &json!(false)), "{ended}");
+        assert_eq!(names(&ended["report"]["restarted"]), ["b"]);
+        let after = items(plane, namespace, "deployments").await;
+        assert!(after.iter().all(|one| mark(one).is_none()), "{after:?}");
+        let restarted: Vec<_> = after.iter().filter(|one| restarted_at(one).is_some()).map(name).collect();
+        assert_eq!(restarted, ["a-stuck", "b"]);
+        assert_eq!(restarted_at(&before[0]), restarted_at(&after[0]), "what is stuck is left as it is");
+        let resumed = outrigger.entries_where(|one| one["act"] == "Restart" && one["object"]["name"] == run);
+        assert_eq!(resumed.last().unwrap()["after"], json!({"workloads": 1, "excepted": 1}));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_restart_that_is_given_up_leaves_no_mark_and_one_that_runs_has_to_be_stopped_first() {
+    let (plane, outrigger) = Outrigger::shared().await;
+    with_temp_namespace(plane, &[], async |namespace| {
+        apply(plane, namespace, vec![stuck("a-stuck"), deployment("b"), deployment("c")]).await;
+        let editor = Asking::of(plane, outrigger, namespace, "editor", "edit").await;
+        let viewer = Asking::of(plane, outrigger, namespace, "viewer", "view").await;
+        await_ready(plane, namespace, 3).await;
+        let run = editor.begun(json!({"all": true, "atOnce": 1})).await;
+        editor.waits(&run).await;
+        let forget = format!("/{run}/forget");
+        let (status, running) = editor.ask("POST", &forget, None).await;
+        assert!(status == 409 && running["detail"].as_str().unwrap().contains("cancel it first"), "{running}");
+        assert_eq!(editor.ask("POST", &format!("/{run}/cancel"), None).await.0, 202);
+        assert_eq!(editor.ended(&run).await["canResume"], true);
+
+        let before = items(plane, namespace, "deployments").await;
+        let (status, refused) = viewer.ask("POST", &forget, None).await;
+        assert!(status == 403 && refused["detail"].as_str().unwrap().contains("keeps its mark"), "{status}: {refused}");
+        let (_, refused) = viewer.ask("POST", &format!("{forget}?dryRun=true"), None).await;
+        assert_eq!(names(&refused["refused"]), ["a-stuck", "b", "c"]);
+        let (status, dry) = editor.ask("POST", &format!("{forget}?dryRun=true"), None).await;
+        assert_eq!((status, &dry["refused"], &dry["dryRun"]), (200, &json!([]), &json!(true)), "{dry}");
+        let (status, unknown) = editor.ask("POST", "/aa/forget", None).await;
+        let these = format!("these are: {run} (3 of 3 left)");
+        assert!(status == 404 && unknown["detail"].as_str().unwrap().contains(&these), "{status}: {unknown}");
+        let generations =
+            |all: &[Value]| all.iter().map(|one| one["metadata"]["generation"].clone()).collect::<Vec<_>>();
+        let still = items(plane, namespace, "deployments").await;
+        assert!(still.iter().all(|one| mark(one).is_some_and(|mark| mark.starts_with(&run))), "nothing is done yet");
+
+        let (status, forgotten) = editor.ask("POST", &forget, None).await;
+        assert_eq!((status, names(&forgotten["workloads"])), (200, vec!["a-stuck", "b", "c"]), "{forgotten}");
+        let after = items(plane, namespace, "deployments").await;
+        assert!(after.iter().all(|one| mark(one).is_none()), "{after:?}");
+        assert_eq!(generations(&before), generations(&after), "no template is touched");
+        assert_eq!(editor.ended(&run).await["canResume"], false);
+        assert_eq!(editor.ask("POST", &forget, None).await.0, 404, "nothing of it is left");
+        let of = |one: &Value| one["act"] == "RestartForget" && one["object"]["name"] == run;
+        let told = outrigger.entries_where(|one| of(one) && one["outcome"] == "Allowed" && one["dryRun"].is_null());
+        assert_eq!((told.len(), &told[0]["after"]), (1, &json!({"workloads": 3})), "{told:?}");
+        let events = plane.audit_log_of(namespace);
+        assert!(events.iter().all(|one| one["verb"] != "patch" || one["user"]["username"] != OUR_USER));
+
+        let of_others = ["label", "deployment/b", "-n", namespace, "outrigger.dev/restart=ffffffff.pending.1"];
+        assert!(plane.kubectl(&of_others).await.status.success());
+        let (status, taken) = editor.ask("POST", "", Some(json!({"all": true}))).await;
+        assert!(status == 409 && taken["detail"].as_str().unwrap().contains("restarts/ffffffff/forget"), "{taken}");
+        let (status, forgotten) = editor.ask("POST", "/ffffffff/forget", None).await;
+        assert_eq!((status, names(&forgotten["workloads"])), (200, vec!["b"]), "what no replica runs: {forgotten}");
     })
     .await;
 }

@@ -15,13 +15,13 @@ use crate::suspensions::live::Unstored;
 /// How often workloads are looked at that are waited for, and an API server is asked that is away.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How many requests are under way at once.
-const PARALLEL: usize = 8;
+pub(in crate::cluster::restarts) const PARALLEL: usize = 8;
 
 /// What was answered, unless the restart is not to go on.
 pub(super) type Asked<T> = Result<Result<T, Unstored>, Stop>;
 
 /// A few at once, in order. They are boxed, or a restart could not be a task: the compiler cannot tell that they are `Send`.
-pub(super) async fn answers<R>(futures: impl Iterator<Item = BoxFuture<'_, R>>) -> Vec<R> {
+pub(in crate::cluster::restarts) async fn answers<R>(futures: impl Iterator<Item = BoxFuture<'_, R>>) -> Vec<R> {
     let futures: Vec<_> = futures.collect();
     stream::iter(futures).buffered(PARALLEL).collect().await
 }
