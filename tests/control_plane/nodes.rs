@@ -1,4 +1,4 @@
-//! A node without a machine: kwok plays its kubelet, so pods become Running and roll-outs complete.
+//! Nodes without machines: kwok plays their kubelets, so pods become Running and roll-outs complete.
 
 use std::time::Duration;
 
@@ -28,11 +28,16 @@ impl ControlPlane {
             ]),
             environment: Vec::new(),
         });
+        self.add_node(NODE).await;
+    }
+
+    /// Returns when a further node is ready.
+    pub(crate) async fn add_node(&self, name: &str) {
         let version = self.client().apiserver_version().await.expect("the API server knows its version").git_version;
         let nodes: Api<Node> = Api::all(self.client());
-        nodes.create(&PostParams::default(), &node(&version)).await.expect("failed to create the node");
+        nodes.create(&PostParams::default(), &node(name, &version)).await.expect("failed to create the node");
         self.await_ready("the node to be ready", START_TIMEOUT, async || {
-            let status = nodes.get(NODE).await?.status.context("the node has no status")?;
+            let status = nodes.get(name).await?.status.context("the node has no status")?;
             let conditions = status.conditions.unwrap_or_default();
             let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
             ensure!(ready, "the node's conditions are {conditions:?}");
@@ -43,13 +48,13 @@ impl ControlPlane {
 }
 
 /// istiod injects a native sidecar only where it can read from the nodes that their kubelets know such.
-fn node(kubelet_version: &str) -> Node {
+fn node(name: &str, kubelet_version: &str) -> Node {
     let resources = json!({ "cpu": "64", "memory": "256Gi", "pods": "10000" });
     let node = json!({
         "metadata": {
-            "name": NODE,
+            "name": name,
             "annotations": { "kwok.x-k8s.io/node": "fake" },
-            "labels": { "kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64" },
+            "labels": { "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64" },
         },
         "status": { "allocatable": resources, "capacity": resources, "nodeInfo": { "kubeletVersion": kubelet_version } },
     });

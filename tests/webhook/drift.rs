@@ -18,9 +18,9 @@ use crate::commands::outrigger;
 use crate::control_plane::{ControlPlane, Options, await_condition, with_temp_namespace};
 
 /// Drift is found within this time after an outage.
-const A_MINUTE: Duration = Duration::from_secs(60);
+pub(super) const A_MINUTE: Duration = Duration::from_secs(60);
 /// Until everything is repaired.
-const REPAIRED: Duration = Duration::from_secs(120);
+pub(super) const REPAIRED: Duration = Duration::from_secs(120);
 
 #[tokio::test]
 async fn what_an_outage_missed_is_found_within_a_minute_and_repaired_only_on_request() {
@@ -190,7 +190,7 @@ async fn without_the_right_to_list_pods_it_serves_and_says_so_once() {
     assert!(plane.kubectl(&["get", "deployment", "outrigger", "-n", NAMESPACE]).await.status.success());
 }
 
-async fn await_metric(outrigger: &Outrigger, timeout: Duration, name: &str, expected: f64) {
+pub(super) async fn await_metric(outrigger: &Outrigger, timeout: Duration, name: &str, expected: f64) {
     await_condition(name, timeout, async || {
         let found = outrigger.metric(name)?;
         ensure!(found == expected, "it is {found}");
@@ -213,7 +213,7 @@ async fn events(plane: &ControlPlane, namespace: &str, reason: &str) -> BTreeMap
     told.collect()
 }
 
-async fn await_event(plane: &ControlPlane, namespace: &str, reason: &str, object: &str, note: &str) {
+pub(super) async fn await_event(plane: &ControlPlane, namespace: &str, reason: &str, object: &str, note: &str) {
     await_condition(&format!("an event {reason} on {object}"), A_MINUTE, async || {
         let events = events(plane, namespace, reason).await;
         let found = events.get(object).with_context(|| format!("there are {events:?}"))?;
@@ -234,7 +234,7 @@ fn evictions(plane: &ControlPlane) -> Vec<String> {
     log.iter().filter(is_ours).map(|event| event["objectRef"]["name"].as_str().unwrap().to_owned()).collect()
 }
 
-async fn pods(plane: &ControlPlane, namespace: &str, app: &str) -> anyhow::Result<Vec<Pod>> {
+pub(super) async fn pods(plane: &ControlPlane, namespace: &str, app: &str) -> anyhow::Result<Vec<Pod>> {
     let api: Api<Pod> = Api::namespaced(plane.client(), namespace);
     let mut pods = api.list(&ListParams::default().labels(&format!("app={app}"))).await?.items;
     pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
@@ -265,11 +265,11 @@ async fn scaled(plane: &ControlPlane, namespace: &str, name: &str, replicas: u32
     assert!(scaled.status.success(), "{}", String::from_utf8_lossy(&scaled.stderr));
 }
 
-fn is_whole(pod: &Pod) -> bool {
+pub(super) fn is_whole(pod: &Pod) -> bool {
     is_injected(pod) && is_ready(pod)
 }
 
-fn is_ready(pod: &Pod) -> bool {
+pub(super) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

@@ -19,6 +19,7 @@ mod overriding;
 mod own_rules;
 mod page_acts;
 mod reads;
+mod repairing;
 mod replicas;
 mod restarting;
 mod rollouts;

@@ -18,7 +18,7 @@ use crate::control_plane::{ControlPlane, Options, await_condition, with_temp_nam
 const LONG: Duration = Duration::from_secs(180);
 
 /// A workload of a kind, whose pods become ready.
-fn workload(kind: &str, name: &str, spec: Value) -> Value {
+pub(super) fn workload(kind: &str, name: &str, spec: Value) -> Value {
     let mut spec = spec;
     let labels = json!({"app": name});
     spec["selector"] = json!({"matchLabels": labels});

@@ -7,7 +7,7 @@ use super::restarting::{apply, await_ready, is_ready, items};
 use crate::commands::{Told, outrigger};
 use crate::control_plane::{ControlPlane, Options, with_temp_namespace};
 
-fn rollout(name: &str, replicas: u32, strategy: Value) -> Value {
+pub(super) fn rollout(name: &str, replicas: u32, strategy: Value) -> Value {
     let labels = json!({"app": name});
     let template = json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "example.test/main:1"}]}});
     let spec =
