@@ -2,6 +2,7 @@
 
 mod reading;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -15,6 +16,7 @@ use outrigger::restarts::plan::{Chosen, plan};
 use outrigger::restarts::pods::{PodSeen, Warning, why_not_up};
 use outrigger::restarts::progress::{Progress, Reached, progress};
 use outrigger::restarts::wave::{Claim, claim, next_wave};
+use outrigger::restarts::way::Way;
 use outrigger::restarts::workload::{Name, Workload};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -88,7 +90,12 @@ fn a_workload_has_come_as_far_as_its_status_and_its_pods_say() {
             *at = SINCE.into();
         }
         let workload = self::workload(&workload);
-        let pods: Vec<PodSeen> = pods.iter().map(pod).filter(|pod| pod.is_of(&workload)).collect();
+        let sets = BTreeSet::from(["set".to_owned()]);
+        let is_own = |pod: &PodSeen| match workload.way {
+            Way::Rollout => pod.is_of_sets(&sets),
+            _ => pod.is_of(&workload),
+        };
+        let pods: Vec<PodSeen> = pods.iter().map(pod).filter(is_own).collect();
         let found = match progress(&workload, &pods, since) {
             Progress::Done => "done".to_owned(),
             Progress::Waiting(what) => format!("waiting: {what}"),
@@ -99,6 +106,17 @@ fn a_workload_has_come_as_far_as_its_status_and_its_pods_say() {
         };
         assert_eq!(found, expect, "{name}");
     }
+}
+
+#[test]
+fn a_rollout_is_restarted_at_a_second_that_no_pod_of_it_is_made_in_yet() {
+    let since = |kind: &str| {
+        let metadata = json!({"labels": {"outrigger.dev/restart": "3f2a9c01.pending.1"}});
+        let pending = workload(&json!({"kind": kind, "metadata": metadata, "spec": {"replicas": 1}}));
+        pending.mark_to_roll("2026-11-25T12:00:00.7Z".parse().unwrap()).unwrap().written()
+    };
+    assert_eq!(since("Deployment"), "3f2a9c01.rolling.1.1795608000");
+    assert_eq!(since("Rollout"), "3f2a9c01.rolling.1.1795608001");
 }
 
 /// How far it is at one look after another: how many pods there are, are new, and are available.

@@ -77,7 +77,9 @@ fn read_json<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| {
         let status = if error.is_data() { 422 } else { 400 };
         let why = wrong::<T>(body).map_or_else(|| error.to_string(), |wrong| wrong.to_string());
-        Problem::new(status, format!("the body cannot be read: {}", Clean(&why)))
+        // A line each; what is left out of very many is told when these are mended.
+        let first: Vec<&str> = why.lines().map(str::trim).take(2).collect();
+        Problem::new(status, format!("the body cannot be read: {}", Clean(&first.join("; "))))
     })
 }
 

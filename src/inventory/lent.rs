@@ -1,9 +1,10 @@
 //! Templates that one workload lends another: an Argo Rollout can refer to a Deployment instead of having one of its own.
 //!
 //! A borrower is kept with a copy, so that it is a workload like any other to whoever asks; the copy follows its original.
-//! Cost: looking for an original passes over all owners, at each change of a borrower; of those there are few.
+//! Cost: an original is looked for among all owners once for each borrower that is new or borrows from another now, and once for
+//! all of them where a complete list of originals comes.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Inventory;
@@ -21,7 +22,12 @@ impl Inventory {
         let owner = match &owner.template_from {
             Some(from) => {
                 borrowers.insert(uid.clone());
-                Owner { template: self.lent(&owner.namespace, from), ..owner }
+                let before = self.owners.get(&uid).filter(|before| before.template_from.as_ref() == Some(from));
+                let template = match before {
+                    Some(before) => before.template.clone(),
+                    None => self.lent(&owner.namespace, from),
+                };
+                Owner { template, ..owner }
             }
             None => {
                 borrowers.remove(&uid);
@@ -46,13 +52,27 @@ impl Inventory {
     pub fn retain_owners(&self, listed: &HashSet<Box<str>>, is_of_list: impl Fn(&Owner) -> bool) {
         let mut borrowers = self.borrowers();
         self.owners.retain(listed, is_of_list);
-        borrowers.retain(|uid| {
-            let Some(owner) = self.owners.get(uid) else { return false };
-            if let Some(from) = &owner.template_from {
-                self.change_template(uid, &owner, self.lent(&owner.namespace, from));
+        borrowers.retain(|uid| self.owners.get(uid).is_some());
+        if borrowers.is_empty() {
+            return;
+        }
+        let lenders = self.owners.those(|owner| owner.template.is_some() && owner.template_from.is_none());
+        let place = |owner: &Owner, Lender { group, kind, name }: &Lender| {
+            (owner.namespace.clone(), group.clone(), kind.clone(), name.clone())
+        };
+        let own = |owner: &Owner| {
+            let name = Lender { group: (*owner.group).into(), kind: (*owner.kind).into(), name: owner.name.clone() };
+            place(owner, &name)
+        };
+        let lenders: HashMap<_, _> = lenders.iter().map(|lender| (own(lender), lender)).collect();
+        for uid in &*borrowers {
+            let Some(owner) = self.owners.get(uid) else { continue };
+            let lender = owner.template_from.as_ref().and_then(|from| lenders.get(&place(&owner, from)));
+            let template = lender.and_then(|lender| lender.template.clone());
+            if owner.template != template {
+                self.change_template(uid, &owner, template);
             }
-            true
-        });
+        }
     }
 
     /// Held while owners change, so that of a borrower and a lender that come at once the later one sees the other. No decision
@@ -93,11 +113,14 @@ fn is(owner: &Owner, namespace: &str, meant: &Lender) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::decision::Action;
     use crate::decision::facts::{Settings, Write};
     use crate::decision::mesh::MESHES;
     use crate::inventory::owner_kind::OwnerKinds;
+    use crate::inventory::workload::WorkloadSpec;
 
     fn owner(kind: &str, name: &str, label: Option<&str>, from: Option<&str>) -> Owner {
         let template = label.map(|label| {
@@ -116,6 +139,23 @@ mod tests {
             template_from: from.map(lender),
             ..Owner::default()
         }
+    }
+
+    #[test]
+    fn a_reference_counts_where_there_is_no_template_that_says_something() {
+        let from = |template: serde_json::Value| {
+            let reference = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+            let spec: WorkloadSpec =
+                serde_json::from_value(json!({"workloadRef": reference, "template": template})).unwrap();
+            spec.template_from().map(|from| [from.group, from.kind, from.name].join(" "))
+        };
+        let lent = Some("apps Deployment web".to_owned());
+        assert_eq!(from(json!(null)), lent);
+        assert_eq!(
+            from(json!({"metadata": {"creationTimestamp": null, "labels": {}}, "spec": {"containers": []}})),
+            lent
+        );
+        assert_eq!(from(json!({"metadata": {"labels": {"app": "web"}}})), None);
     }
 
     #[test]

@@ -154,15 +154,19 @@ impl WorkloadSpec {
         self.selector.as_ref().map(LabelSelector::from)
     }
 
-    /// Whose template makes its pods, if it has none of its own and says so where Argo Rollouts do.
+    /// Whose template makes its pods, if it has none of its own and says so where Argo Rollouts do, which take one without labels
+    /// and annotations for none.
     pub fn template_from(&self) -> Option<Lender> {
-        match (&self.template, &self.workload_ref) {
-            (Lenient::Other(_), Lenient::Of(WorkloadRef { api_version, kind, name })) => {
-                let group = api_version.split_once('/').map_or("", |(group, _)| group);
-                Some(Lender { group: group.into(), kind: kind.clone(), name: name.clone() })
-            }
-            _ => None,
+        let Lenient::Of(WorkloadRef { api_version, kind, name }) = &self.workload_ref else { return None };
+        let says_something = |metadata: &ObjectMeta| {
+            let (labels, annotations) = (metadata.labels.as_ref(), metadata.annotations.as_ref());
+            labels.is_some_and(|labels| !labels.is_empty()) || annotations.is_some_and(|all| !all.is_empty())
+        };
+        if matches!(&self.template, Lenient::Of(own) if says_something(&own.metadata)) {
+            return None;
         }
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        Some(Lender { group: group.into(), kind: kind.clone(), name: name.clone() })
     }
 
     /// What the workload's new pods will be made of, if it says so where Deployments or CronJobs do.

@@ -18,8 +18,6 @@ pub const DECISION: &str = "outrigger.dev/decision";
 pub const RESTART: &str = "outrigger.dev/restart";
 /// On a pod template: when it was restarted, as `kubectl rollout restart` writes it and all tools know it.
 pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
-/// The label of pods that an Argo Rollout makes.
-pub const ROLLOUT_HASH: &str = "rollouts-pod-template-hash";
 
 /// On a suspension and on everything made for it: the id that ties audit entries together.
 pub const AUDIT_ID: &str = "outrigger.dev/audit-id";

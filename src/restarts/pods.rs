@@ -1,6 +1,6 @@
 //! The pods of a workload, and why those that are not ready are not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
@@ -9,7 +9,7 @@ use super::way::Way;
 use super::workload::Workload;
 use crate::decision::reason::Clean;
 use crate::inventory::owner_kind::controller_of;
-use crate::resources::names::{MIRROR, RESTARTED_AT, ROLLOUT_HASH};
+use crate::resources::names::{MIRROR, RESTARTED_AT};
 use kube::core::SelectorExt;
 
 /// A pod, as far as a restart is concerned.
@@ -69,6 +69,12 @@ impl PodSeen {
         }
     }
 
+    /// Whether one of these ReplicaSets made it. Of a Rollout a selector does not tell: experiments, other Rollouts and the
+    /// Deployment that lends them their template can have the same.
+    pub fn is_of_sets(&self, sets: &BTreeSet<String>) -> bool {
+        self.controller.as_ref().is_some_and(|(kind, uid)| kind == "ReplicaSet" && sets.contains(uid))
+    }
+
     /// Whether a workload made it.
     pub fn is_of(&self, workload: &Workload) -> bool {
         let Some((kind, uid)) = &self.controller else { return false };
@@ -76,9 +82,7 @@ impl PodSeen {
             return true;
         }
         // Between such a workload and its pods there are ReplicaSets, or what a controller that we do not know puts there.
-        // A Rollout that has its template from a Deployment has its selector as well.
-        let is_of_rollout = self.labels.contains_key(ROLLOUT_HASH) == (workload.way == Way::Rollout);
-        let is_between = workload.has_sets() && kind == "ReplicaSet" && is_of_rollout;
+        let is_between = workload.has_sets() && kind == "ReplicaSet";
         let may_be = is_between || workload.way == Way::Other;
         may_be && workload.selector.as_ref().is_some_and(|selector| selector.matches(&self.labels))
     }

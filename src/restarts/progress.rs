@@ -149,14 +149,6 @@ fn daemon_set(workload: &Workload) -> Progress {
 /// ones of before.
 fn rollout(workload: &Workload, pods: &[PodSeen]) -> Progress {
     let (wanted, status) = (workload.wanted, &workload.status);
-    if workload.selector.is_none() {
-        // Which pods are its own cannot be told.
-        return match status.restarted_at == workload.restarted_at {
-            true if status.available < wanted => waiting(status.available, wanted, "available"),
-            true => Progress::Done,
-            false => Progress::Waiting("its controller to restart its pods".to_owned()),
-        };
-    }
     let restarted: Option<Timestamp> = status.restarted_at.as_deref().and_then(|at| at.parse().ok());
     match other(workload, pods) {
         Progress::Done if restarted != workload.last_restart() => {

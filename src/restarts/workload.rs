@@ -118,8 +118,11 @@ impl Workload {
             labels: metadata.labels.clone().unwrap_or_default(),
             mark: metadata.labels.as_ref().and_then(|labels| Mark::read(labels.get(RESTART)?)),
             controller: controller_of(metadata),
-            selector: selector(&spec["selector"]).or_else(|| written_selector(status["selector"].as_str()?)),
-            pod_labels: serde_json::from_value(template["metadata"]["labels"].clone()).unwrap_or_default(),
+            selector: selector(&spec["selector"]),
+            pod_labels: match &template["metadata"]["labels"] {
+                Value::Null => written_labels(status["selector"].as_str().unwrap_or_default()),
+                labels => serde_json::from_value(labels.clone()).unwrap_or_default(),
+            },
             restarted_at: match way {
                 Way::Rollout => text(&spec["restartAt"]),
                 _ => text(&template["metadata"]["annotations"][RESTARTED_AT]),
@@ -183,12 +186,11 @@ fn selector(value: &Value) -> Option<Selector> {
     Some(labels.into_iter().collect())
 }
 
-/// One that asks for labels alone, as an Argo Rollout says it that has it from another workload.
-fn written_selector(text: &str) -> Option<Selector> {
-    let pair = |part: &str| part.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let labels: Option<BTreeMap<String, String>> = text.split(',').map(pair).collect();
-    let is_key = |key: &String| key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte));
-    labels.filter(|labels| labels.keys().all(is_key)).map(|labels| labels.into_iter().collect())
+/// The labels that a selector asks for as it is written in the status of an Argo Rollout, which may have its template elsewhere.
+fn written_labels(selector: &str) -> BTreeMap<String, String> {
+    let is_key = |key: &str| key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte));
+    let pairs = selector.split(',').filter_map(|part| part.split_once('=')).filter(|(key, _)| is_key(key));
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 pub(super) fn conditions(status: &Value) -> impl Iterator<Item = &Value> {

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::planned::{names_of, read_in_turn, still_marked, unread_by_caller};
+use super::runs::Run;
 use super::{Acting, Request, restarts_of};
 use crate::api::Api;
 use crate::api::problem::Problem;
@@ -65,7 +66,7 @@ async fn forgotten(session: &mut Session<'_>, namespace: &str, run: &str) -> Res
     let found = read_in_turn(api, &session.caller.user, &restarts, namespace).await?;
     let _turn = turn(api).await?;
     // Not before: it may have been gone on with while the namespace was read.
-    check_over(api, namespace, run)?;
+    let known = over(api, namespace, run)?;
     let run =
         unfinished_run(&found.workloads, namespace, Some(run)).map_err(|why| Problem::not_found(why.to_string()))?;
     let (left, left_out) = (left_of(found.workloads, &run), found.left_out);
@@ -80,21 +81,17 @@ async fn forgotten(session: &mut Session<'_>, namespace: &str, run: &str) -> Res
         let stays = format!("restart {run} is not given up, since {workload} keeps its mark: {detail}");
         return Err(Problem::new(status, stays));
     }
-    if let Some(known) = api.restarts.named(namespace, &run) {
+    if let Some(known) = known {
         known.forget();
     }
     Ok(Forgotten { run, dry_run, workloads, left_out, refused: Vec::new() })
 }
 
-/// Refuses one that runs here.
-fn check_over(api: &Api, namespace: &str, run: &str) -> Result<(), Problem> {
-    let runs = api.restarts.named(namespace, run).is_some_and(|run| !run.is_over());
-    if !runs {
-        return Ok(());
-    }
-    let cancel = format!("POST /api/v1/namespaces/{}/restarts/{run}/cancel", Clean(namespace));
-    Err(Problem::new(
-        409,
-        format!("restart {run} runs here; cancel it first, by {cancel}, and give it up when it is over"),
-    ))
+/// The one of this name that this replica has run, if any; one that still runs is refused.
+fn over(api: &Api, namespace: &str, run: &str) -> Result<Option<Arc<Run>>, Problem> {
+    let known = api.restarts.named(namespace, run);
+    let Some(Run { id, .. }) = known.as_deref().filter(|run| !run.is_over()) else { return Ok(known) };
+    let cancel = format!("POST /api/v1/namespaces/{}/restarts/{id}/cancel", Clean(namespace));
+    let why = format!("restart {id} runs here; cancel it first, by {cancel}, and give it up when it is over");
+    Err(Problem::new(409, why))
 }

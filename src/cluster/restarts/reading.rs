@@ -1,5 +1,8 @@
 //! What restarts read: workloads, pods and budgets of a namespace, and which others are restarted there.
 
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Api;
@@ -8,11 +11,12 @@ use kube::api::{DynamicObject, ListParams};
 use super::{Restarts, UNREAD, read};
 use crate::cluster::suspensions::answered;
 use crate::cluster::trimmed::{MANAGED_FIELDS, Path};
-use crate::inventory::owner_kind::{OwnerKind, OwnerKinds};
+use crate::inventory::owner_kind::{OwnerKind, OwnerKinds, controller_of};
 use crate::resources::names::RESTART;
 use crate::restarts::budget::Budget;
 use crate::restarts::mark::State;
 use crate::restarts::pods::PodSeen;
+use crate::restarts::way::Way;
 use crate::restarts::workload::Workload;
 use crate::suspensions::live::Unstored;
 
@@ -155,10 +159,25 @@ impl Restarts {
             Some(selector) => params.labels_from(selector),
             None => params,
         };
+        let sets = match workload.way {
+            Way::Rollout => Some(self.sets_of(workload).await?),
+            _ => None,
+        };
         let mut pods =
             self.trimmed(pods.resource_url(), UNREAD_OF_PODS).all(params, |pod: Pod| PodSeen::of(&pod)).await?;
-        pods.retain(|pod| pod.is_of(workload));
+        pods.retain(|pod| sets.as_ref().map_or_else(|| pod.is_of(workload), |sets| pod.is_of_sets(sets)));
         Ok(pods)
+    }
+
+    /// The UIDs of the ReplicaSets that a workload made.
+    async fn sets_of(&self, workload: &Workload) -> Result<BTreeSet<String>, Unstored> {
+        let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &workload.name.namespace);
+        let above = workload.uid.clone();
+        let keep = move |set: ReplicaSet| {
+            controller_of(&set.metadata).filter(|owner| *owner.uid == *above).and(set.metadata.uid.clone())
+        };
+        let found = self.trimmed(sets.resource_url(), UNREAD_OF_PODS).all(ListParams::default(), keep).await?;
+        Ok(found.into_iter().collect())
     }
 }
 

@@ -62,12 +62,29 @@ impl Restarts {
         self.take_mark(workload, false).await
     }
 
+    /// Whatever state the mark of that run is in by now.
     async fn take_mark(&self, workload: &Workload, dry_run: bool) -> Result<Workload, Unstored> {
-        self.change(workload, workload.mark.as_ref(), None, Template::Kept, dry_run).await
+        let is_same = |current: &Workload| {
+            let runs = [current, workload].map(|one| one.mark.as_ref().map(|mark| mark.run.as_str()));
+            runs[0] == runs[1]
+        };
+        let mut current = workload.clone();
+        for _ in 0..TRIES {
+            match self.change(&current, current.mark.as_ref(), None, Template::Kept, dry_run).await {
+                Err(why @ Unstored::Changed(_)) => {
+                    current = self.get(workload).await?;
+                    if !is_same(&current) {
+                        return Err(why);
+                    }
+                }
+                taken => return taken,
+            }
+        }
+        Err(Unstored::Unavailable("its restart changes it all the time".to_owned()))
     }
 
     /// Takes their marks off all of these, and tells which stay, and why. Nothing is left to do where one is gone, or bears
-    /// another mark by now. A dry run tells of all that would stay; otherwise it ends soon after the first.
+    /// another mark by now. A dry run tells of all that would stay, as long as it is answered; otherwise it ends soon after the first.
     pub async fn unmark_all(&self, workloads: &[Workload], dry_run: bool) -> Vec<(Name, Unstored)> {
         let mut stay = Vec::new();
         for some in workloads.chunks(PARALLEL) {
@@ -77,7 +94,8 @@ impl Restarts {
                 Err(why) => Some((one.name.clone(), why)),
             };
             stay.extend(some.iter().zip(taken).filter_map(kept));
-            if !dry_run && !stay.is_empty() {
+            let is_over = |(_, why): &(Name, Unstored)| !matches!(why, Unstored::Forbidden(_) | Unstored::Invalid(_));
+            if !stay.is_empty() && (!dry_run || stay.iter().any(is_over)) {
                 break;
             }
         }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::super::Evicted;
+use super::super::writing::changed;
 use super::{Running, Stop};
 use crate::restarts::pods::why_not_up;
 use crate::restarts::progress::{Progress, Reached, needs_pods, progress};
@@ -28,6 +29,9 @@ impl Running<'_> {
             Err(Unstored::NotFound(_)) => return Ok(Look::Passed("it is gone".to_owned())),
             Err(why) => return Ok(Look::Waiting(format!("the right to read it ({why})"), None)),
         };
+        if current.mark.as_ref().is_none_or(|mark| mark.run != self.report.run) {
+            return Ok(Look::Passed(changed(current.mark.as_ref()).to_string()));
+        }
         let pods = match needs_pods(&current) {
             true => self.asking.ask(|| restarts.pods_of(&current)).await?,
             false => Ok(Vec::new()),
