@@ -12,9 +12,7 @@ use crate::audit;
 use crate::backend::Backend;
 use crate::clock::Clock;
 use crate::cluster::access::Token;
-use crate::decision::Action;
-use crate::decision::facts::{Settings, Write};
-use crate::decision::mesh::Mesh;
+use crate::decision::facts::Settings;
 use crate::files::store::Store;
 use crate::inventory::Inventory;
 use crate::inventory::owner_kind::OwnerKinds;
@@ -31,13 +29,7 @@ pub(super) fn api() -> Arc<Api> {
 
 /// The same, and what it records.
 pub(super) fn api_and_record() -> (Arc<Api>, audit::Writer) {
-    let settings = Settings {
-        mesh: Mesh::named("istio").unwrap(),
-        excluded_namespaces: Vec::new(),
-        when_unknown: Action::Leave,
-        write: Write::Always,
-    };
-    let inventory = Arc::new(Inventory::new(settings, OwnerKinds::default(), Vec::new()));
+    let inventory = Arc::new(Inventory::new(Settings::usual(), OwnerKinds::default(), Vec::new()));
     let (terms, clock) = (Terms::default(), Clock::Fixed(jiff::Timestamp::UNIX_EPOCH));
     let store = Store::new(None, Arc::clone(&inventory), terms, clock.clone());
     let (log, record) = audit::log(clock.clone());

@@ -151,16 +151,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::decision::Action;
-    use crate::decision::facts::{Settings, Write};
-    use crate::decision::mesh::MESHES;
+    use crate::decision::facts::Settings;
     use crate::inventory::owner_kind::{OwnerKinds, Served};
 
     fn inventory() -> Inventory {
-        let mesh = &MESHES[0];
-        let settings =
-            Settings { mesh, excluded_namespaces: Vec::new(), when_unknown: Action::Leave, write: Write::Always };
-        Inventory::new(settings, OwnerKinds::default(), Vec::new())
+        Inventory::new(Settings::usual(), OwnerKinds::default(), Vec::new())
     }
 
     fn job(uid: &str, generation: i64, above: Option<&str>) -> ObjectMeta {

@@ -439,9 +439,7 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
     use super::*;
-    use crate::decision::Action;
-    use crate::decision::facts::{Settings, Write};
-    use crate::decision::mesh::MESHES;
+    use crate::decision::facts::Settings;
     use crate::inventory::owner_kind::OwnerKinds;
 
     fn replica_set(uid: &str) -> PartialObjectMeta<DynamicObject> {
@@ -507,13 +505,7 @@ mod tests {
 
     #[test]
     fn what_a_new_list_no_longer_holds_is_forgotten_at_its_end_and_not_before() {
-        let settings = Settings {
-            mesh: &MESHES[0],
-            excluded_namespaces: Vec::new(),
-            when_unknown: Action::Leave,
-            write: Write::Always,
-        };
-        let inventory = Inventory::new(settings, OwnerKinds::default(), Vec::new());
+        let inventory = Inventory::new(Settings::usual(), OwnerKinds::default(), Vec::new());
         let kind = inventory.owner_kinds.named("apps", "ReplicaSet").expect("it is built in").clone();
         let other = inventory.owner_kinds.named("batch", "Job").expect("it is built in");
         inventory.owners.insert("job", other.owner(&ObjectMeta::default(), None));
@@ -533,14 +525,8 @@ mod tests {
 
     #[test]
     fn a_list_forgets_nothing_of_a_kind_of_the_same_name_in_another_group() {
-        let settings = Settings {
-            mesh: &MESHES[0],
-            excluded_namespaces: Vec::new(),
-            when_unknown: Action::Leave,
-            write: Write::Always,
-        };
         let other: OwnerKind = "apps.kruise.io/v1beta1/statefulsets/StatefulSet".parse().unwrap();
-        let inventory = Inventory::new(settings, OwnerKinds::default().and([other.clone()]), Vec::new());
+        let inventory = Inventory::new(Settings::usual(), OwnerKinds::default().and([other.clone()]), Vec::new());
         let ours = inventory.owner_kinds.named("apps", "StatefulSet").expect("it is built in").clone();
         for (kind, objects) in [(ours, vec![replica_set("web")]), (other, vec![])] {
             let mut keeping = KeptOwners { inventory: &inventory, kind: &kind, listed: HashSet::new() };

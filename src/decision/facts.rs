@@ -68,6 +68,15 @@ pub struct Settings {
     pub write: Write,
 }
 
+#[cfg(test)]
+impl Settings {
+    /// Those of an installation that was told nothing.
+    pub(crate) fn usual() -> Self {
+        let mesh = &super::mesh::MESHES[0];
+        Self { mesh, excluded_namespaces: Vec::new(), when_unknown: Action::Leave, write: Write::Always }
+    }
+}
+
 /// When a marker is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Write {

@@ -116,9 +116,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::decision::Action;
-    use crate::decision::facts::{Settings, Write};
-    use crate::decision::mesh::MESHES;
+    use crate::decision::facts::Settings;
     use crate::inventory::owner_kind::OwnerKinds;
     use crate::inventory::workload::WorkloadSpec;
 
@@ -160,13 +158,7 @@ mod tests {
 
     #[test]
     fn a_copy_follows_its_original_whichever_comes_first_and_goes_with_it() {
-        let settings = Settings {
-            mesh: &MESHES[0],
-            excluded_namespaces: Vec::new(),
-            when_unknown: Action::Leave,
-            write: Write::Always,
-        };
-        let inventory = Inventory::new(settings, OwnerKinds::default(), Vec::new());
+        let inventory = Inventory::new(Settings::usual(), OwnerKinds::default(), Vec::new());
         let has = |uid: &str| {
             let template = inventory.owners.get(uid)?.template.clone()?;
             template.pod.service_account.map(|name| name.to_string())

@@ -30,19 +30,19 @@ fn value_after(command: &str) -> Option<&'static str> {
     }
 }
 
-fn run(plane: &ControlPlane, arguments: &[&str]) -> Told {
+pub(super) fn run(plane: &ControlPlane, arguments: &[&str]) -> Told {
     outrigger(arguments, Some(&plane.kubeconfig_path()), "")
 }
 
 /// Runs a command that has to be obeyed.
 #[track_caller]
-fn done(plane: &ControlPlane, arguments: &[&str]) -> Told {
+pub(super) fn done(plane: &ControlPlane, arguments: &[&str]) -> Told {
     let told = run(plane, arguments);
     assert_eq!(told.code, 0, "{arguments:?}: {}{}", told.out, told.err);
     told
 }
 
-async fn kubectl(plane: &ControlPlane, arguments: &[&str]) -> String {
+pub(super) async fn kubectl(plane: &ControlPlane, arguments: &[&str]) -> String {
     let output = plane.kubectl(arguments).await;
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::installed::{Outrigger, install};
+use super::overriding::{done, kubectl, run};
 use super::restarting::{apply, await_ready, is_ready, items};
-use crate::commands::{Told, outrigger};
 use crate::control_plane::{ControlPlane, Options, with_temp_namespace};
 
 pub(super) fn rollout(name: &str, replicas: u32, strategy: Value) -> Value {
@@ -18,22 +18,6 @@ pub(super) fn rollout(name: &str, replicas: u32, strategy: Value) -> Value {
 fn service(name: &str) -> Value {
     let spec = json!({"selector": {"app": name}, "ports": [{"port": 80}]});
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec})
-}
-
-fn run(plane: &ControlPlane, arguments: &[&str]) -> Told {
-    outrigger(arguments, Some(&plane.kubeconfig_path()), "")
-}
-
-fn done(plane: &ControlPlane, arguments: &[&str]) -> Told {
-    let told = run(plane, arguments);
-    assert_eq!(told.code, 0, "{arguments:?}: {}{}", told.out, told.err);
-    told
-}
-
-async fn kubectl(plane: &ControlPlane, arguments: &[&str]) -> String {
-    let done = plane.kubectl(arguments).await;
-    assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8(done.stdout).unwrap()
 }
 
 /// The state of each workload, as `status` tells it.
