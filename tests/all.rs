@@ -22,6 +22,7 @@ mod restarts;
 mod reviews;
 mod serve;
 mod server;
+mod snapshots;
 mod statuses;
 mod traffic;
 mod webhook;

@@ -141,6 +141,20 @@ async fn of_very_many_policies_an_entry_tells_the_first_and_the_platforms_before
     assert_eq!(compared(&case.expect, &answer), Vec::<String>::new());
 }
 
+/// Of every case its file, its name, and the line of the audit log.
+pub(crate) async fn lines() -> Vec<[String; 3]> {
+    let mut lines = Vec::new();
+    for (file, CaseFile { namespace, state, cases }) in case_files() {
+        for case in cases {
+            let injectors = case.injectors.as_deref().map(injectors).unwrap_or_default();
+            let objects = [&state[..], &case.state, &injectors].concat();
+            let answer = answered(&case, &objects, &review_of(&case, &namespace).1).await.unwrap();
+            lines.push([file.clone(), case.name, answer.line]);
+        }
+    }
+    lines
+}
+
 fn case_files() -> Vec<(String, CaseFile)> {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cases/decisions");
     let mut paths: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -203,12 +217,18 @@ fn review_of(case: &Case, namespace: &str) -> (Value, Value) {
 }
 
 struct Answered {
+    /// The line of the audit log, and what it says.
+    line: String,
     entry: Value,
     patch: json_patch::Patch,
 }
 
 async fn answered(case: &Case, objects: &[Value], review: &Value) -> Result<Answered, String> {
-    let flags = Flags::try_parse_from([&["case".to_owned()], &case.flags[..]].concat()).map_err(|e| e.to_string())?;
+    // Whatever the environment says.
+    let own = ["case", "--own-namespace=outrigger-system"].map(str::to_owned);
+    let named = case.flags.iter().any(|flag| flag.starts_with("--own-namespace"));
+    let given = [&own[..if named { 1 } else { 2 }], &case.flags].concat();
+    let flags = Flags::try_parse_from(given).map_err(|error| error.to_string())?;
     let clock = Clock::Fixed(case.now.unwrap_or_else(|| NOW.parse().unwrap()));
     let (log, writer) = audit::log(clock.clone());
     let reviewer = Reviewer {
@@ -246,7 +266,7 @@ async fn answered(case: &Case, objects: &[Value], review: &Value) -> Result<Answ
         }
         None => json_patch::Patch::default(),
     };
-    Ok(Answered { entry, patch })
+    Ok(Answered { line: String::from_utf8(written).expect("it is JSON"), entry, patch })
 }
 
 fn inventory(deciding: &DecidingArgs, objects: &[Value], not_synced: &[String]) -> Result<Inventory, String> {

@@ -226,14 +226,29 @@ fn case_file() -> CaseFile {
 /// A world of these objects, workloads and pods.
 fn world(state: &[Value], injected_by: &str, workloads: &[Workload], pods: &[Pod]) -> Inventory {
     let inventory = Flags::parse_from(["case"]).deciding.inventory();
+    let objects = objects(state, injected_by, workloads, pods);
+    let problems = files::fill(&inventory, &Default::default(), &objects);
+    assert!(problems.is_empty(), "{problems:?}");
+    inventory
+}
+
+fn objects(state: &[Value], injected_by: &str, workloads: &[Workload], pods: &[Pod]) -> Vec<Value> {
     let workloads: Vec<_> = workloads.iter().map(Workload::full).collect();
     let injectors = if injected_by == "none" { Vec::new() } else { injectors(injected_by) };
     let mut objects = [state, &injectors].concat();
     objects.extend(workloads.iter().map(FullWorkload::object));
     objects.extend(pods.iter().flat_map(|pod| pod.objects(&workloads)));
-    let problems = files::fill(&inventory, &Default::default(), &objects);
-    assert!(problems.is_empty(), "{problems:?}");
-    inventory
+    objects
+}
+
+/// Of every case its name and its objects.
+pub(crate) fn worlds() -> Vec<(String, Vec<Value>)> {
+    let CaseFile { state, cases } = case_file();
+    let of = |case: &Case| {
+        let injectors = case.injectors.as_deref().unwrap_or("default");
+        objects(&[&state[..], &case.state].concat(), injectors, &case.workloads, &case.pods)
+    };
+    cases.iter().map(|case| (case.name.clone(), of(case))).collect()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::State;
 
-const OBJECTS: &str = r#"
+pub(crate) const OBJECTS: &str = r#"
 {apiVersion: v1, kind: Namespace, metadata: {name: default, labels: {istio-injection: enabled}}}
 ---
 {apiVersion: outrigger.dev/v1alpha1, kind: ClusterInjectionPolicy, metadata: {name: mesh}, spec: {action: Enable}}

@@ -1,12 +1,12 @@
 //! The commands that look and tell, run as a user runs them, with a directory that stands in for the cluster.
 
 mod answering;
-mod explain;
-mod overriding;
-mod preview;
-mod states;
-mod status;
-mod suspend;
+pub(crate) mod explain;
+pub(crate) mod overriding;
+pub(crate) mod preview;
+pub(crate) mod states;
+pub(crate) mod status;
+pub(crate) mod suspend;
 mod testing;
 mod watching;
 
@@ -56,11 +56,11 @@ pub(crate) fn outrigger(arguments: &[&str], kubeconfig: Option<&Path>, input: &s
 }
 
 /// A directory of objects.
-struct State(tempfile::TempDir);
+pub(crate) struct State(pub(crate) tempfile::TempDir);
 
 impl State {
     /// One file of these objects, beside the injectors that inject where a namespace asks for it.
-    fn of(objects: &str) -> Self {
+    pub(crate) fn of(objects: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let injectors = serde_json::to_string(&crate::decisions::injectors("default")).unwrap();
         let list = format!(r#"{{"apiVersion": "v1", "kind": "List", "items": {injectors}}}"#);

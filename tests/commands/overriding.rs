@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{State, Told, outrigger};
 
-const OBJECTS: &str = r#"
+pub(crate) const OBJECTS: &str = r#"
 {apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {istio-injection: enabled}}}
 ---
 {apiVersion: v1, kind: Namespace, metadata: {name: quiet}}

@@ -55,7 +55,7 @@ fn workload(kind: &'static str, name: &'static str, pods: &'static [(&'static st
 }
 
 /// A policy that enables since noon between the two times, and a workload for each state.
-fn state() -> State {
+pub(crate) fn state() -> State {
     let no = json!({"outrigger.dev/inject": "false", "outrigger.dev/reason": "legacy"});
     let workloads = [
         workload("StatefulSet", "meshed", &[(AFTER, DEFAULT), (BEFORE, DEFAULT)]),

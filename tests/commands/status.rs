@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::State;
 
-const OBJECTS: &str = r#"
+pub(crate) const OBJECTS: &str = r#"
 {apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {istio-injection: enabled}, annotations: {outrigger.dev/inject: "false"}}}
 ---
 {apiVersion: v1, kind: Namespace, metadata: {name: empty, annotations: {outrigger.dev/inject: "true", outrigger.dev/reason: soon}}}
