@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use outrigger::certs::issue::{authority, leaf};
-use outrigger::clock::Clock;
+use outrigger::kernel::clock::Clock;
 use outrigger::server::tls::{ClientCertificates, ServingKey, server_config};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};

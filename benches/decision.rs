@@ -11,8 +11,8 @@ use outrigger::cli::deciding::DecidingArgs;
 use outrigger::decision::decide;
 use outrigger::decision::effect::consequence;
 use outrigger::decision::facts::{OwnerReference, Pod, RequestKind};
-use outrigger::files;
-use outrigger::inventory::{Inventory, Question};
+use outrigger::kubernetes::intake::files;
+use outrigger::kubernetes::inventory::{Inventory, Question};
 use serde_json::{Value, json};
 
 const MANY: usize = 10_000;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::Parser;
 use outrigger::cli::deciding::DecidingArgs;
 use outrigger::controllers::status::plan;
-use outrigger::files;
+use outrigger::kubernetes::intake::files;
 use serde_json::{Value, json};
 
 #[derive(Parser)]

@@ -133,7 +133,10 @@ async fn a_suspension_is_made_once_extended_ended_and_recorded() {
     // In the second of its start there is nothing to keep.
     await_condition("a second to pass", TIMEOUT, async || {
         let started: jiff::Timestamp = told["startsAt"].as_str().unwrap().parse()?;
-        ensure!(outrigger::clock::Clock::System.now() > started + jiff::SignedDuration::from_secs(1), "not yet");
+        ensure!(
+            outrigger::kernel::clock::Clock::System.now() > started + jiff::SignedDuration::from_secs(1),
+            "not yet"
+        );
         // What begins and ends between two looks is told of once.
         ensure!(!served.audited(|entry| entry["act"] == "Begin").is_empty(), "it has not been seen to begin");
         Ok(())
@@ -348,7 +351,7 @@ async fn who_listens_hears_of_a_begin_and_an_end_that_the_clock_makes() {
         Ok(())
     })
     .await;
-    let now = outrigger::clock::Clock::System.now();
+    let now = outrigger::kernel::clock::Clock::System.now();
     let at = |seconds| (now + jiff::SignedDuration::from_secs(seconds)).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let short = json!({"name": "short", "suspend": "Injection", "startsAt": at(2), "expiresAt": at(4), "reason": "x"});
     assert_eq!(ask(&served, "POST", OF_SHOP, Some(&short), &[]).status, 201);
@@ -514,7 +517,8 @@ fn kept_in(directory: &Path) -> Vec<String> {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         assert!(!name.ends_with(".incomplete"), "{name} was left");
         if let Some(name) = name.strip_prefix("suspension.shop.").and_then(|name| name.strip_suffix(".yaml")) {
-            let objects = outrigger::files::objects_of(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            let objects =
+                outrigger::kubernetes::intake::files::objects_of(&std::fs::read_to_string(&path).unwrap()).unwrap();
             assert_eq!(objects.len(), 1, "{name}");
             assert_eq!(objects[0]["metadata"]["name"], name);
             names.push(name.to_owned());

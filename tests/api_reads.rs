@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use outrigger::clock::Clock;
+use outrigger::kernel::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::api::ask;

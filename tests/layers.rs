@@ -3,21 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The modules of each ring, from the inside out; a module sees the rings before its own, and what is named beside it.
+/// The modules of each ring, from the inside out. A module sees the rings before its own, and itself.
 const RINGS: &[&[&str]] = &[
-    &["decision", "clock", "certs"],
-    &["resources"],
-    &["inventory"],
-    &["audit", "metrics", "tasks", "strict"],
-    &["admission", "server"],
-    &["overview"],
-    &["traffic"],
-    &["suspensions", "overrides", "restarts", "proposals"],
-    &["graph"],
-    &["cluster", "files"],
-    &["backend"],
-    &["controllers", "api"],
-    &["cli"],
+    &["kernel", "certs", "tasks"],
+    &["decision"],
+    &["kubernetes::resources", "kubernetes::inventory", "audit", "metrics"],
+    &["kubernetes::client", "admission", "server"],
+    &["kubernetes::intake"],
+    &["features"],
+    &["controllers", "api", "cli"],
+    &["serve"],
 ];
 
 #[test]

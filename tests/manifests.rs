@@ -6,10 +6,10 @@ use clap::Parser;
 use jiff::SignedDuration;
 use outrigger::cli::install::{InstallArgs, documents, files};
 use outrigger::decision::policy::Policy;
-use outrigger::resources::cluster_injection_policy::ClusterInjectionPolicy;
-use outrigger::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
-use outrigger::resources::injection_policy::InjectionPolicy;
-use outrigger::resources::suspension_policy::SuspensionPolicy;
+use outrigger::kubernetes::resources::cluster_injection_policy::ClusterInjectionPolicy;
+use outrigger::kubernetes::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
+use outrigger::kubernetes::resources::injection_policy::InjectionPolicy;
+use outrigger::kubernetes::resources::suspension_policy::SuspensionPolicy;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 

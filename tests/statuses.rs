@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::Parser;
 use outrigger::cli::deciding::DecidingArgs;
 use outrigger::controllers::status::{Action, Plan, plan};
-use outrigger::files;
-use outrigger::inventory::Inventory;
+use outrigger::kubernetes::intake::files;
+use outrigger::kubernetes::inventory::Inventory;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

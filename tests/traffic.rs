@@ -7,9 +7,9 @@ use clap::Parser;
 use outrigger::cli::deciding::DecidingArgs;
 use outrigger::controllers::traffic::{Action, plan};
 use outrigger::controllers::turns::Overdue;
-use outrigger::files;
-use outrigger::inventory::Inventory;
-use outrigger::traffic::{Obstacle, OfService, Routing, routing_for};
+use outrigger::features::suspension::traffic::{Obstacle, OfService, Routing, routing_for};
+use outrigger::kubernetes::intake::files;
+use outrigger::kubernetes::inventory::Inventory;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

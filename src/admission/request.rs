@@ -12,9 +12,9 @@ use thiserror::Error;
 use crate::decision::facts::{Annotations, OwnerReference, Pod, RequestKind};
 use crate::decision::mesh::{MESHES, Mesh, Place};
 use crate::decision::owner_override::{Until, Wish};
-use crate::decision::reason::Clean;
 use crate::decision::selector::Labels;
-use crate::resources::names;
+use crate::kernel::names;
+use crate::kernel::text::Clean;
 
 /// What a review asks about.
 #[derive(Debug)]
@@ -94,10 +94,10 @@ fn understood<'a, O>(
 ) -> Result<PodRequest<'a>, BadReview> {
     let Review { api_version, kind, request } = review;
     if kind != "AdmissionReview" {
-        return Err(BadReview::Kind(crate::decision::reason::sanitized(&kind)));
+        return Err(BadReview::Kind(crate::kernel::text::sanitized(&kind)));
     }
     if api_version != "admission.k8s.io/v1" {
-        return Err(BadReview::Version(crate::decision::reason::sanitized(&api_version)));
+        return Err(BadReview::Version(crate::kernel::text::sanitized(&api_version)));
     }
     let (request, object) = request.ok_or(BadReview::Missing("request"))?.0.split();
     if request.uid.is_empty() {

@@ -14,8 +14,8 @@ use super::problem::Problem;
 use super::reading::Asked;
 use super::request::answer;
 use crate::audit::recent::{About, Line, News};
-use crate::backend::Backend;
-use crate::cluster::access::Resource;
+use crate::features::backend::Backend;
+use crate::kubernetes::client::access::Resource;
 
 /// How many are answered where nothing else is asked for.
 const USUAL: usize = 100;

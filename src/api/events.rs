@@ -11,10 +11,10 @@ use super::listener::{Feed, Listener, Telling};
 use super::problem::Problem;
 use super::session::Session;
 use super::suspensions::told::Suspension;
-use crate::cluster::access::Resource;
-use crate::resources::suspending::Period;
-use crate::resources::suspension_object::SuspensionObject;
-use crate::suspensions::turns::{Turn, Turns};
+use crate::features::suspension::turns::{Turn, Turns};
+use crate::kubernetes::client::access::Resource;
+use crate::kubernetes::resources::suspending::Period;
+use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
 /// What has been told.
 #[derive(Default)]

@@ -10,14 +10,14 @@ use super::Api;
 use super::endpoint::Endpoint;
 use super::problem::Problem;
 use super::reading::{Asked, unread_while};
-use crate::cluster::access::Resource;
 use crate::decision::facts::RunningPod;
-use crate::decision::reason::Clean;
-use crate::inventory::Inventory;
-use crate::overview::explanation::Explanation;
-use crate::overview::preview::{Origin, origins_with};
-use crate::overview::running::RunningPods;
-use crate::overview::states::{State, standing_of};
+use crate::features::explain::explanation::Explanation;
+use crate::features::preview::comparison::{Origin, origins_with};
+use crate::features::status::running::RunningPods;
+use crate::features::status::states::{State, standing_of};
+use crate::kernel::text::Clean;
+use crate::kubernetes::client::access::Resource;
+use crate::kubernetes::inventory::Inventory;
 
 /// The explanation as `outrigger explain -o json` prints it, and how the workload stands.
 #[derive(Debug, Serialize, JsonSchema)]

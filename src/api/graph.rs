@@ -9,10 +9,10 @@ use super::endpoint::{Endpoint, schema_of_inline};
 use super::problem::Problem;
 use super::reading::{Asked, known_namespace, unread_while};
 use super::request::answer;
-use crate::cluster::access::Resource;
-use crate::graph::{Graph, Scope, graph};
-use crate::inventory::owner_kind::Served;
-use crate::inventory::routing::Kind;
+use crate::features::graph::{Graph, Scope, graph};
+use crate::kubernetes::client::access::Resource;
+use crate::kubernetes::inventory::owner_kind::Served;
+use crate::kubernetes::inventory::routing::Kind;
 
 /// What can be asked for.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -89,9 +89,9 @@ mod tests {
 
     use super::*;
     use crate::api::testing::api;
-    use crate::files;
-    use crate::inventory::Inventory;
-    use crate::inventory::rules::Terms;
+    use crate::kubernetes::intake::files;
+    use crate::kubernetes::inventory::Inventory;
+    use crate::kubernetes::inventory::rules::Terms;
 
     const STATE: &str = r#"
 {apiVersion: v1, kind: Namespace, metadata: {name: shop}}

@@ -23,8 +23,8 @@ use super::problem::Problem;
 use super::reading::turn_to_look;
 use super::session::Session;
 use super::shares::Part;
-use crate::cluster::access::{Resource, Right, Token};
-use crate::suspensions::live::Unstored;
+use crate::kernel::api_error::Unstored;
+use crate::kubernetes::client::access::{Resource, Right, Token};
 
 /// How often it is asked whether whoever listens still may.
 const AUTHORIZED_FOR: Duration = Duration::from_secs(60);

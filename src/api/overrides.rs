@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::Api;
 use super::endpoint::Endpoint;
 use super::reading::{Asked, known_namespace, unread_while};
-use crate::cluster::access::Resource;
-use crate::overview::overrides::{Standing, standing_within};
+use crate::features::overrides::listing::{Standing, standing_within};
+use crate::kubernetes::client::access::Resource;
 
 /// Every override, and what becomes of it.
 #[derive(Debug, Serialize, JsonSchema)]

@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::Api;
 use super::endpoint::Endpoint;
 use super::reading::{Asked, known_namespace, unread_while};
-use crate::cluster::access::Resource;
-use crate::overview::states::{OfNamespace, Totals, by_namespace, of_namespace, standings, standings_within};
+use crate::features::status::states::{OfNamespace, Totals, by_namespace, of_namespace, standings, standings_within};
+use crate::kubernetes::client::access::Resource;
 
 /// Who is in the mesh: as `outrigger status -o json` prints it, and whether that is all.
 #[derive(Debug, Serialize, JsonSchema)]

@@ -13,14 +13,14 @@ use super::endpoint::{Answer, Endpoint, Operation, schema_of, schema_of_inline};
 use super::problem::Problem;
 use super::reading::{Asked, beside, known_namespace, unread_while};
 use super::request::{answer, json_answer, objects, whole};
-use crate::cluster::access::Resource;
-use crate::decision::reason::Clean;
-use crate::inventory::rules::RuleKind;
-use crate::overview::preview::origins_with;
-use crate::overview::running::RunningPods;
-use crate::proposals::change::{Change, Reading, Refused, Words};
-use crate::proposals::preview::{Previewed, previewed};
-use crate::resources::names::{GROUP, VERSION};
+use crate::features::preview::change::{Change, Reading, Refused, Words};
+use crate::features::preview::comparison::origins_with;
+use crate::features::preview::proposal::{Previewed, previewed};
+use crate::features::status::running::RunningPods;
+use crate::kernel::names::{GROUP, VERSION};
+use crate::kernel::text::Clean;
+use crate::kubernetes::client::access::Resource;
+use crate::kubernetes::inventory::rule_kind::RuleKind;
 
 /// How to ask for something else here.
 const WORDS: Words = Words { as_enforced: "asEnforced=true", at: "at=" };

@@ -6,8 +6,8 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::suspensions::change::Refusal;
-use crate::suspensions::live::Unstored;
+use crate::features::suspension::change::Refusal;
+use crate::kernel::api_error::Unstored;
 
 /// A problem, as RFC 9457 has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]

@@ -23,10 +23,10 @@ use super::request::{answer, query_of};
 use super::session::{Attempt, Session};
 use super::shares::Part;
 use super::{Api, PATIENCE};
-use crate::cluster::access::Resource;
-use crate::decision::reason::Clean;
-use crate::inventory::Inventory;
-use crate::server::listener::Peer;
+use crate::kernel::text::Clean;
+use crate::kubernetes::client::access::Resource;
+use crate::kubernetes::inventory::Inventory;
+use crate::server::shared::Peer;
 
 /// A request that changes nothing.
 pub(super) struct Asked {
@@ -191,10 +191,10 @@ mod tests {
     use crate::api::audit;
     use crate::api::testing::{api, asked};
     use crate::decision::facts::RunningPod;
-    use crate::files;
-    use crate::inventory::cache::Cache;
-    use crate::overview::running::RunningPods;
-    use crate::overview::states::{standings, standings_within};
+    use crate::features::status::running::RunningPods;
+    use crate::features::status::states::{standings, standings_within};
+    use crate::kubernetes::intake::files;
+    use crate::kubernetes::inventory::cache::Cache;
 
     #[test]
     fn pods_that_are_forgotten_or_known_at_last_meanwhile_are_told_as_unread() {

@@ -13,9 +13,9 @@ use serde_json::Value;
 
 use super::problem::Problem;
 use super::{Api, BODY, PATIENCE};
-use crate::decision::reason::Clean;
-use crate::files;
-use crate::strict::{Wrong, strictly};
+use crate::kernel::text::Clean;
+use crate::kubernetes::intake::files;
+use crate::kubernetes::resources::strict::{Wrong, strictly};
 
 /// A body has so long to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);

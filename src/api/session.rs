@@ -9,11 +9,12 @@ use serde_json::Value;
 
 use super::Api;
 use super::problem::Problem;
-use crate::audit::act::{Act, Actor, Deed, Object, Outcome, fresh_id};
+use crate::audit::act::{Act, Actor, Deed, Object, Outcome};
 use crate::audit::recent::Weight;
-use crate::cluster::access::{Caller, Resource, Right, Token};
-use crate::resources::suspension_object::{SuspensionObject, can_be};
-use crate::server::listener::Peer;
+use crate::kernel::ids::fresh_id;
+use crate::kubernetes::client::access::{Caller, Resource, Right, Token};
+use crate::kubernetes::resources::suspension_object::{SuspensionObject, can_be};
+use crate::server::shared::Peer;
 
 /// Headers by which proxies name a user. Who shows one wants to be taken for somebody else.
 const NAMING: [&str; 8] = [

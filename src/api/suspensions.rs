@@ -19,9 +19,9 @@ use super::reading::Asked;
 use super::request::{answer, json_answer};
 use super::session::{Attempt, Session};
 use crate::audit::act::Deed;
-use crate::cluster::access::Resource;
-use crate::resources::suspending::Suspend;
-use crate::resources::suspension_object::{State, SuspensionObject};
+use crate::kubernetes::client::access::Resource;
+use crate::kubernetes::resources::suspending::Suspend;
+use crate::kubernetes::resources::suspension_object::{State, SuspensionObject};
 use told::{Listed, Suspension, SuspensionInFull, answer_with};
 
 /// How many are listed where nothing else is asked for, and at most.

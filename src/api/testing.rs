@@ -9,16 +9,16 @@ use axum::http::header::AUTHORIZATION;
 use super::Api;
 use super::reading::Asked;
 use crate::audit;
-use crate::backend::Backend;
-use crate::clock::Clock;
-use crate::cluster::access::Token;
 use crate::decision::facts::Settings;
-use crate::files::store::Store;
-use crate::inventory::Inventory;
-use crate::inventory::owner_kind::OwnerKinds;
-use crate::inventory::rules::Terms;
+use crate::features::backend::Backend;
+use crate::kernel::clock::Clock;
+use crate::kubernetes::client::access::Token;
+use crate::kubernetes::intake::files::store::Store;
+use crate::kubernetes::inventory::Inventory;
+use crate::kubernetes::inventory::owner_kind::OwnerKinds;
+use crate::kubernetes::inventory::rules::Terms;
 use crate::metrics::Metrics;
-use crate::server::listener::Peer;
+use crate::server::shared::Peer;
 
 const TOKEN: &str = "a token";
 

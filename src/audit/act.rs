@@ -2,11 +2,12 @@
 //!
 //! Every attempt has one, also one that was refused or failed. What others wrote is cut to what can be shown, wherever it stands.
 
+use crate::kernel::text::{clean, maybe_clean};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::decision::reason::{Clean, sanitized};
+use crate::kernel::text::sanitized;
 
 /// One act.
 #[derive(Debug, Clone, Serialize)]
@@ -125,26 +126,6 @@ pub struct Object {
     pub uid: Option<String>,
 }
 
-/// An id that nothing else has, of 128 random bits.
-pub fn fresh_id() -> String {
-    let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes).expect("the system has random numbers");
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
-}
-
-#[expect(clippy::ptr_arg, reason = "serde asks for it")]
-fn clean<S: Serializer>(text: &String, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&Clean(text))
-}
-
-fn maybe_clean<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
-    match text {
-        Some(text) => clean(text, serializer),
-        None => serializer.serialize_none(),
-    }
-}
-
 fn maybe_shown<S: Serializer>(object: &Option<Value>, serializer: S) -> Result<S::Ok, S::Error> {
     object.as_ref().map(shown).serialize(serializer)
 }
@@ -164,6 +145,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::kernel::ids::fresh_id;
 
     #[test]
     fn what_others_wrote_on_an_object_is_recorded_as_it_can_be_shown() {

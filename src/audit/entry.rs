@@ -6,7 +6,8 @@ use json_patch::PatchOperation;
 use serde::{Serialize, Serializer};
 
 use crate::decision::effect::{Effect, Why};
-use crate::decision::reason::{Clean, Considered, Outcome, Rule};
+use crate::decision::reason::{Considered, Outcome, Rule};
+use crate::kernel::text::Clean;
 
 /// One decision.
 #[derive(Debug, Serialize)]

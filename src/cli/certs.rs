@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::certs::identity::{Identity, PARTS};
-use crate::clock::Clock;
+use crate::kernel::clock::Clock;
 
 /// Where certificates are kept, and for whom.
 #[derive(Debug, Clone, Args)]
@@ -34,12 +34,12 @@ pub fn run(args: &CertsArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The names under which a server on this machine is reached.
-pub(super) fn loopback_names() -> Vec<String> {
+pub(crate) fn loopback_names() -> Vec<String> {
     ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec()
 }
 
 /// The identity in a directory, made or renewed if need be.
-pub(super) fn settled_in(directory: &Path, names: &[String], clock: &Clock) -> anyhow::Result<Identity> {
+pub(crate) fn settled_in(directory: &Path, names: &[String], clock: &Clock) -> anyhow::Result<Identity> {
     let mut parts = BTreeMap::new();
     for name in PARTS {
         if let Ok(text) = fs::read_to_string(directory.join(name)) {
@@ -59,7 +59,7 @@ pub(super) fn settled_in(directory: &Path, names: &[String], clock: &Clock) -> a
 }
 
 /// Writes a file that nobody else can read, whole or not at all.
-pub(super) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+pub(crate) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     let unfinished = path.with_extension("unfinished");
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
     file.write_all(text.as_bytes())?;

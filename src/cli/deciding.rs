@@ -6,10 +6,10 @@ use jiff::SignedDuration;
 use crate::decision::Action;
 use crate::decision::facts::{Settings, Write};
 use crate::decision::mesh::{MESHES, Mesh};
-use crate::inventory::Inventory;
-use crate::inventory::owner_kind::{OwnerKind, OwnerKinds};
-use crate::inventory::routing::CLUSTER_DOMAIN;
-use crate::inventory::rules::Terms;
+use crate::kubernetes::inventory::Inventory;
+use crate::kubernetes::inventory::owner_kind::{OwnerKind, OwnerKinds};
+use crate::kubernetes::inventory::routing::CLUSTER_DOMAIN;
+use crate::kubernetes::inventory::rules::Terms;
 
 /// Namespaces that are never touched unless told otherwise; our own comes on top.
 pub const EXCLUDED_NAMESPACES: [&str; 5] =

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::overriding::{Overriding, TermArgs, WhomArgs, WritingArgs};
 use super::restart::PacingArgs;
-use crate::overrides::change::Change;
+use crate::features::overrides::change::Change;
 
 /// Whom to disable, and how.
 #[derive(Debug, Args)]

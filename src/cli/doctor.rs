@@ -10,9 +10,9 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 
 use super::looking::{LookingArgs, Output};
-use crate::cluster::diagnosis::{Installation, Read, installation};
-use crate::overview::diagnosis::{Finding, State, findings};
-use crate::resources::names::{LEASE, SERVICE, WEBHOOK, WEBHOOK_CONFIGURATION};
+use crate::features::doctor::diagnosis::{Finding, State, findings};
+use crate::kernel::names::{LEASE, SERVICE, WEBHOOK, WEBHOOK_CONFIGURATION};
+use crate::kubernetes::client::installation::{Installation, Read, installation};
 
 /// What to look at.
 #[derive(Debug, Args)]

@@ -23,7 +23,7 @@ pub struct DriftArgs {
 
 impl DriftArgs {
     /// As arguments of the server, as far as they are not what it takes by itself.
-    pub(super) fn arguments(&self) -> Vec<String> {
+    pub(crate) fn arguments(&self) -> Vec<String> {
         let Self { no_drift, drift_interval, repair_drift, repair_per_minute } = self;
         let flag = |given: &bool, flag: &str| given.then(|| flag.to_owned());
         let mut arguments: Vec<_> = flag(no_drift, "--no-drift").into_iter().collect();

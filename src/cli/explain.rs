@@ -12,9 +12,9 @@ use super::looking::{Looked, LookingArgs, Output};
 use super::manifest;
 use super::subject::{Subject, Target};
 use crate::decision::facts::RequestKind;
-use crate::inventory::Question;
-use crate::overview::explanation::{Explanation, PodName};
-use crate::overview::running::{Counts, RunningPods};
+use crate::features::explain::explanation::{Explanation, PodName};
+use crate::features::status::running::{Counts, RunningPods};
+use crate::kubernetes::inventory::Question;
 
 /// What to explain.
 #[derive(Debug, Args)]

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::deciding::{DecidingArgs, EXCLUDED_NAMESPACES};
 use super::drifting::DriftArgs;
-use crate::resources::crds;
+use crate::kubernetes::resources::crds;
 
 /// What to install, and where.
 #[derive(Debug, Clone, Args)]

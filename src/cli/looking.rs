@@ -10,13 +10,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::deciding::DecidingArgs;
-use crate::clock::Clock;
-use crate::cluster;
-use crate::cluster::snapshot;
-use crate::files;
-use crate::inventory::Inventory;
-use crate::inventory::owner_kind::OwnerKinds;
-use crate::inventory::rules::Terms;
+use crate::kernel::clock::Clock;
+use crate::kubernetes::client;
+use crate::kubernetes::intake::files;
+use crate::kubernetes::intake::snapshot;
+use crate::kubernetes::inventory::Inventory;
+use crate::kubernetes::inventory::owner_kind::OwnerKinds;
+use crate::kubernetes::inventory::rules::Terms;
 
 /// What to look at.
 #[derive(Debug, Args)]
@@ -107,7 +107,7 @@ impl LookingArgs {
         #[derive(Parser)]
         struct Server {
             #[command(flatten)]
-            serve: super::serve::ServeArgs,
+            serve: crate::serve::ServeArgs,
         }
         if told_on_command_line() {
             return self.deciding.clone();
@@ -148,7 +148,7 @@ fn told_on_command_line() -> bool {
 
 /// A client with the user's own rights.
 pub(super) async fn client() -> anyhow::Result<kube::Client> {
-    cluster::client().await.context("cannot find a cluster; --state DIR does without one")
+    client::client().await.context("cannot find a cluster; --state DIR does without one")
 }
 
 impl Output {

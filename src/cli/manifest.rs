@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde_json::Value;
 
-use crate::files;
+use crate::kubernetes::intake::files;
 
 /// The objects of a file, of a directory's files, or of standard input, which is called `-`.
 pub fn objects_at(path: &Path) -> anyhow::Result<Vec<Value>> {

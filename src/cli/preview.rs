@@ -15,10 +15,10 @@ use super::looking::{Looked, LookingArgs, Output};
 use super::manifest;
 use super::progress::Progress;
 use super::subject::Target;
-use crate::overview::preview::{Answer, Difference, OfNamespace, Preview, Summary, origins};
-use crate::proposals::change::{Change, ChangeTold, Reading, What, Words};
-use crate::proposals::preview::{Previewed, previewed};
-use crate::resources::names::DECISION;
+use crate::features::preview::change::{Change, ChangeTold, Reading, What, Words};
+use crate::features::preview::comparison::{Answer, Difference, OfNamespace, Preview, Summary, origins};
+use crate::features::preview::proposal::{Previewed, previewed};
+use crate::kernel::names::DECISION;
 
 /// How to ask for something else here.
 const WORDS: Words = Words { as_enforced: "--as-enforced", at: "--now " };

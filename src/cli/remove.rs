@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::overriding::{Overriding, TermArgs, WhomArgs, WritingArgs};
 use super::restart::PacingArgs;
-use crate::overrides::change::Change;
+use crate::features::overrides::change::Change;
 
 /// Whose override is taken away.
 #[derive(Debug, Args)]

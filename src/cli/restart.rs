@@ -18,21 +18,21 @@ use super::looking::{LookingArgs, Output};
 use super::progress::Progress;
 use super::selector::selector;
 use super::subject::Target;
-use super::suspend::agreed;
-use super::suspend::times::duration;
-use crate::cluster;
-use crate::cluster::restarts::Restarts;
-use crate::cluster::restarts::run::Pace;
+use super::times::duration;
+use crate::cli::acting::agreed;
 use crate::decision::selector::Selector;
-use crate::inventory::nearest::nearest;
-use crate::inventory::owner_kind::OwnerKinds;
-use crate::restarts::left::{Left, left_of, unfinished_run};
-use crate::restarts::mark::Mark;
-use crate::restarts::plan::{Chosen, Plan, Unplanned, plan};
-use crate::restarts::pods::PodSeen;
-use crate::restarts::telling::{Report, Told};
-use crate::restarts::workload::{Name, Workload};
-use crate::suspensions::live::Unstored;
+use crate::features::restart::left::{Left, left_of, unfinished_run};
+use crate::features::restart::mark::Mark;
+use crate::features::restart::plan::{Chosen, Plan, Unplanned, plan};
+use crate::features::restart::pods::PodSeen;
+use crate::features::restart::telling::{Report, Told};
+use crate::features::restart::workload::{Name, Workload};
+use crate::kernel::api_error::Unstored;
+use crate::kernel::text::nearest;
+use crate::kubernetes::client;
+use crate::kubernetes::client::restarts::Restarts;
+use crate::kubernetes::client::restarts::run::Pace;
+use crate::kubernetes::inventory::owner_kind::OwnerKinds;
 use running::{finished, fresh_run, run_to_its_end};
 
 /// Whose pods to replace.
@@ -125,7 +125,7 @@ pub async fn run(args: RestartArgs) -> anyhow::Result<ExitCode> {
         is_said || !workloads.is_empty(),
         "this names nobody; name workloads, such as deployment/web, or say --all, --selector or --drifted"
     );
-    let config = cluster::config().await.context("cannot find a cluster")?;
+    let config = client::config().await.context("cannot find a cluster")?;
     let looking = LookingArgs { state: None, now: None, deciding: args.deciding.clone() };
     let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config.clone()).context("cannot use the configuration of the cluster")?;

@@ -12,8 +12,8 @@ use prometheus_client::metrics::counter::Counter;
 
 use super::deciding::DecidingArgs;
 use crate::admission::{EntryNames, Reviewer};
-use crate::clock::Clock;
-use crate::files;
+use crate::kernel::clock::Clock;
+use crate::kubernetes::intake::files;
 use crate::metrics::Metrics;
 
 /// What to review with.

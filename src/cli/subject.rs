@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::decision::facts::{Owner, OwnerReference, Pod};
 use crate::decision::mesh::Mesh;
-use crate::inventory::nearest::nearest;
-use crate::inventory::owner_kind::{OwnerKinds, controller_of};
-use crate::inventory::workload::{PodObject, WorkloadSpec};
-use crate::strict::{Wrong, read};
+use crate::kernel::text::nearest;
+use crate::kubernetes::inventory::owner_kind::{OwnerKinds, controller_of};
+use crate::kubernetes::inventory::workload::{PodObject, WorkloadSpec};
+use crate::kubernetes::resources::strict::{Wrong, read};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// A kind and a name, as users type them: `deployment/web`, `deploy/web`, `Deployment/web`.

@@ -1,29 +1,21 @@
 //! `outrigger suspend`: no sidecars for new pods, or no traffic to services, for a while.
 
 pub(super) mod listing;
-mod order;
+pub(crate) mod order;
 mod summary;
-pub(super) mod times;
 
-use std::io::{BufRead, IsTerminal};
+use crate::cli::acting::ActingArgs;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::looking::{Looked, LookingArgs, Output, client};
-use super::progress::Progress;
-use crate::audit::act::fresh_id;
-use crate::backend::Writing;
-use crate::clock::Clock;
-use crate::cluster::snapshot;
-use crate::cluster::suspensions::Suspensions;
-use crate::files::store::Store;
-use crate::resources::suspension_object::SuspensionObject;
-use crate::suspensions::change::drafted;
-use crate::suspensions::live::Unstored;
+use super::looking::{Looked, LookingArgs, Output};
+use crate::features::suspension::change::drafted;
+use crate::kernel::api_error::Unstored;
+use crate::kernel::ids::fresh_id;
+use crate::kubernetes::resources::suspension_object::SuspensionObject;
 use listing::Told;
 use order::{InjectionArgs, OrderArgs, TrafficArgs};
 use summary::Summary;
@@ -67,22 +59,6 @@ enum What {
         #[command(flatten)]
         acting: ActingArgs,
     },
-}
-
-/// How to act.
-#[derive(Debug, Args)]
-pub(super) struct ActingArgs {
-    /// Do not ask
-    #[arg(short, long)]
-    pub(super) yes: bool,
-    /// Say what would be done, and whether it may be, and store nothing
-    #[arg(long)]
-    pub(super) dry_run: bool,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    pub(super) output: Output,
-    #[command(flatten)]
-    pub(super) looking: LookingArgs,
 }
 
 /// Runs the command. The answer is no where something stands in the way, or whoever was asked does not want it.
@@ -146,52 +122,6 @@ async fn suspend(
         format!("{} {verb}. End it with: outrigger resume {} {flag}\n", object.named(), object.name)
     })?;
     Ok(ExitCode::SUCCESS)
-}
-
-impl ActingArgs {
-    async fn look(&self, order: &OrderArgs, with_routing: bool) -> anyhow::Result<Looked> {
-        let namespace = match (order.cluster, &order.namespace) {
-            (true, _) => None,
-            (false, Some(namespace)) => Some(namespace.clone()),
-            (false, None) => Some(self.looking.default_namespace().await?),
-        };
-        let looked = {
-            let _progress = Progress::of("reading the cluster");
-            self.looking.look(namespace.as_deref()).await?
-        };
-        if with_routing && self.looking.state.is_none() {
-            let problems = snapshot::fill_routing(&client().await?, &looked.inventory).await;
-            problems.iter().for_each(|problem| eprintln!("outrigger: {problem}"));
-        }
-        Ok(looked)
-    }
-
-    /// Where suspensions are: in the cluster with the user's own rights, or in the directory that was looked at.
-    pub(super) async fn place(&self, looked: &Looked) -> anyhow::Result<Writing> {
-        let LookingArgs { state, now, .. } = &self.looking;
-        let Some(directory) = state else { return Ok(Writing::Cluster(Suspensions::new(client().await?))) };
-        let (inventory, clock) = (Arc::clone(&looked.inventory), now.map_or(Clock::System, Clock::Fixed));
-        Ok(Writing::Files(Store::new(Some(directory.clone()), inventory, looked.terms, clock)))
-    }
-
-    /// Whether whoever sits there wants it.
-    pub(super) fn agreed(&self, question: &str) -> anyhow::Result<bool> {
-        agreed(self.yes, question)
-    }
-}
-
-/// Whether whoever sits there wants it, unless they have said so already.
-pub(super) fn agreed(already: bool, question: &str) -> anyhow::Result<bool> {
-    if already {
-        return Ok(true);
-    }
-    if !std::io::stdin().is_terminal() {
-        bail!("nobody can be asked here; say --yes to go ahead");
-    }
-    eprint!("{question} [y/N] ");
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;
-    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
 }
 
 /// Why it was not done, with what grants the right where that is missing.

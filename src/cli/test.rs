@@ -13,7 +13,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::looking::Output;
-use crate::decision::reason::sanitized;
+use crate::kernel::text::sanitized;
 use case::{Case, CaseFile};
 use expectation::Difference;
 

@@ -7,14 +7,14 @@ use clap::Args;
 
 use super::looking::client;
 use super::progress::Progress;
-use super::suspend::agreed;
-use crate::cluster::removal::{remove_server, remove_webhook};
-use crate::cluster::snapshot;
-use crate::cluster::traffic::Routes;
-use crate::inventory::Inventory;
-use crate::inventory::routing::Standing;
-use crate::resources::suspension_object::SuspensionObject;
-use crate::suspensions::live::Unstored;
+use crate::cli::acting::agreed;
+use crate::kernel::api_error::Unstored;
+use crate::kubernetes::client::removal::{remove_server, remove_webhook};
+use crate::kubernetes::client::traffic::Routes;
+use crate::kubernetes::intake::snapshot;
+use crate::kubernetes::inventory::Inventory;
+use crate::kubernetes::inventory::routing::Standing;
+use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
 /// What is said where it could not be finished.
 const AGAIN: &str = "what was done until then stays done, try again";

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::warn;
 
-use crate::cluster::order::Events;
-use crate::inventory::Inventory;
+use crate::kubernetes::client::events::Events;
+use crate::kubernetes::inventory::Inventory;
 
 /// How often it is looked at; nothing else is done while all is well.
 const EVERY: Duration = Duration::from_secs(2);

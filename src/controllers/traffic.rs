@@ -18,13 +18,13 @@ use serde_json::Value;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::audit::Log;
-use crate::clock::Clock;
-use crate::cluster::traffic::Routes;
-use crate::inventory::Inventory;
-use crate::inventory::owner_kind::Served;
-use crate::inventory::routing::{Kind, Standing};
-use crate::resources::suspension_object::{State, SuspensionObject};
-use crate::traffic::{Obstacle, OfService, Routing, routing_for};
+use crate::features::suspension::traffic::{Obstacle, OfService, Routing, routing_for};
+use crate::kernel::clock::Clock;
+use crate::kubernetes::client::traffic::Routes;
+use crate::kubernetes::inventory::Inventory;
+use crate::kubernetes::inventory::owner_kind::Served;
+use crate::kubernetes::inventory::routing::{Kind, Standing};
+use crate::kubernetes::resources::suspension_object::{State, SuspensionObject};
 use doing::Doing;
 
 /// How often it is looked whether anything has changed; a suspension begins and ends so late at most.
@@ -245,7 +245,7 @@ pub async fn keep(inventory: Arc<Inventory>, clock: Clock, routes: Routes, audit
 
 /// How many suspensions of traffic have begun, and how many are over: what changes with nothing but the time.
 fn boundaries(inventory: &Inventory, now: Timestamp) -> [usize; 2] {
-    let traffic = crate::traffic::suspensions(inventory);
+    let traffic = crate::features::suspension::traffic::suspensions(inventory);
     let count = |state: State| traffic.iter().filter(|(_, period)| period.state(now) == state).count();
     [count(State::InForce), count(State::Over)]
 }

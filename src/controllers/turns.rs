@@ -9,12 +9,12 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::audit::Log;
 use crate::audit::act::Deed;
-use crate::clock::Clock;
-use crate::inventory::Inventory;
+use crate::features::suspension::traffic::PROMPT;
+use crate::features::suspension::turns::{Turn, Turns, entry};
+use crate::kernel::clock::Clock;
+use crate::kubernetes::inventory::Inventory;
+use crate::kubernetes::resources::suspension_object::State;
 use crate::metrics::Metrics;
-use crate::resources::suspension_object::State;
-use crate::suspensions::turns::{Turn, Turns, entry};
-use crate::traffic::PROMPT;
 
 /// How often it is looked.
 const TICK: Duration = Duration::from_millis(500);

@@ -1,5 +1,6 @@
 //! What one decision is made from: plain values, looked up by others, borrowed where they can be.
 
+use crate::kernel::text::sanitized;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -339,10 +340,7 @@ pub struct OwnerReference {
 
 impl From<&OwnerReference> for OwnerName {
     fn from(reference: &OwnerReference) -> Self {
-        Self {
-            kind: super::reason::sanitized(&reference.kind).into(),
-            name: super::reason::sanitized(&reference.name).into(),
-        }
+        Self { kind: sanitized(&reference.kind).into(), name: sanitized(&reference.name).into() }
     }
 }
 

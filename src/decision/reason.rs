@@ -1,5 +1,6 @@
 //! The rules that can win, the ways in which one can lose, and the sentences that say so.
 
+use crate::kernel::text::Clean;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -396,25 +397,4 @@ impl fmt::Display for PassedOver<'_> {
             Self::NoSuchOwner => f.write_str("the namespace has no such owner with this UID; the chain ends before it"),
         }
     }
-}
-
-/// Text that a tenant wrote, made harmless: at most 256 characters, no control characters.
-#[derive(Debug, Clone, Copy)]
-pub struct Clean<'t>(pub &'t str);
-
-impl fmt::Display for Clean<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use fmt::Write;
-        self.0.chars().filter(|c| !is_hostile(*c)).take(256).try_for_each(|c| f.write_char(c))
-    }
-}
-
-/// [`Clean`] as a text of its own.
-pub fn sanitized(text: &str) -> String {
-    Clean(text).to_string()
-}
-
-/// Control characters, and those that change the direction of the text around them.
-fn is_hostile(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

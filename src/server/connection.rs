@@ -22,11 +22,11 @@ use tracing::debug;
 
 use super::activity::Activity;
 use super::limits::Limits;
-use super::listener::{Peer, Shared, count};
 use super::request::noted;
 use super::stream::{Transport, WatchedStream};
 use super::tls;
 use super::watchdog::Watchdog;
+use crate::server::shared::{Peer, Shared, count};
 
 /// One accepted connection.
 #[derive(Debug)]

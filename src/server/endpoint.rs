@@ -16,7 +16,7 @@ use hyper::service::{Service, service_fn};
 
 use super::body::{BodyReader, Held, Unread};
 use super::limits::Limits;
-use super::listener::Peer;
+use crate::server::shared::Peer;
 
 /// An endpoint that takes POSTs of JSON at one path; a query is left to the handler.
 #[derive(Debug)]

@@ -3,13 +3,14 @@
 //! While it drains it still accepts and answers, with `Connection: close`: until the cluster has heard that this replica
 //! is leaving, requests keep coming, over new connections and over kept ones.
 
+use crate::server::shared::{Counts, Peer, Shared, count};
 use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -47,46 +48,6 @@ pub struct BindError {
     name: &'static str,
     address: SocketAddr,
     cause: io::Error,
-}
-
-/// Who sends a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// The other end of the connection.
-    pub address: SocketAddr,
-    /// Whether it showed a certificate of an authority that we were told to trust.
-    pub verified: bool,
-}
-
-/// What happened on a listener since its start; only ever counted up.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// Connections accepted.
-    pub accepted: AtomicU64,
-    /// Connections that ended.
-    pub ended: AtomicU64,
-    /// TLS handshakes that failed or took too long.
-    pub failed_handshakes: AtomicU64,
-    /// Connections cut off because a limit of time was over.
-    pub timed_out: AtomicU64,
-    /// Connections closed to make room for another.
-    pub given_up: AtomicU64,
-    /// Requests whose handler panicked.
-    pub panics: AtomicU64,
-}
-
-/// What the connections of a listener share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) limits: Limits,
-    pub(super) counts: Arc<Counts>,
-    draining: AtomicBool,
-}
-
-impl Shared {
-    pub(super) fn is_draining(&self) -> bool {
-        self.draining.load(Relaxed)
-    }
 }
 
 impl Listener {
@@ -181,8 +142,4 @@ fn give_one_up(connections: &mut Connections, shared: &Shared) -> bool {
         count(&shared.counts.given_up);
     }
     given_up
-}
-
-pub(super) fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Relaxed);
 }

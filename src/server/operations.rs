@@ -13,7 +13,7 @@ use hyper::service::{Service, service_fn};
 use tokio_util::sync::CancellationToken;
 
 use super::endpoint::Answer;
-use crate::inventory::Inventory;
+use crate::kubernetes::inventory::Inventory;
 use crate::metrics::Metrics;
 
 /// What the answers are made from.

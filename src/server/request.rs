@@ -19,7 +19,7 @@ use tracing::error;
 
 use super::activity::Activity;
 use super::endpoint::refusal;
-use super::listener::Shared;
+use crate::server::shared::Shared;
 
 /// `inner`, with each of its requests noted in `activity`.
 pub(super) fn noted<S, B>(

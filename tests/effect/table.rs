@@ -1,6 +1,6 @@
 //! The table: namespaces, pods and the policies that they are under.
 
-use outrigger::resources::names;
+use outrigger::kernel::names;
 use serde_json::{Map, Value, json};
 
 use crate::webhook::INJECT;

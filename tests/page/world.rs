@@ -185,7 +185,7 @@ fn route() -> Value {
 
 /// One that began and ends so many hours from now.
 fn suspension(namespace: &str, name: &str, workload: &str, (from, to): (i64, i64)) -> Value {
-    let now = outrigger::clock::Clock::System.now();
+    let now = outrigger::kernel::clock::Clock::System.now();
     let at = |hours| (now + SignedDuration::from_hours(hours)).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let spec = json!({
         "suspend": "Injection", "workloads": [{"kind": "StatefulSet", "name": workload}],

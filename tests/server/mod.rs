@@ -20,7 +20,8 @@ use outrigger::certs::bundle::Bundle;
 use outrigger::certs::issue::{self, Pair};
 use outrigger::server::endpoint::{Answer, Endpoint, json};
 use outrigger::server::limits::Limits;
-use outrigger::server::listener::{Listener, Peer};
+use outrigger::server::listener::Listener;
+use outrigger::server::shared::Peer;
 use outrigger::server::tls::{ClientCertificates, ServingKey, server_config};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -94,7 +95,7 @@ struct Server {
     address: SocketAddr,
     authority: Pair,
     key: ServingKey,
-    counts: Arc<outrigger::server::listener::Counts>,
+    counts: Arc<outrigger::server::shared::Counts>,
     stopping: CancellationToken,
     waiting: Arc<Notify>,
     released: Arc<Notify>,
@@ -151,7 +152,7 @@ fn bundle(authority: &Pair) -> Bundle {
 
 /// The machine's time, because the TLS library asks the machine.
 fn now() -> Timestamp {
-    outrigger::clock::Clock::System.now()
+    outrigger::kernel::clock::Clock::System.now()
 }
 
 fn loopback() -> SocketAddr {

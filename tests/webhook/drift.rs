@@ -8,7 +8,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
-use outrigger::clock::Clock;
+use outrigger::kernel::clock::Clock;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

@@ -44,7 +44,7 @@ async fn since_when_an_override_stands(plane: &ControlPlane, run: Run<'_>) {
     assert_eq!(places, ["Workload", "PodTemplate"], "{found}");
     for one in found.as_array().unwrap() {
         let since = one["since"].as_str().and_then(|since| since.parse::<jiff::Timestamp>().ok());
-        let age = since.map(|since| outrigger::clock::Clock::System.now().duration_since(since).as_secs());
+        let age = since.map(|since| outrigger::kernel::clock::Clock::System.now().duration_since(since).as_secs());
         assert!(age.is_some_and(|age| (-5..600).contains(&age)), "{one}");
     }
 }

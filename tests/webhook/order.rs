@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::SignedDuration;
 use outrigger::certs::issue::{authority, leaf};
-use outrigger::clock::Clock;
+use outrigger::kernel::clock::Clock;
 use outrigger::server::endpoint::{Endpoint, json as answer};
 use outrigger::server::limits::Limits;
 use outrigger::server::listener::Listener;

@@ -6,8 +6,9 @@ mod nine;
 mod others;
 mod restarting;
 
-use ::outrigger::cluster::overrides::{How, Overrides};
-use ::outrigger::overrides::edit::{Edit, Field, Map, ObjectName};
+use ::outrigger::features::overrides::edit::{Edit, ObjectName};
+use ::outrigger::features::overrides::field::{Field, Map};
+use ::outrigger::kubernetes::client::overrides::{How, Overrides};
 use anyhow::ensure;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
@@ -152,7 +153,7 @@ async fn an_override_ends_by_the_clock_and_one_that_a_policy_refuses_is_written_
             Ok(())
         })
         .await;
-        assert!(::outrigger::clock::Clock::System.now() < end + jiff::SignedDuration::from_secs(1));
+        assert!(::outrigger::kernel::clock::Clock::System.now() < end + jiff::SignedDuration::from_secs(1));
         await_condition("new pods with a sidecar, once it is over", TIMEOUT, async || {
             ensure!(is_injected(&create(plane.client(), namespace, bare_pod("next"), true).await), "not yet");
             Ok(())

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use outrigger::clock::Clock;
+use outrigger::kernel::clock::Clock;
 use serde_json::{Value, json};
 
 use super::drift::{A_MINUTE, REPAIRED, await_event, await_metric, is_ready, pods};

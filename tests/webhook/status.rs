@@ -134,7 +134,7 @@ async fn one_that_slipped_through_says_what_is_wrong(plane: &ControlPlane, names
 }
 
 async fn a_suspension_begins_and_ends_by_the_clock(plane: &ControlPlane, namespace: &str) {
-    let now = outrigger::clock::Clock::System.now();
+    let now = outrigger::kernel::clock::Clock::System.now();
     let at = |seconds| (now + SignedDuration::from_secs(seconds)).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let (starts_at, expires_at) = (at(8), at(16));
     let suspension = json!({

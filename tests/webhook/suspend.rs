@@ -12,7 +12,7 @@ use crate::commands::outrigger;
 use crate::control_plane::{ControlPlane, Options, await_condition, with_temp_namespace};
 
 fn now() -> Timestamp {
-    outrigger::clock::Clock::System.now()
+    outrigger::kernel::clock::Clock::System.now()
 }
 
 #[tokio::test]

@@ -79,9 +79,9 @@ async fn an_end_that_nobody_saw_is_made_good_and_what_was_half_done_is_finished(
         plane.apply(&suspension(namespace, "short", 12, json!([{"name": "reviews"}]))).await;
         await_status(&plane, namespace, "short", |status| says(status, "Active", "True", "InForce")).await;
         outrigger.kill();
-        let end = outrigger::clock::Clock::System.now() + SignedDuration::from_secs(13);
+        let end = outrigger::kernel::clock::Clock::System.now() + SignedDuration::from_secs(13);
         await_condition("the end to pass", TIMEOUT, async || {
-            ensure!(outrigger::clock::Clock::System.now() > end, "not yet");
+            ensure!(outrigger::kernel::clock::Clock::System.now() > end, "not yet");
             Ok(())
         })
         .await;

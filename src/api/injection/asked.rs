@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::refused;
 use crate::api::problem::Problem;
-use crate::overrides::change::{Asked, Change, Place};
-use crate::resources::suspending::{lasting, lasts};
+use crate::features::overrides::change::{Asked, Change, Place};
+use crate::kubernetes::resources::suspending::{lasting, lasts};
 
 /// What is to become of the override.
 #[derive(Debug, Deserialize, JsonSchema)]

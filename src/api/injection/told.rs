@@ -5,12 +5,12 @@ use serde::Serialize;
 
 use super::Prepared;
 use crate::api::session::Attempt;
-use crate::cluster::overrides::Wrote;
-use crate::overrides::change::Change;
-use crate::overrides::edit::Field;
-use crate::overrides::plan::Planned;
-use crate::overrides::prospect::Prospect;
-use crate::overview::running::Counts;
+use crate::features::overrides::change::Change;
+use crate::features::overrides::field::Field;
+use crate::features::overrides::plan::Planned;
+use crate::features::overrides::prospect::Prospect;
+use crate::features::status::running::Counts;
+use crate::kubernetes::client::overrides::Wrote;
 
 /// How many are told of one by one.
 const MOST_TOLD: usize = 100;

@@ -4,11 +4,11 @@ use crate::api::problem::Problem;
 use crate::api::reading::Asked as Request;
 use crate::api::session::Other;
 use crate::decision::facts::Owner;
-use crate::decision::reason::Clean;
-use crate::inventory::Inventory;
-use crate::inventory::nearest::nearest;
-use crate::inventory::owner_kind::{OwnerKind, Served};
-use crate::overrides::subject::{Subject, is_copy, workloads};
+use crate::features::overrides::subject::{Subject, is_copy, workloads};
+use crate::kernel::text::Clean;
+use crate::kernel::text::nearest;
+use crate::kubernetes::inventory::Inventory;
+use crate::kubernetes::inventory::owner_kind::{OwnerKind, Served};
 
 /// A namespace, or a workload in it by kind and name.
 pub(super) struct Whom {

@@ -6,10 +6,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::api::problem::Problem;
-use crate::cluster::restarts::run::Pace;
 use crate::decision::selector::Selector;
-use crate::resources::label_selector::LabelSelector;
-use crate::resources::suspending::{lasting, lasts};
+use crate::kubernetes::client::restarts::run::Pace;
+use crate::kubernetes::resources::label_selector::LabelSelector;
+use crate::kubernetes::resources::suspending::{lasting, lasts};
 
 /// How long an API server that does not answer is asked on.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -18,10 +18,10 @@ use crate::api::problem::Problem;
 use crate::api::request::{carried_through, json_answer, turn};
 use crate::api::session::{Attempt, Other, Session};
 use crate::audit::act::Deed;
-use crate::decision::reason::Clean;
-use crate::restarts::left::{left_of, unfinished_run};
-use crate::restarts::telling::Told;
-use crate::restarts::workload::Name;
+use crate::features::restart::left::{left_of, unfinished_run};
+use crate::features::restart::telling::Told;
+use crate::features::restart::workload::Name;
+use crate::kernel::text::Clean;
 
 /// A restart that is given up.
 #[derive(Debug, Serialize, JsonSchema)]

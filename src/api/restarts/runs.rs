@@ -9,15 +9,15 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::told::{Stepped, why};
 use crate::api::Api;
 use crate::api::problem::Problem;
+use crate::api::restarts::step::{Stepped, why};
 use crate::api::session::{Attempt, record};
 use crate::api::shares::sharing;
 use crate::audit::act::Deed;
-use crate::decision::reason::Clean;
-use crate::restarts::telling::{End, Report, Step, Told};
-use crate::restarts::workload::Name;
+use crate::features::restart::telling::{End, Report, Step, Told};
+use crate::features::restart::workload::Name;
+use crate::kernel::text::Clean;
 
 const AT_ONCE: usize = 8;
 const OF_USER: usize = 2;
@@ -248,7 +248,7 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::api::session::Other;
-    use crate::server::listener::Peer;
+    use crate::server::shared::Peer;
 
     fn run(id: &str, namespace: &str, user: &str) -> Run {
         let peer = Peer { address: "127.0.0.1:1".parse().unwrap(), verified: false };

@@ -1,5 +1,6 @@
 //! Restarts as answers tell of them.
 
+use crate::api::restarts::step::{Stepped, why};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -9,7 +10,7 @@ use super::runs::{self, Run};
 use crate::api::Api;
 use crate::api::audit::is_partial;
 use crate::api::endpoint::Header;
-use crate::restarts::telling::{End, Report, Step, Told};
+use crate::features::restart::telling::{End, Report, Told};
 
 pub(super) const LOCATION: Header = Header { name: "Location", description: "Where it is told how far it has come." };
 
@@ -73,18 +74,6 @@ pub(super) struct RestartInFull {
     steps: Vec<Stepped>,
 }
 
-/// Something that has happened.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-#[schemars(rename = "RestartStepped")]
-pub(super) struct Stepped {
-    /// Which step it is.
-    pub(super) number: u64,
-    /// When.
-    pub(super) at: Timestamp,
-    #[serde(flatten)]
-    pub(super) step: Step,
-}
-
 /// A restart that has begun, and what it is about.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "RestartBegun")]
@@ -115,7 +104,7 @@ impl Restart {
         Self {
             run: run.id.clone(),
             namespace: run.namespace.clone(),
-            user: crate::decision::reason::sanitized(&run.user),
+            user: crate::kernel::text::sanitized(&run.user),
             audit_id: run.audit_id.clone(),
             state: State::of(report.as_ref()),
             why: report.as_ref().and_then(why),
@@ -158,18 +147,5 @@ impl Listed {
     pub(super) fn of(api: &Api, namespace: &str) -> Self {
         let items = api.restarts.of_namespace(namespace).iter().map(|run| Restart::of(run)).collect();
         Self { items, partial: is_partial(api) }
-    }
-}
-
-/// Why not everything was done, in one sentence.
-pub(super) fn why(report: &Report) -> Option<String> {
-    match (&report.end, report.not_up.first(), report.held.first(), report.refused.first()) {
-        (End::Stopped(why), ..) => Some(why.clone()),
-        (End::Interrupted, ..) => Some("it was stopped; what has begun rolls out by itself".to_owned()),
-        (End::Halted, Some(Told { workload, why }), ..) => Some(format!("{workload} did not come up: {why}")),
-        (End::Halted, None, Some(Told { workload, why }), _) => Some(format!("{workload} is held: {why}")),
-        (End::Halted, None, None, _) => Some("it was halted".to_owned()),
-        (End::Completed, .., Some(Told { workload, why })) => Some(format!("{workload} could not be restarted: {why}")),
-        (End::Completed, .., None) => None,
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::runs::Run;
-use super::told::{Restart, RestartInFull, Stepped};
+use super::told::{Restart, RestartInFull};
 use crate::api::listener::{Feed, Listener, Telling};
-use crate::restarts::telling::Told;
+use crate::api::restarts::step::Stepped;
+use crate::features::restart::telling::Told;
 
 /// What has been told of a restart.
 pub(super) struct Steps {

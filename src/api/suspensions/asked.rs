@@ -4,8 +4,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use crate::api::document;
-use crate::resources::cluster_suspension_policy::ClusterSuspensionPolicySpec;
-use crate::resources::suspension_policy::SuspensionPolicySpec;
+use crate::kubernetes::resources::cluster_suspension_policy::ClusterSuspensionPolicySpec;
+use crate::kubernetes::resources::suspension_policy::SuspensionPolicySpec;
 
 /// A new suspension of the cluster.
 pub(super) fn of_cluster(generator: &mut SchemaGenerator) -> Schema {

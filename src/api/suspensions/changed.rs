@@ -17,10 +17,11 @@ use crate::api::reading::Asked as Request;
 use crate::api::request::{carried_through, read, turn, whole};
 use crate::api::session::{Attempt, Session};
 use crate::audit::act::Deed;
-use crate::resources::suspending::{lasting, lasts};
-use crate::resources::suspension_object::SuspensionObject;
-use crate::suspensions::change::{Ending, Extension as Longer, ended, extended};
-use crate::suspensions::live::{Live, Unstored};
+use crate::features::suspension::change::{Ending, Extension as Longer, ended, extended};
+use crate::features::suspension::live::Live;
+use crate::kernel::api_error::Unstored;
+use crate::kubernetes::resources::suspending::{lasting, lasts};
+use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
 /// A change that lost a race is tried again so often.
 const TRIES: usize = 5;

@@ -17,11 +17,11 @@ use crate::api::reading::Asked;
 use crate::api::request::{carried_through, read, turn, whole};
 use crate::api::session::{Attempt, Session};
 use crate::audit::act::Deed;
-use crate::decision::reason::Clean;
-use crate::resources::suspension_object::SuspensionObject;
-use crate::suspensions::change::{asks_for_the_same, drafted};
-use crate::suspensions::live::Live;
-use crate::traffic::routing_for;
+use crate::features::suspension::change::{asks_for_the_same, drafted};
+use crate::features::suspension::live::Live;
+use crate::features::suspension::traffic::routing_for;
+use crate::kernel::text::Clean;
+use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
 /// The header that makes a repeated creation one.
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";

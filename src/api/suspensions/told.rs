@@ -13,11 +13,11 @@ use serde::Serialize;
 use crate::api::Api;
 use crate::api::problem::Problem;
 use crate::api::request::json_answer;
-use crate::resources::cluster_suspension_policy::ClusterSuspensionPolicySpec;
-use crate::resources::suspending::Period;
-use crate::resources::suspension_object::SuspensionObject;
-use crate::suspensions::whom::whom;
-use crate::traffic::{OfService, routing_for};
+use crate::features::suspension::traffic::{OfService, routing_for};
+use crate::features::suspension::whom::whom;
+use crate::kubernetes::resources::cluster_suspension_policy::ClusterSuspensionPolicySpec;
+use crate::kubernetes::resources::suspending::Period;
+use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
 /// How many workloads are named.
 const MOST_NAMED: usize = 20;

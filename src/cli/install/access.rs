@@ -8,13 +8,13 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Ro
 use serde_json::Value;
 
 use super::{InstallArgs, cluster_metadata, document, texts, with};
-use crate::cluster::access::Resource;
 use crate::decision::mesh::Injector;
-use crate::inventory::injectors::ISTIO_CONFIG;
-use crate::inventory::owner_kind::OwnerKinds;
-use crate::inventory::routing::Kind;
-use crate::resources::crds;
-use crate::resources::names::{CERTIFICATES_SECRET, GROUP, LEASE, WEBHOOK_CONFIGURATION};
+use crate::kernel::names::{CERTIFICATES_SECRET, GROUP, LEASE, WEBHOOK_CONFIGURATION};
+use crate::kubernetes::client::access::Resource;
+use crate::kubernetes::inventory::injectors::ISTIO_CONFIG;
+use crate::kubernetes::inventory::owner_kind::OwnerKinds;
+use crate::kubernetes::inventory::routing::Kind;
+use crate::kubernetes::resources::crds;
 
 /// The service account of the server, its roles and their bindings.
 pub(super) const NAME: &str = "outrigger";

@@ -7,7 +7,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
 use super::{InstallArgs, cluster_metadata, texts};
-use crate::resources::names::{SERVICE, WEBHOOK, WEBHOOK_CONFIGURATION};
+use crate::kernel::names::{SERVICE, WEBHOOK, WEBHOOK_CONFIGURATION};
 
 pub(super) fn configuration(args: &InstallArgs) -> MutatingWebhookConfiguration {
     MutatingWebhookConfiguration { metadata: cluster_metadata(WEBHOOK_CONFIGURATION), webhooks: Some(vec![pods(args)]) }

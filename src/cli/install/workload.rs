@@ -22,7 +22,7 @@ use super::access::NAME;
 use super::{InstallArgs, document, labels, selected, texts};
 use crate::cli::deciding::DecidingArgs;
 use crate::decision::mesh::{MESHES, Place};
-use crate::resources::names::{CERTIFICATES_SECRET, DEPLOYMENT, LEASE, SERVICE};
+use crate::kernel::names::{CERTIFICATES_SECRET, DEPLOYMENT, LEASE, SERVICE};
 
 /// A port of the container.
 struct Port {

@@ -10,13 +10,13 @@ use crate::cli::looking::Looked;
 use crate::cli::restart::PacingArgs;
 use crate::cli::restart::running::restart_named;
 use crate::decision::effect::Outcome;
-use crate::overrides::change::Change;
-use crate::overrides::plan::Planned;
-use crate::overrides::prospect::Prospect;
-use crate::overrides::subject::Subject;
-use crate::overview::states::{Standing, standings};
-use crate::restarts::telling::Report;
-use crate::restarts::workload::Name;
+use crate::features::overrides::change::Change;
+use crate::features::overrides::plan::Planned;
+use crate::features::overrides::prospect::Prospect;
+use crate::features::overrides::subject::Subject;
+use crate::features::restart::telling::Report;
+use crate::features::restart::workload::Name;
+use crate::features::status::states::{Standing, standings};
 
 /// How many are named.
 const MOST_NAMED: usize = 10;

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::told::{in_words, sum};
-use crate::cli::suspend::times::told;
-use crate::decision::reason::sanitized;
-use crate::inventory::Inventory;
-use crate::overrides::change::{Asked, Change, Place};
-use crate::overrides::plan::{Planned, preview_of};
-use crate::overrides::prospect::Prospect;
-use crate::overview::caution::cautions;
+use crate::cli::times::told;
+use crate::features::overrides::change::{Asked, Change, Place};
+use crate::features::overrides::plan::{Planned, preview_of};
+use crate::features::overrides::prospect::Prospect;
+use crate::features::preview::caution::cautions;
+use crate::kernel::text::sanitized;
+use crate::kubernetes::inventory::Inventory;
 
 /// How many are named.
 const MOST_NAMED: usize = 10;

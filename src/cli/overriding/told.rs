@@ -5,15 +5,15 @@ use serde::Serialize;
 use super::Followed;
 use crate::cli::looking::columns;
 use crate::cli::restart::telling::ended;
-use crate::cluster::overrides::Wrote;
-use crate::overrides::change::{Asked, Change};
-use crate::overrides::edit::Field;
-use crate::overrides::plan::Planned;
-use crate::overrides::prospect::Prospect;
-use crate::overview::preview::Answer;
-use crate::overview::running::Counts;
-use crate::restarts::telling::Report;
-use crate::restarts::workload::Name;
+use crate::features::overrides::change::{Asked, Change};
+use crate::features::overrides::field::Field;
+use crate::features::overrides::plan::Planned;
+use crate::features::overrides::prospect::Prospect;
+use crate::features::preview::comparison::Answer;
+use crate::features::restart::telling::Report;
+use crate::features::restart::workload::Name;
+use crate::features::status::running::Counts;
+use crate::kubernetes::client::overrides::Wrote;
 
 /// What came of writing on one object.
 #[derive(Debug, Clone, PartialEq, Eq)]

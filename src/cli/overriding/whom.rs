@@ -6,18 +6,18 @@ use std::sync::Arc;
 use anyhow::{bail, ensure};
 use clap::Args;
 
+use crate::cli::acting::ActingArgs;
 use crate::cli::looking::Looked;
 use crate::cli::selector::selector;
 use crate::cli::subject::Target;
-use crate::cli::suspend::ActingArgs;
 use crate::decision::facts::Owner;
-use crate::decision::reason::sanitized;
 use crate::decision::selector::Selector;
-use crate::inventory::Inventory;
-use crate::inventory::nearest::nearest;
-use crate::inventory::owner_kind::{OwnerKind, Served};
-use crate::overrides::subject::{Subject, is_copy, workloads};
-use crate::resources::suspension_object::can_be;
+use crate::features::overrides::subject::{Subject, is_copy, workloads};
+use crate::kernel::text::nearest;
+use crate::kernel::text::sanitized;
+use crate::kubernetes::inventory::Inventory;
+use crate::kubernetes::inventory::owner_kind::{OwnerKind, Served};
+use crate::kubernetes::resources::suspension_object::can_be;
 
 /// Whom it is about.
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cli::looking::{LookingArgs, Output, columns};
 use crate::cli::progress::Progress;
-use crate::overview::adoption::{StandingMarker, markers};
+use crate::features::preview::adoption::{StandingMarker, markers};
 
 /// Everything that is printed.
 #[derive(Debug, Serialize)]

@@ -6,10 +6,10 @@ use super::RestartArgs;
 use crate::cli::looking::LookingArgs;
 use crate::cli::progress::Progress;
 use crate::cli::subject::Target;
-use crate::inventory::owner_kind::OwnerKinds;
-use crate::overview::states::standings_within;
-use crate::restarts::plan::Chosen;
-use crate::restarts::workload::Name;
+use crate::features::restart::plan::Chosen;
+use crate::features::restart::workload::Name;
+use crate::features::status::states::standings_within;
+use crate::kubernetes::inventory::owner_kind::OwnerKinds;
 
 pub(super) async fn chosen(
     args: &RestartArgs,

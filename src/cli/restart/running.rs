@@ -9,17 +9,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::telling::{self, Teller};
 use super::{PacingArgs, read_in, summary, unplanned};
-use crate::audit::act::fresh_id;
 use crate::cli::looking::Output;
-use crate::clock::Clock;
-use crate::cluster;
-use crate::cluster::restarts::Restarts;
-use crate::cluster::restarts::run::Runner;
-use crate::inventory::owner_kind::OwnerKinds;
-use crate::restarts::left::Left;
-use crate::restarts::plan::{Chosen, Plan, plan};
-use crate::restarts::telling::{End, Report};
-use crate::restarts::workload::Name;
+use crate::features::restart::left::Left;
+use crate::features::restart::plan::{Chosen, Plan, plan};
+use crate::features::restart::telling::{End, Report};
+use crate::features::restart::workload::Name;
+use crate::kernel::clock::Clock;
+use crate::kernel::ids::fresh_id;
+use crate::kubernetes::client;
+use crate::kubernetes::client::restarts::Restarts;
+use crate::kubernetes::client::restarts::run::Runner;
+use crate::kubernetes::inventory::owner_kind::OwnerKinds;
 
 /// Restarts these workloads as the command does, for a command that has changed what their new pods get. Asks nobody, and
 /// passes over what cannot be restarted, such as what is gone meanwhile; [`finished`] tells what came of it.
@@ -32,7 +32,7 @@ pub(in crate::cli) async fn restart_named(
     names: Vec<Name>,
     pacing: &PacingArgs,
 ) -> anyhow::Result<Report> {
-    let restarts = Restarts::new(cluster::config().await.context("cannot find a cluster")?)?;
+    let restarts = Restarts::new(client::config().await.context("cannot find a cluster")?)?;
     let mut namespaces: Vec<&String> = names.iter().map(|name| &name.namespace).collect();
     namespaces.sort();
     namespaces.dedup();
@@ -113,7 +113,7 @@ pub(in crate::cli) fn exit_code(report: &Report, is_named: bool) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::restarts::telling::Told;
+    use crate::features::restart::telling::Told;
 
     #[test]
     fn the_answer_is_no_where_one_that_is_named_is_passed_over() {

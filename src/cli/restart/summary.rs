@@ -1,10 +1,10 @@
 //! What a restart is about to do, told before it is done.
 
-use crate::restarts::left::Left;
-use crate::restarts::plan::Plan;
-use crate::restarts::telling::Told;
-use crate::restarts::way::Way;
-use crate::restarts::workload::Workload;
+use crate::features::restart::left::Left;
+use crate::features::restart::plan::Plan;
+use crate::features::restart::telling::Told;
+use crate::features::restart::way::Way;
+use crate::features::restart::workload::Workload;
 
 /// How many of each are named.
 const MOST_NAMED: usize = 10;

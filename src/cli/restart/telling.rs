@@ -5,9 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cli::progress::Progress;
-use crate::decision::reason::Clean;
-use crate::restarts::telling::{End, Report, Step, Told};
-use crate::restarts::workload::{Name, Workload};
+use crate::features::restart::telling::{End, Report, Step, Told};
+use crate::features::restart::workload::{Name, Workload};
+use crate::kernel::text::Clean;
 
 /// How often it is said what is waited for, where nobody sees a bar.
 const EVERY: Duration = Duration::from_secs(5);

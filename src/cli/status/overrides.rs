@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::cli::looking::{Looked, Output, columns};
-use crate::overview::overrides::{Place, Standing, standing};
+use crate::features::overrides::listing::{Place, Standing, standing};
 
 /// Everything that is printed.
 #[derive(Debug, Serialize)]
@@ -43,7 +43,7 @@ fn row(standing: &Standing, now: Timestamp) -> [String; 7] {
         Place::Pod => object.clone(),
     };
     // Ours is the usual one.
-    let place = if key == crate::resources::names::INJECT { place } else { format!("{place}: {key}") };
+    let place = if key == crate::kernel::names::INJECT { place } else { format!("{place}: {key}") };
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     let by_rule = || by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
     let state = match *outcome {

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::cli::looking::{Looked, LookingArgs, Output, columns};
 use crate::cli::subject::Target;
-use crate::inventory::nearest::nearest;
-use crate::overview::states::{Actual, OfNamespace, Standing, State, Totals, by_namespace, standings};
+use crate::features::status::states::{Actual, OfNamespace, Standing, State, Totals, by_namespace, standings};
+use crate::kernel::text::nearest;
 
 /// How often `--watch` looks again.
 const AGAIN: Duration = Duration::from_secs(2);

@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cli::looking::{Looked, Output, columns};
-use crate::decision::reason::sanitized;
-use crate::resources::suspending::Period;
-use crate::resources::suspension_object::SuspensionObject;
-use crate::suspensions::turns::left;
+use crate::features::suspension::turns::left;
+use crate::kernel::text::sanitized;
+use crate::kubernetes::resources::suspending::Period;
+use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
 /// A suspension as it is told of.
 #[derive(Debug, Serialize)]

@@ -6,19 +6,19 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
-use super::times::{duration, instant, written};
 use crate::cli::subject::Target;
-use crate::inventory::owner_kind::OwnerKinds;
+use crate::cli::times::{duration, instant, written};
+use crate::kubernetes::inventory::owner_kind::OwnerKinds;
 
 /// What all suspensions are told.
 #[derive(Debug, Args)]
-pub(super) struct OrderArgs {
+pub(crate) struct OrderArgs {
     /// The namespace
     #[arg(short, long, value_name = "NAMESPACE", conflicts_with_all = ["cluster", "namespaces", "namespace_selector"])]
-    pub(super) namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
     /// Suspend in many namespaces, which --namespaces or --namespace-selector name
     #[arg(long)]
-    pub(super) cluster: bool,
+    pub(crate) cluster: bool,
     /// With --cluster: namespaces by name, in which * stands for any characters; may be given several times
     #[arg(long, value_name = "PATTERN", requires = "cluster", value_delimiter = ',')]
     namespaces: Vec<String>,

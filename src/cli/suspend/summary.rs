@@ -2,18 +2,19 @@
 
 use jiff::Timestamp;
 
-use super::times::told;
 use crate::cli::looking::Looked;
+use crate::cli::times::told;
 use crate::decision::decide;
 use crate::decision::facts::RunningPod;
 use crate::decision::reason::{Outcome, Rule as Reason};
-use crate::inventory::rules::{Rule, RuleKind};
-use crate::overview::about::of_new_pod;
-use crate::overview::running::RunningPods;
-use crate::resources::suspending::Period;
-use crate::resources::suspension_object::SuspensionObject;
-use crate::suspensions::whom::{Whom, whom};
-use crate::traffic::routing_for;
+use crate::features::explain::about::of_new_pod;
+use crate::features::status::running::RunningPods;
+use crate::features::suspension::traffic::routing_for;
+use crate::features::suspension::whom::{Whom, whom};
+use crate::kubernetes::inventory::rule_kind::RuleKind;
+use crate::kubernetes::inventory::rules::Rule;
+use crate::kubernetes::resources::suspending::Period;
+use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
 /// How many are named.
 const MOST_NAMED: usize = 10;

@@ -17,12 +17,12 @@ use crate::cli::explain::{explained, of_manifest};
 use crate::cli::looking::Looked;
 use crate::cli::manifest;
 use crate::cli::subject::{Subject, Target, subjects_of};
-use crate::files;
-use crate::inventory::nearest::nearest;
-use crate::inventory::rules::Terms;
-use crate::inventory::{Inventory, Question};
-use crate::overview::explanation::Explanation;
-use crate::strict::strictly;
+use crate::features::explain::explanation::Explanation;
+use crate::kernel::text::nearest;
+use crate::kubernetes::intake::files;
+use crate::kubernetes::inventory::rules::Terms;
+use crate::kubernetes::inventory::{Inventory, Question};
+use crate::kubernetes::resources::strict::strictly;
 
 /// What time it is where a case does not say: never now, since a case is to mean the same every day.
 const NOW: &str = "2026-11-22T12:00:00Z";

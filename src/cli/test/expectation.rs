@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::overview::explanation::{Considered, Explanation, RuleName, Told, WorkloadName};
+use crate::features::explain::explanation::{Considered, Explanation, RuleName, Told, WorkloadName};
 
 /// What is expected; what is not named may be anything.
 #[derive(Debug, Default, PartialEq, Deserialize)]

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use crate::cluster::order::{Events, Unpublished};
-use crate::overview::drift::Subject;
+use crate::features::drift::Subject;
+use crate::kubernetes::client::events::{Events, Unpublished};
 
 /// So many wait at most.
 const QUEUE: usize = 1000;

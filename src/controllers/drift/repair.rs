@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::decision::facts::RunningPod;
-use crate::overview::drift::{Drift, Found, Subject};
+use crate::features::drift::{Drift, Found, Subject};
 
 /// A workload whose pods of this age drift makes such pods at present.
 const RECENT: SignedDuration = SignedDuration::from_secs(30);

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::audit::act::fresh_id;
-use crate::overview::drift::{Drift, Expected, Found, Subject};
+use crate::features::drift::{Drift, Expected, Found, Subject};
+use crate::kernel::ids::fresh_id;
 
 /// That more pods drift than was told is told after so long.
 const MORE: SignedDuration = SignedDuration::from_mins(1);

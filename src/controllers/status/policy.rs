@@ -116,7 +116,7 @@ fn ineffective(policy: &Policy, known: &OfPolicy, before_us: &[&str]) -> Saying 
         )
     });
     if policy.mode == Mode::Enforce && !before_us.is_empty() {
-        let order = crate::cluster::order::sentence(before_us);
+        let order = crate::kubernetes::client::order::sentence(before_us);
         let message = out_of_reach.map_or(order.clone(), |out_of_reach| format!("{order}; {out_of_reach}"));
         return Saying::new("Ineffective", true, "WrongOrder", message);
     }

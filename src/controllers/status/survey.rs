@@ -17,9 +17,9 @@ use crate::decision::policy::{Candidates, Matching, Mode, Policies, Policy};
 use crate::decision::reason::{Rule, Safety};
 use crate::decision::suspension::{Suspension, Suspensions};
 use crate::decision::{Action, Decision};
-use crate::inventory::Inventory;
-use crate::inventory::rules::RuleName;
-use crate::overview::about::{is_about, told, without_template};
+use crate::features::explain::about::{is_about, told, without_template};
+use crate::kubernetes::inventory::Inventory;
+use crate::kubernetes::inventory::rule_kind::RuleName;
 
 /// How many examples a sentence names.
 pub(super) const EXAMPLES: usize = 3;

@@ -19,16 +19,17 @@ use super::survey::Matched;
 use super::{Action, Known, News, PAUSE, TICK, conditions_of, number, traffic, urgent_first, write, written};
 use crate::audit::Log;
 use crate::audit::act::Deed;
-use crate::clock::Clock;
-use crate::cluster::order::Events;
-use crate::cluster::status::Writer;
-use crate::inventory::Inventory;
-use crate::inventory::rules::{Rule, RuleKind, RuleName};
-use crate::inventory::standings::Standing;
-use crate::resources::status::{Status, SuspensionStatus};
-use crate::resources::suspending::Period;
-use crate::resources::suspension_object::State;
-use crate::suspensions::turns::{Turn, Turns, entry, left};
+use crate::features::suspension::turns::{Turn, Turns, entry, left};
+use crate::kernel::clock::Clock;
+use crate::kubernetes::client::events::Events;
+use crate::kubernetes::client::status::Writer;
+use crate::kubernetes::inventory::Inventory;
+use crate::kubernetes::inventory::rule_kind::{RuleKind, RuleName};
+use crate::kubernetes::inventory::rules::Rule;
+use crate::kubernetes::inventory::standings::Standing;
+use crate::kubernetes::resources::status::{Status, SuspensionStatus};
+use crate::kubernetes::resources::suspending::Period;
+use crate::kubernetes::resources::suspension_object::State;
 
 /// Whom it is told when a suspension begins and ends.
 #[derive(Clone)]

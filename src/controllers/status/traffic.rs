@@ -4,12 +4,12 @@ use jiff::Timestamp;
 
 use super::condition::Saying;
 use super::suspension::told;
-use crate::inventory::Inventory;
-use crate::inventory::routing::{Kind, Route, Standing};
-use crate::resources::status::{Routed, SuspensionStatus};
-use crate::resources::suspending::Period;
-use crate::resources::suspension_object::{State, SuspensionObject};
-use crate::traffic::{Obstacle, OfService, PROMPT, routing_for};
+use crate::features::suspension::traffic::{Obstacle, OfService, PROMPT, routing_for};
+use crate::kubernetes::inventory::Inventory;
+use crate::kubernetes::inventory::routing::{Kind, Route, Standing};
+use crate::kubernetes::resources::status::{Routed, SuspensionStatus};
+use crate::kubernetes::resources::suspending::Period;
+use crate::kubernetes::resources::suspension_object::{State, SuspensionObject};
 
 /// What is said at this instant; objects and sentences are put into the status.
 pub(super) fn sayings(

@@ -8,11 +8,11 @@ use super::failures::Failures;
 use super::{Action, Plan};
 use crate::audit::Log;
 use crate::audit::act::{Act, Deed, Object, Outcome};
-use crate::clock::Clock;
-use crate::cluster::traffic::Routes;
-use crate::inventory::routing::{Kind, Standing};
-use crate::resources::suspension_object::SuspensionObject;
-use crate::suspensions::live::Unstored;
+use crate::kernel::api_error::Unstored;
+use crate::kernel::clock::Clock;
+use crate::kubernetes::client::traffic::Routes;
+use crate::kubernetes::inventory::routing::{Kind, Standing};
+use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
 /// With what it is done.
 pub(super) struct Doing<'d> {

@@ -70,7 +70,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::inventory::routing::{Kind, Standing};
+    use crate::kubernetes::inventory::routing::{Kind, Standing};
 
     fn create(kind: Kind, namespace: &str) -> Action {
         Action::Create(kind, json!({"metadata": {"namespace": namespace, "name": "reviews"}}))

@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use super::{Seen, Why};
 use crate::decision::injector::{Label, Skip};
 use crate::decision::mesh::{Mesh, Place};
-use crate::decision::reason::Clean;
+use crate::kernel::text::Clean;
 
 impl Display for Why<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,123 @@
+//! The command line: one command a file. `serve` is the composition root.
+
+pub(crate) mod acting;
+pub mod certs;
+pub mod deciding;
+pub mod disable;
+pub mod doctor;
+pub mod drifting;
+pub mod enable;
+pub mod explain;
+pub mod install;
+pub mod looking;
+pub mod manifest;
+mod overriding;
+pub mod preview;
+pub mod progress;
+pub mod remove;
+pub mod restart;
+pub mod resume;
+pub mod review;
+pub(crate) mod sample;
+mod selector;
+pub mod status;
+pub mod subject;
+pub mod suspend;
+pub mod test;
+mod times;
+pub mod uninstall;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+/// Decides, for every new pod, whether it gets a mesh sidecar, and can always say why.
+#[derive(Debug, Parser)]
+#[command(name = "outrigger", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer the API server's questions about new pods
+    Serve(crate::serve::ServeArgs),
+    /// Answer one AdmissionReview from standard input on standard output
+    Review(review::ReviewArgs),
+    /// Say what is decided for a workload, a pod or a manifest, and why
+    Explain(explain::ExplainArgs),
+    /// Say what stands between the rules and their effect
+    Doctor(doctor::DoctorArgs),
+    /// Say what policies and suspensions would change, before they are applied
+    Preview(preview::PreviewArgs),
+    /// Say who is in the mesh, who is not, and whether that is meant; with --overrides what becomes of every override
+    Status(status::StatusArgs),
+    /// Suspend the injection of sidecars, or the traffic to services, for a while
+    Suspend(Box<suspend::SuspendArgs>),
+    /// End a suspension now
+    Resume(resume::ResumeArgs),
+    /// Give a suspension a later end
+    Extend(resume::ExtendArgs),
+    /// Replace the pods of workloads, one wave after another, and wait until they are ready
+    Restart(Box<restart::RestartArgs>),
+    /// New pods of a workload or a namespace get a sidecar
+    Enable(Box<enable::EnableArgs>),
+    /// New pods of a workload or a namespace get no sidecar
+    Disable(Box<disable::DisableArgs>),
+    /// Take an override away, so that policies and the namespace decide
+    Remove(Box<remove::RemoveArgs>),
+    /// Test policies by cases in files, without a cluster
+    Test(test::TestArgs),
+    /// Print everything that a cluster needs, as YAML
+    Install(install::InstallArgs),
+    /// End what is in force, and take out what a plain kubectl delete would hang on
+    Uninstall(uninstall::UninstallArgs),
+    /// Make a certificate authority and a certificate for development
+    Certs(certs::CertsArgs),
+}
+
+impl Cli {
+    /// Runs the command. The exit code is 0, 1 where the answer is no, and 2 where it failed.
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Serve(args) => crate::serve::run(args).await,
+            Command::Review(args) => review::run(args).await,
+            Command::Explain(args) => explain::run(args).await,
+            Command::Doctor(args) => doctor::run(args).await,
+            Command::Preview(args) => preview::run(args).await,
+            Command::Status(args) => status::run(args).await,
+            Command::Suspend(args) => suspend::run(*args).await,
+            Command::Resume(args) => resume::resume(args).await,
+            Command::Extend(args) => resume::extend(args).await,
+            Command::Restart(args) => restart::run(*args).await,
+            Command::Enable(args) => enable::run(*args).await,
+            Command::Disable(args) => disable::run(*args).await,
+            Command::Remove(args) => remove::run(*args).await,
+            Command::Test(args) => test::run(&args),
+            Command::Install(args) => install::run(&args),
+            Command::Uninstall(args) => uninstall::run(args).await,
+            Command::Certs(args) => certs::run(&args),
+        }
+    }
+}
+
+/// Writes to standard output; somebody who stops reading is no failure.
+fn write_out(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,3 @@
+//! Doctor: findings about what stands between rules and their effect.
+
+pub mod diagnosis;

@@ -1,0 +1,4 @@
+//! Explain: one decision in full.
+
+pub mod about;
+pub mod explanation;

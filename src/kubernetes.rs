@@ -1,0 +1,6 @@
+//! Kubernetes as Outrigger knows it: its own resources, the inventory, the intake that fills it, and the client.
+
+pub mod client;
+pub mod intake;
+pub mod inventory;
+pub mod resources;

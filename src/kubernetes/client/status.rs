@@ -1,0 +1,84 @@
+//! Writes the status of our resources, and nothing else of them.
+//!
+//! By server-side apply: what others write into the same status stays.
+
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::{Api, Client, CustomResourceExt};
+use serde_json::json;
+use thiserror::Error;
+use tokio::time::timeout;
+
+use super::CALL_TIMEOUT;
+use crate::kubernetes::client::call::resource;
+use crate::kubernetes::inventory::rule_kind::{RuleKind, RuleName};
+use crate::kubernetes::resources::cluster_injection_policy::ClusterInjectionPolicy;
+use crate::kubernetes::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
+use crate::kubernetes::resources::injection_policy::InjectionPolicy;
+use crate::kubernetes::resources::status::Status;
+use crate::kubernetes::resources::suspension_policy::SuspensionPolicy;
+
+/// Who owns the fields, as `managedFields` tell.
+const FIELD_MANAGER: &str = "outrigger";
+
+/// Writes statuses; cheap to clone.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+}
+
+/// Why a status was not written.
+#[derive(Debug, Error)]
+pub enum Unwritten {
+    /// The API server says no, or cannot be asked.
+    #[error(transparent)]
+    Refused(#[from] kube::Error),
+    /// It takes too long to answer.
+    #[error("the API server does not answer")]
+    Silent,
+}
+
+impl Writer {
+    /// Writes with this client.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Puts a status on the object of this name and UID. One that is gone needs none.
+    ///
+    /// # Errors
+    ///
+    /// When the API server does not take it.
+    pub async fn write(
+        &self,
+        kind: RuleKind,
+        (namespace, name): &RuleName,
+        uid: Option<&str>,
+        status: &Status,
+    ) -> Result<(), Unwritten> {
+        let crd = match kind {
+            RuleKind::ClusterInjectionPolicy => ClusterInjectionPolicy::crd(),
+            RuleKind::InjectionPolicy => InjectionPolicy::crd(),
+            RuleKind::ClusterSuspensionPolicy => ClusterSuspensionPolicy::crd(),
+            RuleKind::SuspensionPolicy => SuspensionPolicy::crd(),
+        };
+        let version = crd.spec.versions.first().map(|version| version.name.as_str()).unwrap_or_default();
+        let resource = resource(&crd.spec.group, version, kind.as_str(), &crd.spec.names.plural);
+        let api: Api<DynamicObject> = match &**namespace {
+            "" => Api::all_with(self.client.clone(), &resource),
+            namespace => Api::namespaced_with(self.client.clone(), namespace, &resource),
+        };
+        let mut applied = json!({
+            "apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name}, "status": status,
+        });
+        if let Some(uid) = uid {
+            applied["metadata"]["uid"] = uid.into();
+        }
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        match timeout(CALL_TIMEOUT, api.patch_status(name, &parameters, &Patch::Apply(&applied))).await {
+            // A later object of the same name is another, of which the watch will tell.
+            Ok(Err(kube::Error::Api(answer))) if matches!(answer.code, 404 | 409) => Ok(()),
+            Ok(written) => Ok(written.map(drop)?),
+            Err(_) => Err(Unwritten::Silent),
+        }
+    }
+}
