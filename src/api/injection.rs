@@ -27,7 +27,7 @@ use crate::features::overrides::change::{Asked, Refusal};
 use crate::features::overrides::field::Field;
 use crate::features::overrides::plan::{Planned, plan, preview_of};
 use crate::features::preview::caution::cautions;
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kubernetes::client::overrides::{How, Unwritten, Written, Wrote};
 use asked::Wanted;
 use told::Injection;
@@ -162,7 +162,7 @@ fn unwritten(why: &Unwritten, resource: &str) -> Problem {
             Problem::new(409, format!("{why}; change it there, or take it over with \"force\": true"))
         }
         Unwritten::Departed(_) => Problem::new(409, why.to_string()),
-        Unwritten::Refused(Unstored::Forbidden(sentence)) => {
+        Unwritten::Refused(ApiError::Forbidden(sentence)) => {
             Problem::new(403, format!("{sentence}; it takes the rights to get and patch {resource}"))
         }
         Unwritten::Refused(why) => why.clone().into(),

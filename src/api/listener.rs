@@ -23,7 +23,7 @@ use super::problem::Problem;
 use super::reading::turn_to_look;
 use super::session::Session;
 use super::shares::Part;
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kubernetes::client::access::{Resource, Right, Token};
 
 /// How often it is asked whether whoever listens still may.
@@ -105,9 +105,9 @@ impl Listener {
     /// # Errors
     ///
     /// When they may no longer, or that cannot be told.
-    async fn authorize(&mut self) -> Result<(), Unstored> {
+    async fn authorize(&mut self) -> Result<(), ApiError> {
         if self.expires_at.is_some_and(|end| end <= self.api.clock.now()) {
-            return Err(Unstored::Unauthorized("the token is over; show another one".to_owned()));
+            return Err(ApiError::Unauthorized("the token is over; show another one".to_owned()));
         }
         if self.authorized.elapsed() > AUTHORIZED_FOR {
             let caller = self.api.backend.authenticate(&self.token).await?;

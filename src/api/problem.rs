@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::features::suspension::change::Refusal;
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 
 /// A problem, as RFC 9457 has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -46,15 +46,15 @@ impl Problem {
     }
 }
 
-impl From<Unstored> for Problem {
-    fn from(why: Unstored) -> Self {
+impl From<ApiError> for Problem {
+    fn from(why: ApiError) -> Self {
         let status = match &why {
-            Unstored::NotFound(_) => 404,
-            Unstored::Exists(_) | Unstored::Changed(_) => 409,
-            Unstored::Invalid(_) => 422,
-            Unstored::Unauthorized(_) => 401,
-            Unstored::Forbidden(_) => 403,
-            Unstored::Unavailable(_) => 503,
+            ApiError::NotFound(_) => 404,
+            ApiError::Exists(_) | ApiError::Changed(_) => 409,
+            ApiError::Invalid(_) => 422,
+            ApiError::Unauthorized(_) => 401,
+            ApiError::Forbidden(_) => 403,
+            ApiError::Unavailable(_) => 503,
         };
         Self::new(status, why.to_string())
     }

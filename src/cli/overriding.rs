@@ -25,7 +25,7 @@ use crate::features::overrides::plan::{Planned, plan};
 use crate::features::overrides::subject::Subject;
 use crate::features::restart::telling::Report;
 use crate::features::restart::workload::Name;
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kubernetes::client::overrides::{How, Overrides, Unwritten, Wrote};
 use restarting::Whom;
 use told::{Came, Told};
@@ -176,7 +176,7 @@ async fn carried_out(
 fn refused(why: &Unwritten, resource: &str) -> String {
     match why {
         Unwritten::Held(_) => format!("{why}; change it there, or take it over with --force-conflicts"),
-        Unwritten::Refused(Unstored::Forbidden(why)) => {
+        Unwritten::Refused(ApiError::Forbidden(why)) => {
             format!("{why}; it takes the rights to get and patch {resource}")
         }
         Unwritten::Departed(_) | Unwritten::Refused(_) => why.to_string(),

@@ -27,7 +27,7 @@ use crate::features::restart::plan::{Chosen, Plan, Unplanned, plan};
 use crate::features::restart::pods::PodSeen;
 use crate::features::restart::telling::{Report, Told};
 use crate::features::restart::workload::{Name, Workload};
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kernel::text::nearest;
 use crate::kubernetes::client;
 use crate::kubernetes::client::restarts::Restarts;
@@ -158,7 +158,7 @@ async fn found_in(restarts: &Restarts, kinds: &OwnerKinds, namespace: &str) -> a
 
 /// What there is; nothing in a namespace that is not there.
 async fn read_in(restarts: &Restarts, kinds: &OwnerKinds, namespace: &str) -> anyhow::Result<Found> {
-    let unread = |why: Unstored| anyhow!("cannot read what there is to restart: {why}{}", hint(&why));
+    let unread = |why: ApiError| anyhow!("cannot read what there is to restart: {why}{}", hint(&why));
     let (workloads, problems) = restarts.workloads(kinds, namespace).await.map_err(unread)?;
     problems.iter().for_each(|problem| eprintln!("outrigger: {problem}"));
     let pods = restarts.pods(namespace).await.map_err(unread)?;
@@ -171,8 +171,8 @@ async fn read_in(restarts: &Restarts, kinds: &OwnerKinds, namespace: &str) -> an
 }
 
 /// What grants a right that is missing.
-fn hint(why: &Unstored) -> &'static str {
-    if matches!(why, Unstored::Forbidden(_)) { "; the ClusterRole outrigger-restart grants it" } else { "" }
+fn hint(why: &ApiError) -> &'static str {
+    if matches!(why, ApiError::Forbidden(_)) { "; the ClusterRole outrigger-restart grants it" } else { "" }
 }
 
 fn unplanned(why: &Unplanned) -> anyhow::Error {

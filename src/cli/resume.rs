@@ -17,7 +17,7 @@ use crate::cli::acting::ActingArgs;
 use crate::features::backend::Writing;
 use crate::features::suspension::change::{Ending, Extension, Refusal, ended, extended};
 use crate::features::suspension::live::Live;
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kernel::text::nearest;
 use crate::kernel::text::sanitized;
 use crate::kubernetes::client::traffic::Routes;
@@ -143,7 +143,7 @@ async fn stored(
             Ending::Write(wanted) => place.replace(&live, &wanted, dry_run).await.map(|live| Some(live.object)),
         };
         match written {
-            Err(Unstored::Changed(_)) if tries < TRIES => {
+            Err(ApiError::Changed(_)) if tries < TRIES => {
                 let again = place.get(object.namespace.as_deref(), &object.name).await;
                 live = again.map_err(|why| refused(&why, what, &object))?;
                 if (&live.object.uid, live.object.generation) != (&object.uid, object.generation) {
@@ -167,7 +167,7 @@ impl Which {
         let place = acting.place(&looked).await?;
         match place.get(namespace.as_deref(), name).await {
             Ok(live) => Ok((looked, place, live)),
-            Err(Unstored::NotFound(why)) => {
+            Err(ApiError::NotFound(why)) => {
                 let all = looked.inventory.standings.suspensions();
                 let mut names =
                     all.iter().filter(|(object, _)| object.namespace == namespace).map(|(object, _)| &*object.name);

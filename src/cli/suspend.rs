@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::looking::{Looked, LookingArgs, Output};
 use crate::features::suspension::change::drafted;
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kernel::ids::fresh_id;
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
 use listing::Told;
@@ -125,10 +125,10 @@ async fn suspend(
 }
 
 /// Why it was not done, with what grants the right where that is missing.
-pub(super) fn refused(why: &Unstored, verb: &str, object: &SuspensionObject) -> anyhow::Error {
+pub(super) fn refused(why: &ApiError, verb: &str, object: &SuspensionObject) -> anyhow::Error {
     let role = if object.namespace.is_some() { "outrigger-suspend" } else { "outrigger-suspend-cluster" };
     match why {
-        Unstored::Forbidden(why) => anyhow::anyhow!("{why}; the ClusterRole {role} grants it"),
+        ApiError::Forbidden(why) => anyhow::anyhow!("{why}; the ClusterRole {role} grants it"),
         why => anyhow::anyhow!("cannot {verb} {}: {why}", object.named()),
     }
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use super::looking::client;
 use super::progress::Progress;
 use crate::cli::acting::agreed;
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kubernetes::client::removal::{remove_server, remove_webhook};
 use crate::kubernetes::client::traffic::Routes;
 use crate::kubernetes::intake::snapshot;
@@ -44,7 +44,7 @@ pub async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
     if !agreed(yes, "Uninstall?")? {
         return Ok(ExitCode::FAILURE);
     }
-    let failed = |what: &'static str| move |why: Unstored| anyhow!("cannot {what}: {why}; {AGAIN}");
+    let failed = |what: &'static str| move |why: ApiError| anyhow!("cannot {what}: {why}; {AGAIN}");
     {
         let _progress = Progress::of("waiting for the server to end");
         remove_webhook(&client).await.map_err(failed("remove the webhook configuration"))?;

@@ -3,7 +3,7 @@
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
 use crate::features::suspension::live::Live;
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kubernetes::client::access::{Access, Caller, Right, Token};
 use crate::kubernetes::client::overrides::Overrides;
 use crate::kubernetes::client::restarts::Restarts;
@@ -33,13 +33,13 @@ impl Backend {
     /// # Errors
     ///
     /// When it is nobody's.
-    pub async fn authenticate(&self, token: &Token) -> Result<Caller, Unstored> {
+    pub async fn authenticate(&self, token: &Token) -> Result<Caller, ApiError> {
         match self {
             Self::Cluster(access) => access.authenticate(token).await,
             Self::Files(_, own) => {
                 let is_ours = verify_slices_are_equal(own.secret().as_bytes(), token.secret().as_bytes()).is_ok();
                 let wrong = "this is not the token; it is in the file that was named at the start";
-                is_ours.then(|| Caller::named("admin")).ok_or_else(|| Unstored::Unauthorized(wrong.to_owned()))
+                is_ours.then(|| Caller::named("admin")).ok_or_else(|| ApiError::Unauthorized(wrong.to_owned()))
             }
         }
     }
@@ -49,7 +49,7 @@ impl Backend {
     /// # Errors
     ///
     /// When they may not, or that cannot be told.
-    pub async fn may(&self, caller: &Caller, right: Right<'_>) -> Result<(), Unstored> {
+    pub async fn may(&self, caller: &Caller, right: Right<'_>) -> Result<(), ApiError> {
         match self {
             Self::Cluster(access) => access.may(caller, right).await,
             Self::Files(..) => Ok(()),
@@ -61,7 +61,7 @@ impl Backend {
     /// # Errors
     ///
     /// When it is no token.
-    pub fn writing(&self, token: &Token) -> Result<Writing, Unstored> {
+    pub fn writing(&self, token: &Token) -> Result<Writing, ApiError> {
         match self {
             Self::Cluster(access) => access.suspensions_of(token).map(Writing::Cluster),
             Self::Files(store, _) => Ok(Writing::Files(store.clone())),
@@ -73,7 +73,7 @@ impl Backend {
     /// # Errors
     ///
     /// When it is no token.
-    pub fn restarts(&self, token: &Token) -> Result<Option<Restarts>, Unstored> {
+    pub fn restarts(&self, token: &Token) -> Result<Option<Restarts>, ApiError> {
         match self {
             Self::Cluster(access) => access.restarts_of(token).map(Some),
             Self::Files(..) => Ok(None),
@@ -85,7 +85,7 @@ impl Backend {
     /// # Errors
     ///
     /// When it is no token.
-    pub fn overrides(&self, token: &Token) -> Result<Option<Overrides>, Unstored> {
+    pub fn overrides(&self, token: &Token) -> Result<Option<Overrides>, ApiError> {
         match self {
             Self::Cluster(access) => access.overrides_of(token).map(Some),
             Self::Files(..) => Ok(None),
@@ -99,7 +99,7 @@ impl Writing {
     /// # Errors
     ///
     /// When there is none, or it may not be read.
-    pub async fn get(&self, namespace: Option<&str>, name: &str) -> Result<Live, Unstored> {
+    pub async fn get(&self, namespace: Option<&str>, name: &str) -> Result<Live, ApiError> {
         match self {
             Self::Cluster(suspensions) => suspensions.get(namespace, name).await,
             Self::Files(store) => store.get(namespace, name).await,
@@ -111,7 +111,7 @@ impl Writing {
     /// # Errors
     ///
     /// When it is refused.
-    pub async fn create(&self, object: &SuspensionObject, dry_run: bool) -> Result<Live, Unstored> {
+    pub async fn create(&self, object: &SuspensionObject, dry_run: bool) -> Result<Live, ApiError> {
         match self {
             Self::Cluster(suspensions) => suspensions.create(object, dry_run).await,
             Self::Files(store) => store.create(object, dry_run).await,
@@ -123,7 +123,7 @@ impl Writing {
     /// # Errors
     ///
     /// When it is refused, or another by now.
-    pub async fn replace(&self, live: &Live, object: &SuspensionObject, dry_run: bool) -> Result<Live, Unstored> {
+    pub async fn replace(&self, live: &Live, object: &SuspensionObject, dry_run: bool) -> Result<Live, ApiError> {
         match self {
             Self::Cluster(suspensions) => suspensions.replace(live, object, dry_run).await,
             Self::Files(store) => store.replace(live, object, dry_run).await,
@@ -135,7 +135,7 @@ impl Writing {
     /// # Errors
     ///
     /// When it is refused, or another by now.
-    pub async fn delete(&self, live: &Live, dry_run: bool) -> Result<(), Unstored> {
+    pub async fn delete(&self, live: &Live, dry_run: bool) -> Result<(), ApiError> {
         match self {
             Self::Cluster(suspensions) => suspensions.delete(live, dry_run).await,
             Self::Files(store) => store.delete(live, dry_run).await,

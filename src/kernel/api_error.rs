@@ -4,7 +4,7 @@ use thiserror::Error;
 
 /// Why something was not stored, in the words of whoever refuses it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Unstored {
+pub enum ApiError {
     /// There is no such suspension, or not any more.
     #[error("{0}")]
     NotFound(String),

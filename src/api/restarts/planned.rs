@@ -18,7 +18,7 @@ use crate::features::restart::pods::PodSeen;
 use crate::features::restart::telling::Told;
 use crate::features::restart::workload::{Name, Workload};
 use crate::features::status::states::standings_within;
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kernel::ids::fresh_id;
 use crate::kernel::text::Clean;
 use crate::kernel::text::nearest;
@@ -184,15 +184,15 @@ pub(super) async fn still_marked(restarts: &Restarts, workloads: &[Workload]) ->
 /// Whoever may not write the first is told so before anything begins.
 pub(super) async fn refused_by_the_first(restarts: &Restarts, run: &str, first: &Workload) -> Result<(), Problem> {
     match restarts.mark(first, &Mark::pending(run, 1), true).await {
-        Err(why @ (Unstored::Forbidden(_) | Unstored::Unauthorized(_))) => Err(unread_by_caller(why)),
+        Err(why @ (ApiError::Forbidden(_) | ApiError::Unauthorized(_))) => Err(unread_by_caller(why)),
         // What else there is, the restart itself tells.
         Ok(_) | Err(_) => Ok(()),
     }
 }
 
-pub(super) fn unread_by_caller(why: Unstored) -> Problem {
+pub(super) fn unread_by_caller(why: ApiError) -> Problem {
     match why {
-        Unstored::Forbidden(why) => {
+        ApiError::Forbidden(why) => {
             Problem::new(403, format!("{why}; the ClusterRoles outrigger-restart and edit grant what a restart needs"))
         }
         why => why.into(),

@@ -19,7 +19,7 @@ use crate::api::session::{Attempt, Session};
 use crate::audit::act::Deed;
 use crate::features::suspension::change::{Ending, Extension as Longer, ended, extended};
 use crate::features::suspension::live::Live;
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kubernetes::resources::suspending::{lasting, lasts};
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
@@ -135,7 +135,7 @@ async fn changed(session: &mut Session<'_>, headers: &HeaderMap, asked: &Asked) 
             // It had not begun, and is no more.
             Ok(None) => return Ok(StatusCode::NO_CONTENT.into_response()),
             // Also a new status makes it another; whether what is asked for is, the next look tells.
-            Err(Unstored::Changed(_)) if !is_last => {}
+            Err(ApiError::Changed(_)) if !is_last => {}
             Err(why) => return Err(why.into()),
         }
     }

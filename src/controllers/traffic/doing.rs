@@ -8,7 +8,7 @@ use super::failures::Failures;
 use super::{Action, Plan};
 use crate::audit::Log;
 use crate::audit::act::{Act, Deed, Object, Outcome};
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kernel::clock::Clock;
 use crate::kubernetes::client::traffic::Routes;
 use crate::kubernetes::inventory::routing::{Kind, Standing};
@@ -44,7 +44,7 @@ impl Doing<'_> {
         failures.told()
     }
 
-    async fn act(&self, plan: &Plan, action: &Action) -> Result<(), Unstored> {
+    async fn act(&self, plan: &Plan, action: &Action) -> Result<(), ApiError> {
         match (action, &plan.suspension) {
             (Action::Hold, Some(suspension)) => self.routes.set_finalizer(suspension, true).await,
             (Action::LetGo, Some(suspension)) => self.routes.set_finalizer(suspension, false).await,
@@ -57,7 +57,7 @@ impl Doing<'_> {
         }
     }
 
-    fn record(&self, plan: &Plan, action: &Action, failed: Option<&Unstored>) {
+    fn record(&self, plan: &Plan, action: &Action, failed: Option<&ApiError>) {
         let (act, kind, namespace, name, uid, before, after) = match action {
             Action::Hold | Action::LetGo => return,
             Action::Create(kind, object) => {

@@ -25,7 +25,7 @@ use super::overrides::Overrides;
 use super::restarts::Restarts;
 use super::suspensions::Suspensions;
 use super::{NoClient, READ_TIMEOUT};
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kernel::names::GROUP;
 use crate::kubernetes::client::call::answered;
 
@@ -188,7 +188,7 @@ impl Access {
     /// # Errors
     ///
     /// When it is nobody's, or not any more, or that cannot be told.
-    pub async fn authenticate(&self, token: &Token) -> Result<Caller, Unstored> {
+    pub async fn authenticate(&self, token: &Token) -> Result<Caller, ApiError> {
         let key = digest(&SHA256, token.0.as_bytes()).as_ref().to_vec();
         if let Some(remembered) = self.remembered(&key) {
             return remembered.ok_or_else(unknown);
@@ -219,7 +219,7 @@ impl Access {
     /// # Errors
     ///
     /// When they may not, or that cannot be told.
-    pub async fn may(&self, caller: &Caller, right: Right<'_>) -> Result<(), Unstored> {
+    pub async fn may(&self, caller: &Caller, right: Right<'_>) -> Result<(), ApiError> {
         let Right { verb, resource, namespace, name } = right;
         let Caller { user, groups, uid, extra } = caller;
         let attributes = ResourceAttributes {
@@ -248,7 +248,7 @@ impl Access {
             namespace.map_or_else(|| "in the cluster".to_owned(), |namespace| format!("in namespace {namespace}"));
         let (plural, group, role) = (resource.plural(), resource.group(), resource.role(namespace));
         let sentence = format!("{user} may not {verb} {plural}.{group} {place}; the ClusterRole {role} grants it");
-        Err(Unstored::Forbidden(crate::kernel::text::sanitized(&sentence)))
+        Err(ApiError::Forbidden(crate::kernel::text::sanitized(&sentence)))
     }
 
     /// Suspensions with the rights of this token, and no others.
@@ -256,7 +256,7 @@ impl Access {
     /// # Errors
     ///
     /// When no client can be made of it.
-    pub fn suspensions_of(&self, token: &Token) -> Result<Suspensions, Unstored> {
+    pub fn suspensions_of(&self, token: &Token) -> Result<Suspensions, ApiError> {
         self.client_of(token).map(Suspensions::new)
     }
 
@@ -265,7 +265,7 @@ impl Access {
     /// # Errors
     ///
     /// When no client can be made of it.
-    pub fn overrides_of(&self, token: &Token) -> Result<Overrides, Unstored> {
+    pub fn overrides_of(&self, token: &Token) -> Result<Overrides, ApiError> {
         self.client_of(token).map(Overrides::new)
     }
 
@@ -274,16 +274,16 @@ impl Access {
     /// # Errors
     ///
     /// When no client can be made of it.
-    pub fn restarts_of(&self, token: &Token) -> Result<Restarts, Unstored> {
+    pub fn restarts_of(&self, token: &Token) -> Result<Restarts, ApiError> {
         Restarts::new(self.config_of(token)?).map_err(|_| no_token())
     }
 
-    fn client_of(&self, token: &Token) -> Result<Client, Unstored> {
+    fn client_of(&self, token: &Token) -> Result<Client, ApiError> {
         Client::try_from(self.config_of(token)?).map_err(|_| no_token())
     }
 
     /// Nothing of our own credentials is taken over: a token that fails must not act as us.
-    fn config_of(&self, token: &Token) -> Result<Config, Unstored> {
+    fn config_of(&self, token: &Token) -> Result<Config, ApiError> {
         let mut config = Config::new(self.config.cluster_url.clone());
         config.root_cert.clone_from(&self.config.root_cert);
         config.tls_server_name.clone_from(&self.config.tls_server_name);
@@ -311,17 +311,17 @@ impl Access {
     }
 }
 
-fn no_token() -> Unstored {
-    Unstored::Unauthorized("this is no token".to_owned())
+fn no_token() -> ApiError {
+    ApiError::Unauthorized("this is no token".to_owned())
 }
 
-fn unknown() -> Unstored {
-    Unstored::Unauthorized("the cluster does not know this token, or not any more".to_owned())
+fn unknown() -> ApiError {
+    ApiError::Unauthorized("the cluster does not know this token, or not any more".to_owned())
 }
 
 /// Our own trouble is none of the caller's rights.
-fn unasked(why: Unstored) -> Unstored {
-    Unstored::Unavailable(format!("cannot ask the API server who you are and what you may: {why}"))
+fn unasked(why: ApiError) -> ApiError {
+    ApiError::Unavailable(format!("cannot ask the API server who you are and what you may: {why}"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Calls to the API server: their timeout, and their error.
 
 use super::CALL_TIMEOUT;
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kernel::text::sanitized;
 use kube::api::ApiResource;
 use kube::core::GroupVersionKind;
@@ -9,27 +9,27 @@ use kube::core::Status;
 use tokio::time::timeout;
 
 /// What the API server answers in time, or why it does not.
-pub(crate) async fn answered<T>(asked: impl Future<Output = kube::Result<T>>) -> Result<T, Unstored> {
+pub(crate) async fn answered<T>(asked: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
     match timeout(CALL_TIMEOUT, asked).await {
         Ok(answer) => answer.map_err(unstored),
-        Err(_) => Err(Unstored::Unavailable("the API server does not answer".to_owned())),
+        Err(_) => Err(ApiError::Unavailable("the API server does not answer".to_owned())),
     }
 }
 
-pub(crate) fn unstored(error: kube::Error) -> Unstored {
+pub(crate) fn unstored(error: kube::Error) -> ApiError {
     let kube::Error::Api(status) = error else {
-        return Unstored::Unavailable(format!("the API server cannot be asked: {error}"));
+        return ApiError::Unavailable(format!("the API server cannot be asked: {error}"));
     };
     let Status { code, reason, message, .. } = *status;
     let message = sanitized(&message);
     match code {
-        401 => Unstored::Unauthorized("the API server does not know this token, or not any more".to_owned()),
-        403 => Unstored::Forbidden(message),
-        404 => Unstored::NotFound(message),
-        409 if reason == "AlreadyExists" => Unstored::Exists(message),
-        409 => Unstored::Changed(message),
-        400 | 413 | 415 | 422 => Unstored::Invalid(message),
-        _ => Unstored::Unavailable(format!("the API server answers {code}: {message}")),
+        401 => ApiError::Unauthorized("the API server does not know this token, or not any more".to_owned()),
+        403 => ApiError::Forbidden(message),
+        404 => ApiError::NotFound(message),
+        409 if reason == "AlreadyExists" => ApiError::Exists(message),
+        409 => ApiError::Changed(message),
+        400 | 413 | 415 | 422 => ApiError::Invalid(message),
+        _ => ApiError::Unavailable(format!("the API server answers {code}: {message}")),
     }
 }
 

@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::features::overrides::edit::{Edit, ObjectName};
 use crate::features::overrides::field::Field;
 use crate::features::overrides::holders::{Held, Standing, Way};
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kubernetes::client::call::answered;
 use crate::kubernetes::client::call::resource;
 
@@ -63,7 +63,7 @@ pub enum Unwritten {
     Departed(String),
     /// The API server refuses it, or does not answer.
     #[error(transparent)]
-    Refused(#[from] Unstored),
+    Refused(#[from] ApiError),
 }
 
 impl Overrides {
@@ -82,7 +82,7 @@ impl Overrides {
         let mut attempt = 1;
         loop {
             match Self::attempt(&api, edit, how).await {
-                Err(Unwritten::Refused(Unstored::Changed(_))) if attempt < ATTEMPTS => attempt += 1,
+                Err(Unwritten::Refused(ApiError::Changed(_))) if attempt < ATTEMPTS => attempt += 1,
                 done => return done,
             }
         }

@@ -9,7 +9,7 @@ use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Client};
 use tokio::time::{Instant, sleep};
 
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kernel::names::{DEPLOYMENT, WEBHOOK_CONFIGURATION};
 use crate::kubernetes::client::call::answered;
 
@@ -22,7 +22,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// # Errors
 ///
 /// When it may not be removed.
-pub async fn remove_webhook(client: &Client) -> Result<(), Unstored> {
+pub async fn remove_webhook(client: &Client) -> Result<(), ApiError> {
     let configurations: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
     gone(answered(configurations.delete(WEBHOOK_CONFIGURATION, &DeleteParams::default())).await.map(drop))
 }
@@ -32,7 +32,7 @@ pub async fn remove_webhook(client: &Client) -> Result<(), Unstored> {
 /// # Errors
 ///
 /// When it may not be removed, or its pods do not end.
-pub async fn remove_server(client: &Client, namespace: &str) -> Result<(), Unstored> {
+pub async fn remove_server(client: &Client, namespace: &str) -> Result<(), ApiError> {
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     gone(answered(deployments.delete(DEPLOYMENT, &DeleteParams::foreground())).await.map(drop))?;
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
@@ -41,16 +41,16 @@ pub async fn remove_server(client: &Client, namespace: &str) -> Result<(), Unsto
     while !answered(pods.list(&ours)).await?.items.is_empty() {
         if begun.elapsed() > PATIENCE {
             let sentence = format!("pods of outrigger in {namespace} do not end; see to them, and try again");
-            return Err(Unstored::Unavailable(sentence));
+            return Err(ApiError::Unavailable(sentence));
         }
         sleep(AGAIN).await;
     }
     Ok(())
 }
 
-fn gone(removed: Result<(), Unstored>) -> Result<(), Unstored> {
+fn gone(removed: Result<(), ApiError>) -> Result<(), ApiError> {
     match removed {
-        Err(Unstored::NotFound(_)) => Ok(()),
+        Err(ApiError::NotFound(_)) => Ok(()),
         removed => removed,
     }
 }

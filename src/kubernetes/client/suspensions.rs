@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::features::suspension::live::Live;
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kernel::names::{GROUP, VERSION};
 use crate::kubernetes::client::call::resource;
 use crate::kubernetes::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
@@ -36,7 +36,7 @@ impl Suspensions {
     /// # Errors
     ///
     /// When there is none, or it may not be read.
-    pub async fn get(&self, namespace: Option<&str>, name: &str) -> Result<Live, Unstored> {
+    pub async fn get(&self, namespace: Option<&str>, name: &str) -> Result<Live, ApiError> {
         live(answered(self.api(namespace).get(name)).await?)
     }
 
@@ -45,7 +45,7 @@ impl Suspensions {
     /// # Errors
     ///
     /// When there is one of its name, or the API server refuses it.
-    pub async fn create(&self, suspension: &SuspensionObject, dry_run: bool) -> Result<Live, Unstored> {
+    pub async fn create(&self, suspension: &SuspensionObject, dry_run: bool) -> Result<Live, ApiError> {
         let object = serde_json::from_value(suspension.to_json()).expect("it has a kind and metadata");
         let parameters = PostParams { dry_run, field_manager: Some(FIELD_MANAGER.to_owned()) };
         live(answered(self.api(suspension.namespace.as_deref()).create(&parameters, &object)).await?)
@@ -56,7 +56,7 @@ impl Suspensions {
     /// # Errors
     ///
     /// When somebody has changed it since, or the API server refuses it.
-    pub async fn replace(&self, live: &Live, wanted: &SuspensionObject, dry_run: bool) -> Result<Live, Unstored> {
+    pub async fn replace(&self, live: &Live, wanted: &SuspensionObject, dry_run: bool) -> Result<Live, ApiError> {
         let Live { object, version } = live;
         // With these two in it the API server refuses to change anything but that state of that object.
         let patch = json!([
@@ -76,7 +76,7 @@ impl Suspensions {
     /// # Errors
     ///
     /// When somebody has changed it since, or it may not be deleted.
-    pub async fn delete(&self, live: &Live, dry_run: bool) -> Result<(), Unstored> {
+    pub async fn delete(&self, live: &Live, dry_run: bool) -> Result<(), ApiError> {
         let Live { object, version } = live;
         let preconditions = Preconditions { uid: object.uid.clone(), resource_version: Some(version.clone()) };
         let parameters = DeleteParams { dry_run, preconditions: Some(preconditions), ..DeleteParams::default() };
@@ -95,11 +95,11 @@ impl Suspensions {
     }
 }
 
-fn live(object: DynamicObject) -> Result<Live, Unstored> {
-    fn typed<K: DeserializeOwned>(object: DynamicObject) -> Result<K, Unstored> {
+fn live(object: DynamicObject) -> Result<Live, ApiError> {
+    fn typed<K: DeserializeOwned>(object: DynamicObject) -> Result<K, ApiError> {
         let value = serde_json::to_value(object).expect("an object is JSON");
         serde_json::from_value(value).map_err(|error| {
-            Unstored::Invalid(format!("it cannot be read, and has to be mended or deleted with kubectl: {error}"))
+            ApiError::Invalid(format!("it cannot be read, and has to be mended or deleted with kubectl: {error}"))
         })
     }
     let version = object.metadata.resource_version.clone().unwrap_or_default();

@@ -8,7 +8,7 @@ use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Pre
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kernel::names::{GROUP, ROUTING_FINALIZER, VERSION};
 use crate::kubernetes::client::call::answered;
 use crate::kubernetes::client::call::resource;
@@ -35,7 +35,7 @@ impl Routes {
     /// # Errors
     ///
     /// When one of its name stands there, or the API server refuses it.
-    pub async fn create(&self, kind: Kind, object: &Value) -> Result<(), Unstored> {
+    pub async fn create(&self, kind: Kind, object: &Value) -> Result<(), ApiError> {
         let created = self.api(kind, namespace_of(object));
         let object: DynamicObject = serde_json::from_value(object.clone()).expect("it has a kind and metadata");
         let parameters = PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.to_owned()) };
@@ -47,7 +47,7 @@ impl Routes {
     /// # Errors
     ///
     /// When it is another object by now, or the API server refuses it.
-    pub async fn repair(&self, kind: Kind, object: &Value, uid: &str) -> Result<(), Unstored> {
+    pub async fn repair(&self, kind: Kind, object: &Value, uid: &str) -> Result<(), ApiError> {
         let api = self.api(kind, namespace_of(object));
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         let mut applied = object.clone();
@@ -73,11 +73,11 @@ impl Routes {
     /// # Errors
     ///
     /// When it may not be removed, or nobody answers.
-    pub async fn remove(&self, kind: Kind, namespace: &str, name: &str, uid: Option<&str>) -> Result<(), Unstored> {
+    pub async fn remove(&self, kind: Kind, namespace: &str, name: &str, uid: Option<&str>) -> Result<(), ApiError> {
         let preconditions = Preconditions { uid: uid.map(str::to_owned), resource_version: None };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         match answered(self.api(kind, namespace).delete(name, &parameters)).await {
-            Ok(_) | Err(Unstored::NotFound(_) | Unstored::Changed(_)) => Ok(()),
+            Ok(_) | Err(ApiError::NotFound(_) | ApiError::Changed(_)) => Ok(()),
             Err(why) => Err(why),
         }
     }
@@ -87,7 +87,7 @@ impl Routes {
     /// # Errors
     ///
     /// When it may not be read, or nobody answers.
-    pub async fn is_held(&self, suspension: &SuspensionObject) -> Result<bool, Unstored> {
+    pub async fn is_held(&self, suspension: &SuspensionObject) -> Result<bool, ApiError> {
         let api = self.suspensions(suspension.namespace.as_deref());
         match answered(api.get_metadata(&suspension.name)).await {
             Ok(stands) => {
@@ -95,7 +95,7 @@ impl Routes {
                 let is_ours = |finalizer: &String| finalizer == ROUTING_FINALIZER;
                 Ok(uid == suspension.uid && finalizers.iter().flatten().any(is_ours))
             }
-            Err(Unstored::NotFound(_)) => Ok(false),
+            Err(ApiError::NotFound(_)) => Ok(false),
             Err(why) => Err(why),
         }
     }
@@ -105,16 +105,16 @@ impl Routes {
     /// # Errors
     ///
     /// When it may not be changed, or somebody else changes it at this moment.
-    pub async fn set_finalizer(&self, suspension: &SuspensionObject, wanted: bool) -> Result<(), Unstored> {
+    pub async fn set_finalizer(&self, suspension: &SuspensionObject, wanted: bool) -> Result<(), ApiError> {
         let SuspensionObject { name, uid, .. } = suspension;
         let api = self.suspensions(suspension.namespace.as_deref());
         let stands = match answered(api.get_metadata(name)).await {
-            Err(Unstored::NotFound(_)) if !wanted => return Ok(()),
+            Err(ApiError::NotFound(_)) if !wanted => return Ok(()),
             stands => stands?.metadata,
         };
         if stands.uid != *uid {
             return if wanted {
-                Err(Unstored::NotFound(format!("{} is another by now", suspension.named())))
+                Err(ApiError::NotFound(format!("{} is another by now", suspension.named())))
             } else {
                 Ok(())
             };
@@ -132,7 +132,7 @@ impl Routes {
         let parameters = PatchParams { field_manager: manager, ..PatchParams::default() };
         match answered(api.patch_metadata(name, &parameters, &patch)).await {
             Ok(_) => Ok(()),
-            Err(Unstored::NotFound(_)) if !wanted => Ok(()),
+            Err(ApiError::NotFound(_)) if !wanted => Ok(()),
             Err(why) => Err(why),
         }
     }

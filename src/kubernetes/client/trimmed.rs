@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kubernetes::client::call::answered;
 
 /// How many objects are asked for at once: each may have 1.5 MB, and whoever may write it decides that.
@@ -45,7 +45,7 @@ impl Trimmed<'_> {
         &self,
         params: ListParams,
         keep: impl Fn(K) -> Option<T> + Clone + Send + 'static,
-    ) -> Result<Vec<T>, Unstored> {
+    ) -> Result<Vec<T>, ApiError> {
         let Self { client, url, unread } = *self;
         let (mut params, mut all) = (params.limit(PAGE), Vec::new());
         loop {
@@ -64,7 +64,7 @@ impl Trimmed<'_> {
     }
 
     /// The one of this name.
-    pub(crate) async fn one<K: DeserializeOwned>(&self, name: &str) -> Result<K, Unstored> {
+    pub(crate) async fn one<K: DeserializeOwned>(&self, name: &str) -> Result<K, ApiError> {
         let Self { client, url, unread } = *self;
         let request = Request::new(url).get(name, &GetParams::default()).map_err(unasked)?;
         let text = answered(client.request_text(request)).await?;
@@ -77,7 +77,7 @@ impl Trimmed<'_> {
         name: &str,
         params: &PatchParams,
         patch: Value,
-    ) -> Result<K, Unstored> {
+    ) -> Result<K, ApiError> {
         let Self { client, url, unread } = *self;
         let request = Request::new(url).patch(name, params, &Patch::Merge(patch)).map_err(unasked)?;
         let text = answered(client.request_text(request)).await?;
@@ -106,7 +106,7 @@ fn page<K: DeserializeOwned, T>(
     Ok((kept?.into_iter().flatten().collect(), metadata.continue_.filter(|next| !next.is_empty())))
 }
 
-fn one<K: DeserializeOwned>(text: &str, unread: &[Path]) -> Result<K, Unstored> {
+fn one<K: DeserializeOwned>(text: &str, unread: &[Path]) -> Result<K, ApiError> {
     serde_json::from_str(text).and_then(|object| read(object, unread)).map_err(unread_answer)
 }
 
@@ -130,12 +130,12 @@ fn without(object: &RawValue, unread: &[&[&str]]) -> serde_json::Result<Value> {
     .collect()
 }
 
-fn unasked(why: impl Display) -> Unstored {
-    Unstored::Invalid(why.to_string())
+fn unasked(why: impl Display) -> ApiError {
+    ApiError::Invalid(why.to_string())
 }
 
-fn unread_answer(why: impl Display) -> Unstored {
-    Unstored::Unavailable(format!("the answer of the API server cannot be read: {why}"))
+fn unread_answer(why: impl Display) -> ApiError {
+    ApiError::Unavailable(format!("the answer of the API server cannot be read: {why}"))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::features::restart::mark::State;
 use crate::features::restart::pods::PodSeen;
 use crate::features::restart::way::Way;
 use crate::features::restart::workload::Workload;
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kernel::names::RESTART;
 use crate::kubernetes::client::call::answered;
 use crate::kubernetes::client::trimmed::{MANAGED_FIELDS, Path};
@@ -30,11 +30,11 @@ impl Restarts {
     /// # Errors
     ///
     /// When nobody answers.
-    pub async fn others_than(&self, name: &str) -> Result<Option<Vec<String>>, Unstored> {
+    pub async fn others_than(&self, name: &str) -> Result<Option<Vec<String>>, ApiError> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         match answered(namespaces.get(name)).await {
-            Ok(_) | Err(Unstored::Forbidden(_)) => Ok(None),
-            Err(Unstored::NotFound(_)) => {
+            Ok(_) | Err(ApiError::Forbidden(_)) => Ok(None),
+            Err(ApiError::NotFound(_)) => {
                 let keep = |one: Namespace| one.metadata.name;
                 let all =
                     self.trimmed(namespaces.resource_url(), &[MANAGED_FIELDS]).all(ListParams::default(), keep).await;
@@ -53,7 +53,7 @@ impl Restarts {
         &self,
         kinds: &OwnerKinds,
         namespace: &str,
-    ) -> Result<(Vec<Workload>, Vec<String>), Unstored> {
+    ) -> Result<(Vec<Workload>, Vec<String>), ApiError> {
         let (mut workloads, mut problems) = (Vec::new(), Vec::new());
         let (mut answers, mut forbidden) = (0, None);
         // One after another: what is held meanwhile is a page of one.
@@ -64,13 +64,13 @@ impl Restarts {
                     workloads.extend(found);
                 }
                 // That a cluster has no such kind is nothing to tell.
-                Err(Unstored::NotFound(_)) => {}
-                Err(why @ Unstored::Forbidden(_)) => {
+                Err(ApiError::NotFound(_)) => {}
+                Err(why @ ApiError::Forbidden(_)) => {
                     problems.push(format!("{} are left out: {why}", kind.plural));
                     forbidden = Some(why);
                 }
-                Err(Unstored::Unavailable(why)) => {
-                    return Err(Unstored::Unavailable(format!("{} cannot be listed: {why}", kind.plural)));
+                Err(ApiError::Unavailable(why)) => {
+                    return Err(ApiError::Unavailable(format!("{} cannot be listed: {why}", kind.plural)));
                 }
                 Err(why) => return Err(why),
             }
@@ -81,7 +81,7 @@ impl Restarts {
         }
     }
 
-    async fn workloads_of(&self, kind: &OwnerKind, namespace: &str) -> Result<Vec<Workload>, Unstored> {
+    async fn workloads_of(&self, kind: &OwnerKind, namespace: &str) -> Result<Vec<Workload>, ApiError> {
         let (api, kind) = (self.api(namespace, kind), kind.clone());
         let keep = move |object: DynamicObject| read(&kind, &object);
         self.trimmed(api.resource_url(), UNREAD).all(ListParams::default(), keep).await
@@ -92,7 +92,7 @@ impl Restarts {
     /// # Errors
     ///
     /// When they may not be listed.
-    pub async fn pods(&self, namespace: &str) -> Result<Vec<PodSeen>, Unstored> {
+    pub async fn pods(&self, namespace: &str) -> Result<Vec<PodSeen>, ApiError> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         self.trimmed(pods.resource_url(), UNREAD_OF_PODS).all(ListParams::default(), |pod: Pod| PodSeen::of(&pod)).await
     }
@@ -102,7 +102,7 @@ impl Restarts {
     /// # Errors
     ///
     /// When they may not be listed.
-    pub async fn budgets(&self, namespace: &str) -> Result<Vec<Budget>, Unstored> {
+    pub async fn budgets(&self, namespace: &str) -> Result<Vec<Budget>, ApiError> {
         let budgets: Api<PodDisruptionBudget> = Api::namespaced(self.client.clone(), namespace);
         let keep = |budget: PodDisruptionBudget| Some(Budget::from(&budget));
         self.trimmed(budgets.resource_url(), &[MANAGED_FIELDS]).all(ListParams::default(), keep).await
@@ -118,7 +118,7 @@ impl Restarts {
         run: &str,
         kinds: &OwnerKinds,
         namespace: &str,
-    ) -> Result<Vec<Workload>, Unstored> {
+    ) -> Result<Vec<Workload>, ApiError> {
         let mut found = Vec::new();
         for kind in kinds.iter().filter(|kind| kind.has_template()) {
             found.extend(readable(self.rolling_of(run, kind, namespace).await)?.unwrap_or_default());
@@ -126,7 +126,7 @@ impl Restarts {
         Ok(found)
     }
 
-    async fn rolling_of(&self, run: &str, kind: &OwnerKind, namespace: &str) -> Result<Vec<Workload>, Unstored> {
+    async fn rolling_of(&self, run: &str, kind: &OwnerKind, namespace: &str) -> Result<Vec<Workload>, ApiError> {
         let (api, kind, run) = (self.api(namespace, kind), kind.clone(), run.to_owned());
         let is_other =
             move |one: &Workload| one.mark.as_ref().is_some_and(|mark| mark.run != run && mark.state != State::Pending);
@@ -139,12 +139,12 @@ impl Restarts {
     /// # Errors
     ///
     /// When it is gone, or may not be read.
-    pub async fn get(&self, workload: &Workload) -> Result<Workload, Unstored> {
+    pub async fn get(&self, workload: &Workload) -> Result<Workload, ApiError> {
         let Workload { name, kind, uid, .. } = workload;
         let api = self.api(&name.namespace, kind);
         let object = self.trimmed(api.resource_url(), UNREAD).one(&name.name).await?;
         let found = read(kind, &object).filter(|found| found.uid == *uid);
-        found.ok_or_else(|| Unstored::NotFound("it is gone".to_owned()))
+        found.ok_or_else(|| ApiError::NotFound("it is gone".to_owned()))
     }
 
     /// The pods that a workload made.
@@ -152,7 +152,7 @@ impl Restarts {
     /// # Errors
     ///
     /// When they may not be listed.
-    pub async fn pods_of(&self, workload: &Workload) -> Result<Vec<PodSeen>, Unstored> {
+    pub async fn pods_of(&self, workload: &Workload) -> Result<Vec<PodSeen>, ApiError> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &workload.name.namespace);
         let params = ListParams::default();
         let params = match &workload.selector {
@@ -170,7 +170,7 @@ impl Restarts {
     }
 
     /// The UIDs of the ReplicaSets that a workload made.
-    async fn sets_of(&self, workload: &Workload) -> Result<BTreeSet<String>, Unstored> {
+    async fn sets_of(&self, workload: &Workload) -> Result<BTreeSet<String>, ApiError> {
         let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &workload.name.namespace);
         let above = workload.uid.clone();
         let keep = move |set: ReplicaSet| {
@@ -182,10 +182,10 @@ impl Restarts {
 }
 
 /// What was read, if it is there and may be.
-fn readable<T>(read: Result<T, Unstored>) -> Result<Option<T>, Unstored> {
+fn readable<T>(read: Result<T, ApiError>) -> Result<Option<T>, ApiError> {
     match read {
         Ok(read) => Ok(Some(read)),
-        Err(Unstored::NotFound(_) | Unstored::Forbidden(_)) => Ok(None),
+        Err(ApiError::NotFound(_) | ApiError::Forbidden(_)) => Ok(None),
         Err(why) => Err(why),
     }
 }

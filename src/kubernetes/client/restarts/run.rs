@@ -25,7 +25,7 @@ use crate::features::restart::mark::{Mark, State};
 use crate::features::restart::progress::Reached;
 use crate::features::restart::telling::{End, Report, Step, Told};
 use crate::features::restart::workload::{Name, Workload};
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kernel::clock::Clock;
 pub(super) use crate::kubernetes::client::restarts::parallel::{PARALLEL, answers};
 use crate::kubernetes::inventory::owner_kind::OwnerKinds;
@@ -161,7 +161,7 @@ impl Running<'_> {
         let unmarked = answers(excepted.iter().map(unmark)).await;
         for (one, unmarked) in excepted.iter().zip(unmarked) {
             match unmarked? {
-                Ok(_) | Err(Unstored::NotFound(_) | Unstored::Changed(_)) => {}
+                Ok(_) | Err(ApiError::NotFound(_) | ApiError::Changed(_)) => {}
                 Err(why) => return Err(Stop::Stopped(format!("the mark of {} cannot be taken off: {why}", one.name))),
             }
         }
@@ -223,11 +223,11 @@ impl Running<'_> {
     }
 
     /// A workload that could not be read or written: it is passed where it is not there to be restarted, and refused otherwise.
-    async fn put_off(&mut self, workload: &Workload, why: &Unstored) {
+    async fn put_off(&mut self, workload: &Workload, why: &ApiError) {
         let told = Told { workload: workload.name.clone(), why: why.to_string() };
         match why {
-            Unstored::NotFound(_) => self.pass(Told { why: "it is gone".to_owned(), ..told }),
-            Unstored::Changed(_) => self.pass(told),
+            ApiError::NotFound(_) => self.pass(Told { why: "it is gone".to_owned(), ..told }),
+            ApiError::Changed(_) => self.pass(told),
             _ => {
                 self.tell(Step::Refused { workload: told.clone() });
                 self.report.refused.push(told);

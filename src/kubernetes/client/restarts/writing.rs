@@ -16,7 +16,7 @@ use super::{Restarts, UNREAD, read};
 use crate::features::restart::mark::{Mark, State};
 use crate::features::restart::way::Way;
 use crate::features::restart::workload::{Name, Workload};
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kernel::names::{RESTART, RESTARTED_AT};
 use crate::kernel::text::sanitized;
 use crate::kubernetes::client::CALL_TIMEOUT;
@@ -49,7 +49,7 @@ impl Restarts {
     /// # Errors
     ///
     /// When somebody else has marked it since, or it may not be written.
-    pub async fn mark(&self, workload: &Workload, mark: &Mark, dry_run: bool) -> Result<Workload, Unstored> {
+    pub async fn mark(&self, workload: &Workload, mark: &Mark, dry_run: bool) -> Result<Workload, ApiError> {
         self.change(workload, None, Some(mark), Template::Kept, dry_run).await
     }
 
@@ -58,12 +58,12 @@ impl Restarts {
     /// # Errors
     ///
     /// When somebody else has marked it since, or it may not be written.
-    pub async fn unmark(&self, workload: &Workload) -> Result<Workload, Unstored> {
+    pub async fn unmark(&self, workload: &Workload) -> Result<Workload, ApiError> {
         self.take_mark(workload, false).await
     }
 
     /// Whatever state the mark of that run is in by now.
-    async fn take_mark(&self, workload: &Workload, dry_run: bool) -> Result<Workload, Unstored> {
+    async fn take_mark(&self, workload: &Workload, dry_run: bool) -> Result<Workload, ApiError> {
         let is_same = |current: &Workload| {
             let runs = [current, workload].map(|one| one.mark.as_ref().map(|mark| mark.run.as_str()));
             runs[0] == runs[1]
@@ -71,7 +71,7 @@ impl Restarts {
         let mut current = workload.clone();
         for _ in 0..TRIES {
             match self.change(&current, current.mark.as_ref(), None, Template::Kept, dry_run).await {
-                Err(why @ Unstored::Changed(_)) => {
+                Err(why @ ApiError::Changed(_)) => {
                     current = self.get(workload).await?;
                     if !is_same(&current) {
                         return Err(why);
@@ -80,21 +80,21 @@ impl Restarts {
                 taken => return taken,
             }
         }
-        Err(Unstored::Unavailable("its restart changes it all the time".to_owned()))
+        Err(ApiError::Unavailable("its restart changes it all the time".to_owned()))
     }
 
     /// Takes their marks off all of these, and tells which stay, and why. Nothing is left to do where one is gone, or bears
     /// another mark by now. A dry run tells of all that would stay, as long as it is answered; otherwise it ends soon after the first.
-    pub async fn unmark_all(&self, workloads: &[Workload], dry_run: bool) -> Vec<(Name, Unstored)> {
+    pub async fn unmark_all(&self, workloads: &[Workload], dry_run: bool) -> Vec<(Name, ApiError)> {
         let mut stay = Vec::new();
         for some in workloads.chunks(PARALLEL) {
             let taken = answers(some.iter().map(|one| self.take_mark(one, dry_run).boxed())).await;
-            let kept = |(one, taken): (&Workload, Result<Workload, Unstored>)| match taken {
-                Ok(_) | Err(Unstored::NotFound(_) | Unstored::Changed(_)) => None,
+            let kept = |(one, taken): (&Workload, Result<Workload, ApiError>)| match taken {
+                Ok(_) | Err(ApiError::NotFound(_) | ApiError::Changed(_)) => None,
                 Err(why) => Some((one.name.clone(), why)),
             };
             stay.extend(some.iter().zip(taken).filter_map(kept));
-            let is_over = |(_, why): &(Name, Unstored)| !matches!(why, Unstored::Forbidden(_) | Unstored::Invalid(_));
+            let is_over = |(_, why): &(Name, ApiError)| !matches!(why, ApiError::Forbidden(_) | ApiError::Invalid(_));
             if !stay.is_empty() && (!dry_run || stay.iter().any(is_over)) {
                 break;
             }
@@ -107,7 +107,7 @@ impl Restarts {
     /// # Errors
     ///
     /// When its mark is none of this run's any more, or it may not be written.
-    pub async fn claim(&self, workload: &Workload, now: Timestamp) -> Result<Workload, Unstored> {
+    pub async fn claim(&self, workload: &Workload, now: Timestamp) -> Result<Workload, ApiError> {
         let Some(rolling) = workload.mark_to_roll(now) else { return Err(changed(None)) };
         self.change(workload, workload.mark.as_ref(), Some(&rolling), Template::Kept, false).await
     }
@@ -117,7 +117,7 @@ impl Restarts {
     /// # Errors
     ///
     /// When it has, or it may not be written.
-    pub async fn unclaim(&self, workload: &Workload, pending: &Mark) -> Result<Workload, Unstored> {
+    pub async fn unclaim(&self, workload: &Workload, pending: &Mark) -> Result<Workload, ApiError> {
         self.change(workload, workload.mark.as_ref(), Some(pending), Template::Kept, false).await
     }
 
@@ -126,7 +126,7 @@ impl Restarts {
     /// # Errors
     ///
     /// When its mark is none of this run's any more, or it may not be written.
-    pub async fn roll(&self, workload: &Workload, now: Timestamp) -> Result<Workload, Unstored> {
+    pub async fn roll(&self, workload: &Workload, now: Timestamp) -> Result<Workload, ApiError> {
         let Some(rolling) = workload.mark_to_roll(now) else { return Err(changed(None)) };
         let rolled = self.change(workload, workload.mark.as_ref(), Some(&rolling), Template::Restarted, false).await?;
         if rolled.rolling_since().is_some() {
@@ -134,7 +134,7 @@ impl Restarts {
         }
         // Then none of its pods could be told from an old one.
         self.unmark(&rolled).await?;
-        Err(Unstored::Invalid("its pod template keeps no annotation, so it cannot be restarted by one".to_owned()))
+        Err(ApiError::Invalid("its pod template keeps no annotation, so it cannot be restarted by one".to_owned()))
     }
 
     /// Evicts a pod, if budgets let it go.
@@ -142,14 +142,14 @@ impl Restarts {
     /// # Errors
     ///
     /// When it may not be evicted.
-    pub async fn evict(&self, namespace: &str, name: &str, uid: &str) -> Result<Evicted, Unstored> {
+    pub async fn evict(&self, namespace: &str, name: &str, uid: &str) -> Result<Evicted, ApiError> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         // A StatefulSet gives the successor of a pod its name.
         let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let delete = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         let params = EvictParams { delete_options: Some(delete), ..EvictParams::default() };
         let Ok(evicted) = timeout(CALL_TIMEOUT, pods.evict(name, &params)).await else {
-            return Err(Unstored::Unavailable("the API server does not answer".to_owned()));
+            return Err(ApiError::Unavailable("the API server does not answer".to_owned()));
         };
         match evicted {
             // 429 is a budget that allows none at present, 500 two budgets over one pod.
@@ -157,7 +157,7 @@ impl Restarts {
                 Ok(Evicted::Held(sanitized(&status.message)))
             }
             evicted => match answered(async { evicted }).await {
-                Ok(_) | Err(Unstored::NotFound(_) | Unstored::Changed(_)) => Ok(Evicted::Yes),
+                Ok(_) | Err(ApiError::NotFound(_) | ApiError::Changed(_)) => Ok(Evicted::Yes),
                 Err(why) => Err(why),
             },
         }
@@ -172,7 +172,7 @@ impl Restarts {
         wanted: Option<&Mark>,
         template: Template,
         dry_run: bool,
-    ) -> Result<Workload, Unstored> {
+    ) -> Result<Workload, ApiError> {
         let Workload { name, kind, .. } = workload;
         let api = self.api(&name.namespace, kind);
         let manager = Some(FIELD_MANAGER.to_owned());
@@ -189,15 +189,15 @@ impl Restarts {
                 return Err(changed(found));
             }
             if let (Template::Restarted, Way::Never(reason)) = (template, current.way) {
-                return Err(Unstored::Changed(reason.to_string()));
+                return Err(ApiError::Changed(reason.to_string()));
             }
             let patch = patch(&current, wanted, template);
             match self.trimmed(api.resource_url(), UNREAD).patch(&name.name, &params, patch).await {
-                Err(Unstored::Changed(_)) => current = self.get(workload).await?,
+                Err(ApiError::Changed(_)) => current = self.get(workload).await?,
                 written => return stored(read(kind, &written?), wanted),
             }
         }
-        Err(Unstored::Changed("others write it all the time".to_owned()))
+        Err(ApiError::Changed("others write it all the time".to_owned()))
     }
 }
 
@@ -218,18 +218,18 @@ fn patch(workload: &Workload, mark: Option<&Mark>, template: Template) -> Value 
 }
 
 /// What was stored, if its mark is the one that was written.
-fn stored(found: Option<Workload>, wanted: Option<&Mark>) -> Result<Workload, Unstored> {
+fn stored(found: Option<Workload>, wanted: Option<&Mark>) -> Result<Workload, ApiError> {
     let why = match found {
         Some(found) if found.mark.as_ref() == wanted => return Ok(found),
         Some(_) => format!("its label {RESTART} does not stay as it is written; an admission policy changes it"),
         None => "it has no pod template any more".to_owned(),
     };
-    Err(Unstored::Invalid(why))
+    Err(ApiError::Invalid(why))
 }
 
 /// Somebody else has changed its mark.
-pub(super) fn changed(mark: Option<&Mark>) -> Unstored {
-    Unstored::Changed(match mark {
+pub(super) fn changed(mark: Option<&Mark>) -> ApiError {
+    ApiError::Changed(match mark {
         Some(mark) => format!("restart {} has it", mark.run),
         None => "somebody took it out of this restart".to_owned(),
     })

@@ -17,7 +17,7 @@ use tokio::task::spawn_blocking;
 
 use super::objects_of;
 use crate::features::suspension::live::Live;
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kernel::clock::Clock;
 use crate::kernel::ids::fresh_id;
 use crate::kubernetes::inventory::Inventory;
@@ -70,7 +70,7 @@ impl Store {
     /// # Errors
     ///
     /// When there is none.
-    pub async fn get(&self, namespace: Option<&str>, name: &str) -> Result<Live, Unstored> {
+    pub async fn get(&self, namespace: Option<&str>, name: &str) -> Result<Live, ApiError> {
         let (namespace, name) = (namespace.map(str::to_owned), name.to_owned());
         self.run(move |kept| kept.get(namespace.as_deref(), &name)).await
     }
@@ -80,7 +80,7 @@ impl Store {
     /// # Errors
     ///
     /// When there is one of its name, or it breaks a rule, or it cannot be written.
-    pub async fn create(&self, suspension: &SuspensionObject, dry_run: bool) -> Result<Live, Unstored> {
+    pub async fn create(&self, suspension: &SuspensionObject, dry_run: bool) -> Result<Live, ApiError> {
         let suspension = suspension.clone();
         self.run(move |kept| kept.create(suspension, dry_run)).await
     }
@@ -90,7 +90,7 @@ impl Store {
     /// # Errors
     ///
     /// When somebody has changed it since, or it cannot be written.
-    pub async fn replace(&self, live: &Live, wanted: &SuspensionObject, dry_run: bool) -> Result<Live, Unstored> {
+    pub async fn replace(&self, live: &Live, wanted: &SuspensionObject, dry_run: bool) -> Result<Live, ApiError> {
         let (live, wanted) = (live.clone(), wanted.clone());
         self.run(move |kept| kept.replace(&live, wanted, dry_run)).await
     }
@@ -100,7 +100,7 @@ impl Store {
     /// # Errors
     ///
     /// When somebody has changed it since, or its file cannot be removed.
-    pub async fn delete(&self, live: &Live, dry_run: bool) -> Result<(), Unstored> {
+    pub async fn delete(&self, live: &Live, dry_run: bool) -> Result<(), ApiError> {
         let live = live.clone();
         self.run(move |kept| kept.delete(&live, dry_run)).await
     }
@@ -113,11 +113,11 @@ impl Store {
 
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Kept) -> Result<T, Unstored> + Send + 'static,
-    ) -> Result<T, Unstored> {
+        work: impl FnOnce(&Kept) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
         let kept = Arc::clone(&self.kept);
         let done = spawn_blocking(move || work(&kept)).await;
-        done.unwrap_or_else(|_| Err(Unstored::Unavailable("the store failed; see the log".to_owned())))
+        done.unwrap_or_else(|_| Err(ApiError::Unavailable("the store failed; see the log".to_owned())))
     }
 }
 
@@ -128,7 +128,7 @@ impl Kept {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, namespace: Option<&str>, name: &str) -> Result<Live, Unstored> {
+    fn get(&self, namespace: Option<&str>, name: &str) -> Result<Live, ApiError> {
         let memory = self.hold();
         let key = key(namespace, name);
         if let Some(object) = self.kept(&memory, &key)? {
@@ -139,19 +139,19 @@ impl Kept {
         Ok(live(SuspensionObject::clone(&object)))
     }
 
-    fn create(&self, mut object: SuspensionObject, dry_run: bool) -> Result<Live, Unstored> {
+    fn create(&self, mut object: SuspensionObject, dry_run: bool) -> Result<Live, ApiError> {
         self.check(&object)?;
         let mut memory = self.hold();
         let _alone = self.lock()?;
         let key = key_of(&object);
         if self.kept(&memory, &key)?.is_some() || self.inventory.standings.get(key.0, &key.1).is_some() {
-            return Err(Unstored::Exists(format!("{} exists already", object.named())));
+            return Err(ApiError::Exists(format!("{} exists already", object.named())));
         }
         let known = self.inventory.rules.names();
         let suspensions = [RuleKind::SuspensionPolicy, RuleKind::ClusterSuspensionPolicy];
         if known.iter().filter(|(kind, _)| suspensions.contains(kind)).count() >= MOST {
             let sentence = format!("there are {MOST} suspensions already; remove the files of some that are over");
-            return Err(Unstored::Invalid(sentence));
+            return Err(ApiError::Invalid(sentence));
         }
         object.uid = Some(fresh_id());
         object.generation = Some(1);
@@ -162,7 +162,7 @@ impl Kept {
         Ok(live(object))
     }
 
-    fn replace(&self, read: &Live, wanted: SuspensionObject, dry_run: bool) -> Result<Live, Unstored> {
+    fn replace(&self, read: &Live, wanted: SuspensionObject, dry_run: bool) -> Result<Live, ApiError> {
         self.check(&wanted)?;
         let mut memory = self.hold();
         let _alone = self.lock()?;
@@ -175,7 +175,7 @@ impl Kept {
         Ok(live(object))
     }
 
-    fn delete(&self, read: &Live, dry_run: bool) -> Result<(), Unstored> {
+    fn delete(&self, read: &Live, dry_run: bool) -> Result<(), ApiError> {
         let mut memory = self.hold();
         let _alone = self.lock()?;
         let object = self.unchanged(&memory, read)?;
@@ -196,12 +196,12 @@ impl Kept {
     }
 
     /// What is stored now, if it is what was read.
-    fn unchanged(&self, memory: &Memory<'_>, read: &Live) -> Result<SuspensionObject, Unstored> {
+    fn unchanged(&self, memory: &Memory<'_>, read: &Live) -> Result<SuspensionObject, ApiError> {
         let Live { object, version } = read;
         let key = key_of(object);
         let Some(present) = self.kept(memory, &key)? else {
             return Err(match self.inventory.standings.get(key.0, &key.1) {
-                Some(_) => Unstored::Forbidden(format!(
+                Some(_) => ApiError::Forbidden(format!(
                     "{} was written by hand in a file of the directory; change it there",
                     object.named()
                 )),
@@ -209,13 +209,13 @@ impl Kept {
             });
         };
         if live(present.clone()).version != *version {
-            return Err(Unstored::Changed(format!("{} has been changed since; read it again", object.named())));
+            return Err(ApiError::Changed(format!("{} has been changed since; read it again", object.named())));
         }
         Ok(present)
     }
 
     /// What we keep under this name.
-    fn kept(&self, memory: &Memory<'_>, key: &(RuleKind, RuleName)) -> Result<Option<SuspensionObject>, Unstored> {
+    fn kept(&self, memory: &Memory<'_>, key: &(RuleKind, RuleName)) -> Result<Option<SuspensionObject>, ApiError> {
         let Some(directory) = &self.directory else { return Ok(memory.get(key).cloned()) };
         let (namespace, name) = (&*key.1.0, &*key.1.1);
         if name.len() > LONGEST_NAME || !can_be(Some(namespace).filter(|namespace| !namespace.is_empty()), name) {
@@ -225,17 +225,17 @@ impl Kept {
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Unstored::Unavailable(format!("cannot read {}: {error}", path.display()))),
+            Err(error) => return Err(ApiError::Unavailable(format!("cannot read {}: {error}", path.display()))),
         };
-        let bad = |why: String| Unstored::Invalid(format!("{}: {why}; mend or remove the file", path.display()));
+        let bad = |why: String| ApiError::Invalid(format!("{}: {why}; mend or remove the file", path.display()));
         let objects = objects_of(&text).map_err(&bad)?;
         let [object] = &objects[..] else { return Err(bad("it does not hold exactly one object".to_owned())) };
         read(object).map(Some).map_err(bad)
     }
 
-    fn keep(&self, memory: &mut Memory<'_>, object: &SuspensionObject) -> Result<(), Unstored> {
+    fn keep(&self, memory: &mut Memory<'_>, object: &SuspensionObject) -> Result<(), ApiError> {
         let key = key_of(object);
-        let (rule, standing) = compiled(&to_json(object), &self.terms).map_err(Unstored::Invalid)?;
+        let (rule, standing) = compiled(&to_json(object), &self.terms).map_err(ApiError::Invalid)?;
         match &self.directory {
             Some(directory) => {
                 let path = directory.join(file_name(&key));
@@ -249,9 +249,9 @@ impl Kept {
     }
 
     /// What the API server of a cluster would refuse.
-    fn check(&self, object: &SuspensionObject) -> Result<(), Unstored> {
+    fn check(&self, object: &SuspensionObject) -> Result<(), ApiError> {
         let SuspensionObject { namespace, name, .. } = object;
-        let invalid = |sentence: String| Err(Unstored::Invalid(sentence));
+        let invalid = |sentence: String| Err(ApiError::Invalid(sentence));
         if name.len() > LONGEST_NAME {
             return invalid(format!(
                 "name is longer than {LONGEST_NAME} characters, which is all that a file can hold"
@@ -261,15 +261,15 @@ impl Kept {
             let is_known = self.inventory.namespaces.get(namespace).is_some();
             if !is_known {
                 let clean = crate::kernel::text::Clean(namespace);
-                return Err(Unstored::NotFound(format!("there is no namespace {clean}")));
+                return Err(ApiError::NotFound(format!("there is no namespace {clean}")));
             }
         }
         let checked = object.compiled(self.terms.longest_suspension);
-        checked.map(drop).map_err(|invalid| Unstored::Invalid(invalid.to_string()))
+        checked.map(drop).map_err(|invalid| ApiError::Invalid(invalid.to_string()))
     }
 
     /// Keeps other processes out; the lock goes with the file.
-    fn lock(&self) -> Result<Option<File>, Unstored> {
+    fn lock(&self) -> Result<Option<File>, ApiError> {
         let Some(directory) = &self.directory else { return Ok(None) };
         let path = directory.join(LOCK);
         let file = File::options().create(true).append(true).open(&path).map_err(|error| unwritable(&path, &error))?;
@@ -280,7 +280,7 @@ impl Kept {
                 Err(TryLockError::Error(error)) => return Err(unwritable(&path, &error)),
                 Err(TryLockError::WouldBlock) if begun.elapsed() > LOCK_TIMEOUT => {
                     let sentence = format!("another process has held {} for {LOCK_TIMEOUT:?}; end it", path.display());
-                    return Err(Unstored::Unavailable(sentence));
+                    return Err(ApiError::Unavailable(sentence));
                 }
                 Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_AGAIN),
             }
@@ -393,13 +393,13 @@ fn is_left_over(name: &str) -> bool {
     is_ours && name.ends_with(INCOMPLETE)
 }
 
-fn unwritable(path: &Path, error: &io::Error) -> Unstored {
-    Unstored::Unavailable(format!("cannot write {}: {error}; nothing was changed", path.display()))
+fn unwritable(path: &Path, error: &io::Error) -> ApiError {
+    ApiError::Unavailable(format!("cannot write {}: {error}; nothing was changed", path.display()))
 }
 
-fn not_found(namespace: Option<&str>, name: &str) -> Unstored {
+fn not_found(namespace: Option<&str>, name: &str) -> ApiError {
     let clean = |text: &str| crate::kernel::text::sanitized(text);
-    Unstored::NotFound(match namespace {
+    ApiError::NotFound(match namespace {
         Some(namespace) => format!("there is no SuspensionPolicy {} in namespace {}", clean(name), clean(namespace)),
         None => format!("there is no ClusterSuspensionPolicy {}", clean(name)),
     })

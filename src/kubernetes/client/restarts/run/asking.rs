@@ -8,13 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Pace, Stop};
 use crate::features::restart::telling::Step;
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 
 /// How often workloads are looked at that are waited for, and an API server is asked that is away.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// What was answered, unless the restart is not to go on.
-pub(super) type Asked<T> = Result<Result<T, Unstored>, Stop>;
+pub(super) type Asked<T> = Result<Result<T, ApiError>, Stop>;
 
 /// Whom it asks by, and since when nobody answers.
 pub(super) struct Asking<'a> {
@@ -43,21 +43,21 @@ impl<'a> Asking<'a> {
 
     /// Asks until there is an answer, somebody stops it, or patience is at its end. A write that is under way is not
     /// dropped, so that what came of it is known.
-    pub(super) async fn ask<T, F: Future<Output = Result<T, Unstored>>>(&self, ask: impl Fn() -> F) -> Asked<T> {
+    pub(super) async fn ask<T, F: Future<Output = Result<T, ApiError>>>(&self, ask: impl Fn() -> F) -> Asked<T> {
         let mut in_vain_since = None;
         let answer = loop {
             if self.cancel.is_cancelled() {
                 break Err(Stop::Interrupted);
             }
             match ask().await {
-                Err(Unstored::Unavailable(why)) => {
+                Err(ApiError::Unavailable(why)) => {
                     let since = *in_vain_since.get_or_insert_with(|| self.begin_in_vain(&why));
                     if since.elapsed() >= self.pace.patience {
                         let seconds = self.pace.patience.as_secs();
                         break Err(Stop::Stopped(format!("asked the API server in vain for {seconds} s: {why}")));
                     }
                 }
-                Err(Unstored::Unauthorized(why)) => break Err(Stop::Stopped(why)),
+                Err(ApiError::Unauthorized(why)) => break Err(Stop::Stopped(why)),
                 answer => break Ok(answer),
             }
             if let Err(stop) = self.pause().await {

@@ -7,7 +7,7 @@ use crate::features::restart::pods::why_not_up;
 use crate::features::restart::progress::{Progress, Reached, needs_pods, progress};
 use crate::features::restart::way::Way;
 use crate::features::restart::workload::Workload;
-use crate::kernel::api_error::Unstored;
+use crate::kernel::api_error::ApiError;
 use crate::kubernetes::client::restarts::Evicted;
 use crate::kubernetes::client::restarts::writing::changed;
 
@@ -26,7 +26,7 @@ impl Running<'_> {
         let restarts = self.restarts;
         let current = match self.asking.ask(|| restarts.get(workload)).await? {
             Ok(current) => current,
-            Err(Unstored::NotFound(_)) => return Ok(Look::Passed("it is gone".to_owned())),
+            Err(ApiError::NotFound(_)) => return Ok(Look::Passed("it is gone".to_owned())),
             Err(why) => return Ok(Look::Waiting(format!("the right to read it ({why})"), None)),
         };
         if current.mark.as_ref().is_none_or(|mark| mark.run != self.report.run) {
@@ -70,7 +70,7 @@ impl Running<'_> {
     async fn done(&self, current: Workload) -> Result<Look, Stop> {
         if current.mark.as_ref().is_some_and(|mark| mark.run == self.report.run) {
             let unmarked = self.asking.ask(|| self.restarts.unmark(&current)).await?;
-            if let Err(why @ Unstored::Forbidden(_)) = unmarked {
+            if let Err(why @ ApiError::Forbidden(_)) = unmarked {
                 return Ok(Look::Waiting(format!("the right to take its mark off ({why})"), None));
             }
         }
