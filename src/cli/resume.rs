@@ -16,7 +16,7 @@ use super::times::{duration, instant, told};
 use crate::cli::acting::ActingArgs;
 use crate::features::backend::Writing;
 use crate::features::suspension::change::{Ending, Extension, Refusal, ended, extended};
-use crate::features::suspension::live::Live;
+use crate::features::suspension::stored::StoredSuspension;
 use crate::kernel::api_error::ApiError;
 use crate::kernel::text::nearest;
 use crate::kernel::text::sanitized;
@@ -129,7 +129,7 @@ pub async fn extend(args: ExtendArgs) -> anyhow::Result<ExitCode> {
 /// What is stored once it is done. A status that is written meanwhile is nothing; what somebody else asks for is not undone.
 async fn stored(
     place: &Writing,
-    mut live: Live,
+    mut live: StoredSuspension,
     dry_run: bool,
     change: impl Fn(&SuspensionObject) -> Result<Ending, Refusal>,
     what: &str,
@@ -156,7 +156,7 @@ async fn stored(
 }
 
 impl Which {
-    async fn find(&self, acting: &ActingArgs) -> anyhow::Result<(Looked, Writing, Live)> {
+    async fn find(&self, acting: &ActingArgs) -> anyhow::Result<(Looked, Writing, StoredSuspension)> {
         let Self { name, namespace, cluster } = self;
         let namespace = match (cluster, namespace) {
             (true, _) => None,

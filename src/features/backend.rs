@@ -2,7 +2,7 @@
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
-use crate::features::suspension::live::Live;
+use crate::features::suspension::stored::StoredSuspension;
 use crate::kernel::api_error::ApiError;
 use crate::kubernetes::client::access::{Access, Caller, Right, Token};
 use crate::kubernetes::client::overrides::Overrides;
@@ -99,7 +99,7 @@ impl Writing {
     /// # Errors
     ///
     /// When there is none, or it may not be read.
-    pub async fn get(&self, namespace: Option<&str>, name: &str) -> Result<Live, ApiError> {
+    pub async fn get(&self, namespace: Option<&str>, name: &str) -> Result<StoredSuspension, ApiError> {
         match self {
             Self::Cluster(suspensions) => suspensions.get(namespace, name).await,
             Self::Files(store) => store.get(namespace, name).await,
@@ -111,7 +111,7 @@ impl Writing {
     /// # Errors
     ///
     /// When it is refused.
-    pub async fn create(&self, object: &SuspensionObject, dry_run: bool) -> Result<Live, ApiError> {
+    pub async fn create(&self, object: &SuspensionObject, dry_run: bool) -> Result<StoredSuspension, ApiError> {
         match self {
             Self::Cluster(suspensions) => suspensions.create(object, dry_run).await,
             Self::Files(store) => store.create(object, dry_run).await,
@@ -123,7 +123,7 @@ impl Writing {
     /// # Errors
     ///
     /// When it is refused, or another by now.
-    pub async fn replace(&self, live: &Live, object: &SuspensionObject, dry_run: bool) -> Result<Live, ApiError> {
+    pub async fn replace(&self, live: &StoredSuspension, object: &SuspensionObject, dry_run: bool) -> Result<StoredSuspension, ApiError> {
         match self {
             Self::Cluster(suspensions) => suspensions.replace(live, object, dry_run).await,
             Self::Files(store) => store.replace(live, object, dry_run).await,
@@ -135,7 +135,7 @@ impl Writing {
     /// # Errors
     ///
     /// When it is refused, or another by now.
-    pub async fn delete(&self, live: &Live, dry_run: bool) -> Result<(), ApiError> {
+    pub async fn delete(&self, live: &StoredSuspension, dry_run: bool) -> Result<(), ApiError> {
         match self {
             Self::Cluster(suspensions) => suspensions.delete(live, dry_run).await,
             Self::Files(store) => store.delete(live, dry_run).await,

@@ -4,7 +4,7 @@
 //! so that they say and refuse the same.
 
 pub mod change;
-pub mod live;
+pub mod stored;
 pub mod traffic;
 pub mod turns;
 pub mod whom;

@@ -18,7 +18,7 @@ use crate::api::request::{carried_through, read, turn, whole};
 use crate::api::session::{Attempt, Session};
 use crate::audit::act::Deed;
 use crate::features::suspension::change::{Ending, Extension as Longer, ended, extended};
-use crate::features::suspension::live::Live;
+use crate::features::suspension::stored::StoredSuspension;
 use crate::kernel::api_error::ApiError;
 use crate::kubernetes::resources::suspending::{lasting, lasts};
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
@@ -128,7 +128,7 @@ async fn changed(session: &mut Session<'_>, headers: &HeaderMap, asked: &Asked) 
             Ending::Delete => writing.delete(&live, dry_run).await.map(|()| None),
         };
         match written {
-            Ok(Some(Live { object, .. })) => {
+            Ok(Some(StoredSuspension { object, .. })) => {
                 session.attempt.after = Some(object.clone());
                 return Ok(answer_with(api, &object, StatusCode::OK).await);
             }

@@ -18,7 +18,7 @@ use crate::api::request::{carried_through, read, turn, whole};
 use crate::api::session::{Attempt, Session};
 use crate::audit::act::Deed;
 use crate::features::suspension::change::{asks_for_the_same, drafted};
-use crate::features::suspension::live::Live;
+use crate::features::suspension::stored::StoredSuspension;
 use crate::features::suspension::traffic::routing_for;
 use crate::kernel::text::Clean;
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
@@ -65,7 +65,7 @@ async fn made(session: &mut Session<'_>, fields: Map<String, Value>, name: Strin
         Err(problem) => Err(problem),
     };
     match created {
-        Ok(Live { object, .. }) => {
+        Ok(StoredSuspension { object, .. }) => {
             session.attempt.after = Some(object.clone());
             let status = if dry_run { StatusCode::OK } else { StatusCode::CREATED };
             let mut response = answer_with(api, &object, status).await;
@@ -77,7 +77,7 @@ async fn made(session: &mut Session<'_>, fields: Map<String, Value>, name: Strin
         // The same once more is no conflict, also not with what the first has made.
         Err(problem) if problem.status == 409 => {
             let stands = writing.get(draft.namespace.as_deref(), &draft.name).await;
-            let Ok(Live { object: stands, .. }) = stands else { return Err(problem) };
+            let Ok(StoredSuspension { object: stands, .. }) = stands else { return Err(problem) };
             if !asks_for_the_same(&stands, &draft, starts_were_given) {
                 let asks = format!("{} stands there, and asks for something else", stands.named());
                 return Err(Problem::new(409, format!("{asks}; choose another name, or extend or end it")));

@@ -8,7 +8,7 @@ use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::features::suspension::live::Live;
+use crate::features::suspension::stored::StoredSuspension;
 use crate::kernel::api_error::ApiError;
 use crate::kernel::names::{GROUP, VERSION};
 use crate::kubernetes::client::call::resource;
@@ -36,7 +36,7 @@ impl Suspensions {
     /// # Errors
     ///
     /// When there is none, or it may not be read.
-    pub async fn get(&self, namespace: Option<&str>, name: &str) -> Result<Live, ApiError> {
+    pub async fn get(&self, namespace: Option<&str>, name: &str) -> Result<StoredSuspension, ApiError> {
         live(answered(self.api(namespace).get(name)).await?)
     }
 
@@ -45,7 +45,7 @@ impl Suspensions {
     /// # Errors
     ///
     /// When there is one of its name, or the API server refuses it.
-    pub async fn create(&self, suspension: &SuspensionObject, dry_run: bool) -> Result<Live, ApiError> {
+    pub async fn create(&self, suspension: &SuspensionObject, dry_run: bool) -> Result<StoredSuspension, ApiError> {
         let object = serde_json::from_value(suspension.to_json()).expect("it has a kind and metadata");
         let parameters = PostParams { dry_run, field_manager: Some(FIELD_MANAGER.to_owned()) };
         live(answered(self.api(suspension.namespace.as_deref()).create(&parameters, &object)).await?)
@@ -56,8 +56,8 @@ impl Suspensions {
     /// # Errors
     ///
     /// When somebody has changed it since, or the API server refuses it.
-    pub async fn replace(&self, live: &Live, wanted: &SuspensionObject, dry_run: bool) -> Result<Live, ApiError> {
-        let Live { object, version } = live;
+    pub async fn replace(&self, live: &StoredSuspension, wanted: &SuspensionObject, dry_run: bool) -> Result<StoredSuspension, ApiError> {
+        let StoredSuspension { object, version } = live;
         // With these two in it the API server refuses to change anything but that state of that object.
         let patch = json!([
             {"op": "replace", "path": "/metadata/uid", "value": object.uid},
@@ -76,8 +76,8 @@ impl Suspensions {
     /// # Errors
     ///
     /// When somebody has changed it since, or it may not be deleted.
-    pub async fn delete(&self, live: &Live, dry_run: bool) -> Result<(), ApiError> {
-        let Live { object, version } = live;
+    pub async fn delete(&self, live: &StoredSuspension, dry_run: bool) -> Result<(), ApiError> {
+        let StoredSuspension { object, version } = live;
         let preconditions = Preconditions { uid: object.uid.clone(), resource_version: Some(version.clone()) };
         let parameters = DeleteParams { dry_run, preconditions: Some(preconditions), ..DeleteParams::default() };
         answered(self.api(object.namespace.as_deref()).delete(&object.name, &parameters)).await.map(drop)
@@ -95,7 +95,7 @@ impl Suspensions {
     }
 }
 
-fn live(object: DynamicObject) -> Result<Live, ApiError> {
+fn live(object: DynamicObject) -> Result<StoredSuspension, ApiError> {
     fn typed<K: DeserializeOwned>(object: DynamicObject) -> Result<K, ApiError> {
         let value = serde_json::to_value(object).expect("an object is JSON");
         serde_json::from_value(value).map_err(|error| {
@@ -107,5 +107,5 @@ fn live(object: DynamicObject) -> Result<Live, ApiError> {
         Some(_) => SuspensionObject::from(&typed::<SuspensionPolicy>(object)?),
         None => SuspensionObject::from(&typed::<ClusterSuspensionPolicy>(object)?),
     };
-    Ok(Live { object, version })
+    Ok(StoredSuspension { object, version })
 }

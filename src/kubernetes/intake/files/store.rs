@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use super::objects_of;
-use crate::features::suspension::live::Live;
+use crate::features::suspension::stored::StoredSuspension;
 use crate::kernel::api_error::ApiError;
 use crate::kernel::clock::Clock;
 use crate::kernel::ids::fresh_id;
@@ -70,7 +70,7 @@ impl Store {
     /// # Errors
     ///
     /// When there is none.
-    pub async fn get(&self, namespace: Option<&str>, name: &str) -> Result<Live, ApiError> {
+    pub async fn get(&self, namespace: Option<&str>, name: &str) -> Result<StoredSuspension, ApiError> {
         let (namespace, name) = (namespace.map(str::to_owned), name.to_owned());
         self.run(move |kept| kept.get(namespace.as_deref(), &name)).await
     }
@@ -80,7 +80,7 @@ impl Store {
     /// # Errors
     ///
     /// When there is one of its name, or it breaks a rule, or it cannot be written.
-    pub async fn create(&self, suspension: &SuspensionObject, dry_run: bool) -> Result<Live, ApiError> {
+    pub async fn create(&self, suspension: &SuspensionObject, dry_run: bool) -> Result<StoredSuspension, ApiError> {
         let suspension = suspension.clone();
         self.run(move |kept| kept.create(suspension, dry_run)).await
     }
@@ -90,7 +90,7 @@ impl Store {
     /// # Errors
     ///
     /// When somebody has changed it since, or it cannot be written.
-    pub async fn replace(&self, live: &Live, wanted: &SuspensionObject, dry_run: bool) -> Result<Live, ApiError> {
+    pub async fn replace(&self, live: &StoredSuspension, wanted: &SuspensionObject, dry_run: bool) -> Result<StoredSuspension, ApiError> {
         let (live, wanted) = (live.clone(), wanted.clone());
         self.run(move |kept| kept.replace(&live, wanted, dry_run)).await
     }
@@ -100,7 +100,7 @@ impl Store {
     /// # Errors
     ///
     /// When somebody has changed it since, or its file cannot be removed.
-    pub async fn delete(&self, live: &Live, dry_run: bool) -> Result<(), ApiError> {
+    pub async fn delete(&self, live: &StoredSuspension, dry_run: bool) -> Result<(), ApiError> {
         let live = live.clone();
         self.run(move |kept| kept.delete(&live, dry_run)).await
     }
@@ -128,7 +128,7 @@ impl Kept {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, namespace: Option<&str>, name: &str) -> Result<Live, ApiError> {
+    fn get(&self, namespace: Option<&str>, name: &str) -> Result<StoredSuspension, ApiError> {
         let memory = self.hold();
         let key = key(namespace, name);
         if let Some(object) = self.kept(&memory, &key)? {
@@ -139,7 +139,7 @@ impl Kept {
         Ok(live(SuspensionObject::clone(&object)))
     }
 
-    fn create(&self, mut object: SuspensionObject, dry_run: bool) -> Result<Live, ApiError> {
+    fn create(&self, mut object: SuspensionObject, dry_run: bool) -> Result<StoredSuspension, ApiError> {
         self.check(&object)?;
         let mut memory = self.hold();
         let _alone = self.lock()?;
@@ -162,7 +162,7 @@ impl Kept {
         Ok(live(object))
     }
 
-    fn replace(&self, read: &Live, wanted: SuspensionObject, dry_run: bool) -> Result<Live, ApiError> {
+    fn replace(&self, read: &StoredSuspension, wanted: SuspensionObject, dry_run: bool) -> Result<StoredSuspension, ApiError> {
         self.check(&wanted)?;
         let mut memory = self.hold();
         let _alone = self.lock()?;
@@ -175,7 +175,7 @@ impl Kept {
         Ok(live(object))
     }
 
-    fn delete(&self, read: &Live, dry_run: bool) -> Result<(), ApiError> {
+    fn delete(&self, read: &StoredSuspension, dry_run: bool) -> Result<(), ApiError> {
         let mut memory = self.hold();
         let _alone = self.lock()?;
         let object = self.unchanged(&memory, read)?;
@@ -196,8 +196,8 @@ impl Kept {
     }
 
     /// What is stored now, if it is what was read.
-    fn unchanged(&self, memory: &Memory<'_>, read: &Live) -> Result<SuspensionObject, ApiError> {
-        let Live { object, version } = read;
+    fn unchanged(&self, memory: &Memory<'_>, read: &StoredSuspension) -> Result<SuspensionObject, ApiError> {
+        let StoredSuspension { object, version } = read;
         let key = key_of(object);
         let Some(present) = self.kept(memory, &key)? else {
             return Err(match self.inventory.standings.get(key.0, &key.1) {
@@ -331,9 +331,9 @@ fn yaml(object: &SuspensionObject) -> String {
     format!("# Written by outrigger, which writes it anew.\n{text}")
 }
 
-fn live(object: SuspensionObject) -> Live {
+fn live(object: SuspensionObject) -> StoredSuspension {
     let version = format!("{}-{}", object.uid.as_deref().unwrap_or_default(), object.generation.unwrap_or_default());
-    Live { object, version }
+    StoredSuspension { object, version }
 }
 
 fn key(namespace: Option<&str>, name: &str) -> (RuleKind, RuleName) {
