@@ -1,7 +1,7 @@
-//! What a review costs beside the floor: hyper and rustls that read the body and answer a constant.
+//! Cost of a review against the floor: hyper and rustls that read the body and answer a constant.
 //!
-//! Both are servers of their own, asked in turn over TLS keep-alive by this process with the recorded bodies; what is
-//! printed are the medians of all rounds, and the ratio round by round. Nothing is asserted of a time.
+//! Both are servers of their own. This process sends them the recorded bodies in turn, over TLS with keep-alive. It prints the
+//! medians of all rounds, and the ratio of each round. It asserts no time.
 //!
 //! `cargo bench --bench admission`; after `--`, `quick` runs a short round of each.
 
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
-use outrigger::certs::issue::{authority, leaf};
+use outrigger::certs::issue::{issue_authority, issue_leaf};
 use outrigger::kernel::clock::Clock;
 use outrigger::server::tls::{ClientCertificates, ServingKey, server_config};
 use rustls::pki_types::pem::PemObject;
@@ -23,7 +23,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 const BODIES: [&str; 3] = ["small", "typical", "large"];
 const CONNECTIONS: usize = 4;
 
-/// A policy that matches every recorded pod, and others that do not.
+/// Policy that matches every recorded pod, and policies that do not.
 const RULES: &str = r#"
 apiVersion: outrigger.dev/v1alpha1
 kind: ClusterInjectionPolicy
@@ -49,8 +49,8 @@ fn main() -> anyhow::Result<()> {
     let quick = arguments.iter().any(|argument| argument == "quick");
     let (rounds, round) = if quick { (2, Duration::from_millis(500)) } else { (7, Duration::from_secs(3)) };
     let directory = tempfile::tempdir()?;
-    let floor = Server::floor(directory.path())?;
-    let outrigger = Server::outrigger(directory.path())?;
+    let floor = MeasuredServer::floor(directory.path())?;
+    let outrigger = MeasuredServer::outrigger(directory.path())?;
     println!("{CONNECTIONS} connections, {rounds} rounds of {round:?} each in turn; server CPU per request, median");
     println!(
         "{:>8} {:>9} {:>13} {:>13} {:>22} {:>21} {:>21}",
@@ -58,7 +58,7 @@ fn main() -> anyhow::Result<()> {
     );
     for name in BODIES {
         let body = std::fs::read(recorded(&format!("{name}.json")))?;
-        let mut measured: [Vec<Round>; 2] = Default::default();
+        let mut measured: [Vec<RoundTimes>; 2] = Default::default();
         for _ in 0..rounds {
             for (server, rounds) in [&floor, &outrigger].into_iter().zip(&mut measured) {
                 rounds.push(server.round(&body, round)?);
@@ -68,7 +68,7 @@ fn main() -> anyhow::Result<()> {
         let ratios: Vec<f64> = floor.iter().zip(&outrigger).map(|(floor, ours)| ours.cpu / floor.cpu).collect();
         let least = ratios.iter().copied().fold(f64::MAX, f64::min);
         let most = ratios.iter().copied().fold(0.0, f64::max);
-        let of = |rounds: &[Round], value: fn(&Round) -> f64| median(rounds.iter().map(value).collect());
+        let of = |rounds: &[RoundTimes], value: fn(&RoundTimes) -> f64| median(rounds.iter().map(value).collect());
         println!(
             "{name:>8} {:>9} {:>10.2} us {:>10.2} us {:>10.2} ({least:.2}..{most:.2}) {:>9.0}/{:.0} us {:>12.0}/{:.0} us",
             body.len(),
@@ -94,30 +94,30 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// What one round measured, in microseconds.
-struct Round {
+/// Measurements of one round, in microseconds.
+struct RoundTimes {
     cpu: f64,
     p50: f64,
     p99: f64,
 }
 
-/// A server that runs as a process of its own; killed when dropped.
-struct Server {
+/// Server in a process of its own; killed when dropped.
+struct MeasuredServer {
     child: Child,
     address: SocketAddr,
     client: Arc<ClientConfig>,
-    /// What must stand in each answer.
+    /// Text that each answer must have.
     expected: &'static str,
 }
 
-impl Drop for Server {
+impl Drop for MeasuredServer {
     fn drop(&mut self) {
         let _already_dead = self.child.kill();
         let _nothing_to_reap = self.child.wait();
     }
 }
 
-impl Server {
+impl MeasuredServer {
     fn floor(directory: &Path) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("floor").arg(directory);
@@ -152,7 +152,7 @@ impl Server {
         Ok(Self { child, address, client, expected })
     }
 
-    fn round(&self, body: &[u8], round: Duration) -> anyhow::Result<Round> {
+    fn round(&self, body: &[u8], round: Duration) -> anyhow::Result<RoundTimes> {
         let (before, deadline) = (self.cpu()?, Instant::now() + round);
         let mut latencies = std::thread::scope(|scope| {
             let asking: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(|| self.ask(body, deadline))).collect();
@@ -162,10 +162,10 @@ impl Server {
         let cpu = (self.cpu()? - before).as_secs_f64() * 1e6;
         latencies.sort_by(f64::total_cmp);
         let at = |part: f64| latencies[((latencies.len() - 1) as f64 * part) as usize];
-        Ok(Round { cpu: cpu / latencies.len() as f64, p50: at(0.5), p99: at(0.99) })
+        Ok(RoundTimes { cpu: cpu / latencies.len() as f64, p50: at(0.5), p99: at(0.99) })
     }
 
-    /// Asks over one connection until the deadline; how long each answer took, in microseconds.
+    /// Sends reviews over one connection until the deadline. Returns the latency of each answer, in microseconds.
     fn ask(&self, body: &[u8], deadline: Instant) -> anyhow::Result<Vec<f64>> {
         let socket = TcpStream::connect(self.address)?;
         socket.set_nodelay(true)?;
@@ -195,7 +195,7 @@ impl Server {
         Ok(latencies)
     }
 
-    /// The time that all threads of the server have been on a processor.
+    /// Returns the processor time of all threads of the server.
     fn cpu(&self) -> anyhow::Result<Duration> {
         let mut nanoseconds = 0;
         for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
@@ -212,7 +212,7 @@ impl Server {
     }
 }
 
-/// Reads one answer; whether the server closes the connection after it.
+/// Reads one answer. Returns whether the server closes the connection after it.
 fn read_answer(stream: &mut impl Read, answer: &mut Vec<u8>) -> anyhow::Result<bool> {
     answer.clear();
     let mut piece = [0; 8192];
@@ -231,7 +231,7 @@ fn read_answer(stream: &mut impl Read, answer: &mut Vec<u8>) -> anyhow::Result<b
     }
 }
 
-/// The floor: one thread that reads the body and answers a constant.
+/// Runs the floor: one thread that reads the body and answers a constant.
 fn floor(directory: &Path) -> anyhow::Result<()> {
     use http_body_util::{BodyExt, Full};
     use hyper::service::service_fn;
@@ -239,10 +239,11 @@ fn floor(directory: &Path) -> anyhow::Result<()> {
 
     const ANSWER: &str = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"5411d1fc-880f-4ee8-93c9-2324eafebb83","allowed":true}}"#;
     let now = Clock::System.now();
-    let signer = authority(now, SignedDuration::from_hours(1))?;
-    let pair = leaf(&signer, &["127.0.0.1".to_owned()], now, SignedDuration::from_hours(1))?;
+    let signer = issue_authority(now, SignedDuration::from_hours(1))?;
+    let pair = issue_leaf(&signer, &["127.0.0.1".to_owned()], now, SignedDuration::from_hours(1))?;
     std::fs::write(directory.join("ca.crt"), &signer.certificate_pem)?;
-    let tls = tokio_rustls::TlsAcceptor::from(server_config(ServingKey::new(&pair)?, &ClientCertificates::NotAsked)?);
+    let tls =
+        tokio_rustls::TlsAcceptor::from(server_config(ServingKey::new(&pair)?, &ClientCertificates::NotRequested)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = tokio::task::LocalSet::new();
     tasks.block_on(&runtime, async {

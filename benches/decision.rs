@@ -1,18 +1,18 @@
-//! What one decision costs, as policies and namespaces grow: the facts, the decision and its effect, without parsing.
+//! Cost of one decision as policies and namespaces grow: the facts, the decision and its effect, without parsing.
 //!
-//! `cargo bench --bench decision`: for each mix of policies the time of a decision beside that with one policy in the same
-//! run, and that of the first one in a namespace after a change. Nothing is asserted of a time.
+//! `cargo bench --bench decision` prints for each mix of policies the time of a decision, the time with one policy in the same run,
+//! and the time of the first decision in a namespace after a change. It asserts no time.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use outrigger::cli::deciding::DecidingArgs;
+use outrigger::cli::decision_args::DecisionArgs;
 use outrigger::decision::decide;
 use outrigger::decision::effect::consequence;
-use outrigger::decision::facts::{OwnerReference, Pod, RequestKind};
+use outrigger::decision::facts::{OwnerReference, PodFacts, RequestKind};
 use outrigger::kubernetes::intake::files;
-use outrigger::kubernetes::inventory::{Inventory, Question};
+use outrigger::kubernetes::inventory::{DecisionRequest, Inventory};
 use serde_json::{Value, json};
 
 const MANY: usize = 10_000;
@@ -22,10 +22,10 @@ const ROUND: Duration = Duration::from_millis(200);
 #[derive(Parser)]
 struct Flags {
     #[command(flatten)]
-    deciding: DecidingArgs,
+    decision_args: DecisionArgs,
 }
 
-/// Some policies, by number.
+/// Name of a mix of policies, and its policies by number.
 type Mix = (&'static str, fn(usize) -> Value);
 
 const MIXES: [Mix; 5] = [
@@ -78,11 +78,11 @@ fn policy(kind: &str, number: usize, metadata: Value, matching: Value) -> Value 
 }
 
 fn inventory(policies: usize, policy: fn(usize) -> Value) -> anyhow::Result<Inventory> {
-    let deciding = Flags::try_parse_from(["bench"])?.deciding;
-    let inventory = deciding.inventory();
+    let decision_args = Flags::try_parse_from(["bench"])?.decision_args;
+    let inventory = decision_args.new_inventory();
     let injectors =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/injectors/default.yaml"))?;
-    let mut objects = files::objects_of(&injectors).map_err(anyhow::Error::msg)?;
+    let mut objects = files::parse_objects(&injectors).map_err(anyhow::Error::msg)?;
     for number in 0..MANY {
         let (name, label) = (format!("team-{number}"), format!("t{number}"));
         objects.push(
@@ -92,12 +92,12 @@ fn inventory(policies: usize, policy: fn(usize) -> Value) -> anyhow::Result<Inve
         objects.push(json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"selector": {"matchLabels": {"app": "web"}}}}));
     }
     objects.extend((0..policies).map(policy));
-    let problems = files::fill(&inventory, &deciding.terms(), &objects);
+    let problems = files::replace_all(&inventory, &decision_args.rule_limits(), &objects);
     anyhow::ensure!(problems.is_empty(), "{problems:?}");
     Ok(inventory)
 }
 
-/// A decision in a namespace that has been asked about before.
+/// Measures a decision in a namespace with earlier decisions.
 fn warm(inventory: &Inventory) -> f64 {
     let pods: Vec<_> = (0..64).map(|number| pod(number * 137)).collect();
     pods.iter().for_each(|(pod, owner)| ask(inventory, pod, owner));
@@ -109,7 +109,7 @@ fn warm(inventory: &Inventory) -> f64 {
     started.elapsed().as_secs_f64() * 1e6 / f64::from(decisions)
 }
 
-/// The first decision in a namespace after a change of policies.
+/// Measures the first decision in a namespace after a change of policies.
 fn first(inventory: &Inventory) -> f64 {
     let pods: Vec<_> = (0..64).map(|number| pod(number * 137 + 1)).collect();
     let took = pods.iter().map(|(pod, owner)| {
@@ -120,7 +120,7 @@ fn first(inventory: &Inventory) -> f64 {
     median(took.collect())
 }
 
-fn pod(number: usize) -> (Pod<'static>, OwnerReference) {
+fn pod(number: usize) -> (PodFacts<'static>, OwnerReference) {
     let number = number % MANY;
     let labels = [("app".to_owned(), "web".to_owned())].into_iter().collect();
     let owner = OwnerReference {
@@ -129,12 +129,12 @@ fn pod(number: usize) -> (Pod<'static>, OwnerReference) {
         name: "web-7".into(),
         uid: format!("uid-{number}").into(),
     };
-    (Pod { namespace: format!("team-{number}").into(), labels: Some(labels), ..Pod::default() }, owner)
+    (PodFacts { namespace: format!("team-{number}").into(), labels: Some(labels), ..PodFacts::default() }, owner)
 }
 
-fn ask(inventory: &Inventory, pod: &Pod<'_>, owner: &OwnerReference) {
+fn ask(inventory: &Inventory, pod: &PodFacts<'_>, owner: &OwnerReference) {
     let kind = RequestKind::PodCreate;
-    let question = Question { kind: &kind, pod, controller: Some(owner), requester_is_trusted: true };
+    let question = DecisionRequest { kind: &kind, pod, controller: Some(owner), requester_is_trusted: true };
     let facts = inventory.facts_for(question, &[]);
     let decision = decide(&facts, jiff::Timestamp::UNIX_EPOCH);
     black_box(consequence(&facts, &decision));

@@ -1,7 +1,7 @@
-//! What a large cluster costs the server: its memory, and how long it takes to be ready, on a real API server.
+//! Cost of a large cluster for the server: its memory, and the time until it is ready, on a real API server.
 //!
 //! `cargo bench --bench scale` makes 100,000 ReplicaSets of 10,000 Deployments in 1,000 namespaces, 20,000 pods and 1,000
-//! policies, which takes minutes; `quick` after `--` a tenth of each. Nothing is asserted of a time.
+//! policies, in some minutes. `quick` after `--` makes a tenth of each. It asserts no time.
 
 #[expect(dead_code, unused_imports, reason = "the tests use more of it")]
 #[path = "../tests/control_plane/mod.rs"]
@@ -34,7 +34,7 @@ async fn measure(scale: usize) -> anyhow::Result<()> {
         let crd = format!("crd/{kind}.outrigger.dev");
         plane.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", &crd]).await;
     }
-    let empty = Served::start(&plane, "empty").await?;
+    let empty = ReadyServer::start(&plane, "empty").await?;
     println!("empty cluster: ready after {:.2} s, {} MiB resident", empty.ready.as_secs_f64(), empty.resident_mib()?);
     drop(empty);
     let (namespaces, policies, pods) = (1_000 / scale, 1_000 / scale, 20_000 / scale);
@@ -58,7 +58,7 @@ async fn measure(scale: usize) -> anyhow::Result<()> {
     let path = |number: usize| format!("/apis/outrigger.dev/v1alpha1/namespaces/{}/injectionpolicies", team(number));
     let policy = || json!({"apiVersion": "outrigger.dev/v1alpha1", "kind": "InjectionPolicy", "metadata": {"name": "all"}, "spec": {"action": "Enable"}});
     fill_by(&client, policies, |number| (path(number), policy())).await?;
-    // Without a controller manager nobody makes the account that pods run under.
+    // There is no controller manager that would create the account of the pods.
     let path = |number: usize| format!("/api/v1/namespaces/{}/serviceaccounts", team(number));
     let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
     fill_by(&client, namespaces, |number| (path(number), account.clone())).await?;
@@ -75,7 +75,7 @@ async fn measure(scale: usize) -> anyhow::Result<()> {
         started.elapsed().as_secs_f64()
     );
     for run in ["first", "second", "third"] {
-        let full = Served::start(&plane, run).await?;
+        let full = ReadyServer::start(&plane, run).await?;
         println!(
             "full cluster: ready after {:.2} s, {} MiB resident, {} MiB at most",
             full.ready.as_secs_f64(),
@@ -115,7 +115,7 @@ fn template(labels: &Value) -> Value {
     json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "registry.example/main:1"}]}})
 }
 
-/// A pod as istiod leaves it, of a ReplicaSet.
+/// Builds a pod of a ReplicaSet, as istiod leaves it.
 fn pod(number: usize, set: usize, owner: usize, uid: &str) -> Value {
     let app = format!("app-{owner}");
     let labels = json!({
@@ -159,22 +159,22 @@ async fn fill_by(
     created.collect::<Vec<_>>().await.into_iter().collect()
 }
 
-/// A server that has become ready.
-struct Served {
+/// Server that has become ready; killed when dropped.
+struct ReadyServer {
     child: Child,
     operations: SocketAddr,
     started: Instant,
     ready: Duration,
 }
 
-impl Drop for Served {
+impl Drop for ReadyServer {
     fn drop(&mut self) {
         let _already_dead = self.child.kill();
         let _nothing_to_reap = self.child.wait();
     }
 }
 
-impl Served {
+impl ReadyServer {
     async fn start(plane: &ControlPlane, run: &str) -> anyhow::Result<Self> {
         let webhook = SocketAddr::from((plane.service_address(NAMESPACE, "outrigger").await, 443));
         let operations = SocketAddr::from((plane.free_cluster_ip(), 8080));
@@ -197,7 +197,7 @@ impl Served {
         Ok(served)
     }
 
-    /// How long it takes until this replica leads and has compared all pods.
+    /// Waits until this replica leads and has compared all pods. Returns the time since its start.
     async fn drift_known(&self) -> anyhow::Result<Duration> {
         while !ask(self.operations, "/metrics").is_ok_and(|metrics| metrics.contains("outrigger_drifting_pods{")) {
             anyhow::ensure!(self.started.elapsed() < Duration::from_secs(300), "it finds no drift");

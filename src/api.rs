@@ -1,35 +1,34 @@
-//! The API for people and their programs, and the page: over TLS, for whoever shows a token that may.
+//! HTTP API for people and programs, and the web page: over TLS, for callers with a token that has the rights.
 //!
-//! Each resource names its endpoints with their handlers and their types; the paths and `/openapi.json` are made from that.
-//! Guarantees: nothing is answered to a caller without a token, apart from the page's own files and the document; every
-//! attempt to change something is recorded, whatever came of it; what is written is written with the caller's own token.
-//! Errors are problem details of RFC 9457.
-//! Limits: bodies of 64 KiB; 8 restarts; 32 that listen, 8 of each user; two that look at everything, one of each user; 32 changes
-//! at once. For a turn others wait 20 seconds at most.
+//! Each resource lists its endpoints with handlers and types. The routes and `/openapi.json` are both made from that list.
+//! Guarantees: a caller without a token gets only the page's own files and the document. Every attempt to change something is
+//! recorded, whatever its outcome. Writes use the caller's own token. Errors are problem details of RFC 9457.
+//! Limits: bodies of 64 KiB; 8 restarts; 32 listeners, 8 for each user; two reads of everything, one for each user; 32 changes at
+//! once. Others wait for their turn for at most 20 seconds.
 
-mod about;
 mod audit;
+mod discovery;
 mod document;
 mod endpoint;
-mod events;
 mod explanation;
+mod extract;
 mod graph;
-mod injection;
 mod listener;
 mod overrides;
 mod overview;
 mod page;
 mod preview;
 mod problem;
-mod reading;
 mod refusals;
 mod request;
 mod restarts;
 mod session;
 mod shares;
+mod suspension_events;
 mod suspensions;
 #[cfg(test)]
 mod testing;
+mod workload_override;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -50,65 +49,63 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
-use crate::audit::Log;
+use crate::audit::AuditLog;
 use crate::features::backend::Backend;
 use crate::kernel::clock::Clock;
 use crate::kubernetes::inventory::Inventory;
-use crate::kubernetes::inventory::rules::Terms;
+use crate::kubernetes::inventory::rules::RuleLimits;
 use crate::metrics::Metrics;
-use crate::server::shared::Peer;
-use endpoint::Endpoint;
-use problem::Problem;
-use refusals::Refusals;
-use restarts::Runs;
-use shares::Shares;
+use crate::server::listener_state::Peer;
+use endpoint::ApiEndpoint;
+use problem::ApiProblem;
+use refusals::RefusalCounter;
+use restarts::RestartRegistry;
+use shares::FairShares;
 
-/// The largest body: as many as there are connections may be held at once.
-const BODY: usize = 64 * 1024;
-/// So many changes are made at once.
-const AT_ONCE: usize = 32;
-/// So many may listen to events, and of each user so many: in some windows with some streams each.
-const LISTENERS: (usize, usize) = (32, 8);
-/// So many reads look at once, and of each user so many.
-const LOOKS: (usize, usize) = (2, 1);
-/// So many plan a restart at once, one of each user.
-const PLANNED_AT_ONCE: usize = 2;
-/// At the end changes that have been begun have so long.
-const SETTLING: Duration = Duration::from_secs(5);
-/// A change waits so long for its turn.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Largest body. As many bodies as there are connections may be held at once.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Changes at once.
+const MAX_CHANGES: usize = 32;
+/// Listeners to events, in total and for each user: enough for some windows with some streams each.
+const LISTENER_LIMITS: (usize, usize) = (32, 8);
+/// Reads at once, in total and for each user.
+const READ_LIMITS: (usize, usize) = (2, 1);
+/// Restarts that are planned at once, one for each user.
+const MAX_RESTART_PLANS: usize = 2;
+/// Time that running changes have at shutdown.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for a turn.
+const TURN_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What the API answers from.
-pub struct Api {
-    /// What is known.
+/// Shared state of all API handlers.
+pub struct ApiState {
     pub inventory: Arc<Inventory>,
-    /// How rules are read.
-    pub terms: Terms,
-    /// The time.
+    /// Limits that rules are read with.
+    pub terms: RuleLimits,
     pub clock: Clock,
-    /// Where attempts are recorded.
-    pub audit: Log,
-    /// Who may what, and where suspensions are kept.
+    /// Log that attempts are recorded in.
+    pub audit: AuditLog,
+    /// Rights of callers, and the store of suspensions.
     pub backend: Backend,
-    /// Where requests are counted.
+    /// Metrics that count requests.
     pub metrics: Metrics,
-    refusals: Refusals,
-    restarts: Runs,
-    planning: Shares,
-    under_way: TaskTracker,
-    computing: Semaphore,
-    changes: Semaphore,
-    listeners: Shares,
-    looks: Shares,
+    refusals: RefusalCounter,
+    restarts: RestartRegistry,
+    planning_shares: FairShares,
+    running_changes: TaskTracker,
+    compute_slot: Semaphore,
+    change_slots: Semaphore,
+    listener_shares: FairShares,
+    read_shares: FairShares,
 }
 
-impl Api {
-    /// With all that it needs.
+impl ApiState {
+    /// Creates the state with empty registries and unused limits.
     pub fn new(
         inventory: Arc<Inventory>,
-        terms: Terms,
+        terms: RuleLimits,
         clock: Clock,
-        audit: Log,
+        audit: AuditLog,
         backend: Backend,
         metrics: Metrics,
     ) -> Self {
@@ -119,44 +116,44 @@ impl Api {
             audit,
             backend,
             metrics,
-            refusals: Refusals::default(),
-            restarts: Runs::default(),
-            planning: Shares::new(PLANNED_AT_ONCE, 1),
-            under_way: TaskTracker::new(),
-            computing: Semaphore::new(1),
-            changes: Semaphore::new(AT_ONCE),
-            listeners: Shares::new(LISTENERS.0, LISTENERS.1),
-            looks: Shares::new(LOOKS.0, LOOKS.1),
+            refusals: RefusalCounter::default(),
+            restarts: RestartRegistry::default(),
+            planning_shares: FairShares::new(MAX_RESTART_PLANS, 1),
+            running_changes: TaskTracker::new(),
+            compute_slot: Semaphore::new(1),
+            change_slots: Semaphore::new(MAX_CHANGES),
+            listener_shares: FairShares::new(LISTENER_LIMITS.0, LISTENER_LIMITS.1),
+            read_shares: FairShares::new(READ_LIMITS.0, READ_LIMITS.1),
         }
     }
 
-    /// Works out what may take long, one thing at a time and beside the threads that answer the webhook.
-    async fn computed<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
-        let _turn = self.computing.acquire().await;
+    /// Runs a long computation: one at a time, on a thread that does not serve the webhook.
+    async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+        let _turn = self.compute_slot.acquire().await;
         spawn_blocking(work).await
     }
 
-    /// Stops restarts in order, and waits until every change that has been begun is made, or for a few seconds.
-    pub async fn settled(&self) {
-        self.restarts.stop();
-        self.under_way.close();
-        if timeout(SETTLING, self.under_way.wait()).await.is_err() {
+    /// Stops restarts in order, and waits until all running changes are done, or for a few seconds.
+    pub async fn settle(&self) {
+        self.restarts.stop_all();
+        self.running_changes.close();
+        if timeout(SETTLE_TIMEOUT, self.running_changes.wait()).await.is_err() {
             error!(
-                changes = self.under_way.len(),
+                changes = self.running_changes.len(),
                 "changes were still under way at the end, and what came of them is not recorded"
             );
         }
     }
 }
 
-/// Everything that is answered to whoever shows a token.
-fn endpoints() -> Vec<Endpoint> {
-    let resources: [fn() -> Vec<Endpoint>; 10] = [
-        about::endpoints,
+/// Returns the endpoints that need a token.
+fn endpoints() -> Vec<ApiEndpoint> {
+    let resources: [fn() -> Vec<ApiEndpoint>; 10] = [
+        discovery::endpoints,
         overview::endpoints,
         explanation::endpoints,
         preview::endpoints,
-        injection::endpoints,
+        workload_override::endpoints,
         overrides::endpoints,
         graph::endpoints,
         audit::endpoints,
@@ -166,21 +163,21 @@ fn endpoints() -> Vec<Endpoint> {
     resources.into_iter().flat_map(|endpoints| endpoints()).collect()
 }
 
-/// All paths.
-pub fn router(api: Arc<Api>) -> Router {
+/// Returns the router of all paths.
+pub fn router(api: Arc<ApiState>) -> Router {
     let endpoints = endpoints();
-    let document = document::document(&endpoints);
+    let document = document::openapi_document(&endpoints);
     page::routes()
-        .merge(endpoint::routed(endpoints, &api.metrics))
-        .route(document::PATH, get(async move || request::json_answer(StatusCode::OK, &document)))
-        .fallback(nothing_here)
-        .method_not_allowed_fallback(no_such_method)
-        .layer(axum::middleware::map_response(guarded))
+        .merge(endpoint::build_router(endpoints, &api.metrics))
+        .route(document::DOCUMENT_PATH, get(async move || request::json_response(StatusCode::OK, &document)))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(axum::middleware::map_response(add_security_headers))
         .with_state(api)
 }
 
-/// The service of one connection.
-pub fn service(
+/// Returns the service of one connection.
+pub fn connection_service(
     router: Router,
     peer: Peer,
 ) -> impl Service<
@@ -196,17 +193,18 @@ pub fn service(
     })
 }
 
-async fn nothing_here(request: Request) -> Response {
-    let path = crate::kernel::text::sanitized(request.uri().path());
-    Problem::not_found(format!("nothing is served at {path}; GET /api/v1 tells what is")).into_response()
+async fn unknown_path(request: Request) -> Response {
+    let path = crate::kernel::text::sanitize(request.uri().path());
+    ApiProblem::not_found(format!("nothing is served at {path}; GET /api/v1 tells what is")).into_response()
 }
 
-async fn no_such_method() -> Response {
-    Problem::new(405, "this path does not take that method; the header Allow names those that it takes").into_response()
+async fn unknown_method() -> Response {
+    ApiProblem::new(405, "this path does not take that method; the header Allow names those that it takes")
+        .into_response()
 }
 
-/// What keeps an answer from being stored, or taken for something else.
-async fn guarded(mut response: Response) -> Response {
+/// Adds headers that keep a response from being cached, or taken for another content type.
+async fn add_security_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -1,17 +1,16 @@
-//! The command line: one command a file. `serve` is the composition root.
+//! The command line: one file for each command. `crate::serve` is the composition root.
 
-pub(crate) mod acting;
+pub(crate) mod action_args;
 pub mod certs;
-pub mod deciding;
+pub mod decision_args;
 pub mod disable;
 pub mod doctor;
-pub mod drifting;
+pub mod drift_args;
 pub mod enable;
 pub mod explain;
 pub mod install;
-pub mod looking;
 pub mod manifest;
-mod overriding;
+mod overrides;
 pub mod preview;
 pub mod progress;
 pub mod remove;
@@ -20,9 +19,10 @@ pub mod resume;
 pub mod review;
 pub(crate) mod sample;
 mod selector;
+pub mod snapshot;
 pub mod status;
-pub mod subject;
 pub mod suspend;
+pub mod target;
 pub mod test;
 mod times;
 pub mod uninstall;
@@ -80,7 +80,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command. The exit code is 0, 1 where the answer is no, and 2 where it failed.
+    /// Runs the command. The exit code is 0 for success, 1 where the answer is no, and 2 for a failure.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Serve(args) => crate::serve::run(args).await,
@@ -104,7 +104,7 @@ impl Cli {
     }
 }
 
-/// Writes to standard output; somebody who stops reading is no failure.
+/// Writes to standard output. A reader that stops early is no failure.
 fn write_out(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

@@ -1,6 +1,6 @@
-//! What only the leader does: each loop plans purely, from the inventory, and then runs what it planned.
+//! Controllers: loops that only the leader runs. Each plans purely, from the inventory, and then carries out its plan.
 pub mod drift;
-pub mod order;
 pub mod status;
+pub mod suspension_watch;
 pub mod traffic;
-pub mod turns;
+pub mod webhook_order;

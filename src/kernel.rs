@@ -1,4 +1,4 @@
-//! What every other module may use: names that users type, time, text.
+//! Shared by all other modules: names that users type, time, text, ids and the error of API calls.
 
 pub mod api_error;
 pub mod clock;

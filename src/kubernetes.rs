@@ -1,4 +1,4 @@
-//! Kubernetes as Outrigger knows it: its own resources, the inventory, the intake that fills it, and the client.
+//! Kubernetes side of Outrigger: our custom resources, the inventory, the intake that fills it, and the client.
 
 pub mod client;
 pub mod intake;

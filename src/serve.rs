@@ -1,4 +1,4 @@
-//! `outrigger serve`: the composition root of the server, in a cluster or without one.
+//! `outrigger serve`: composes the server, in a cluster or without one.
 
 use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,49 +16,49 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
-use crate::admission::{EntryNames, Reviewer};
-use crate::api::{self, Api};
-use crate::audit::{self, Destination};
-use crate::certs::bundle::Bundle;
+use crate::admission::{AuditEntryIds, Reviewer};
+use crate::api::{self, ApiState};
+use crate::audit::{self, AuditDestination};
+use crate::certs::bundle::AuthorityBundle;
 use crate::certs::issue::service_names;
-use crate::cli::certs::{loopback_names, settled_in, write_private};
-use crate::cli::deciding::DecidingArgs;
-use crate::cli::drifting::DriftArgs;
+use crate::cli::certs::{ensure_identity, loopback_names, write_private};
+use crate::cli::decision_args::DecisionArgs;
+use crate::cli::drift_args::DriftArgs;
 use crate::cli::sample;
 use crate::controllers;
-use crate::controllers::drift::{Repairing, Watching};
-use crate::controllers::status::Telling;
-use crate::decision::mesh::Injector;
+use crate::controllers::drift::{DriftController, RepairSettings};
+use crate::controllers::status::TransitionReporter;
+use crate::decision::mesh::InjectorKind;
 use crate::features::backend::Backend;
 use crate::kernel::clock::Clock;
 use crate::kernel::ids::fresh_id;
 use crate::kernel::names::SERVICE;
 use crate::kubernetes::client;
-use crate::kubernetes::client::access::{Access, Token};
-use crate::kubernetes::client::certificates::{Keeper, Place};
-use crate::kubernetes::client::events::Events;
-use crate::kubernetes::client::evictions::Evictions;
-use crate::kubernetes::client::lease::Elector;
-use crate::kubernetes::client::lease::election::Timing;
+use crate::kubernetes::client::access::{BearerToken, ClusterAccess};
+use crate::kubernetes::client::certificates::{CertificateKeeper, CertificateLocation};
+use crate::kubernetes::client::events::EventPublisher;
+use crate::kubernetes::client::evictions::EvictionClient;
+use crate::kubernetes::client::lease::LeaderElector;
+use crate::kubernetes::client::lease::election::LeaseTiming;
 use crate::kubernetes::client::lease::leadership::while_leading;
 use crate::kubernetes::client::registration::Registration;
-use crate::kubernetes::client::status::Writer;
-use crate::kubernetes::client::traffic::Routes;
+use crate::kubernetes::client::status::StatusWriter;
+use crate::kubernetes::client::traffic::RouteWriter;
 use crate::kubernetes::intake::files;
-use crate::kubernetes::intake::files::store::Store;
+use crate::kubernetes::intake::files::store::FileStore;
 use crate::kubernetes::inventory::Inventory;
-use crate::kubernetes::inventory::reads::Reads;
-use crate::kubernetes::inventory::routing::Kind;
+use crate::kubernetes::inventory::reads::ShortReads;
+use crate::kubernetes::inventory::routing::RoutingKind;
 use crate::kubernetes::inventory::rule_kind::RuleKind;
 use crate::metrics::Metrics;
-use crate::server::endpoint::{Endpoint, json, refusal};
+use crate::server::endpoint::{WebhookEndpoint, json_response, refusal_response};
 use crate::server::limits::Limits;
 use crate::server::listener::Listener;
-use crate::server::operations::Operations;
+use crate::server::operations::OperationsEndpoint;
 use crate::server::tls::{ClientCertificates, ServingKey, server_config};
 use crate::tasks::Tasks;
 
-/// How to serve.
+/// Options of `outrigger serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
     /// Serve without a cluster, from a directory of Kubernetes objects in YAML; from the built-in sample if none is given
@@ -94,35 +94,36 @@ pub struct ServeArgs {
     #[command(flatten)]
     drift: DriftArgs,
     #[command(flatten)]
-    pub(super) deciding: DecidingArgs,
+    pub(super) decision_args: DecisionArgs,
 }
 
 /// Runs the command.
 pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     log_to_stderr();
-    // First of all: until then a signal would end the process in the middle of whatever it does.
-    let signals = Signals::listen()?;
+    // Before anything else: until then a signal would end the process in the middle of its work.
+    let signals = StopSignals::listen()?;
     let clock = Clock::System;
     let mut tasks = Tasks::default();
-    let (audit_log, audit_writer) = audit::log(clock.clone());
+    let (audit_log, audit_writer) = audit::audit_channel(clock.clone());
     let audit_destination = destination(&args.audit_log).open().await?;
-    let metrics = Metrics::new(audit_log.lost().clone());
-    let inventory = Arc::new(args.deciding.inventory());
-    // As long as reviews are answered, what they are decided from is followed: a suspension of this moment counts.
+    let metrics = Metrics::new(audit_log.lost_counter().clone());
+    let inventory = Arc::new(args.decision_args.new_inventory());
+    // The inventory is followed until the last review is answered: a suspension of this moment counts.
     let drained = CancellationToken::new();
-    let world = match &args.embedded {
-        Some(directory) => embedded(&args, directory.as_deref(), &inventory, &clock, &mut tasks)?,
-        None => in_cluster(&args, &inventory, &clock, &metrics, &audit_log, &mut tasks, &drained).await?,
+    let environment = match &args.embedded {
+        Some(directory) => start_embedded(&args, directory.as_deref(), &inventory, &clock, &mut tasks)?,
+        None => start_in_cluster(&args, &inventory, &clock, &metrics, &audit_log, &mut tasks, &drained).await?,
     };
-    let World { reads, key, addresses, backend } = world;
+    let ServerEnvironment { reads, key, addresses, backend } = environment;
     let api_audit = audit_log.clone();
-    let told = audit_log.clone();
-    let told = args.embedded.is_some().then_some(told);
-    let turns = controllers::turns::keep(Arc::clone(&inventory), clock.clone(), metrics.clone(), told);
-    tasks.spawn_until_stopped("suspensions", turns);
+    let suspension_audit = audit_log.clone();
+    let suspension_audit = args.embedded.is_some().then_some(suspension_audit);
+    let suspensions =
+        controllers::suspension_watch::run(Arc::clone(&inventory), clock.clone(), metrics.clone(), suspension_audit);
+    tasks.spawn_until_stopped("suspensions", suspensions);
     if args.embedded.is_some() && !args.drift.no_drift {
-        let watching = args.watching(&metrics, &audit_log);
-        tasks.spawn_until_stopped("drift", controllers::drift::keep(Arc::clone(&inventory), clock.clone(), watching));
+        let controller = args.drift_controller(&metrics, &audit_log);
+        tasks.spawn_until_stopped("drift", controllers::drift::run(Arc::clone(&inventory), clock.clone(), controller));
     }
     let reviewer = Arc::new(Reviewer {
         inventory: Arc::clone(&inventory),
@@ -130,74 +131,81 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         clock: clock.clone(),
         audit: Some(audit_log),
         metrics: metrics.clone(),
-        entries: EntryNames::of_process(format!("{:x}", clock.now().as_microsecond())),
+        entries: AuditEntryIds::for_process(format!("{:x}", clock.now().as_microsecond())),
     });
     let limits = Limits { drain: Duration::from_secs(args.drain_seconds), ..Limits::default() };
-    let bound = limits.drain + limits.finish + Duration::from_secs(7);
-    // People show tokens, and no certificates.
-    let api_tls = server_config(key.clone(), &ClientCertificates::NotAsked)?;
-    let tls = server_config(key, &client_certificates(args.client_ca.as_deref())?)?;
-    let webhook = Listener::bind("webhook", addresses.webhook, limits.clone())?.with_tls(tls);
-    // Probes and metrics need few.
-    let few = Limits { connections: 64, ..limits.clone() };
-    let operations = Listener::bind("operations", addresses.operations, few)?;
+    let stop_timeout = limits.drain + limits.finish + Duration::from_secs(7);
+    // People authenticate with tokens, not with certificates.
+    let api_tls = server_config(key.clone(), &ClientCertificates::NotRequested)?;
+    let webhook_tls = server_config(key, &client_certificates(args.client_ca.as_deref())?)?;
+    let webhook = Listener::bind("webhook", addresses.webhook, limits.clone())?.with_tls(webhook_tls);
+    // Probes and metrics need few connections.
+    let operations_limits = Limits { connections: 64, ..limits.clone() };
+    let operations = Listener::bind("operations", addresses.operations, operations_limits)?;
     if args.embedded.is_some() {
-        print_what_to_try(&args.cert_dir, webhook.address(), operations.address())?;
+        print_webhook_help(&args.cert_dir, webhook.address(), operations.address())?;
     }
-    let people = Limits { connections: 512, ..limits.clone() };
-    let api = Listener::bind("api", addresses.api, people)?.with_tls(api_tls);
+    let api_limits = Limits { connections: 512, ..limits.clone() };
+    let api = Listener::bind("api", addresses.api, api_limits)?.with_tls(api_tls);
     if args.embedded.is_some() {
-        print_how_to_ask(&args, api.address());
+        print_api_help(&args, api.address());
     }
-    let answers =
-        Api::new(Arc::clone(&inventory), args.deciding.terms(), clock.clone(), api_audit, backend, metrics.clone());
-    let answers = Arc::new(answers);
-    let router = api::router(Arc::clone(&answers));
-    let answering = api.serve(move |peer| api::service(router.clone(), peer), tasks.stopping());
+    let api_state = ApiState::new(
+        Arc::clone(&inventory),
+        args.decision_args.rule_limits(),
+        clock.clone(),
+        api_audit,
+        backend,
+        metrics.clone(),
+    );
+    let api_state = Arc::new(api_state);
+    let router = api::router(Arc::clone(&api_state));
+    let serving_api = api.serve(move |peer| api::connection_service(router.clone(), peer), tasks.stop_token());
     tasks.spawn("api", async move {
-        answering.await;
-        answers.settled().await;
+        serving_api.await;
+        api_state.settle().await;
     });
-    let answering = Arc::new(Operations { inventory, metrics, stopping: tasks.stopping() });
-    tasks.spawn("operations", operations.serve(move |_| answering.service(), tasks.stopping()));
-    let endpoint = Arc::new(Endpoint::new("/mutate", &limits, move |_, body, peer| {
+    let operations_endpoint = Arc::new(OperationsEndpoint { inventory, metrics, stopping: tasks.stop_token() });
+    tasks.spawn("operations", operations.serve(move |_| operations_endpoint.service(), tasks.stop_token()));
+    let webhook_endpoint = Arc::new(WebhookEndpoint::new("/mutate", &limits, move |_, body, peer| {
         let reviewer = Arc::clone(&reviewer);
         async move {
             match reviewer.review(&body, peer.verified).await {
-                Ok(answer) => json(answer),
-                Err(bad) => refusal(StatusCode::BAD_REQUEST, bad.to_string()),
+                Ok(answer) => json_response(answer),
+                Err(bad) => refusal_response(StatusCode::BAD_REQUEST, bad.to_string()),
             }
         }
     }));
-    let answering_reviews = webhook.serve(move |peer| endpoint.service(peer), tasks.stopping());
+    let serving_reviews = webhook.serve(move |peer| webhook_endpoint.service(peer), tasks.stop_token());
     tasks.spawn("webhook", async move {
-        let _at_the_end = drained.drop_guard();
-        answering_reviews.await;
+        let _cancel_when_drained = drained.drop_guard();
+        serving_reviews.await;
     });
     tasks.spawn("audit log", audit_writer.run(audit_destination));
     let stop = CancellationToken::new();
     tokio::select! {
-        ended = tasks.run_until(stop.clone().cancelled_owned(), bound) => ended.map(|()| ExitCode::SUCCESS).map_err(Into::into),
-        () = signals.twice(&stop) => Ok(ExitCode::from(130)),
+        ended = tasks.run_until(stop.clone().cancelled_owned(), stop_timeout) => ended.map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        () = signals.wait_for_second(&stop) => Ok(ExitCode::from(130)),
     }
 }
 
-/// What differs between a cluster and no cluster.
-struct World {
-    reads: Option<Reads>,
+/// Parts of the server that differ between a cluster and no cluster.
+struct ServerEnvironment {
+    reads: Option<ShortReads>,
     key: ServingKey,
-    addresses: Addresses,
+    addresses: ListenAddresses,
     backend: Backend,
 }
 
-struct Addresses {
+/// Addresses of the three listeners.
+struct ListenAddresses {
     api: SocketAddr,
     webhook: SocketAddr,
     operations: SocketAddr,
 }
 
-impl Addresses {
-    fn on(host: Ipv4Addr, args: &ServeArgs) -> Self {
+impl ListenAddresses {
+    fn with_default_host(host: Ipv4Addr, args: &ServeArgs) -> Self {
         Self {
             api: args.api_listen.unwrap_or_else(|| (host, 8443).into()),
             webhook: args.webhook_listen.unwrap_or_else(|| (host, 9443).into()),
@@ -206,124 +214,145 @@ impl Addresses {
     }
 }
 
-fn embedded(
+/// Fills the inventory from a directory, or from the built-in sample.
+fn start_embedded(
     args: &ServeArgs,
     directory: Option<&Path>,
     inventory: &Arc<Inventory>,
     clock: &Clock,
     tasks: &mut Tasks,
-) -> anyhow::Result<World> {
-    let terms = args.deciding.terms();
+) -> anyhow::Result<ServerEnvironment> {
+    let rule_limits = args.decision_args.rule_limits();
     let objects = match directory {
-        Some(directory) => files::objects_in(directory)?,
-        None => files::objects_of(files::SAMPLE).map_err(anyhow::Error::msg).context("the built-in sample")?,
+        Some(directory) => files::read_objects(directory)?,
+        None => files::parse_objects(files::SAMPLE).map_err(anyhow::Error::msg).context("the built-in sample")?,
     };
-    files::fill(inventory, &terms, &objects).iter().for_each(|problem| warn!("{problem}"));
-    let store = Store::new(directory.map(Path::to_owned), Arc::clone(inventory), terms, clock.clone());
+    files::replace_all(inventory, &rule_limits, &objects).iter().for_each(|problem| warn!("{problem}"));
+    let store = FileStore::new(directory.map(Path::to_owned), Arc::clone(inventory), rule_limits, clock.clone());
     if let Some(directory) = directory {
-        let following = files::reload::follow(directory.to_owned(), store.clone(), Arc::clone(inventory), terms);
-        tasks.spawn_until_stopped("files", following);
+        let reload =
+            files::reload::follow_directory(directory.to_owned(), store.clone(), Arc::clone(inventory), rule_limits);
+        tasks.spawn_until_stopped("files", reload);
     }
-    let identity = settled_in(&args.cert_dir, &loopback_names(), clock)?;
-    let token = settled_token(&args.token_path())?;
-    Ok(World {
+    let identity = ensure_identity(&args.cert_dir, &loopback_names(), clock)?;
+    let token = ensure_token(&args.token_path())?;
+    Ok(ServerEnvironment {
         backend: Backend::Files(store, token),
         reads: None,
         key: ServingKey::new(&identity.leaf)?,
-        addresses: Addresses::on(Ipv4Addr::LOCALHOST, args),
+        addresses: ListenAddresses::with_default_host(Ipv4Addr::LOCALHOST, args),
     })
 }
 
-async fn in_cluster(
+/// Starts the watches of the cluster, and the controllers that run while this replica leads.
+async fn start_in_cluster(
     args: &ServeArgs,
     inventory: &Arc<Inventory>,
     clock: &Clock,
     metrics: &Metrics,
-    audit: &audit::Log,
+    audit: &audit::AuditLog,
     tasks: &mut Tasks,
     drained: &CancellationToken,
-) -> anyhow::Result<World> {
+) -> anyhow::Result<ServerEnvironment> {
     let client = client::client().await.context("cannot serve a cluster; `serve --embedded` does without one")?;
-    let (namespace, names) = (&args.deciding.namespace, service_names(SERVICE, &args.deciding.namespace));
-    let place = Place { namespace: namespace.clone(), names };
-    let certificates = Keeper::begin(client.clone(), place, clock.clone(), metrics.clone()).await?;
+    let (namespace, names) = (&args.decision_args.namespace, service_names(SERVICE, &args.decision_args.namespace));
+    let location = CertificateLocation { namespace: namespace.clone(), names };
+    let certificates = CertificateKeeper::start(client.clone(), location, clock.clone(), metrics.clone()).await?;
     let key = certificates.key();
-    let (wanted, wanted_now) = watch::channel(certificates.wanted());
-    let (live, live_now) = watch::channel(None);
-    tasks.spawn_until(drained.clone(), "certificates", certificates.keep(wanted, live_now));
-    let registration = Registration { wanted: wanted_now, live, clock: clock.clone(), metrics: metrics.clone() };
-    tasks.spawn_until(drained.clone(), "registration", registration.keep(client.clone()));
+    let (trusted_sender, trusted) = watch::channel(certificates.trusted_authorities());
+    let (published, published_now) = watch::channel(None);
+    tasks.spawn_until(drained.clone(), "certificates", certificates.run(trusted_sender, published_now));
+    let registration = Registration { trusted, published, clock: clock.clone(), metrics: metrics.clone() };
+    tasks.spawn_until(drained.clone(), "registration", registration.run(client.clone()));
     tasks.spawn_until(
         drained.clone(),
         "namespaces",
-        crate::kubernetes::intake::watch::namespaces(client.clone(), Arc::clone(inventory)),
+        crate::kubernetes::intake::watch::follow_namespaces(client.clone(), Arc::clone(inventory)),
     );
-    if args.deciding.mesh.injector != Injector::Unread {
+    if args.decision_args.mesh.injector != InjectorKind::Unread {
         let injectors =
-            crate::kubernetes::intake::watch::injectors(client.clone(), Arc::clone(inventory), metrics.clone());
+            crate::kubernetes::intake::watch::follow_injectors(client.clone(), Arc::clone(inventory), metrics.clone());
         tasks.spawn_until(drained.clone(), "injectors", injectors);
-        let rules = crate::kubernetes::intake::watch::injectors_rules(client.clone(), Arc::clone(inventory));
+        let rules = crate::kubernetes::intake::watch::poll_own_rules(client.clone(), Arc::clone(inventory));
         tasks.spawn_until(drained.clone(), "injectors' rules", rules);
     }
     for kind in inventory.owner_kinds.iter() {
-        let owners = crate::kubernetes::intake::watch::owners(client.clone(), Arc::clone(inventory), kind.clone());
+        let owners =
+            crate::kubernetes::intake::watch::follow_owners(client.clone(), Arc::clone(inventory), kind.clone());
         tasks.spawn_until(drained.clone(), "owners", owners);
     }
-    if matches!(args.deciding.mesh.injector, Injector::Istio { .. }) {
-        for kind in Kind::ALL {
-            let routing = crate::kubernetes::intake::watch::routing(client.clone(), Arc::clone(inventory), kind);
+    if matches!(args.decision_args.mesh.injector, InjectorKind::Istio { .. }) {
+        for kind in RoutingKind::ALL {
+            let routing = crate::kubernetes::intake::watch::follow_routing(client.clone(), Arc::clone(inventory), kind);
             tasks.spawn_until(drained.clone(), kind.plural(), routing);
         }
     }
     for kind in RuleKind::ALL {
         let (inventory, metrics) = (Arc::clone(inventory), metrics.clone());
-        let rules =
-            crate::kubernetes::intake::watch::rules(client.clone(), inventory, metrics, args.deciding.terms(), kind);
+        let rules = crate::kubernetes::intake::watch::follow_rules(
+            client.clone(),
+            inventory,
+            metrics,
+            args.decision_args.rule_limits(),
+            kind,
+        );
         tasks.spawn_until(drained.clone(), kind.as_str(), rules);
     }
-    let (timing, leader) = (Timing::default(), metrics.leader.clone());
-    let elector = Elector::new(client.clone(), namespace, &args.pod_name, timing, clock.clone(), leader);
-    // What only one replica does is a task too, as long as it leads.
-    let events = Events::new(client.clone(), namespace, &args.pod_name);
-    let telling = Telling { events: events.clone(), audit: audit.clone() };
-    let (writer, told, now) = (Writer::new(client.clone()), Arc::clone(inventory), clock.clone());
-    let status = move || controllers::status::keep(Arc::clone(&told), now.clone(), writer.clone(), telling.clone());
+    let (timing, leader) = (LeaseTiming::default(), metrics.leader.clone());
+    let elector = LeaderElector::new(client.clone(), namespace, &args.pod_name, timing, clock.clone(), leader);
+    // Work of only one replica is a task too, for as long as the replica leads.
+    let events = EventPublisher::new(client.clone(), namespace, &args.pod_name);
+    let reporter = TransitionReporter { events: events.clone(), audit: audit.clone() };
+    let (writer, own_inventory, own_clock) = (StatusWriter::new(client.clone()), Arc::clone(inventory), clock.clone());
+    let status = move || {
+        controllers::status::run(Arc::clone(&own_inventory), own_clock.clone(), writer.clone(), reporter.clone())
+    };
     tasks.spawn_until_stopped("status", while_leading(elector.leadership(), status));
-    if matches!(args.deciding.mesh.injector, Injector::Istio { .. }) {
-        let (routes, told, now) = (Routes::new(client.clone()), Arc::clone(inventory), clock.clone());
+    if matches!(args.decision_args.mesh.injector, InjectorKind::Istio { .. }) {
+        let (routes, own_inventory, own_clock) =
+            (RouteWriter::new(client.clone()), Arc::clone(inventory), clock.clone());
         let audit = audit.clone();
-        let traffic = move || controllers::traffic::keep(Arc::clone(&told), now.clone(), routes.clone(), audit.clone());
+        let traffic = move || {
+            controllers::traffic::run(Arc::clone(&own_inventory), own_clock.clone(), routes.clone(), audit.clone())
+        };
         tasks.spawn_until_stopped("traffic", while_leading(elector.leadership(), traffic));
     }
-    let told = Arc::clone(inventory);
-    let pods = crate::kubernetes::intake::pods::pods(client.clone(), Arc::clone(inventory), metrics.clone());
+    let pods =
+        crate::kubernetes::intake::pods::follow_pods_on_demand(client.clone(), Arc::clone(inventory), metrics.clone());
     tasks.spawn_until(drained.clone(), "pods", pods);
-    // Where nobody can tell what the injector does, nothing drifts.
-    if !args.drift.no_drift && args.deciding.mesh.injector != Injector::Unread {
-        let (told, now) = (Arc::clone(inventory), clock.clone());
+    // Without knowledge of the injector there is no drift.
+    if !args.drift.no_drift && args.decision_args.mesh.injector != InjectorKind::Unread {
+        let (own_inventory, own_clock) = (Arc::clone(inventory), clock.clone());
         let repairing = match args.drift.repair_drift {
             true => {
-                let (per_minute, evictions) = (args.drift.repair_per_minute, Evictions::begin().await?);
-                Some(Repairing { per_minute, evictions })
+                let (per_minute, evictions) = (args.drift.repair_per_minute, EvictionClient::connect().await?);
+                Some(RepairSettings { per_minute, evictions })
             }
             false => None,
         };
-        let watching = Watching { events: Some(events.clone()), repairing, ..args.watching(metrics, audit) };
-        let drift = move || controllers::drift::keep(Arc::clone(&told), now.clone(), watching.clone());
+        let controller =
+            DriftController { events: Some(events.clone()), repairing, ..args.drift_controller(metrics, audit) };
+        let drift = move || controllers::drift::run(Arc::clone(&own_inventory), own_clock.clone(), controller.clone());
         tasks.spawn_until_stopped("drift", while_leading(elector.leadership(), drift));
     }
-    let order = move || controllers::order::keep(Arc::clone(&told), events.clone());
-    tasks.spawn_until_stopped("order", while_leading(elector.leadership(), order));
-    tasks.spawn("lease", elector.run(tasks.stopping()));
-    let backend = Backend::Cluster(Box::new(Access::new(client.clone()).await?));
-    let reads = crate::kubernetes::intake::read::reads(client, Arc::clone(inventory));
-    Ok(World { backend, reads: Some(reads), key, addresses: Addresses::on(Ipv4Addr::UNSPECIFIED, args) })
+    let own_inventory = Arc::clone(inventory);
+    let webhook_order = move || controllers::webhook_order::run(Arc::clone(&own_inventory), events.clone());
+    tasks.spawn_until_stopped("order", while_leading(elector.leadership(), webhook_order));
+    tasks.spawn("lease", elector.run(tasks.stop_token()));
+    let backend = Backend::Cluster(Box::new(ClusterAccess::new(client.clone()).await?));
+    let reads = crate::kubernetes::intake::read::short_reads(client, Arc::clone(inventory));
+    Ok(ServerEnvironment {
+        backend,
+        reads: Some(reads),
+        key,
+        addresses: ListenAddresses::with_default_host(Ipv4Addr::UNSPECIFIED, args),
+    })
 }
 
 impl ServeArgs {
-    /// How drift is looked for where nothing can be written.
-    fn watching(&self, metrics: &Metrics, audit: &audit::Log) -> Watching {
-        Watching {
+    /// Returns a drift controller that only reports: it writes no events and repairs nothing.
+    fn drift_controller(&self, metrics: &Metrics, audit: &audit::AuditLog) -> DriftController {
+        DriftController {
             interval: self.drift.drift_interval,
             metrics: metrics.clone(),
             audit: audit.clone(),
@@ -337,11 +366,11 @@ impl ServeArgs {
     }
 }
 
-/// The token in this file, which is made if it is not there. One that others can read is none.
-fn settled_token(path: &Path) -> anyhow::Result<Token> {
+/// Loads the token from this file; makes one if the file does not exist. Refuses a file that others can read.
+fn ensure_token(path: &Path) -> anyhow::Result<BearerToken> {
     use std::os::unix::fs::PermissionsExt;
     match std::fs::metadata(path) {
-        Ok(found) if found.permissions().mode() & 0o077 != 0 => {
+        Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
             bail!(
                 "others can read the token in {}; say chmod 600 {0}, or remove it and a new one is made",
                 path.display()
@@ -350,18 +379,18 @@ fn settled_token(path: &Path) -> anyhow::Result<Token> {
         Ok(_) => {
             let token = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
             ensure!(token.trim().len() >= 32, "{} holds no token; remove it, and one is made", path.display());
-            Ok(Token::new(token.trim()))
+            Ok(BearerToken::new(token.trim()))
         }
         Err(_) => {
             let token = format!("{}{}", fresh_id(), fresh_id()).replace('-', "");
             write_private(path, &token).with_context(|| format!("cannot write the token to {}", path.display()))?;
-            Ok(Token::new(&token))
+            Ok(BearerToken::new(&token))
         }
     }
 }
 
-/// How to ask the API; the token itself is not shown.
-fn print_how_to_ask(args: &ServeArgs, api: SocketAddr) {
+/// Prints how to call the API. The token itself is not shown.
+fn print_api_help(args: &ServeArgs, api: SocketAddr) {
     let (authority, token) = (args.cert_dir.join("ca.crt"), args.token_path());
     eprintln!(
         "\nThe page is at https://{api}/, and the API beside it; both take the token in {token}:\n\n  curl --cacert {authority} -H \"Authorization: Bearer $(cat {token})\" \
@@ -375,37 +404,37 @@ fn print_how_to_ask(args: &ServeArgs, api: SocketAddr) {
 }
 
 fn client_certificates(authorities: Option<&Path>) -> anyhow::Result<ClientCertificates> {
-    let Some(path) = authorities else { return Ok(ClientCertificates::NotAsked) };
+    let Some(path) = authorities else { return Ok(ClientCertificates::NotRequested) };
     let pem = std::fs::read_to_string(path).with_context(|| format!("cannot read --client-ca {}", path.display()))?;
-    let bundle = Bundle::from_pem(&pem).with_context(|| format!("--client-ca {}", path.display()))?;
+    let bundle = AuthorityBundle::from_pem(&pem).with_context(|| format!("--client-ca {}", path.display()))?;
     Ok(ClientCertificates::Required(bundle))
 }
 
-fn destination(path: &Path) -> Destination {
-    if path == Path::new("-") { Destination::Stdout } else { Destination::File(path.to_owned()) }
+fn destination(path: &Path) -> AuditDestination {
+    if path == Path::new("-") { AuditDestination::Stdout } else { AuditDestination::File(path.to_owned()) }
 }
 
-/// Logs go to standard error, so that standard output is the audit log and nothing else.
+/// Sends logs to standard error: standard output is for the audit log alone.
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
 }
 
-/// The signals that ask a process to end.
-struct Signals {
+/// Signals that ask a process to end.
+struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Signals {
+impl StopSignals {
     fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
     /// Cancels `stop` at the first SIGTERM or SIGINT, and completes at the second.
-    async fn twice(mut self, stop: &CancellationToken) {
+    async fn wait_for_second(mut self, stop: &CancellationToken) {
         self.next().await;
         info!("draining; a second signal ends this at once");
         stop.cancel();
@@ -417,7 +446,8 @@ impl Signals {
     }
 }
 
-fn print_what_to_try(cert_dir: &Path, webhook: SocketAddr, operations: SocketAddr) -> anyhow::Result<()> {
+/// Writes the sample review, and prints how to send it to the webhook.
+fn print_webhook_help(cert_dir: &Path, webhook: SocketAddr, operations: SocketAddr) -> anyhow::Result<()> {
     let review = cert_dir.join("sample-review.json");
     write_private(&review, sample::REVIEW).with_context(|| format!("cannot write {}", review.display()))?;
     eprintln!(

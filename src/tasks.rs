@@ -13,18 +13,18 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
-type Cause = Box<dyn Error + Send + Sync>;
-type Joined = Result<(Id, Result<(), Cause>), JoinError>;
+type TaskCause = Box<dyn Error + Send + Sync>;
+type JoinedTask = Result<(Id, Result<(), TaskCause>), JoinError>;
 
 /// A group of named tasks that live and end together.
 #[derive(Debug)]
 pub struct Tasks {
-    running: JoinSet<Result<(), Cause>>,
+    running: JoinSet<Result<(), TaskCause>>,
     names: HashMap<Id, &'static str>,
     stopping: CancellationToken,
 }
 
-/// Why a group of tasks ended other than in order.
+/// Disorderly end of a group of tasks.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskError {
     /// A task returned although nobody had asked it to stop.
@@ -33,62 +33,62 @@ pub enum TaskError {
     /// A task returned an error.
     #[error("task {name} failed: {cause}")]
     Failed {
-        /// The name of the task.
+        /// Name of the task.
         name: &'static str,
-        /// What it returned.
-        cause: Cause,
+        /// Error that the task returned.
+        cause: TaskCause,
     },
     /// A task panicked.
     #[error("task {name} panicked: {message}")]
     Panicked {
-        /// The name of the task.
+        /// Name of the task.
         name: &'static str,
-        /// What it said.
+        /// Message of the panic.
         message: String,
     },
     /// Tasks were still running when the time to stop was over, and were aborted.
     #[error("still running {after:?} after the stop: {}", names.join(", "))]
     Stuck {
-        /// The names of the tasks, in order.
+        /// Names of the tasks, sorted.
         names: Vec<&'static str>,
-        /// How long they were given.
+        /// Time that the tasks were given.
         after: Duration,
     },
 }
 
 impl Default for Tasks {
     fn default() -> Self {
-        Self::under(CancellationToken::new())
+        Self::child_of(CancellationToken::new())
     }
 }
 
 impl Tasks {
-    /// A group that also stops when `stopping` is cancelled: a group within a task of another group.
+    /// Creates a group that also stops when `stopping` is cancelled: a group within a task of another group.
     #[must_use]
-    pub fn under(stopping: CancellationToken) -> Self {
+    pub fn child_of(stopping: CancellationToken) -> Self {
         Self { running: JoinSet::new(), names: HashMap::new(), stopping }
     }
 
-    /// Cancelled when the tasks should come to an end; each task watches a clone of it.
+    /// Returns the token that is cancelled when the tasks should end. Each task watches a clone.
     #[must_use]
-    pub fn stopping(&self) -> CancellationToken {
+    pub fn stop_token(&self) -> CancellationToken {
         self.stopping.clone()
     }
 
-    /// Starts a task that should only end after [`Self::stopping`].
+    /// Starts a task that should only end after [`Self::stop_token`].
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.spawn_fallible::<Cause>(name, async {
+        self.spawn_fallible::<TaskCause>(name, async {
             task.await;
             Ok(())
         });
     }
 
-    /// Starts a task that knows nothing of stopping: it is dropped where it waits, once that begins.
+    /// Starts a task that does not watch the stop token. The task is dropped where it waits, once stopping begins.
     pub fn spawn_until_stopped(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.spawn_until(self.stopping(), name, task);
+        self.spawn_until(self.stop_token(), name, task);
     }
 
-    /// Starts such a task that is dropped at `end`, which comes at some time after [`Self::stopping`].
+    /// Starts a task that is dropped when `end` is cancelled, which must come after [`Self::stop_token`].
     pub fn spawn_until(
         &mut self,
         end: CancellationToken,
@@ -100,8 +100,8 @@ impl Tasks {
         });
     }
 
-    /// Starts a task that may fail; its error ends the group, whenever it comes.
-    pub fn spawn_fallible<E: Into<Cause>>(
+    /// Starts a task that may fail. An error ends the group, whenever it comes.
+    pub fn spawn_fallible<E: Into<TaskCause>>(
         &mut self,
         name: &'static str,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
@@ -115,7 +115,7 @@ impl Tasks {
     ///
     /// # Errors
     ///
-    /// The first thing that went wrong; an orderly end is `Ok`.
+    /// Returns the first failure; an orderly end is `Ok`.
     pub async fn run_until(mut self, stop: impl Future<Output = ()>, bound: Duration) -> Result<(), TaskError> {
         let stopping = self.stopping.clone();
         let first = tokio::select! {
@@ -136,7 +136,7 @@ impl Tasks {
         let mut result = Ok(());
         let join_all = async {
             while let Some(joined) = self.running.join_next_with_id().await {
-                let (name, end) = outcome(&mut self.names, joined);
+                let (name, end) = task_end(&mut self.names, joined);
                 debug!(task = name, "task {name} ended");
                 result = std::mem::replace(&mut result, Ok(())).and(end);
             }
@@ -149,13 +149,13 @@ impl Tasks {
         result
     }
 
-    fn early_end(&mut self, joined: Joined) -> TaskError {
-        let (name, end) = outcome(&mut self.names, joined);
+    fn early_end(&mut self, joined: JoinedTask) -> TaskError {
+        let (name, end) = task_end(&mut self.names, joined);
         end.err().unwrap_or(TaskError::EndedEarly(name))
     }
 }
 
-fn outcome(names: &mut HashMap<Id, &'static str>, joined: Joined) -> (&'static str, Result<(), TaskError>) {
+fn task_end(names: &mut HashMap<Id, &'static str>, joined: JoinedTask) -> (&'static str, Result<(), TaskError>) {
     let id = joined.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
     let name = names.remove(&id).expect("each spawned task is named");
     let end = match joined {
@@ -187,7 +187,7 @@ mod tests {
     #[tokio::test]
     async fn a_task_that_returns_ends_the_group_by_name_and_stops_the_others_in_order() {
         let mut tasks = Tasks::default();
-        let (stopping, in_order) = (tasks.stopping(), Arc::new(AtomicBool::new(false)));
+        let (stopping, in_order) = (tasks.stop_token(), Arc::new(AtomicBool::new(false)));
         let seen = in_order.clone();
         tasks.spawn("watch", async move {
             stopping.cancelled().await;
@@ -210,7 +210,7 @@ mod tests {
     #[tokio::test]
     async fn a_task_that_fails_while_stopping_is_not_forgotten() {
         let mut tasks = Tasks::default();
-        let stopping = tasks.stopping();
+        let stopping = tasks.stop_token();
         tasks.spawn_fallible("audit", async move {
             stopping.cancelled().await;
             Err("disk full")
@@ -222,7 +222,7 @@ mod tests {
     #[tokio::test]
     async fn an_orderly_end_is_no_error() {
         let mut tasks = Tasks::default();
-        let stopping = tasks.stopping();
+        let stopping = tasks.stop_token();
         tasks.spawn("watch", async move { stopping.cancelled().await });
         tasks.run_until(ready(()), LONG).await.unwrap();
     }
@@ -230,8 +230,8 @@ mod tests {
     #[tokio::test]
     async fn a_group_stops_when_the_group_above_it_stops() {
         let above = CancellationToken::new();
-        let mut tasks = Tasks::under(above.child_token());
-        let stopping = tasks.stopping();
+        let mut tasks = Tasks::child_of(above.child_token());
+        let stopping = tasks.stop_token();
         tasks.spawn("drift", async move { stopping.cancelled().await });
         above.cancel();
         tasks.run_until(pending(), LONG).await.unwrap();

@@ -1,6 +1,6 @@
-//! The one test binary.
+//! All integration tests, in one binary.
 
-#![expect(clippy::unwrap_used, reason = "in a test a panic is a failure, also in what its functions call")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is a failure, also in helper functions")]
 
 mod api;
 mod api_acts;

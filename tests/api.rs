@@ -1,4 +1,4 @@
-//! The API without a cluster, over real TLS, with good and bad input, and killed at any instant.
+//! Tests of the API without a cluster: over real TLS, with good and bad input, and with kills at any instant.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +7,7 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 
 use crate::control_plane::await_condition;
-use crate::serve::Served;
+use crate::serve::EmbeddedServer;
 
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
 
@@ -23,15 +23,14 @@ const STATE: &str = r#"
 {apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: theirs, namespace: shop}, spec: {hosts: [taken]}}
 "#;
 
-/// An answer.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct HttpAnswer {
     pub(crate) status: u16,
     head: String,
     pub(crate) body: String,
 }
 
-impl Answer {
+impl HttpAnswer {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
@@ -42,29 +41,35 @@ impl Answer {
     }
 }
 
-/// Asks with the right token, unless the arguments say otherwise.
-pub(crate) fn ask(served: &Served, method: &str, path: &str, body: Option<&Value>, headers: &[&str]) -> Answer {
+/// Sends a request with the right token, unless `headers` has another authorization.
+pub(crate) fn send_json(
+    served: &EmbeddedServer,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+    headers: &[&str],
+) -> HttpAnswer {
     let token = std::fs::read_to_string(served.file("token")).unwrap();
     let own = format!("Authorization: Bearer {token}");
     let shows_none = headers.iter().any(|header| header.starts_with("Authorization"));
     let headers: Vec<&str> = if shows_none { headers.to_vec() } else { [headers, &[own.as_str()]].concat() };
-    with_curl(served, method, path, body.map(ToString::to_string).as_deref(), &headers).unwrap()
+    send_with_curl(served, method, path, body.map(ToString::to_string).as_deref(), &headers).unwrap()
 }
 
-/// Sends a text as what it is.
-pub(crate) fn send(served: &Served, method: &str, path: &str, (of, text): (&str, &str)) -> Answer {
+/// Sends a text with the given content type.
+pub(crate) fn send_text(served: &EmbeddedServer, method: &str, path: &str, (of, text): (&str, &str)) -> HttpAnswer {
     let token = std::fs::read_to_string(served.file("token")).unwrap();
     let headers = [format!("Authorization: Bearer {token}"), format!("Content-Type: {of}")];
-    with_curl(served, method, path, Some(text), &headers.each_ref().map(String::as_str)).unwrap()
+    send_with_curl(served, method, path, Some(text), &headers.each_ref().map(String::as_str)).unwrap()
 }
 
-fn with_curl(
-    served: &Served,
+fn send_with_curl(
+    served: &EmbeddedServer,
     method: &str,
     path: &str,
     body: Option<&str>,
     headers: &[&str],
-) -> anyhow::Result<Answer> {
+) -> anyhow::Result<HttpAnswer> {
     let authority = served.file("ca.crt");
     let url = format!("https://{}{path}", served.api);
     let mut command = Command::new("curl");
@@ -86,7 +91,7 @@ fn with_curl(
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     ensure!(status.is_some(), "{head}{}", String::from_utf8_lossy(&output.stderr));
-    Ok(Answer { status: status.unwrap(), head: head.to_owned(), body: body.to_owned() })
+    Ok(HttpAnswer { status: status.unwrap(), head: head.to_owned(), body: body.to_owned() })
 }
 
 fn state() -> tempfile::TempDir {
@@ -104,8 +109,8 @@ fn injection(name: &str) -> Value {
 #[tokio::test]
 async fn a_suspension_is_made_once_extended_ended_and_recorded() {
     let state = state();
-    let served = Served::start(Some(state.path()), 1);
-    let made = ask(&served, "POST", OF_SHOP, Some(&injection("debug")), &[]);
+    let served = EmbeddedServer::start(Some(state.path()), 1);
+    let made = send_json(&served, "POST", OF_SHOP, Some(&injection("debug")), &[]);
     assert_eq!(
         (made.status, made.header("location")),
         (201, Some("/api/v1/namespaces/shop/suspensions/debug")),
@@ -114,20 +119,20 @@ async fn a_suspension_is_made_once_extended_ended_and_recorded() {
     let told = made.json();
     assert_eq!((&told["state"], &told["matched"]["workloads"]), (&json!("InForce"), &json!(1)), "{told}");
     assert_eq!(told["warnings"], json!([]));
-    let again = ask(&served, "POST", OF_SHOP, Some(&injection("debug")), &[]);
+    let again = send_json(&served, "POST", OF_SHOP, Some(&injection("debug")), &[]);
     assert_eq!((again.status, again.header("etag")), (200, made.header("etag")), "{again:?}");
     let mut other = injection("debug");
     other["reason"] = json!("another");
-    assert_eq!(ask(&served, "POST", OF_SHOP, Some(&other), &[]).status, 409);
+    assert_eq!(send_json(&served, "POST", OF_SHOP, Some(&other), &[]).status, 409);
 
     let path = format!("{OF_SHOP}/debug");
     let tag = format!("If-Match: {}", made.header("etag").unwrap());
-    let longer = ask(&served, "POST", &format!("{path}/extend"), Some(&json!({"by": "1h"})), &[&tag]);
+    let longer = send_json(&served, "POST", &format!("{path}/extend"), Some(&json!({"by": "1h"})), &[&tag]);
     assert_eq!(longer.status, 200, "{longer:?}");
     assert!(longer.json()["endsAt"].as_str().unwrap() > told["endsAt"].as_str().unwrap());
-    let stale = ask(&served, "POST", &format!("{path}/extend"), Some(&json!({"by": "1h"})), &[&tag]);
+    let stale = send_json(&served, "POST", &format!("{path}/extend"), Some(&json!({"by": "1h"})), &[&tag]);
     assert_eq!(stale.status, 412, "{stale:?}");
-    let listed = ask(&served, "GET", &format!("{OF_SHOP}?state=InForce&suspend=Injection"), None, &[]).json();
+    let listed = send_json(&served, "GET", &format!("{OF_SHOP}?state=InForce&suspend=Injection"), None, &[]).json();
     assert_eq!(listed["items"][0]["name"], "debug", "{listed}");
 
     // In the second of its start there is nothing to keep.
@@ -138,14 +143,14 @@ async fn a_suspension_is_made_once_extended_ended_and_recorded() {
             "not yet"
         );
         // What begins and ends between two looks is told of once.
-        ensure!(!served.audited(|entry| entry["act"] == "Begin").is_empty(), "it has not been seen to begin");
+        ensure!(!served.audit_entries(|entry| entry["act"] == "Begin").is_empty(), "it has not been seen to begin");
         Ok(())
     })
     .await;
-    let over = ask(&served, "POST", &format!("{path}/end"), Some(&json!({"reason": "fixed"})), &[]);
+    let over = send_json(&served, "POST", &format!("{path}/end"), Some(&json!({"reason": "fixed"})), &[]);
     assert_eq!((over.status, &over.json()["state"]), (200, &json!("Over")), "{over:?}");
-    assert_eq!(ask(&served, "GET", &path, None, &[]).json()["state"], "Over");
-    assert_eq!(ask(&served, "POST", &format!("{path}/end"), None, &[]).status, 409);
+    assert_eq!(send_json(&served, "GET", &path, None, &[]).json()["state"], "Over");
+    assert_eq!(send_json(&served, "POST", &format!("{path}/end"), None, &[]).status, 409);
 
     let id = told["auditId"].as_str().unwrap();
     let wanted = [
@@ -158,7 +163,7 @@ async fn a_suspension_is_made_once_extended_ended_and_recorded() {
         "Over Allowed",
     ];
     let acts = await_condition("the record", TIMEOUT, async || {
-        let acts = served.audited(|entry| entry["id"] == id);
+        let acts = served.audit_entries(|entry| entry["id"] == id);
         let told = |act: &Value| format!("{} {}", act["act"].as_str().unwrap(), act["outcome"].as_str().unwrap());
         let missing: Vec<_> = wanted.iter().filter(|one| !acts.iter().any(|act| told(act) == ***one)).collect();
         ensure!(missing.is_empty(), "no {missing:?} in {acts:?}");
@@ -176,7 +181,7 @@ async fn a_suspension_is_made_once_extended_ended_and_recorded() {
 #[tokio::test]
 async fn a_caller_without_the_token_gets_nothing_and_is_recorded() {
     let state = state();
-    let served = Served::start(Some(state.path()), 1);
+    let served = EmbeddedServer::start(Some(state.path()), 1);
     let token = std::fs::read_to_string(served.file("token")).unwrap();
     let right = format!("Authorization: Bearer {token}");
     let short = format!("Authorization: Bearer {}", &token[..20]);
@@ -199,17 +204,17 @@ async fn a_caller_without_the_token_gets_nothing_and_is_recorded() {
             ("POST", "/api/v1/suspensions/x/end"),
         ] {
             let body = (method == "POST").then(|| injection("x"));
-            let answer = ask(&served, method, path, body.as_ref(), headers);
+            let answer = send_json(&served, method, path, body.as_ref(), headers);
             assert_eq!(answer.status, status, "{headers:?} {method} {path}: {answer:?}");
             assert_eq!(answer.header("content-type"), Some("application/problem+json"));
             assert_eq!(answer.header("www-authenticate").is_some(), status == 401);
             assert!(!answer.body.contains(&token[..20]), "{answer:?}");
         }
     }
-    assert_eq!(ask(&served, "GET", &format!("{OF_SHOP}?token={token}"), None, &["Authorization:"]).status, 401);
-    assert_eq!(ask(&served, "GET", OF_SHOP, None, &[]).json()["items"], json!([]), "nothing was made");
+    assert_eq!(send_json(&served, "GET", &format!("{OF_SHOP}?token={token}"), None, &["Authorization:"]).status, 401);
+    assert_eq!(send_json(&served, "GET", OF_SHOP, None, &[]).json()["items"], json!([]), "nothing was made");
     let refused = await_condition("the record", TIMEOUT, async || {
-        let refused = served.audited(|entry| entry["outcome"] == "Refused");
+        let refused = served.audit_entries(|entry| entry["outcome"] == "Refused");
         ensure!(refused.len() >= 36, "{}", refused.len());
         Ok(refused)
     })
@@ -220,7 +225,7 @@ async fn a_caller_without_the_token_gets_nothing_and_is_recorded() {
 #[tokio::test]
 async fn bad_input_is_refused_with_a_problem_and_nothing_is_kept() {
     let state = state();
-    let served = Served::start(Some(state.path()), 1);
+    let served = EmbeddedServer::start(Some(state.path()), 1);
     let with = |field: &str, value: Value| {
         let mut body = injection("bad");
         body[field] = value;
@@ -253,7 +258,7 @@ async fn bad_input_is_refused_with_a_problem_and_nothing_is_kept() {
     ] {
         let token = std::fs::read_to_string(served.file("token")).unwrap();
         let own = format!("Authorization: Bearer {token}");
-        let answer = with_curl(&served, "POST", path, Some(&body), &[&own]).unwrap();
+        let answer = send_with_curl(&served, "POST", path, Some(&body), &[&own]).unwrap();
         let start: String = body.chars().take(80).collect();
         assert_eq!(answer.status, status, "{path} {start}: {answer:?}");
         let problem = answer.json();
@@ -279,15 +284,15 @@ async fn bad_input_is_refused_with_a_problem_and_nothing_is_kept() {
         ("GET", "/api/v1/suspensions?watch=true&state=InForce", &[], 400),
         ("POST", "/api/v1/namespaces/shop/suspensions/none/extend", &[], 415),
     ] {
-        let answer = ask(&served, method, path, None, headers);
+        let answer = send_json(&served, method, path, None, headers);
         assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
         assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{method} {path}");
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         assert_eq!(answer.header("allow").is_some(), status == 405, "{answer:?}");
     }
-    let text = ask(&served, "POST", OF_SHOP, Some(&injection("bad")), &["Content-Type: text/plain"]);
+    let text = send_json(&served, "POST", OF_SHOP, Some(&injection("bad")), &["Content-Type: text/plain"]);
     assert_eq!(text.status, 415, "{text:?}");
-    assert_eq!(ask(&served, "GET", OF_SHOP, None, &[]).json()["items"], json!([]));
+    assert_eq!(send_json(&served, "GET", OF_SHOP, None, &[]).json()["items"], json!([]));
     let files: Vec<_> = std::fs::read_dir(state.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert!(files.iter().all(|file| ["state.yaml", ".lock"].contains(&file.to_str().unwrap())), "{files:?}");
 }
@@ -295,20 +300,21 @@ async fn bad_input_is_refused_with_a_problem_and_nothing_is_kept() {
 #[tokio::test]
 async fn a_key_makes_a_creation_one_and_a_dry_run_keeps_nothing() {
     let state = state();
-    let served = Served::start(Some(state.path()), 1);
+    let served = EmbeddedServer::start(Some(state.path()), 1);
     let mut body = injection("x");
     body.as_object_mut().unwrap().remove("name");
-    let dry = ask(&served, "POST", &format!("{OF_SHOP}?dryRun=true"), Some(&body), &[]);
+    let dry = send_json(&served, "POST", &format!("{OF_SHOP}?dryRun=true"), Some(&body), &[]);
     assert_eq!((dry.status, &dry.json()["state"]), (200, &json!("InForce")), "{dry:?}");
-    let keyed =
-        |key: &str, body: &Value| ask(&served, "POST", OF_SHOP, Some(body), &[&format!("Idempotency-Key: {key}")]);
+    let keyed = |key: &str, body: &Value| {
+        send_json(&served, "POST", OF_SHOP, Some(body), &[&format!("Idempotency-Key: {key}")])
+    };
     let (first, second, third) = (keyed("a", &body), keyed("a", &body), keyed("b", &body));
     assert_eq!((first.status, second.status, third.status), (201, 200, 201));
     assert_eq!(first.json()["name"], second.json()["name"]);
     let first = first.json();
     await_condition("both to be on the record of the one", TIMEOUT, async || {
         let of_first = |entry: &Value| entry["act"] == "Create" && entry["object"]["name"] == first["name"];
-        let entries = served.audited(of_first);
+        let entries = served.audit_entries(of_first);
         ensure!(entries.len() == 2 && entries.iter().all(|entry| entry["id"] == first["auditId"]), "{entries:?}");
         ensure!(
             entries[0]["why"].is_null() && entries[1]["why"].as_str().unwrap().contains("stood already"),
@@ -320,7 +326,7 @@ async fn a_key_makes_a_creation_one_and_a_dry_run_keeps_nothing() {
     body["startsAt"] = Value::Null;
     let null = keyed("a", &body);
     assert_eq!(null.status, 200, "an absent start is no other: {null:?}");
-    let all = |query: &str| ask(&served, "GET", &format!("{OF_SHOP}?{query}"), None, &[]).json();
+    let all = |query: &str| send_json(&served, "GET", &format!("{OF_SHOP}?{query}"), None, &[]).json();
     let page = all("limit=1");
     assert_eq!(page["items"].as_array().unwrap().len(), 1);
     let rest = all(&format!("limit=1&continue={}", page["continue"].as_str().unwrap()));
@@ -333,8 +339,8 @@ async fn a_key_makes_a_creation_one_and_a_dry_run_keeps_nothing() {
 #[tokio::test]
 async fn who_listens_hears_of_a_begin_and_an_end_that_the_clock_makes() {
     let state = state();
-    let served = Served::start(Some(state.path()), 1);
-    assert_eq!(ask(&served, "POST", OF_SHOP, Some(&injection("first")), &[]).status, 201);
+    let served = EmbeddedServer::start(Some(state.path()), 1);
+    assert_eq!(send_json(&served, "POST", OF_SHOP, Some(&injection("first")), &[]).status, 201);
     let token = std::fs::read_to_string(served.file("token")).unwrap();
     let heard = tempfile::NamedTempFile::new().unwrap();
     let mut listening = Command::new("curl")
@@ -354,7 +360,7 @@ async fn who_listens_hears_of_a_begin_and_an_end_that_the_clock_makes() {
     let now = outrigger::kernel::clock::Clock::System.now();
     let at = |seconds| (now + jiff::SignedDuration::from_secs(seconds)).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let short = json!({"name": "short", "suspend": "Injection", "startsAt": at(2), "expiresAt": at(4), "reason": "x"});
-    assert_eq!(ask(&served, "POST", OF_SHOP, Some(&short), &[]).status, 201);
+    assert_eq!(send_json(&served, "POST", OF_SHOP, Some(&short), &[]).status, 201);
     await_condition("what the clock does to be heard", TIMEOUT, async || {
         let events: Vec<String> =
             text().lines().filter_map(|line| line.strip_prefix("event: ").map(str::to_owned)).collect();
@@ -370,7 +376,7 @@ async fn who_listens_hears_of_a_begin_and_an_end_that_the_clock_makes() {
 fn a_thousand_creations_at_once_are_each_answered_and_kept() {
     const MANY: usize = 1000;
     let state = state();
-    let served = Served::start(Some(state.path()), 1);
+    let served = EmbeddedServer::start(Some(state.path()), 1);
     let token = std::fs::read_to_string(served.file("token")).unwrap();
     let one = |number: usize| {
         format!(
@@ -392,14 +398,14 @@ fn a_thousand_creations_at_once_are_each_answered_and_kept() {
     let text = String::from_utf8(output.stdout).unwrap();
     let created = text.lines().filter(|line| *line == "201").count();
     assert_eq!((created, text.lines().count()), (MANY, MANY), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(kept_in(state.path()).len(), MANY);
+    assert_eq!(stored_names(state.path()).len(), MANY);
 }
 
-/// How many creations are under way when the server is killed.
+/// Number of creations under way when the server is killed.
 const UNDER_WAY: usize = 12;
 
-/// Begins many creations at once, each of which says its status and its name.
-fn creating(served: &Served, round: u32) -> std::process::Child {
+/// Starts many creations at once; each prints its status and its name.
+fn spawn_creations(served: &EmbeddedServer, round: u32) -> std::process::Child {
     let token = std::fs::read_to_string(served.file("token")).unwrap();
     let one = |number| {
         let name = format!("s-{round}-{number}");
@@ -426,12 +432,12 @@ fn creating(served: &Served, round: u32) -> std::process::Child {
 #[test]
 fn what_a_server_acknowledged_outlives_a_hundred_kills_under_load() {
     let state = state();
-    let mut served = Served::start(Some(state.path()), 1);
+    let mut served = EmbeddedServer::start(Some(state.path()), 1);
     let (mut acknowledged, mut cut_off) = (Vec::new(), 0);
     // About as long as the creations take, whatever else the machine does: it follows what is seen.
     let mut span = std::time::Duration::from_millis(40);
     for round in 0..100_u32 {
-        let curl = creating(&served, round);
+        let curl = spawn_creations(&served, round);
         let deadline = std::time::Instant::now() + span * (round * 7 % 20) / 10;
         while std::time::Instant::now() < deadline {
             std::thread::yield_now();
@@ -443,7 +449,7 @@ fn what_a_server_acknowledged_outlives_a_hundred_kills_under_load() {
         cut_off += usize::from((1..UNDER_WAY).contains(&made.len()));
         acknowledged.extend(made);
     }
-    let kept = kept_in(state.path());
+    let kept = stored_names(state.path());
     let missing: Vec<_> = acknowledged.iter().filter(|name| !kept.contains(*name)).collect();
     assert!(missing.is_empty(), "{missing:?} of {} are gone", acknowledged.len());
     assert!(cut_off > 3, "only {cut_off} kills came in the middle: nothing was tried");
@@ -452,7 +458,7 @@ fn what_a_server_acknowledged_outlives_a_hundred_kills_under_load() {
 #[test]
 fn what_was_acknowledged_outlives_hundreds_of_kills_and_no_file_is_half_written() {
     let state = state();
-    let served = Served::start(Some(state.path()), 1);
+    let served = EmbeddedServer::start(Some(state.path()), 1);
     let mut acknowledged = Vec::new();
     // Most of what can happen is in the store; a process of its own for each kill, in the middle of what it writes.
     let binary = env!("CARGO_BIN_EXE_outrigger");
@@ -497,7 +503,7 @@ fn what_was_acknowledged_outlives_hundreds_of_kills_and_no_file_is_half_written(
         }
     }
     let served = served.killed_and_started(state.path());
-    let kept = kept_in(state.path());
+    let kept = stored_names(state.path());
     let missing: Vec<_> = acknowledged.iter().filter(|name| !kept.contains(*name)).collect();
     assert!(missing.is_empty(), "{missing:?} of {} are gone", acknowledged.len());
     assert!(
@@ -505,12 +511,12 @@ fn what_was_acknowledged_outlives_hundreds_of_kills_and_no_file_is_half_written(
         "{} of 200 were acknowledged: the kills missed",
         acknowledged.len()
     );
-    let listed = ask(&served, "GET", &format!("{OF_SHOP}?limit=500"), None, &[]).json();
+    let listed = send_json(&served, "GET", &format!("{OF_SHOP}?limit=500"), None, &[]).json();
     assert_eq!(listed["items"].as_array().unwrap().len(), kept.len());
 }
 
-/// The names of what is kept: every file is whole.
-fn kept_in(directory: &Path) -> Vec<String> {
+/// Returns the names of the stored suspensions; checks that every file is complete.
+fn stored_names(directory: &Path) -> Vec<String> {
     let mut names = Vec::new();
     for file in std::fs::read_dir(directory).unwrap() {
         let path = file.unwrap().path();
@@ -518,7 +524,7 @@ fn kept_in(directory: &Path) -> Vec<String> {
         assert!(!name.ends_with(".incomplete"), "{name} was left");
         if let Some(name) = name.strip_prefix("suspension.shop.").and_then(|name| name.strip_suffix(".yaml")) {
             let objects =
-                outrigger::kubernetes::intake::files::objects_of(&std::fs::read_to_string(&path).unwrap()).unwrap();
+                outrigger::kubernetes::intake::files::parse_objects(&std::fs::read_to_string(&path).unwrap()).unwrap();
             assert_eq!(objects.len(), 1, "{name}");
             assert_eq!(objects[0]["metadata"]["name"], name);
             names.push(name.to_owned());
@@ -527,8 +533,8 @@ fn kept_in(directory: &Path) -> Vec<String> {
     names
 }
 
-/// A request that is left before it is answered.
-fn left_after(served: &Served, name: &str, milliseconds: u32) -> std::process::ExitStatus {
+/// Sends a request, and disconnects before the response.
+fn abandon_request(served: &EmbeddedServer, name: &str, milliseconds: u32) -> std::process::ExitStatus {
     let token = std::fs::read_to_string(served.file("token")).unwrap();
     Command::new("curl")
         .args(["--silent", "--output", "/dev/null", "--max-time", &format!("{}", f64::from(milliseconds) / 1000.0)])
@@ -543,17 +549,20 @@ fn left_after(served: &Served, name: &str, milliseconds: u32) -> std::process::E
 #[tokio::test]
 async fn what_was_stored_for_somebody_who_has_gone_is_on_the_record() {
     let state = state();
-    let served = Served::start(Some(state.path()), 1);
-    let left =
-        (0..80).filter(|number| !left_after(&served, &format!("left-{number}"), 4 + number % 40).success()).count();
+    let served = EmbeddedServer::start(Some(state.path()), 1);
+    let left = (0..80)
+        .filter(|number| !abandon_request(&served, &format!("left-{number}"), 4 + number % 40).success())
+        .count();
     assert!(left > 0, "every request was answered, so nothing was tried");
     let stored = |state: &Path| -> usize {
         let files = std::fs::read_dir(state).unwrap().map(|file| file.unwrap().file_name());
         files.filter(|file| file.to_str().unwrap().starts_with("suspension.shop.left-")).count()
     };
     await_condition("each of them to be recorded", TIMEOUT, async || {
-        let (stored, recorded) =
-            (stored(state.path()), served.audited(|entry| entry["act"] == "Create" && entry["outcome"] == "Allowed"));
+        let (stored, recorded) = (
+            stored(state.path()),
+            served.audit_entries(|entry| entry["act"] == "Create" && entry["outcome"] == "Allowed"),
+        );
         ensure!(stored > 0 && recorded.len() == stored, "{stored} are stored, and {} recorded", recorded.len());
         Ok(())
     })
@@ -563,7 +572,7 @@ async fn what_was_stored_for_somebody_who_has_gone_is_on_the_record() {
 #[tokio::test]
 async fn bodies_that_never_arrive_keep_nobody_from_changing_something() {
     let state = state();
-    let served = Served::start(Some(state.path()), 1);
+    let served = EmbeddedServer::start(Some(state.path()), 1);
     let token = std::fs::read_to_string(served.file("token")).unwrap();
     let mut slow: Vec<_> = (0..48)
         .map(|_| {
@@ -595,7 +604,7 @@ async fn bodies_that_never_arrive_keep_nobody_from_changing_something() {
         .collect();
     let counted = || served.curl(&[&format!("http://{}/metrics", served.operations)]).unwrap().1;
     await_condition("some of them to have been given up", TIMEOUT, async || {
-        let made = ask(&served, "POST", OF_SHOP, Some(&injection("meanwhile")), &[]);
+        let made = send_json(&served, "POST", OF_SHOP, Some(&injection("meanwhile")), &[]);
         ensure!([200, 201].contains(&made.status), "{made:?}");
         let metrics = counted();
         ensure!(metrics.contains("operation=\"createNamespaceSuspension\",status=\"408\""), "{metrics}");
@@ -611,11 +620,11 @@ async fn bodies_that_never_arrive_keep_nobody_from_changing_something() {
 #[tokio::test]
 async fn whoever_holds_the_lock_of_the_directory_holds_up_changes_alone() {
     let state = state();
-    let served = Served::start(Some(state.path()), 1);
+    let served = EmbeddedServer::start(Some(state.path()), 1);
     let lock = std::fs::File::options().create(true).append(true).open(state.path().join(".lock")).unwrap();
     lock.lock().unwrap();
     std::thread::scope(|scope| {
-        let refused = scope.spawn(|| ask(&served, "POST", OF_SHOP, Some(&injection("late")), &[]));
+        let refused = scope.spawn(|| send_json(&served, "POST", OF_SHOP, Some(&injection("late")), &[]));
         std::fs::write(state.path().join("more.yaml"), "{apiVersion: v1, kind: Namespace, metadata: {name: more}}")
             .unwrap();
         while !refused.is_finished() {
@@ -627,5 +636,5 @@ async fn whoever_holds_the_lock_of_the_directory_holds_up_changes_alone() {
         assert!(refused.json()["detail"].as_str().unwrap().contains("another process has held"), "{refused:?}");
     });
     lock.unlock().unwrap();
-    assert_eq!(ask(&served, "POST", OF_SHOP, Some(&injection("late")), &[]).status, 201);
+    assert_eq!(send_json(&served, "POST", OF_SHOP, Some(&injection("late")), &[]).status, 201);
 }

@@ -1,17 +1,17 @@
-//! What people do through the API, without a cluster: told before it is done, and refused with what to do instead.
+//! Tests of overrides and restarts through the API, without a cluster: previews, writes and refusals.
 
 use std::time::Duration;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
 
-use crate::api::{Answer, ask};
+use crate::api::{HttpAnswer, send_json};
 use crate::control_plane::await_condition;
-use crate::serve::Served;
+use crate::serve::EmbeddedServer;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Workloads that are enabled by a policy; in one namespace that wants a reason of whoever overrides it.
+/// Workloads that a policy enables; the policy of one namespace requires a reason for overrides.
 const STATE: &str = r#"
 {apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {istio-injection: enabled}}}
 ---
@@ -32,25 +32,25 @@ const STATE: &str = r#"
 {apiVersion: outrigger.dev/v1alpha1, kind: ClusterInjectionPolicy, metadata: {name: strict}, spec: {match: {namespaces: {include: [strict]}}, action: Enable, priority: 10, overrides: RequireReason}}
 "#;
 
-fn started() -> (tempfile::TempDir, Served) {
+fn start_server() -> (tempfile::TempDir, EmbeddedServer) {
     let state = tempfile::tempdir().unwrap();
     std::fs::write(state.path().join("state.yaml"), STATE).unwrap();
     let injectors = serde_json::to_string(&crate::decisions::injectors("default")).unwrap();
     let list = format!(r#"{{"apiVersion": "v1", "kind": "List", "items": {injectors}}}"#);
     std::fs::write(state.path().join("injectors.json"), list).unwrap();
-    let served = Served::start(Some(state.path()), 1);
+    let served = EmbeddedServer::start(Some(state.path()), 1);
     (state, served)
 }
 
 const WEB: &str = "/namespaces/shop/workloads/deployment/web/injection";
 
-fn put(served: &Served, path: &str, body: &Value) -> Answer {
-    ask(served, "PUT", &format!("/api/v1{path}"), Some(body), &[])
+fn put(served: &EmbeddedServer, path: &str, body: &Value) -> HttpAnswer {
+    send_json(served, "PUT", &format!("/api/v1{path}"), Some(body), &[])
 }
 
-async fn recorded(served: &Served, wanted: impl Fn(&Value) -> bool) -> Value {
+async fn await_act(served: &EmbeddedServer, wanted: impl Fn(&Value) -> bool) -> Value {
     await_condition("the record", TIMEOUT, async || {
-        let found = served.audited(|entry| entry["act"].is_string() && wanted(entry));
+        let found = served.audit_entries(|entry| entry["act"].is_string() && wanted(entry));
         ensure!(!found.is_empty(), "it is not recorded");
         Ok(found[0].clone())
     })
@@ -59,7 +59,7 @@ async fn recorded(served: &Served, wanted: impl Fn(&Value) -> bool) -> Value {
 
 #[tokio::test]
 async fn a_dry_run_tells_what_new_pods_will_get_and_how_many_running_ones_differ() {
-    let (_state, served) = started();
+    let (_state, served) = start_server();
     let body = json!({"action": "Disable", "reason": "the proxy crashes", "for": "2h"});
     let answer = put(&served, &format!("{WEB}?dryRun=true"), &body);
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -74,7 +74,7 @@ async fn a_dry_run_tells_what_new_pods_will_get_and_how_many_running_ones_differ
     assert_eq!(told["fields"][0], json!({"of": "annotation", "key": "outrigger.dev/inject", "value": "false"}));
     assert!(told["fields"][2]["value"].as_str().unwrap().ends_with('Z'), "an end was asked for: {told}");
     assert_eq!((&told["hindrance"], &told["partial"]), (&Value::Null, &json!(false)));
-    let entry = recorded(&served, |entry| entry["act"] == "Override" && entry["dryRun"] == true).await;
+    let entry = await_act(&served, |entry| entry["act"] == "Override" && entry["dryRun"] == true).await;
     assert_eq!(entry["id"], told["auditId"]);
     assert_eq!(entry["object"], json!({"kind": "Deployment", "namespace": "shop", "name": "web"}));
     assert_eq!((&entry["reason"], &entry["outcome"]), (&json!("the proxy crashes"), &json!("Allowed")));
@@ -88,7 +88,7 @@ async fn a_dry_run_tells_what_new_pods_will_get_and_how_many_running_ones_differ
 
 #[tokio::test]
 async fn a_namespace_is_told_of_with_everything_in_it_and_with_what_a_policy_refuses() {
-    let (_state, served) = started();
+    let (_state, served) = start_server();
     let told = put(&served, "/namespaces/shop/injection?dryRun=true", &json!({"action": "Disable"})).json();
     assert_eq!((&told["kind"], &told["name"]), (&json!("Namespace"), &json!("shop")));
     let workloads = &told["workloads"];
@@ -108,7 +108,7 @@ async fn a_namespace_is_told_of_with_everything_in_it_and_with_what_a_policy_ref
 
 #[tokio::test]
 async fn what_comes_from_files_is_not_written_and_the_answer_says_what_to_write_by_hand() {
-    let (_state, served) = started();
+    let (_state, served) = start_server();
     let answer = put(&served, WEB, &json!({"action": "Disable", "reason": "loop"}));
     assert_eq!(answer.status, 409, "{answer:?}");
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
@@ -117,14 +117,14 @@ async fn what_comes_from_files_is_not_written_and_the_answer_says_what_to_write_
         "{detail}"
     );
     assert!(detail.contains("on Deployment shop/web, under metadata"), "{detail}");
-    let entry = recorded(&served, |entry| entry["act"] == "Override" && entry["outcome"] == "Refused").await;
+    let entry = await_act(&served, |entry| entry["act"] == "Override" && entry["outcome"] == "Refused").await;
     assert!(detail.starts_with(entry["why"].as_str().unwrap()), "{entry}");
     assert_eq!(entry["reason"], "loop");
 }
 
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_with_what_would() {
-    let (_state, served) = started();
+    let (_state, served) = start_server();
     let long = "x".repeat(257);
     for (body, status, part) in [
         (json!({"action": "Disable", "why": "x"}), 422, "why: unknown field; known are action, reason"),
@@ -160,13 +160,13 @@ async fn what_makes_no_sense_is_refused_with_what_would() {
         assert_eq!(answer.status, status, "{path}: {answer:?}");
         assert!(answer.json()["detail"].as_str().unwrap().contains(part), "{path}: {answer:?}");
     }
-    let unknown = ask(&served, "PUT", &format!("/api/v1{WEB}"), Some(&body), &["Authorization: Bearer wrong"]);
+    let unknown = send_json(&served, "PUT", &format!("/api/v1{WEB}"), Some(&body), &["Authorization: Bearer wrong"]);
     assert_eq!(unknown.status, 401, "{unknown:?}");
 }
 
 #[tokio::test]
 async fn what_comes_from_files_is_not_restarted_and_nonsense_is_refused_first() {
-    let (_state, served) = started();
+    let (_state, served) = start_server();
     let path = "/api/v1/namespaces/shop/restarts";
     let web = json!({"kind": "Deployment", "name": "web"});
     let with = |operator: &str, values: &[&str]| json!({"matchExpressions": [{"key": "app", "operator": operator, "values": values}]});
@@ -204,14 +204,14 @@ async fn what_comes_from_files_is_not_restarted_and_nonsense_is_refused_first() 
         (json!({"all": true, "timeout": "1h1s"}), 422, "of at most 1h"),
         (json!({"all": true, "now": true}), 422, "unknown field"),
     ] {
-        let answer = ask(&served, "POST", path, Some(&body), &[]);
+        let answer = send_json(&served, "POST", path, Some(&body), &[]);
         assert_eq!(answer.status, status, "{body}: {answer:?}");
         assert!(answer.json()["detail"].as_str().unwrap().contains(part), "{body}: {answer:?}");
     }
-    let listed = ask(&served, "GET", path, None, &[]).json();
+    let listed = send_json(&served, "GET", path, None, &[]).json();
     assert_eq!(listed, json!({"items": [], "partial": false}));
     for (method, rest) in [("GET", "/aa"), ("GET", "/aa?watch=true"), ("POST", "/aa/cancel")] {
-        let answer = ask(&served, method, &format!("{path}{rest}"), None, &[]);
+        let answer = send_json(&served, method, &format!("{path}{rest}"), None, &[]);
         assert_eq!(answer.status, 404, "{answer:?}");
     }
     for (rest, status, part) in [
@@ -219,12 +219,12 @@ async fn what_comes_from_files_is_not_restarted_and_nonsense_is_refused_first() 
         ("/aa/forget?dryRun=true", 409, "what there is comes from files"),
         ("/aa/forget?dryrun=true", 400, "unknown field"),
     ] {
-        let answer = ask(&served, "POST", &format!("{path}{rest}"), None, &[]);
+        let answer = send_json(&served, "POST", &format!("{path}{rest}"), None, &[]);
         assert_eq!(answer.status, status, "{rest}: {answer:?}");
         assert!(answer.json()["detail"].as_str().unwrap().contains(part), "{rest}: {answer:?}");
     }
-    recorded(&served, |entry| entry["act"] == "RestartForget" && entry["object"]["name"] == "aa").await;
-    let refused = recorded(&served, |entry| entry["act"] == "Restart" && entry["outcome"] == "Refused").await;
+    await_act(&served, |entry| entry["act"] == "RestartForget" && entry["object"]["name"] == "aa").await;
+    let refused = await_act(&served, |entry| entry["act"] == "Restart" && entry["outcome"] == "Refused").await;
     assert_eq!(refused["object"], json!({"kind": "Restart", "namespace": "shop"}));
-    recorded(&served, |entry| entry["act"] == "RestartCancel" && entry["object"]["name"] == "aa").await;
+    await_act(&served, |entry| entry["act"] == "RestartCancel" && entry["object"]["name"] == "aa").await;
 }

@@ -1,9 +1,9 @@
-//! `POST /api/v1/preview`: what proposals would change, as the command prints it, and what is refused.
+//! `POST /api/v1/preview`: the same previews as the command prints, and refusals.
 
 use serde_json::{Value, json};
 
-use crate::api::{Answer, ask, send};
-use crate::api_reads::{World, without};
+use crate::api::{HttpAnswer, send_json, send_text};
+use crate::api_reads::{ApiWorld, without};
 
 const OUT: &str = "{apiVersion: outrigger.dev/v1alpha1, kind: ClusterInjectionPolicy, metadata: {name: out}, spec: {action: Disable, priority: 9}}";
 const OF_SHOP: &str =
@@ -13,25 +13,25 @@ fn policy(name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "outrigger.dev/v1alpha1", "kind": "ClusterInjectionPolicy", "metadata": {"name": name}, "spec": spec})
 }
 
-fn yaml(world: &World, path: &str, text: &str) -> Answer {
-    send(&world.served, "POST", &format!("/api/v1{path}"), ("application/yaml", text))
+fn yaml(world: &ApiWorld, path: &str, text: &str) -> HttpAnswer {
+    send_text(&world.served, "POST", &format!("/api/v1{path}"), ("application/yaml", text))
 }
 
-fn previewed(world: &World, path: &str, body: &Value) -> Value {
-    let answer = ask(&world.served, "POST", &format!("/api/v1{path}"), Some(body), &[]);
+fn previewed(world: &ApiWorld, path: &str, body: &Value) -> Value {
+    let answer = send_json(&world.served, "POST", &format!("/api/v1{path}"), Some(body), &[]);
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()
 }
 
 #[test]
 fn what_the_api_previews_is_what_the_command_prints() {
-    let world = World::start();
-    let answered = || world.served.reviewed().unwrap().1["response"]["patch"].clone();
+    let world = ApiWorld::start();
+    let answered = || world.served.review_sample().unwrap().1["response"]["patch"].clone();
     let before = (world.get("/overview"), answered());
     assert!(before.1.is_string(), "a pod of the shop is enabled: {}", before.1);
     let in_yaml = yaml(&world, "/preview", &format!("{OUT}\n---\n")).json();
     let own = ["omitted", "partial"];
-    assert_eq!(without(in_yaml.clone(), &own), world.printed_about(&["preview", "-f", "-"], OUT));
+    assert_eq!(without(in_yaml.clone(), &own), world.command_output_with_input(&["preview", "-f", "-"], OUT));
     assert_eq!(in_yaml["summary"]["losing"], 3, "{in_yaml}");
     let object = policy("out", &json!({"action": "Disable", "priority": 9}));
     assert_eq!(previewed(&world, "/preview", &object), in_yaml, "one object in JSON is the same");
@@ -39,7 +39,7 @@ fn what_the_api_previews_is_what_the_command_prints() {
     assert_eq!(previewed(&world, "/preview", &list), in_yaml, "and so is a list of it");
 
     let of_shop = yaml(&world, "/namespaces/shop/preview", OF_SHOP).json();
-    let printed = world.printed_about(&["preview", "-f", "-", "-n", "shop"], OF_SHOP);
+    let printed = world.command_output_with_input(&["preview", "-f", "-", "-n", "shop"], OF_SHOP);
     assert_eq!(of_shop["namespaces"], printed["namespaces"]);
     assert_eq!(
         of_shop["changes"],
@@ -48,7 +48,7 @@ fn what_the_api_previews_is_what_the_command_prints() {
     assert_eq!(of_shop["summary"]["workloads"], 4, "those of other namespaces are not looked at");
 
     let deleted = yaml(&world, "/preview?delete=cinj/mesh", "").json();
-    assert_eq!(without(deleted, &own), world.printed(&["preview", "--delete", "cinj/mesh"]));
+    assert_eq!(without(deleted, &own), world.command_output(&["preview", "--delete", "cinj/mesh"]));
     let ended = yaml(&world, "/preview?delete=suspensionpolicy/shop/debug", "").json();
     assert_eq!(ended["changes"][0]["change"], "Deleted");
 
@@ -57,7 +57,7 @@ fn what_the_api_previews_is_what_the_command_prints() {
 
 #[test]
 fn audit_mode_and_what_begins_later_are_previewed_as_if() {
-    let world = World::start();
+    let world = ApiWorld::start();
     let audit = policy("out", &json!({"action": "Disable", "priority": 9, "mode": "Audit"}));
     let nothing = previewed(&world, "/preview", &audit);
     assert_eq!(nothing["summary"]["changed"], 0);
@@ -76,7 +76,7 @@ fn audit_mode_and_what_begins_later_are_previewed_as_if() {
 
 #[test]
 fn no_more_is_told_than_is_asked_for_and_all_is_counted() {
-    let world = World::start();
+    let world = ApiWorld::start();
     let told = |limit: usize| {
         let answer = yaml(&world, &format!("/preview?limit={limit}"), OUT).json();
         let count = |of: &Value| of["workloads"].as_array().unwrap().len();
@@ -88,7 +88,7 @@ fn no_more_is_told_than_is_asked_for_and_all_is_counted() {
 
 #[test]
 fn what_is_no_proposal_is_refused_with_what_would_be() {
-    let world = World::start();
+    let world = ApiWorld::start();
     let own = "{apiVersion: outrigger.dev/v1alpha1, kind: InjectionPolicy, metadata: {name: a, namespace: nowhere}, spec: {action: Enable}}";
     let bomb: String = (1..12).fold("a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned(), |text, level| {
         let before = format!("*a{},", level - 1).repeat(9);
@@ -129,7 +129,7 @@ fn what_is_no_proposal_is_refused_with_what_would_be() {
         assert_eq!(answer.status, status, "{path} {}: {answer:?}", &body[..body.len().min(200)]);
         assert!(answer.json()["detail"].as_str().unwrap().contains(part), "{path}: {answer:?}");
     }
-    let of = |of: &str, text: &str| send(&world.served, "POST", "/api/v1/preview", (of, text));
+    let of = |of: &str, text: &str| send_text(&world.served, "POST", "/api/v1/preview", (of, text));
     assert_eq!(of("text/plain", OUT).status, 415);
     assert_eq!(of("application/json", OUT).status, 400, "YAML is no JSON");
     assert_eq!(of("application/json", "[]").status, 422);

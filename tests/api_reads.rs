@@ -1,4 +1,4 @@
-//! What the API tells without a cluster: who is in the mesh, why, every override, what is decided, and how things hang together.
+//! Reads of the API without a cluster: workloads in the mesh, explanations, overrides, decisions, and the graph.
 
 use std::process::Command;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use outrigger::kernel::clock::Clock;
 use serde_json::{Value, json};
 
-use crate::api::ask;
+use crate::api::send_json;
 use crate::commands::outrigger;
 use crate::control_plane::await_condition;
-use crate::serve::Served;
+use crate::serve::EmbeddedServer;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A shop with a service before two versions, a workload that wants out, and another namespace that nothing is in.
+/// A shop with a service before two versions, a workload with an override, and an empty namespace.
 const STATE: &str = r#"
 {apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {istio-injection: enabled}}}
 ---
@@ -43,40 +43,40 @@ const STATE: &str = r#"
 {apiVersion: outrigger.dev/v1alpha1, kind: ClusterSuspensionPolicy, metadata: {name: calm, uid: s2}, spec: {suspend: Injection, namespaces: {include: [empty]}, startsAt: "2026-01-01T00:00:00Z", indefinite: true, reason: quiet}}
 "#;
 
-pub(crate) struct World {
+pub(crate) struct ApiWorld {
     state: tempfile::TempDir,
-    pub(crate) served: Served,
+    pub(crate) served: EmbeddedServer,
 }
 
-impl World {
+impl ApiWorld {
     pub(crate) fn start() -> Self {
         let state = tempfile::tempdir().unwrap();
         std::fs::write(state.path().join("state.yaml"), STATE).unwrap();
         let injectors = serde_json::to_string(&crate::decisions::injectors("default")).unwrap();
         let list = format!(r#"{{"apiVersion": "v1", "kind": "List", "items": {injectors}}}"#);
         std::fs::write(state.path().join("injectors.json"), list).unwrap();
-        Self { served: Served::start(Some(state.path()), 1), state }
+        Self { served: EmbeddedServer::start(Some(state.path()), 1), state }
     }
 
     pub(crate) fn get(&self, path: &str) -> Value {
-        let answer = ask(&self.served, "GET", &format!("/api/v1{path}"), None, &[]);
+        let answer = send_json(&self.served, "GET", &format!("/api/v1{path}"), None, &[]);
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
         answer.json()
     }
 
-    /// What a command prints about the same directory.
-    pub(crate) fn printed(&self, arguments: &[&str]) -> Value {
-        self.printed_about(arguments, "")
+    /// Returns the JSON that a command prints about the same directory.
+    pub(crate) fn command_output(&self, arguments: &[&str]) -> Value {
+        self.command_output_with_input(arguments, "")
     }
 
-    /// The same with this on standard input.
-    pub(crate) fn printed_about(&self, arguments: &[&str], input: &str) -> Value {
+    /// Returns the JSON that a command prints about the same directory, with this standard input.
+    pub(crate) fn command_output_with_input(&self, arguments: &[&str], input: &str) -> Value {
         let state = self.state.path().display().to_string();
         outrigger(&[arguments, &["--state", &state, "-o", "json"]].concat(), None, input).json()
     }
 }
 
-/// An answer without what only the API says, which is all there is here.
+/// Removes fields that only the API has; panics if one is missing.
 pub(crate) fn without(mut answer: Value, keys: &[&str]) -> Value {
     let fields = answer.as_object_mut().unwrap();
     keys.iter().for_each(|key| drop(fields.remove(*key).unwrap_or_else(|| panic!("no {key}"))));
@@ -85,12 +85,12 @@ pub(crate) fn without(mut answer: Value, keys: &[&str]) -> Value {
 
 #[tokio::test]
 async fn what_the_api_tells_is_what_the_commands_print() {
-    let world = World::start();
+    let world = ApiWorld::start();
     let overview = world.get("/overview");
     assert_eq!(overview["partial"], false);
-    assert_eq!(without(overview, &["partial"]), world.printed(&["status"]));
+    assert_eq!(without(overview, &["partial"]), world.command_output(&["status"]));
     let of_shop = without(world.get("/namespaces/shop/workloads"), &["partial"]);
-    assert_eq!(of_shop, world.printed(&["status", "-n", "shop"]));
+    assert_eq!(of_shop, world.command_output(&["status", "-n", "shop"]));
     assert_eq!(of_shop["namespaces"][0]["workloads"].as_array().unwrap().len(), 4);
     for (path, target) in
         [("Deployment/web", "deployment/web"), ("daemonset/agent", "daemonset/agent"), ("Pod/lone", "pod/lone")]
@@ -98,7 +98,7 @@ async fn what_the_api_tells_is_what_the_commands_print() {
         let explained = world.get(&format!("/namespaces/shop/workloads/{path}"));
         assert!(explained["state"].is_string() && explained["why"].is_string(), "{explained}");
         let explained = without(explained, &["state", "why", "differing", "unread", "partial"]);
-        assert_eq!(explained, world.printed(&["explain", target, "-n", "shop"]), "{path}");
+        assert_eq!(explained, world.command_output(&["explain", target, "-n", "shop"]), "{path}");
         assert!(!explained["decision"]["considered"].as_array().unwrap().is_empty());
     }
     for (path, arguments) in [
@@ -106,7 +106,7 @@ async fn what_the_api_tells_is_what_the_commands_print() {
         ("/namespaces/shop/overrides", &["status", "--overrides", "-n", "shop"]),
     ] {
         let told = without(world.get(path), &["partial"]);
-        assert_eq!(told, world.printed(arguments), "{path}");
+        assert_eq!(told, world.command_output(arguments), "{path}");
         assert_eq!(told["overrides"][0]["reason"], "host [31mnetwork", "nothing in it moves a cursor");
     }
     assert_eq!(world.get("/namespaces/empty/overrides")["overrides"], json!([]));
@@ -114,8 +114,8 @@ async fn what_the_api_tells_is_what_the_commands_print() {
 
 #[tokio::test]
 async fn an_answer_is_sent_again_only_when_it_is_another() {
-    let world = World::start();
-    let ask = |headers: &[&str]| ask(&world.served, "GET", "/api/v1/overview", None, headers);
+    let world = ApiWorld::start();
+    let ask = |headers: &[&str]| send_json(&world.served, "GET", "/api/v1/overview", None, headers);
     let first = ask(&[]);
     let known = format!("If-None-Match: {}", first.header("etag").unwrap());
     let again = ask(&[&known]);
@@ -132,7 +132,7 @@ async fn an_answer_is_sent_again_only_when_it_is_another() {
 
 #[tokio::test]
 async fn what_is_not_there_and_who_is_not_known_get_a_problem() {
-    let world = World::start();
+    let world = ApiWorld::start();
     for (path, status, part) in [
         ("/namespaces/nowhere/workloads", 404, "there is no namespace nowhere"),
         ("/namespaces/nowhere/overrides", 404, "there is no namespace nowhere"),
@@ -147,17 +147,17 @@ async fn what_is_not_there_and_who_is_not_known_get_a_problem() {
         ("/suspensions?allNamespaces=true&watch=true", 400, "leave out the other parameters"),
         ("/namespaces/shop/suspensions?allNamespaces=true", 400, "a list of the cluster"),
     ] {
-        let answer = ask(&world.served, "GET", &format!("/api/v1{path}"), None, &[]);
+        let answer = send_json(&world.served, "GET", &format!("/api/v1{path}"), None, &[]);
         assert_eq!(answer.status, status, "{path}: {answer:?}");
         assert!(answer.json()["detail"].as_str().unwrap().contains(part), "{path}: {answer:?}");
     }
-    let document = ask(&world.served, "GET", "/openapi.json", None, &[]).json();
+    let document = send_json(&world.served, "GET", "/openapi.json", None, &[]).json();
     let paths = document["paths"].as_object().unwrap();
     assert!(paths.len() > 12, "{paths:?}");
     for (path, method) in paths.iter().flat_map(|(path, of)| of.as_object().unwrap().keys().map(move |one| (path, one)))
     {
         let path = path.replace(['{', '}'], "");
-        let answer = ask(&world.served, &method.to_uppercase(), &path, None, &["Authorization:"]);
+        let answer = send_json(&world.served, &method.to_uppercase(), &path, None, &["Authorization:"]);
         assert_eq!(answer.status, 401, "{path}: {answer:?}");
     }
     assert_eq!(world.get("")["user"], "admin");
@@ -165,7 +165,7 @@ async fn what_is_not_there_and_who_is_not_known_get_a_problem() {
 
 #[tokio::test]
 async fn suspensions_of_every_namespace_are_listed_together_page_by_page() {
-    let world = World::start();
+    let world = ApiWorld::start();
     let place = |one: &Value| format!("{} {}", one["namespace"].as_str().unwrap_or("-"), one["name"].as_str().unwrap());
     let all = world.get("/suspensions?allNamespaces=true");
     let names: Vec<_> = all["items"].as_array().unwrap().iter().map(place).collect();
@@ -179,7 +179,7 @@ async fn suspensions_of_every_namespace_are_listed_together_page_by_page() {
 
 #[tokio::test]
 async fn the_graph_ties_services_routes_workloads_and_suspensions() {
-    let world = World::start();
+    let world = ApiWorld::start();
     let told = |graph: &Value| -> Vec<String> {
         let text = |edge: &Value, key: &str| edge[key].as_str().unwrap().to_owned();
         let edges = graph["edges"].as_array().unwrap().iter();
@@ -201,7 +201,7 @@ async fn the_graph_ties_services_routes_workloads_and_suspensions() {
     assert_eq!(told(&of_shop), expected[1..], "what leads into it belongs to it");
     let traffic =
         json!({"name": "stop", "suspend": "Traffic", "services": [{"name": "web"}], "for": "1h", "reason": "x"});
-    let made = ask(&world.served, "POST", "/api/v1/namespaces/shop/suspensions", Some(&traffic), &[]);
+    let made = send_json(&world.served, "POST", "/api/v1/namespaces/shop/suspensions", Some(&traffic), &[]);
     assert_eq!(made.status, 201, "{made:?}");
     let with = told(&world.get("/graph?namespace=shop"));
     assert!(with.contains(&"shop/SuspensionPolicy/stop Suspends shop/Service/web".to_owned()), "{with:?}");
@@ -209,7 +209,7 @@ async fn the_graph_ties_services_routes_workloads_and_suspensions() {
 
 #[tokio::test]
 async fn decisions_and_acts_are_told_the_newest_first_and_live() {
-    let world = World::start();
+    let world = ApiWorld::start();
     let token = std::fs::read_to_string(world.served.file("token")).unwrap();
     let heard = tempfile::NamedTempFile::new().unwrap();
     let mut listening = Command::new("curl")
@@ -227,8 +227,8 @@ async fn decisions_and_acts_are_told_the_newest_first_and_live() {
     })
     .await;
     let body = json!({"name": "debug-2", "suspend": "Injection", "for": "1h", "reason": "loop"});
-    assert_eq!(ask(&world.served, "POST", "/api/v1/namespaces/shop/suspensions", Some(&body), &[]).status, 201);
-    world.served.reviewed().unwrap();
+    assert_eq!(send_json(&world.served, "POST", "/api/v1/namespaces/shop/suspensions", Some(&body), &[]).status, 201);
+    world.served.review_sample().unwrap();
     await_condition("the decision to be heard", TIMEOUT, async || {
         let entries: Vec<_> = text().lines().map(str::to_owned).filter(|line| *line == "event: entry").collect();
         ensure!(entries.len() == 1 && text().contains("\"requestUid\""), "{}", text());
@@ -257,10 +257,10 @@ async fn decisions_and_acts_are_told_the_newest_first_and_live() {
 fn whoever_listens_is_told_when_their_token_is_over_by_its_own_word() {
     let claims = json!({"exp": Clock::System.now().as_second() + 3}).to_string();
     let token = format!("e30.{}.c2lnbmF0dXJl", URL_SAFE_NO_PAD.encode(claims));
-    let served = Served::start_with_token(&token);
+    let served = EmbeddedServer::start_with_token(&token);
     // It ends by itself, and long before who may is asked for again.
     for path in ["/suspensions?watch=true", "/audit?watch=true"] {
-        let heard = ask(&served, "GET", &format!("/api/v1{path}"), None, &[]);
+        let heard = send_json(&served, "GET", &format!("/api/v1{path}"), None, &[]);
         assert_eq!(heard.status, 200);
         let told = "event: closed\ndata: {\"detail\":\"the token is over; show another one\"}";
         assert!(
@@ -273,8 +273,8 @@ fn whoever_listens_is_told_when_their_token_is_over_by_its_own_word() {
 
 #[test]
 fn the_page_is_for_anybody_and_its_policy_lets_nothing_else_in() {
-    let world = World::start();
-    let get = |path: &str| ask(&world.served, "GET", path, None, &["Authorization:"]);
+    let world = ApiWorld::start();
+    let get = |path: &str| send_json(&world.served, "GET", path, None, &["Authorization:"]);
     let page = get("/");
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")), "{page:?}");
     let policy = page.header("content-security-policy").unwrap();

@@ -1,5 +1,7 @@
-//! What no API server would send, to `outrigger serve --embedded` as a process: each case has its status and a sentence
-//! that helps, nobody's pod is refused for it, and the same process goes on answering with the memory it had.
+//! Requests that no API server would send, to `outrigger serve --embedded` as a process.
+//!
+//! Each request gets its status and a helpful sentence, and no pod is refused for it. The process goes on answering with the same
+//! memory.
 
 use std::future::Future;
 use std::io::{BufRead, BufReader};
@@ -24,39 +26,39 @@ use tokio_rustls::client::TlsStream;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const MIB: usize = 1 << 20;
-/// No sentence of ours is longer, whatever it quotes.
+/// Most bytes of a sentence, whatever it quotes.
 const LONGEST_SENTENCE: usize = 1024;
-/// The same for a line of the audit log.
+/// Most bytes of a line of the audit log.
 const LONGEST_ENTRY: usize = 8 * 1024;
 
-/// The tests that keep all processors busy run one after the other: a client that is starved is cut off.
+/// Lock of the tests that keep all processors busy: a starved client is cut off, so these tests run one at a time.
 static BUSY: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// One request and what must come of it.
-struct Case {
+/// Request with its expected answer.
+struct RequestCase {
     name: &'static str,
     request: Vec<u8>,
-    expected: Expected,
+    expected: ExpectedReply,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Expected {
-    /// This status, and a sentence with these words.
+enum ExpectedReply {
+    /// Status, and words that the sentence must have.
     Refused(u16, &'static str),
-    /// 200, the pod is allowed and patched.
+    /// Status 200; the pod is allowed and patched.
     Patched,
-    /// 200, the pod is allowed and not touched.
+    /// Status 200; the pod is allowed and not touched.
     Left,
 }
 
-use Expected::{Left, Patched, Refused};
+use ExpectedReply::{Left, Patched, Refused};
 
-fn case(name: &'static str, request: Vec<u8>, expected: Expected) -> Case {
-    Case { name, request, expected }
+fn case(name: &'static str, request: Vec<u8>, expected: ExpectedReply) -> RequestCase {
+    RequestCase { name, request, expected }
 }
 
-/// Requests that are wrong before anybody looks at the review.
-fn bad_requests() -> Vec<Case> {
+/// Requests that are wrong before their review is read.
+fn bad_requests() -> Vec<RequestCase> {
     let good = recorded();
     let with_type = |line: &str| format!("POST /mutate HTTP/1.1\r\n{line}Content-Length: 2\r\n\r\n{{}}").into_bytes();
     let chunk = |bytes: &[u8]| [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
@@ -84,8 +86,8 @@ fn bad_requests() -> Vec<Case> {
     ]
 }
 
-/// Bodies that are no review, or one of something else.
-fn bad_bodies() -> Vec<Case> {
+/// Bodies that are no review, or a review of something else.
+fn bad_bodies() -> Vec<RequestCase> {
     let good = recorded();
     let deep = |open: &str, close: &str| [open.repeat(10_000), close.repeat(10_000)].concat();
     let utf_16: Vec<u8> = String::from_utf8_lossy(&good).encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -124,8 +126,8 @@ fn bad_bodies() -> Vec<Case> {
     bodies.into_iter().map(|(name, body, expected)| case(name, posted(&body), expected)).collect()
 }
 
-/// Reviews of which something is missing, wrong, twice or far too much.
-fn bad_reviews() -> Vec<Case> {
+/// Reviews with parts that are missing, wrong, repeated or far too large.
+fn bad_reviews() -> Vec<RequestCase> {
     let labels: Value =
         (0..100_000).map(|number| (format!("label-{number}"), json!("x"))).collect::<serde_json::Map<_, _>>().into();
     let owner = |number| json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("o{number}"), "uid": format!("{number}")});
@@ -243,12 +245,14 @@ fn bad_reviews() -> Vec<Case> {
 
 #[tokio::test]
 async fn whatever_is_sent_gets_its_status_and_a_sentence_and_leaves_the_process_as_it_was() {
-    let served = Served::start();
+    let served = ServerProcess::start();
     served.answers_a_good_review().await;
     let before = served.memory("VmRSS");
     let cases = async {
         let mut failures = Vec::new();
-        for Case { name, request, expected } in bad_requests().into_iter().chain(bad_bodies()).chain(bad_reviews()) {
+        for RequestCase { name, request, expected } in
+            bad_requests().into_iter().chain(bad_bodies()).chain(bad_reviews())
+        {
             let outcome = timeout(PATIENCE, served.ask(&request)).await.unwrap_or(Err("no answer came".to_owned()));
             let wrong = outcome.and_then(|reply| reply.compared(expected));
             failures.extend(wrong.err().map(|why| format!("{name}: expected {expected:?}: {why}")));
@@ -263,8 +267,8 @@ async fn whatever_is_sent_gets_its_status_and_a_sentence_and_leaves_the_process_
     served.says_nothing_it_should_not();
 }
 
-/// A body of a byte a second is given up after ten of them, and the client is told.
-async fn a_slow_body(served: &Served) {
+/// Sends a body of one byte per second: the server gives up after ten seconds and tells the client.
+async fn a_slow_body(served: &ServerProcess) {
     let started = Instant::now();
     let mut stream = served.connect().await;
     stream.write_all(&announced("5000", "")).await.unwrap();
@@ -273,8 +277,8 @@ async fn a_slow_body(served: &Served) {
     assert!((9..20).contains(&started.elapsed().as_secs()), "after {:?}", started.elapsed());
 }
 
-/// Header fields of a byte a second are cut off after five of them.
-async fn a_slow_head(served: &Served) {
+/// Sends header fields of one byte per second: the server closes the connection after five seconds.
+async fn a_slow_head(served: &ServerProcess) {
     let started = Instant::now();
     let mut stream = served.connect().await;
     assert_eq!(dribble(&mut stream, "A").await, "");
@@ -284,7 +288,7 @@ async fn a_slow_head(served: &Served) {
 #[tokio::test]
 async fn two_hundred_bodies_of_20_mib_at_once_keep_neither_good_reviews_out_nor_much_memory() {
     let _alone = BUSY.lock().await;
-    let served = Served::start();
+    let served = ServerProcess::start();
     let shell = replaced("\"volumes\":[", "\"volumes\":[\"@\",");
     let at = shell.iter().position(|byte| *byte == b'@').unwrap();
     let filling = vec![b'x'; 20 * MIB + 1 - shell.len()];
@@ -306,7 +310,7 @@ async fn two_hundred_bodies_of_20_mib_at_once_keep_neither_good_reviews_out_nor_
     };
     // On a busy machine 4 GiB of TLS take their time.
     let (replies, (answered, longest)) = timeout(5 * PATIENCE, async { tokio::join!(flood, good) }).await.unwrap();
-    let compared = |reply: &Result<Reply, String>| match reply {
+    let compared = |reply: &Result<HttpReply, String>| match reply {
         Ok(reply) if reply.status == 200 => reply.compared(Patched),
         Ok(reply) => reply.compared(Refused(503, "try again in a second")),
         Err(why) => Err(why.clone()),
@@ -322,7 +326,7 @@ async fn two_hundred_bodies_of_20_mib_at_once_keep_neither_good_reviews_out_nor_
 #[tokio::test]
 async fn labels_without_number_take_little_more_memory_than_the_body_they_come_in() {
     let _alone = BUSY.lock().await;
-    let served = Served::start();
+    let served = ServerProcess::start();
     let crowded = posted(&replaced("\"app\":\"small\"", &numbered("", 1_500_000)));
     served.ask(&crowded).await.unwrap().compared(Refused(400, "more than 180000 labels")).unwrap();
     let most = served.most_memory();
@@ -333,7 +337,7 @@ async fn labels_without_number_take_little_more_memory_than_the_body_they_come_i
 #[tokio::test]
 async fn unfinished_heads_of_any_number_of_clients_fit_the_memory_there_is() {
     let _alone = BUSY.lock().await;
-    let served = Served::start();
+    let served = ServerProcess::start();
     let head = format!("POST /mutate HTTP/1.1\r\nX: {}", "a".repeat(31_000));
     let mut clients = Vec::new();
     for _ in 0..18 {
@@ -353,7 +357,7 @@ async fn unfinished_heads_of_any_number_of_clients_fit_the_memory_there_is() {
 
 #[tokio::test]
 async fn a_client_that_asks_first_is_told_to_go_on() {
-    let served = Served::start();
+    let served = ServerProcess::start();
     let mut stream = served.connect().await;
     let body = recorded();
     stream.write_all(&announced(body.len(), "Expect: 100-continue\r\n")).await.unwrap();
@@ -365,7 +369,7 @@ async fn a_client_that_asks_first_is_told_to_go_on() {
 
 #[tokio::test]
 async fn requests_in_one_piece_are_answered_in_their_order_and_a_refusal_is_the_last_answer() {
-    let served = Served::start();
+    let served = ServerProcess::start();
     let mut stream = served.connect().await;
     let (good, bad) = (posted(&recorded()), posted(b"{}"));
     stream.write_all(&[&good[..], &good, &bad, &good].concat()).await.unwrap();
@@ -379,7 +383,7 @@ async fn requests_in_one_piece_are_answered_in_their_order_and_a_refusal_is_the_
 
 #[tokio::test]
 async fn what_is_no_tls_of_today_is_told_so_in_its_own_language() {
-    let served = Served::start();
+    let served = ServerProcess::start();
     // A hello of TLS 1.1: version, random, no session, one cipher suite, no compression.
     let hello = [&[3, 2][..], &[7; 32], &[0, 0, 2, 0xc0, 0x09, 1, 0]].concat();
     let length = u8::try_from(hello.len()).unwrap();
@@ -393,8 +397,8 @@ async fn what_is_no_tls_of_today_is_told_so_in_its_own_language() {
     served.answers_a_good_review().await;
 }
 
-/// A running server; killed when dropped.
-struct Served {
+/// Running server; killed when dropped.
+struct ServerProcess {
     child: Child,
     webhook: SocketAddr,
     tls: TlsConnector,
@@ -402,14 +406,14 @@ struct Served {
     said: Arc<Mutex<String>>,
 }
 
-impl Drop for Served {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         let _already_dead = self.child.kill();
         let _nothing_to_reap = self.child.wait();
     }
 }
 
-impl Served {
+impl ServerProcess {
     fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let certificates = directory.path().join("certs");
@@ -439,11 +443,11 @@ impl Served {
         soon(self.tls.connect(ServerName::try_from("localhost").unwrap(), socket)).await.unwrap()
     }
 
-    /// The first answer to a request, which may come before all of it was sent.
-    async fn ask(&self, request: &[u8]) -> Result<Reply, String> {
+    /// Sends a request and returns the first answer, which may come before the request is complete.
+    async fn ask(&self, request: &[u8]) -> Result<HttpReply, String> {
         let (mut reading, mut writing) = tokio::io::split(self.connect().await);
         let (mut read, sending) = (Vec::new(), async {
-            // A server that has answered may close; what it said is what counts.
+            // A server that has answered may close the connection; only its answer counts.
             let _closed = writing.write_all(request).await;
             let _closed = writing.flush().await;
             std::future::pending().await
@@ -458,7 +462,7 @@ impl Served {
         soon(self.ask(&posted(&recorded()))).await.and_then(|reply| reply.compared(Patched)).unwrap();
     }
 
-    /// All that is said on a connection without TLS, after these bytes.
+    /// Sends bytes on a connection without TLS, and returns the whole answer.
     async fn says_in_the_clear(&self, bytes: &[u8]) -> Vec<u8> {
         let mut socket = TcpStream::connect(self.webhook).await.unwrap();
         socket.write_all(bytes).await.unwrap();
@@ -468,20 +472,20 @@ impl Served {
         said
     }
 
-    /// Bytes of memory, by the name that /proc gives them.
+    /// Reads a figure of the process's memory from /proc, in bytes.
     fn memory(&self, name: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
     }
 
-    /// The most that it ever held but for the pages of the program itself: in a debug build they are more than 40 MiB, and the
-    /// kernel can drop them.
+    /// Returns the peak of memory without the pages of the program itself. Those are more than 40 MiB in a debug build, and
+    /// the kernel can drop them.
     fn most_memory(&self) -> usize {
         self.memory("VmHWM") - self.memory("RssFile")
     }
 
-    /// Neither a panic nor anybody's text is in the logs, and no entry of the audit log is long.
+    /// Checks that the logs have no panic and no text of a client, and that no entry of the audit log is long.
     fn says_nothing_it_should_not(&self) {
         let said = self.said.lock().unwrap();
         assert!(!said.contains("panicked") && said.len() < LONGEST_ENTRY, "{said}");
@@ -501,13 +505,13 @@ fn trusting(authority: &Path) -> TlsConnector {
 }
 
 #[derive(Debug)]
-struct Reply {
+struct HttpReply {
     status: u16,
     body: String,
 }
 
-impl Reply {
-    fn compared(&self, expected: Expected) -> Result<(), String> {
+impl HttpReply {
+    fn compared(&self, expected: ExpectedReply) -> Result<(), String> {
         let Self { status, body } = self;
         let is_right = match expected {
             Refused(expected, words) => {
@@ -525,8 +529,8 @@ impl Reply {
     }
 }
 
-/// The next answer; what was read beyond it stays for the one after.
-async fn reply(stream: &mut (impl AsyncRead + Unpin), read: &mut Vec<u8>) -> Result<Reply, String> {
+/// Reads the next answer. Bytes beyond it stay for the answer after it.
+async fn reply(stream: &mut (impl AsyncRead + Unpin), read: &mut Vec<u8>) -> Result<HttpReply, String> {
     let mut more = async |read: &mut Vec<u8>| match stream.read_buf(read).await {
         Ok(0) => Err("the connection was closed".to_owned()),
         Ok(_) => Ok(()),
@@ -546,10 +550,10 @@ async fn reply(stream: &mut (impl AsyncRead + Unpin), read: &mut Vec<u8>) -> Res
     let body = String::from_utf8_lossy(&read[end..end + length]).into_owned();
     read.drain(..end + length);
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    Ok(Reply { status: status.ok_or("there is no status")?, body })
+    Ok(HttpReply { status: status.ok_or("there is no status")?, body })
 }
 
-/// Sends this text once a second until the server closes, and returns what it said.
+/// Sends this text once a second until the server closes the connection, and returns the answer.
 async fn dribble(stream: &mut TlsStream<TcpStream>, text: &str) -> String {
     let (mut pace, mut said) = (tokio::time::interval(Duration::from_secs(1)), Vec::new());
     let until_closed = async {
@@ -578,13 +582,13 @@ fn posted_to(path: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// The head of a request with a body of this length.
+/// Builds the head of a request with a body of this length.
 fn announced(length: impl std::fmt::Display, further: &str) -> Vec<u8> {
     let json = "Content-Type: application/json";
     format!("POST /mutate HTTP/1.1\r\n{json}\r\n{further}Content-Length: {length}\r\n\r\n").into()
 }
 
-/// A review that a real API server sent, and that the built-in sample answers with a patch.
+/// Returns a review from a real API server; the built-in sample answers it with a patch.
 fn recorded() -> Vec<u8> {
     include_bytes!("reviews/small.json").to_vec()
 }
@@ -595,7 +599,7 @@ fn replaced(text: &str, by: &str) -> Vec<u8> {
     review.replacen(text, by, 1).into()
 }
 
-/// So many pairs of empty texts, under keys that begin like this.
+/// Builds pairs with empty values, under numbered keys with this prefix.
 fn numbered(start: &str, count: usize) -> String {
     (0..count).map(|number| format!("\"{start}{number}\":\"\"")).collect::<Vec<_>>().join(",")
 }

@@ -1,11 +1,11 @@
-//! The API against its own document: schemathesis asks for whatever it allows and forbids, and finds nothing wrong.
+//! Conformance of the API to its own document: schemathesis sends requests that it allows and forbids, and finds no mistake.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::serve::Served;
+use crate::serve::EmbeddedServer;
 
 const STATE: &str = r"
 {apiVersion: v1, kind: Namespace, metadata: {name: shop}}
@@ -15,20 +15,20 @@ const STATE: &str = r"
 {apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {selector: {app: web}, ports: [{name: http, port: 80}]}}
 ";
 
-/// What is asked, and with how many examples for each operation.
-pub(crate) struct Asked<'a> {
-    /// `https://` and where the API is.
+/// Options of a run of schemathesis.
+pub(crate) struct ConformanceRun<'a> {
+    /// Base URL of the API.
     pub(crate) url: &'a str,
-    /// Who vouches for the server; it is not asked in a cluster, where tests reach it by address.
+    /// CA file of the server; none in a cluster, where tests reach the server by address.
     pub(crate) authority: Option<&'a Path>,
     pub(crate) token: &'a str,
     pub(crate) namespace: &'a str,
     pub(crate) examples: u32,
 }
 
-/// Runs schemathesis, and fails with what it said unless it found nothing wrong and has tried every operation.
-pub(crate) fn conforms(asked: &Asked<'_>, document: &Value) {
-    let Asked { url, authority, token, namespace, examples } = asked;
+/// Runs schemathesis, and fails with its output unless it found no mistake and tried every operation.
+pub(crate) fn assert_conforms(run: &ConformanceRun<'_>, document: &Value) {
+    let ConformanceRun { url, authority, token, namespace, examples } = run;
     let directory = tempfile::tempdir().unwrap();
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/schemathesis.toml");
     let settings = std::fs::read_to_string(here).unwrap().replace("\"shop\"", &format!("\"{namespace}\""));
@@ -46,14 +46,14 @@ pub(crate) fn conforms(asked: &Asked<'_>, document: &Value) {
         .current_dir(directory.path())
         .output()
         .unwrap_or_else(|error| panic!("{}: {error}; run tests/conformance/build", program.display()));
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{report}{}", String::from_utf8_lossy(&output.stderr));
     let operations: usize =
         document["paths"].as_object().unwrap().values().map(|path| path.as_object().unwrap().len()).sum();
-    assert!(said.contains(&format!("Tested: {operations}")), "{operations} operations are served: {said}");
+    assert!(report.contains(&format!("Tested: {operations}")), "{operations} operations are served: {report}");
 }
 
-/// What schemathesis does not see, since it then always sends them: fields that are required though they may be null.
+/// Checks that no required field may be null. Schemathesis does not see this, since it always sends required fields.
 fn requires_only_what_is_needed(document: &Value) {
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
         let may_be_null = |field: &Value| schema["properties"][field.as_str().unwrap()]["type"][1] == "null";
@@ -73,7 +73,7 @@ fn installed() -> PathBuf {
 fn the_api_is_what_its_document_says() {
     let state = tempfile::tempdir().unwrap();
     std::fs::write(state.path().join("state.yaml"), STATE).unwrap();
-    let served = Served::start(Some(state.path()), 1);
+    let served = EmbeddedServer::start(Some(state.path()), 1);
     let authority = served.file("ca.crt");
     let url = format!("https://{}", served.api);
     let arguments = ["--cacert", authority.to_str().unwrap(), &format!("{url}/openapi.json")];
@@ -82,8 +82,9 @@ fn the_api_is_what_its_document_says() {
     let document: Value = serde_json::from_str(answer.split_once('\n').unwrap().1).unwrap();
     requires_only_what_is_needed(&document);
     let token = std::fs::read_to_string(served.file("token")).unwrap();
-    let asked = Asked { url: &url, authority: Some(&authority), token: token.trim(), namespace: "shop", examples: 50 };
-    conforms(&asked, &document);
-    let made = served.audited(|entry| entry["act"] == "Create" && entry["outcome"] == "Allowed");
+    let run =
+        ConformanceRun { url: &url, authority: Some(&authority), token: token.trim(), namespace: "shop", examples: 50 };
+    assert_conforms(&run, &document);
+    let made = served.audit_entries(|entry| entry["act"] == "Create" && entry["outcome"] == "Allowed");
     assert!(made.len() > 3, "hardly anything was accepted, so little was tried: {made:?}");
 }

@@ -1,8 +1,7 @@
 //! Decisions as data: every case of `cases/decisions/*.yaml` goes through the whole review, bytes to bytes.
 //!
-//! A case names a state, a pod and what is expected of the answer; what it leaves out is not compared. Over all cases
-//! hold: the patch applies, reviewing the patched pod changes nothing, and nothing but markers and the receipt is touched.
-//! The files are also ones that `outrigger test` takes.
+//! A case names a state, a pod and the expected answer; absent fields are not compared. For all cases: the patch applies, a review
+//! of the patched pod changes nothing, and the patch touches only markers and the receipt. `outrigger test` takes the same files.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,87 +9,86 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use clap::Parser;
-use outrigger::admission::{EntryNames, Reviewer};
+use outrigger::admission::{AuditEntryIds, Reviewer};
 use outrigger::audit;
-use outrigger::cli::deciding::DecidingArgs;
+use outrigger::cli::decision_args::DecisionArgs;
 use outrigger::kernel::clock::Clock;
 use outrigger::kubernetes::intake::files;
 use outrigger::kubernetes::inventory::Inventory;
-use outrigger::kubernetes::inventory::rules::Terms;
+use outrigger::kubernetes::inventory::rules::RuleLimits;
 use outrigger::metrics::Metrics;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// One case.
+/// One case of a file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Case {
-    /// A sentence.
+struct DecisionCase {
     name: String,
-    /// The clock; noon of a day in November if absent.
+    /// Time of the decision; noon of a day in November by default.
     now: Option<jiff::Timestamp>,
     /// Flags as for `outrigger serve`.
     #[serde(default)]
     flags: Vec<String>,
-    /// Kubernetes objects, on top of those of the file.
+    /// Kubernetes objects, added to those of the file.
     #[serde(default)]
     state: Vec<Value>,
-    /// A file of `cases/injectors` with the installed injectors; none are installed if absent.
+    /// Name of a file of `cases/injectors` with the installed injectors; none by default.
     injectors: Option<String>,
-    /// What has not been listed yet: `namespaces`, `policies`, `suspensions` or the plural of a kind of owner.
+    /// Caches that are not filled yet: `namespaces`, `policies`, `suspensions` or the plural of a kind of owner.
     #[serde(default)]
     not_synced: Vec<String>,
-    /// The pod, as YAML; what a usual pod has is filled in.
+    /// Pod, as YAML; the usual fields are filled in.
     pod: Value,
-    /// Who creates it; the ReplicaSet controller if absent.
+    /// User who creates the pod; the ReplicaSet controller by default.
     requester: Option<String>,
-    /// Fields of the request that are not the usual ones.
+    /// Fields of the request that differ from the usual ones.
     #[serde(default)]
     request: serde_json::Map<String, Value>,
-    /// What the audit entry must say, and the labels and annotations that the pod must end with.
-    expect: Expected,
+    /// Expected audit entry, and expected labels and annotations of the patched pod.
+    expect: ExpectedEntry,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Expected {
+struct ExpectedEntry {
     action: String,
-    /// The kind and name of the rule, such as `Policy mesh-by-default`.
+    /// Kind and name of the rule, such as `Policy mesh-by-default`.
     rule: String,
-    /// A part of the reason.
+    /// Part of the reason.
     reason: Option<String>,
     workload: Option<String>,
     until: Option<String>,
-    /// `rule kind and name: outcome` of each rule told of, in order.
+    /// `rule kind and name: outcome` of each other rule in the entry, in order.
     considered: Option<Vec<String>>,
-    /// What the injector will do, and a part of why.
+    /// Effect of the injector; `effect_reason` is a part of its reason.
     effect: Option<String>,
     effect_reason: Option<String>,
-    /// The injector's webhook entry.
+    /// Webhook entry of the injector.
     webhook: Option<String>,
-    /// The labels that change: a value, or null where the label must be gone. Nothing else may change.
+    /// Changed labels: a value, or null for a removed label. Nothing else may change.
     #[serde(default)]
     labels: serde_json::Map<String, Value>,
-    /// The same for annotations.
+    /// Changed annotations, in the same form.
     #[serde(default)]
     annotations: serde_json::Map<String, Value>,
 }
 
-/// A file of cases and the state that they share.
+/// File of cases, and the state that they share.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct CaseFile {
-    /// The namespace of pods that name none.
+struct DecisionCaseFile {
+    /// Namespace of pods that name none.
     namespace: String,
     #[serde(default)]
     state: Vec<Value>,
-    cases: Vec<Case>,
+    cases: Vec<DecisionCase>,
 }
 
 #[derive(Parser)]
-struct Flags {
+struct CaseFlags {
     #[command(flatten)]
-    deciding: DecidingArgs,
+    decision_args: DecisionArgs,
 }
 
 const NOW: &str = "2026-11-22T12:00:00Z";
@@ -100,7 +98,7 @@ const REPLICASET_CONTROLLER: &str = "system:serviceaccount:kube-system:replicase
 async fn every_case_is_decided_as_it_says() {
     let mut failures = Vec::new();
     let mut count = 0;
-    for (file, CaseFile { namespace, state, cases }) in case_files() {
+    for (file, DecisionCaseFile { namespace, state, cases }) in case_files() {
         for case in cases {
             count += 1;
             let label = format!("{file}: {}", case.name);
@@ -127,35 +125,35 @@ async fn of_very_many_policies_an_entry_tells_the_first_and_the_platforms_before
     let objects: Vec<Value> = [shop].into_iter().chain(tenants).chain(platforms).collect();
     let text =
         "{name: a, pod: {metadata: {name: a}}, expect: {action: Disable, rule: Policy injectionpolicy-Enforce-0}}";
-    let case: Case = serde_saphyr::from_str(text).unwrap();
-    let answer = answered(&case, &objects, &review_of(&case, "shop").1).await.unwrap();
-    let told = answer.entry["considered"].as_array().unwrap();
+    let case: DecisionCase = serde_saphyr::from_str(text).unwrap();
+    let answer = review_case(&case, &objects, &review_of(&case, "shop").1).await.unwrap();
+    let considered = answer.entry["considered"].as_array().unwrap();
     let count = |name: &str, outcome: &str| {
-        let is_meant =
+        let is_counted =
             |one: &&Value| one["rule"]["name"].as_str().unwrap().starts_with(name) && one["outcome"] == outcome;
-        told.iter().filter(is_meant).count()
+        considered.iter().filter(is_counted).count()
     };
     assert_eq!((count("injectionpolicy-Enforce", "Outranked"), count("injectionpolicy-Audit", "Would")), (24, 24));
-    assert_eq!((count("cluster", "Outranked"), count("cluster", "Would")), (8, 8), "{told:?}");
-    assert_eq!((told.len(), &answer.entry["moreConsidered"]), (64, &json!(40 + 40 - 1 - 24 - 24)));
-    assert_eq!(compared(&case.expect, &answer), Vec::<String>::new());
+    assert_eq!((count("cluster", "Outranked"), count("cluster", "Would")), (8, 8), "{considered:?}");
+    assert_eq!((considered.len(), &answer.entry["moreConsidered"]), (64, &json!(40 + 40 - 1 - 24 - 24)));
+    assert_eq!(compare_entry(&case.expect, &answer), Vec::<String>::new());
 }
 
 /// Of every case its file, its name, and the line of the audit log.
 pub(crate) async fn lines() -> Vec<[String; 3]> {
     let mut lines = Vec::new();
-    for (file, CaseFile { namespace, state, cases }) in case_files() {
+    for (file, DecisionCaseFile { namespace, state, cases }) in case_files() {
         for case in cases {
             let injectors = case.injectors.as_deref().map(injectors).unwrap_or_default();
             let objects = [&state[..], &case.state, &injectors].concat();
-            let answer = answered(&case, &objects, &review_of(&case, &namespace).1).await.unwrap();
+            let answer = review_case(&case, &objects, &review_of(&case, &namespace).1).await.unwrap();
             lines.push([file.clone(), case.name, answer.line]);
         }
     }
     lines
 }
 
-fn case_files() -> Vec<(String, CaseFile)> {
+fn case_files() -> Vec<(String, DecisionCaseFile)> {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cases/decisions");
     let mut paths: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
@@ -167,31 +165,31 @@ fn case_files() -> Vec<(String, CaseFile)> {
     paths.iter().map(read).collect()
 }
 
-/// The webhook configurations of one way to install a mesh.
+/// Reads the webhook configurations of one way to install a mesh.
 pub(crate) fn injectors(name: &str) -> Vec<Value> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/cases/injectors/{name}.yaml"));
-    files::objects_of(&std::fs::read_to_string(path).unwrap()).unwrap()
+    files::parse_objects(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-async fn check(case: &Case, namespace: &str, shared: &[Value]) -> Vec<String> {
+async fn check(case: &DecisionCase, namespace: &str, shared: &[Value]) -> Vec<String> {
     let injectors = case.injectors.as_deref().map(injectors).unwrap_or_default();
     let objects = [shared, &case.state, &injectors].concat();
     let (pod, review) = review_of(case, namespace);
-    let first = match answered(case, &objects, &review).await {
+    let first = match review_case(case, &objects, &review).await {
         Ok(answer) => answer,
         Err(why) => return vec![why],
     };
-    let mut failures = compared(&case.expect, &first);
+    let mut failures = compare_entry(&case.expect, &first);
     let Some(pod) = pod.is_object().then_some(pod) else { return failures };
     let mut patched = pod.clone();
     if let Err(error) = json_patch::patch(&mut patched, &first.patch) {
         failures.push(format!("the patch does not apply: {error}"));
         return failures;
     }
-    failures.extend(touched(&case.expect, &pod, &patched));
+    failures.extend(check_patched_pod(&case.expect, &pod, &patched));
     let mut again = review;
     again["request"]["object"] = patched;
-    match answered(case, &objects, &again).await {
+    match review_case(case, &objects, &again).await {
         Ok(second) if second.patch.is_empty() => {}
         Ok(second) => failures.push(format!("the patched pod is patched again: {}", json!(second.patch))),
         Err(why) => failures.push(why),
@@ -199,8 +197,8 @@ async fn check(case: &Case, namespace: &str, shared: &[Value]) -> Vec<String> {
     failures
 }
 
-/// The pod and its review.
-fn review_of(case: &Case, namespace: &str) -> (Value, Value) {
+/// Builds the pod and its review.
+fn review_of(case: &DecisionCase, namespace: &str) -> (Value, Value) {
     let mut pod = case.pod.clone();
     let namespace = pod["metadata"]["namespace"].as_str().unwrap_or(namespace).to_owned();
     if pod.is_object() && pod["spec"].is_null() {
@@ -216,28 +214,28 @@ fn review_of(case: &Case, namespace: &str) -> (Value, Value) {
     (pod, json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}))
 }
 
-struct Answered {
+struct ReviewedCase {
     /// The line of the audit log, and what it says.
     line: String,
     entry: Value,
     patch: json_patch::Patch,
 }
 
-async fn answered(case: &Case, objects: &[Value], review: &Value) -> Result<Answered, String> {
+async fn review_case(case: &DecisionCase, objects: &[Value], review: &Value) -> Result<ReviewedCase, String> {
     // Whatever the environment says.
     let own = ["case", "--own-namespace=outrigger-system"].map(str::to_owned);
-    let named = case.flags.iter().any(|flag| flag.starts_with("--own-namespace"));
-    let given = [&own[..if named { 1 } else { 2 }], &case.flags].concat();
-    let flags = Flags::try_parse_from(given).map_err(|error| error.to_string())?;
+    let has_own_namespace = case.flags.iter().any(|flag| flag.starts_with("--own-namespace"));
+    let given = [&own[..if has_own_namespace { 1 } else { 2 }], &case.flags].concat();
+    let flags = CaseFlags::try_parse_from(given).map_err(|error| error.to_string())?;
     let clock = Clock::Fixed(case.now.unwrap_or_else(|| NOW.parse().unwrap()));
-    let (log, writer) = audit::log(clock.clone());
+    let (log, writer) = audit::audit_channel(clock.clone());
     let reviewer = Reviewer {
-        inventory: Arc::new(inventory(&flags.deciding, objects, &case.not_synced)?),
+        inventory: Arc::new(inventory(&flags.decision_args, objects, &case.not_synced)?),
         reads: None,
-        metrics: Metrics::new(log.lost().clone()),
+        metrics: Metrics::new(log.lost_counter().clone()),
         audit: Some(log),
         clock,
-        entries: EntryNames::of_process("case"),
+        entries: AuditEntryIds::for_process("case"),
     };
     let answer = reviewer.review(review.to_string().as_bytes(), true).await.map_err(|bad| bad.to_string())?;
     drop(reviewer);
@@ -266,26 +264,28 @@ async fn answered(case: &Case, objects: &[Value], review: &Value) -> Result<Answ
         }
         None => json_patch::Patch::default(),
     };
-    Ok(Answered { line: String::from_utf8(written).expect("it is JSON"), entry, patch })
+    Ok(ReviewedCase { line: String::from_utf8(written).expect("it is JSON"), entry, patch })
 }
 
-fn inventory(deciding: &DecidingArgs, objects: &[Value], not_synced: &[String]) -> Result<Inventory, String> {
-    let inventory = deciding.inventory();
-    let problems = files::fill(&inventory, &Terms::default(), objects);
+fn inventory(decision_args: &DecisionArgs, objects: &[Value], not_synced: &[String]) -> Result<Inventory, String> {
+    let inventory = decision_args.new_inventory();
+    let problems = files::replace_all(&inventory, &RuleLimits::default(), objects);
     if !problems.is_empty() {
         return Err(problems.join("; "));
     }
     if not_synced.is_empty() {
         return Ok(inventory);
     }
-    // What has not been listed is made by listing everything else into an inventory that knows nothing.
-    let partial = deciding.inventory();
-    files::fill_listed(&partial, &Terms::default(), objects, |cache| !not_synced.iter().any(|one| one == cache));
+    // Everything else is listed into an empty inventory.
+    let partial = decision_args.new_inventory();
+    files::replace_listed(&partial, &RuleLimits::default(), objects, |cache| {
+        !not_synced.iter().any(|one| one == cache)
+    });
     Ok(partial)
 }
 
-fn compared(expected: &Expected, Answered { entry, .. }: &Answered) -> Vec<String> {
-    let Expected {
+fn compare_entry(expected: &ExpectedEntry, ReviewedCase { entry, .. }: &ReviewedCase) -> Vec<String> {
+    let ExpectedEntry {
         action,
         rule,
         reason,
@@ -306,7 +306,7 @@ fn compared(expected: &Expected, Answered { entry, .. }: &Answered) -> Vec<Strin
     };
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     compare("action", action, text(&entry["action"]));
-    compare("rule", rule, named(&entry["rule"]));
+    compare("rule", rule, describe_rule(&entry["rule"]));
     if let Some(workload) = workload {
         let found = &entry["workload"];
         let found = if found.is_null() {
@@ -321,7 +321,8 @@ fn compared(expected: &Expected, Answered { entry, .. }: &Answered) -> Vec<Strin
     }
     if let Some(considered) = considered {
         let found = entry["considered"].as_array().unwrap().iter();
-        let found: Vec<_> = found.map(|one| format!("{}: {}", named(&one["rule"]), text(&one["outcome"]))).collect();
+        let found: Vec<_> =
+            found.map(|one| format!("{}: {}", describe_rule(&one["rule"]), text(&one["outcome"]))).collect();
         compare("considered", &considered.join("; "), found.join("; "));
     }
     if let Some(effect) = effect {
@@ -342,21 +343,21 @@ fn compared(expected: &Expected, Answered { entry, .. }: &Answered) -> Vec<Strin
     failures
 }
 
-fn named(rule: &Value) -> String {
+fn describe_rule(rule: &Value) -> String {
     format!("{} {}", rule["kind"].as_str().unwrap_or_default(), rule["name"].as_str().unwrap_or_default())
 }
 
-/// What was changed and should not have been, or the other way round.
-fn touched(expected: &Expected, before: &Value, after: &Value) -> Vec<String> {
-    let mut wanted = before.clone();
+/// Describes a pod that was changed against the expectation, or not changed in spite of it.
+fn check_patched_pod(expected: &ExpectedEntry, before: &Value, after: &Value) -> Vec<String> {
+    let mut expected_pod = before.clone();
     for (map, changes) in [("labels", &expected.labels), ("annotations", &expected.annotations)] {
         if changes.is_empty() {
             continue;
         }
-        if wanted["metadata"][map].is_null() {
-            wanted["metadata"][map] = json!({});
+        if expected_pod["metadata"][map].is_null() {
+            expected_pod["metadata"][map] = json!({});
         }
-        let found = wanted["metadata"][map].as_object_mut().unwrap();
+        let found = expected_pod["metadata"][map].as_object_mut().unwrap();
         for (key, value) in changes {
             match value {
                 Value::Null => drop(found.remove(key)),
@@ -364,9 +365,9 @@ fn touched(expected: &Expected, before: &Value, after: &Value) -> Vec<String> {
             }
         }
     }
-    let differs = wanted != *after;
+    let differs = expected_pod != *after;
     differs
-        .then(|| format!("the pod: expected {}, found {}", wanted["metadata"], after["metadata"]))
+        .then(|| format!("the pod: expected {}, found {}", expected_pod["metadata"], after["metadata"]))
         .into_iter()
         .collect()
 }

@@ -1,6 +1,6 @@
 //! Drift as data: every case of `cases/drift/*.yaml` is a world at one instant, what drifts in it, and what is repaired first.
 //!
-//! How it goes on from there is told step by step below.
+//! Further steps of repairs and reports are tests in Rust, below the cases.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -13,15 +13,15 @@ use clap::Parser;
 use jiff::{SignedDuration, Timestamp};
 use kube::{Client, Config};
 use outrigger::audit;
-use outrigger::cli::deciding::DecidingArgs;
-use outrigger::controllers::drift::repair::{Came, Repairs};
-use outrigger::controllers::drift::telling::{Ledger, News};
-use outrigger::controllers::drift::{Watching, keep, keeps_from_repairing};
-use outrigger::features::drift::{Found, drifting, still_drifts};
+use outrigger::cli::decision_args::DecisionArgs;
+use outrigger::controllers::drift::repair::{RepairOutcome, RepairPlanner};
+use outrigger::controllers::drift::reports::{DriftChange, DriftLedger};
+use outrigger::controllers::drift::{self, DriftController, repair_obstacle};
+use outrigger::features::drift::{DriftScan, is_still_drifting, scan_drift};
 use outrigger::features::explain::explanation::Explanation;
-use outrigger::features::status::states::standings;
+use outrigger::features::status::states::workload_statuses;
 use outrigger::kernel::clock::Clock;
-use outrigger::kubernetes::client::events::Events;
+use outrigger::kubernetes::client::events::EventPublisher;
 use outrigger::kubernetes::intake::files;
 use outrigger::kubernetes::inventory::Inventory;
 use outrigger::metrics::Metrics;
@@ -31,10 +31,10 @@ use serde_json::{Value, json};
 use crate::control_plane::await_condition;
 use crate::decisions::injectors;
 
-/// One case.
+/// Case of drift.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Case {
+struct DriftCase {
     /// A sentence.
     name: String,
     /// Kubernetes objects, on top of those of the file.
@@ -42,53 +42,53 @@ struct Case {
     state: Vec<Value>,
     /// A file of `cases/injectors`; the default control plane if absent.
     injectors: Option<String>,
-    workloads: Vec<Workload>,
-    pods: Vec<Pod>,
-    /// By kind, namespace and name a part of the sentence; all that drift.
+    workloads: Vec<WorkloadCase>,
+    pods: Vec<PodCase>,
+    /// Part of the sentence, by kind, namespace and name, for every workload that drifts.
     #[serde(default)]
     drift: BTreeMap<String, String>,
-    /// How many pods differ and are excused; all of which that is so.
+    /// Number of excused pods, for every workload that has some.
     #[serde(default)]
     excused: BTreeMap<String, usize>,
-    /// Of how many it is certain that a webhook missed them, if that is told here; all of which that is so.
+    /// Number of pods that a webhook certainly missed, for every workload that has some. Not compared if absent.
     missed: Option<BTreeMap<String, usize>>,
-    /// By kind, namespace and name a workload's state, and the end of the sentence that says why, if that is told here.
+    /// State of a workload and the end of its sentence, by kind, namespace and name. Workloads that are left out are not compared.
     #[serde(default)]
     states: BTreeMap<String, String>,
     /// The pod that is evicted first, if any is.
     evicts: Option<String>,
-    /// When the answer changes by itself.
+    /// Instant at which the result changes by itself.
     changes_at: Option<Timestamp>,
 }
 
-/// A workload: its kind, namespace and name, or that and more.
+/// Workload of a case: its kind, namespace and name, or all of its fields.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
-enum Workload {
+enum WorkloadCase {
     Named(String),
-    Full(FullWorkload),
+    Full(WorkloadFields),
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FullWorkload {
+struct WorkloadFields {
     kind: String,
     name: String,
     #[serde(default)]
     annotations: Value,
     #[serde(default)]
     labels: Value,
-    /// When its labels and its template were written last.
+    /// Last write of the labels and the template.
     written: Option<String>,
-    /// The proxy that its template brings, if it does.
+    /// Proxy that the template brings, if any.
     #[serde(default)]
     proxy: String,
 }
 
-/// A pod: what is left out is usual.
+/// Pod of a case; fields that are left out have usual values.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Pod {
+struct PodCase {
     name: String,
     namespace: String,
     of: String,
@@ -104,15 +104,15 @@ struct Pod {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CaseFile {
+struct DriftCaseFile {
     state: Vec<Value>,
-    cases: Vec<Case>,
+    cases: Vec<DriftCase>,
 }
 
 #[derive(Parser)]
-struct Flags {
+struct CaseFlags {
     #[command(flatten)]
-    deciding: DecidingArgs,
+    decision_args: DecisionArgs,
 }
 
 const NOW: &str = "2026-11-22T12:00:00Z";
@@ -121,19 +121,19 @@ fn now() -> Timestamp {
     NOW.parse().unwrap()
 }
 
-impl Workload {
-    fn full(&self) -> FullWorkload {
+impl WorkloadCase {
+    fn full(&self) -> WorkloadFields {
         match self {
             Self::Full(full) => full.clone(),
             Self::Named(named) => {
                 let (kind, name) = named.split_once(' ').unwrap();
-                FullWorkload { kind: kind.to_owned(), name: name.to_owned(), ..FullWorkload::default() }
+                WorkloadFields { kind: kind.to_owned(), name: name.to_owned(), ..WorkloadFields::default() }
             }
         }
     }
 }
 
-impl FullWorkload {
+impl WorkloadFields {
     fn object(&self) -> Value {
         let Self { kind, name, annotations, labels, written, proxy } = self;
         let (namespace, name) = name.split_once('/').unwrap();
@@ -159,12 +159,12 @@ impl FullWorkload {
     }
 }
 
-impl Pod {
+impl PodCase {
     /// The pod, and the owner in between where there is one.
-    fn objects(&self, workloads: &[FullWorkload]) -> Vec<Value> {
-        let of = |one: &&FullWorkload| one.name.ends_with(&format!("/{}", self.of));
+    fn objects(&self, workloads: &[WorkloadFields]) -> Vec<Value> {
+        let of = |one: &&WorkloadFields| one.name.ends_with(&format!("/{}", self.of));
         let workload = workloads.iter().find(of).filter(|_| !self.of.is_empty());
-        let Some(FullWorkload { kind, name, .. }) = workload else { return vec![self.object(&self.namespace, None)] };
+        let Some(WorkloadFields { kind, name, .. }) = workload else { return vec![self.object(&self.namespace, None)] };
         let (namespace, name) = name.split_once('/').unwrap();
         let owner = |group: &str, kind: &str, name: &str| json!({"apiVersion": format!("{group}/v1"), "kind": kind, "name": name, "uid": name, "controller": true});
         let between = format!("{name}-{}", self.template);
@@ -218,69 +218,69 @@ impl Pod {
     }
 }
 
-fn case_file() -> CaseFile {
+fn case_file() -> DriftCaseFile {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cases/drift/1-drift.yaml");
     serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
 /// A world of these objects, workloads and pods.
-fn world(state: &[Value], injected_by: &str, workloads: &[Workload], pods: &[Pod]) -> Inventory {
-    let inventory = Flags::parse_from(["case"]).deciding.inventory();
+fn world(state: &[Value], injected_by: &str, workloads: &[WorkloadCase], pods: &[PodCase]) -> Inventory {
+    let inventory = CaseFlags::parse_from(["case"]).decision_args.new_inventory();
     let objects = objects(state, injected_by, workloads, pods);
-    let problems = files::fill(&inventory, &Default::default(), &objects);
+    let problems = files::replace_all(&inventory, &Default::default(), &objects);
     assert!(problems.is_empty(), "{problems:?}");
     inventory
 }
 
-fn objects(state: &[Value], injected_by: &str, workloads: &[Workload], pods: &[Pod]) -> Vec<Value> {
-    let workloads: Vec<_> = workloads.iter().map(Workload::full).collect();
+fn objects(state: &[Value], injected_by: &str, workloads: &[WorkloadCase], pods: &[PodCase]) -> Vec<Value> {
+    let workloads: Vec<_> = workloads.iter().map(WorkloadCase::full).collect();
     let injectors = if injected_by == "none" { Vec::new() } else { injectors(injected_by) };
     let mut objects = [state, &injectors].concat();
-    objects.extend(workloads.iter().map(FullWorkload::object));
+    objects.extend(workloads.iter().map(WorkloadFields::object));
     objects.extend(pods.iter().flat_map(|pod| pod.objects(&workloads)));
     objects
 }
 
-/// Of every case its name and its objects.
+/// The name and the objects of every case.
 pub(crate) fn worlds() -> Vec<(String, Vec<Value>)> {
-    let CaseFile { state, cases } = case_file();
-    let of = |case: &Case| {
+    let DriftCaseFile { state, cases } = case_file();
+    let case_objects = |case: &DriftCase| {
         let injectors = case.injectors.as_deref().unwrap_or("default");
         objects(&[&state[..], &case.state].concat(), injectors, &case.workloads, &case.pods)
     };
-    cases.iter().map(|case| (case.name.clone(), of(case))).collect()
+    cases.iter().map(|case| (case.name.clone(), case_objects(case))).collect()
 }
 
 #[test]
 fn every_case_drifts_as_it_says_and_repairs_what_it_says() {
-    let CaseFile { state, cases } = case_file();
+    let DriftCaseFile { state, cases } = case_file();
     let count = cases.len();
     let failures: Vec<_> = cases.iter().flat_map(|case| check(case, &state)).collect();
     assert!(failures.is_empty(), "of {count} cases:\n{}", failures.join("\n"));
     assert!(count >= 20, "only {count} cases were found");
 }
 
-fn check(case: &Case, shared: &[Value]) -> Vec<String> {
+fn check(case: &DriftCase, shared: &[Value]) -> Vec<String> {
     let state = [shared, &case.state].concat();
     let inventory = world(&state, case.injectors.as_deref().unwrap_or("default"), &case.workloads, &case.pods);
-    let found = drifting(&inventory, now()).expect("everything is known");
+    let scan = scan_drift(&inventory, now()).expect("everything is known");
     let mut failures = Vec::new();
-    let mut told = BTreeMap::new();
+    let mut sentences = BTreeMap::new();
     let (mut excused, mut missed) = (BTreeMap::new(), BTreeMap::new());
-    for drift in &found.drifts {
+    for drift in &scan.drifts {
         if !drift.differing.is_empty() {
-            told.insert(drift.subject.named(), drift.sentence());
+            sentences.insert(drift.subject.display_name(), drift.describe());
         }
         if drift.excused > 0 {
-            excused.insert(drift.subject.named(), drift.excused);
+            excused.insert(drift.subject.display_name(), drift.excused);
         }
         if drift.missed > 0 {
-            missed.insert(drift.subject.named(), drift.missed);
+            missed.insert(drift.subject.display_name(), drift.missed);
         }
     }
     let mut fail = |what: String| failures.push(format!("{}: {what}", case.name));
-    if told.keys().ne(case.drift.keys()) || case.drift.iter().any(|(name, part)| !told[name].contains(part)) {
-        fail(format!("expected {:?} to drift, found {told:?}", case.drift));
+    if sentences.keys().ne(case.drift.keys()) || case.drift.iter().any(|(name, part)| !sentences[name].contains(part)) {
+        fail(format!("expected {:?} to drift, found {sentences:?}", case.drift));
     }
     if excused != case.excused {
         fail(format!("expected {:?} to be excused, found {excused:?}", case.excused));
@@ -288,213 +288,223 @@ fn check(case: &Case, shared: &[Value]) -> Vec<String> {
     if case.missed.as_ref().is_some_and(|expected| *expected != missed) {
         fail(format!("expected {:?} to be missed, found {missed:?}", case.missed));
     }
-    let standings = standings(&inventory, now());
+    let statuses = workload_statuses(&inventory, now());
     for workload in inventory.workloads() {
-        let explained = Explanation::of_workload(&inventory, &workload, &found.running, now());
-        let standing = standings.iter().find(|one| *one.name == *workload.name).unwrap();
+        let explained = Explanation::for_workload(&inventory, &workload, &scan.running, now());
+        let status = statuses.iter().find(|one| *one.name == *workload.name).unwrap();
         let counted = explained.running.unwrap().differing;
-        if counted.is_some_and(|counted| counted != standing.actual.as_ref().unwrap().differing.len()) {
-            fail(format!("status has {:?} where explain counts {counted:?}", standing.actual));
+        if counted.is_some_and(|counted| counted != status.actual.as_ref().unwrap().differing.len()) {
+            fail(format!("status has {:?} where explain counts {counted:?}", status.actual));
         }
     }
-    let states: BTreeMap<_, _> = standings
+    let states: BTreeMap<_, _> = statuses
         .into_iter()
-        .map(|one| (format!("{} {}/{}", one.kind, one.namespace, one.name), (one.state.words(), one.why)))
+        .map(|one| (format!("{} {}/{}", one.kind, one.namespace, one.name), (one.state.as_words(), one.why)))
         .collect();
     for (workload, expected) in &case.states {
         let (state, why) = expected.split_once(": ").unwrap();
-        if states.get(workload).is_none_or(|(found, sentence)| *found != state || !sentence.ends_with(why)) {
+        if states.get(workload).is_none_or(|(actual, sentence)| *actual != state || !sentence.ends_with(why)) {
             fail(format!("expected {workload} to be {expected}, found {:?}", states.get(workload)));
         }
     }
-    let next = Repairs::new(10).next(&found, |_| true, now());
-    if next.is_some_and(|(drift, pod)| !still_drifts(&inventory, &drift.subject.uid, &pod.uid, now())) {
+    let next = RepairPlanner::new(10).next_eviction(&scan, |_| true, now());
+    if next.is_some_and(|(drift, pod)| !is_still_drifting(&inventory, &drift.subject.uid, &pod.uid, now())) {
         fail("what is evicted does not drift".to_owned());
     }
     let evicted = next.map(|(_, pod)| pod.name.to_string());
     if evicted != case.evicts {
         fail(format!("expected {:?} to be evicted, found {evicted:?}", case.evicts));
     }
-    if found.changes_at != case.changes_at {
-        fail(format!("expected the answer to change at {:?}, found {:?}", case.changes_at, found.changes_at));
+    if scan.changes_at != case.changes_at {
+        fail(format!("expected the answer to change at {:?}, found {:?}", case.changes_at, scan.changes_at));
     }
     failures
 }
 
-/// What is there where these pods run; `workload-a` is one of that workload. Those with a `+` have a sidecar, and those with a
-/// `~` are not ready.
+/// Inventory in which these pods run; `web-a` belongs to the workload `web`. A `+` stands for a sidecar, a `~` for not ready.
 fn running(pods: &[&str]) -> Inventory {
-    let CaseFile { state, .. } = case_file();
+    let DriftCaseFile { state, .. } = case_file();
     let pod = |text: &&str| {
         let name = text.trim_end_matches(['+', '~']);
         let sidecar = if text.contains('+') { "native" } else { "" };
         let (of, ready) = (name.split_once('-').unwrap().0.to_owned(), Some(!text.contains('~')));
-        Pod { name: name.to_owned(), of, sidecar: sidecar.to_owned(), ready, ..Pod::default() }
+        PodCase { name: name.to_owned(), of, sidecar: sidecar.to_owned(), ready, ..PodCase::default() }
     };
-    let pods: Vec<Pod> = pods.iter().map(pod).collect();
-    let workloads = ["api", "db", "web"].map(|name| Workload::Named(format!("Deployment shop/{name}")));
+    let pods: Vec<PodCase> = pods.iter().map(pod).collect();
+    let workloads = ["api", "db", "web"].map(|name| WorkloadCase::Named(format!("Deployment shop/{name}")));
     world(&state, "default", &workloads, &pods)
 }
 
-/// What is found there.
-fn found(pods: &[&str]) -> Found {
-    drifting(&running(pods), now()).unwrap()
+/// Scan of an inventory in which these pods run.
+fn scan_with(pods: &[&str]) -> DriftScan {
+    scan_drift(&running(pods), now()).unwrap()
 }
 
 fn after(seconds: i64) -> Timestamp {
     now() + SignedDuration::from_secs(seconds)
 }
 
-/// The pod that is evicted next, which is thereby under way.
-fn evicted(repairs: &mut Repairs, found: &Found, seconds: i64) -> Option<String> {
-    let (drift, pod) = repairs.next(found, |_| true, after(seconds))?;
+/// Returns the pod that is evicted next, and records its eviction.
+fn evict_next(repairs: &mut RepairPlanner, scan: &DriftScan, seconds: i64) -> Option<String> {
+    let (drift, pod) = repairs.next_eviction(scan, |_| true, after(seconds))?;
     let (drift, name) = (drift.clone(), pod.name.to_string());
-    repairs.began(found, &drift, after(seconds));
+    repairs.record_eviction(scan, &drift, after(seconds));
     Some(name)
 }
 
-fn came(repairs: &mut Repairs, found: &Found, seconds: i64) -> Vec<Came> {
-    repairs.settle(found, after(seconds)).into_iter().map(|(_, came)| came).collect()
+fn outcomes(repairs: &mut RepairPlanner, scan: &DriftScan, seconds: i64) -> Vec<RepairOutcome> {
+    repairs.take_outcomes(scan, after(seconds)).into_iter().map(|(_, outcome)| outcome).collect()
 }
 
 #[test]
 fn one_pod_is_tried_first_and_then_as_many_as_the_rate_allows_one_of_each_workload() {
-    let mut repairs = Repairs::new(10);
-    let before = found(&["web-a", "web-b", "api-a", "api-b"]);
-    assert_eq!(evicted(&mut repairs, &before, 0).as_deref(), Some("api-a"));
-    assert_eq!(evicted(&mut repairs, &before, 60), None, "nothing has come back yet");
-    let first = found(&["web-a", "web-b", "api-b", "api-c+"]);
-    assert_eq!(came(&mut repairs, &first, 61), [Came::Right]);
-    assert_eq!(evicted(&mut repairs, &first, 61).as_deref(), Some("api-b"));
-    assert_eq!(evicted(&mut repairs, &first, 66), None, "ten in a minute are one in six seconds");
-    assert_eq!(evicted(&mut repairs, &first, 67).as_deref(), Some("web-a"), "another workload need not wait");
-    assert_eq!(evicted(&mut repairs, &first, 99), None, "one pod of a workload at a time");
-    let whole = found(&["web-b", "web-c+", "api-c+", "api-d+"]);
-    assert_eq!(came(&mut repairs, &whole, 100), [Came::Right, Came::Right]);
-    assert_eq!(evicted(&mut repairs, &whole, 100).as_deref(), Some("web-b"));
+    let mut repairs = RepairPlanner::new(10);
+    let before = scan_with(&["web-a", "web-b", "api-a", "api-b"]);
+    assert_eq!(evict_next(&mut repairs, &before, 0).as_deref(), Some("api-a"));
+    assert_eq!(evict_next(&mut repairs, &before, 60), None, "nothing has come back yet");
+    let first = scan_with(&["web-a", "web-b", "api-b", "api-c+"]);
+    assert_eq!(outcomes(&mut repairs, &first, 61), [RepairOutcome::Repaired]);
+    assert_eq!(evict_next(&mut repairs, &first, 61).as_deref(), Some("api-b"));
+    assert_eq!(evict_next(&mut repairs, &first, 66), None, "ten in a minute are one in six seconds");
+    assert_eq!(evict_next(&mut repairs, &first, 67).as_deref(), Some("web-a"), "another workload need not wait");
+    assert_eq!(evict_next(&mut repairs, &first, 99), None, "one pod of a workload at a time");
+    let whole = scan_with(&["web-b", "web-c+", "api-c+", "api-d+"]);
+    assert_eq!(outcomes(&mut repairs, &whole, 100), [RepairOutcome::Repaired, RepairOutcome::Repaired]);
+    assert_eq!(evict_next(&mut repairs, &whole, 100).as_deref(), Some("web-b"));
 }
 
 #[test]
 fn a_workload_whose_new_pods_drift_again_is_left_alone_longer_and_longer() {
-    let mut repairs = Repairs::new(10);
-    let before = found(&["web-a", "web-b"]);
-    let again = found(&["web-b", "web-c"]);
+    let mut repairs = RepairPlanner::new(10);
+    let before = scan_with(&["web-a", "web-b"]);
+    let again = scan_with(&["web-b", "web-c"]);
     let mut at = 0;
     for rest in [10, 20, 40, 80, 160, 320, 360, 360] {
-        assert_eq!(evicted(&mut repairs, &before, at).as_deref(), Some("web-a"));
-        assert_eq!(came(&mut repairs, &again, at + 5), [Came::Wrong]);
+        assert_eq!(evict_next(&mut repairs, &before, at).as_deref(), Some("web-a"));
+        assert_eq!(outcomes(&mut repairs, &again, at + 5), [RepairOutcome::StillDrifting]);
         let next = at + 5 + rest * 60;
-        assert_eq!(evicted(&mut repairs, &before, next - 1), None, "after {rest} minutes");
+        assert_eq!(evict_next(&mut repairs, &before, next - 1), None, "after {rest} minutes");
         at = next;
     }
 }
 
 #[test]
 fn what_does_not_become_ready_is_given_up_after_a_while_and_everything_pauses() {
-    let mut repairs = Repairs::new(10);
-    let before = found(&["web-a", "web-b", "api-a", "api-b"]);
-    assert_eq!(evicted(&mut repairs, &before, 0).as_deref(), Some("api-a"));
-    let fewer = found(&["web-a", "web-b", "api-b", "api-c+~"]);
-    assert_eq!(came(&mut repairs, &fewer, 599), []);
-    assert_eq!(evicted(&mut repairs, &fewer, 599), None, "that one has come proves nothing while it is not ready");
-    assert_eq!(came(&mut repairs, &fewer, 600), [Came::Nothing]);
-    assert_eq!(evicted(&mut repairs, &fewer, 1199), None, "what fails for one would fail for another");
-    assert_eq!(evicted(&mut repairs, &fewer, 1200).as_deref(), Some("web-a"), "of the other one is tried");
-    let again = found(&["web-b", "web-c+~", "api-b", "api-c+~"]);
-    assert_eq!(came(&mut repairs, &again, 1800), [Came::Nothing]);
-    let healed = found(&["web-b", "web-c+", "api-b", "api-c+"]);
-    assert_eq!(evicted(&mut repairs, &healed, 2999), None, "the second time in a row it is twice as long");
-    assert_eq!(evicted(&mut repairs, &healed, 3000).as_deref(), Some("api-b"));
-    let right = found(&["web-b", "web-c+", "api-c+", "api-d+"]);
-    assert_eq!(came(&mut repairs, &right, 3010), [Came::Right]);
-    assert_eq!(evicted(&mut repairs, &right, 3010).as_deref(), Some("web-b"), "and nothing pauses any more");
+    let mut repairs = RepairPlanner::new(10);
+    let before = scan_with(&["web-a", "web-b", "api-a", "api-b"]);
+    assert_eq!(evict_next(&mut repairs, &before, 0).as_deref(), Some("api-a"));
+    let fewer = scan_with(&["web-a", "web-b", "api-b", "api-c+~"]);
+    assert_eq!(outcomes(&mut repairs, &fewer, 599), []);
+    assert_eq!(evict_next(&mut repairs, &fewer, 599), None, "that one has come proves nothing while it is not ready");
+    assert_eq!(outcomes(&mut repairs, &fewer, 600), [RepairOutcome::NotReady]);
+    assert_eq!(evict_next(&mut repairs, &fewer, 1199), None, "what fails for one would fail for another");
+    assert_eq!(evict_next(&mut repairs, &fewer, 1200).as_deref(), Some("web-a"), "of the other one is tried");
+    let again = scan_with(&["web-b", "web-c+~", "api-b", "api-c+~"]);
+    assert_eq!(outcomes(&mut repairs, &again, 1800), [RepairOutcome::NotReady]);
+    let healed = scan_with(&["web-b", "web-c+", "api-b", "api-c+"]);
+    assert_eq!(evict_next(&mut repairs, &healed, 2999), None, "the second time in a row it is twice as long");
+    assert_eq!(evict_next(&mut repairs, &healed, 3000).as_deref(), Some("api-b"));
+    let right = scan_with(&["web-b", "web-c+", "api-c+", "api-d+"]);
+    assert_eq!(outcomes(&mut repairs, &right, 3010), [RepairOutcome::Repaired]);
+    assert_eq!(evict_next(&mut repairs, &right, 3010).as_deref(), Some("web-b"), "and nothing pauses any more");
 }
 
 #[test]
 fn only_pods_go_last_and_one_at_a_time_so_that_where_none_becomes_ready_one_workload_is_down() {
-    let mut repairs = Repairs::new(10);
-    let before = found(&["api-a", "db-a", "web-a", "web-b"]);
-    assert_eq!(evicted(&mut repairs, &before, 0).as_deref(), Some("web-a"), "the trial is of one that has others");
-    let first = found(&["api-a", "db-a", "web-b", "web-c+"]);
-    assert_eq!(came(&mut repairs, &first, 10), [Came::Right]);
-    assert_eq!(evicted(&mut repairs, &first, 10).as_deref(), Some("web-b"));
+    let mut repairs = RepairPlanner::new(10);
+    let before = scan_with(&["api-a", "db-a", "web-a", "web-b"]);
+    assert_eq!(evict_next(&mut repairs, &before, 0).as_deref(), Some("web-a"), "the trial is of one that has others");
+    let first = scan_with(&["api-a", "db-a", "web-b", "web-c+"]);
+    assert_eq!(outcomes(&mut repairs, &first, 10), [RepairOutcome::Repaired]);
+    assert_eq!(evict_next(&mut repairs, &first, 10).as_deref(), Some("web-b"));
     assert_eq!(
-        evicted(&mut repairs, &first, 20),
+        evict_next(&mut repairs, &first, 20),
         None,
         "no workload is left without a pod while another waits for one"
     );
-    let second = found(&["api-a", "db-a", "web-c+", "web-d+"]);
-    assert_eq!(came(&mut repairs, &second, 30), [Came::Right]);
-    assert_eq!(evicted(&mut repairs, &second, 30).as_deref(), Some("api-a"));
-    let stuck = found(&["api-b+~", "db-a", "web-c+", "web-d+"]);
-    assert_eq!(came(&mut repairs, &stuck, 40), []);
-    assert_eq!(evicted(&mut repairs, &stuck, 600), None);
-    assert_eq!(came(&mut repairs, &stuck, 630), [Came::Nothing]);
-    assert_eq!(evicted(&mut repairs, &stuck, 1229), None);
+    let second = scan_with(&["api-a", "db-a", "web-c+", "web-d+"]);
+    assert_eq!(outcomes(&mut repairs, &second, 30), [RepairOutcome::Repaired]);
+    assert_eq!(evict_next(&mut repairs, &second, 30).as_deref(), Some("api-a"));
+    let stuck = scan_with(&["api-b+~", "db-a", "web-c+", "web-d+"]);
+    assert_eq!(outcomes(&mut repairs, &stuck, 40), []);
+    assert_eq!(evict_next(&mut repairs, &stuck, 600), None);
+    assert_eq!(outcomes(&mut repairs, &stuck, 630), [RepairOutcome::NotReady]);
+    assert_eq!(evict_next(&mut repairs, &stuck, 1229), None);
 }
 
 #[test]
 fn what_takes_long_to_become_ready_holds_up_everything_else() {
-    let mut repairs = Repairs::new(10);
-    assert_eq!(evicted(&mut repairs, &found(&["web-a", "web-b", "api-a", "api-b"]), 0).as_deref(), Some("api-a"));
-    let proven = found(&["web-a", "web-b", "api-b", "api-c+"]);
-    assert_eq!(came(&mut repairs, &proven, 5), [Came::Right]);
-    assert_eq!(evicted(&mut repairs, &proven, 6).as_deref(), Some("api-b"));
-    let slow = found(&["web-a", "web-b", "api-c+", "api-d+~"]);
-    assert_eq!(evicted(&mut repairs, &slow, 66), None);
-    assert_eq!(came(&mut repairs, &found(&["web-a", "web-b", "api-c+", "api-d+"]), 70), [Came::Right]);
-    assert_eq!(evicted(&mut repairs, &proven, 70).as_deref(), Some("api-b"));
+    let mut repairs = RepairPlanner::new(10);
+    assert_eq!(
+        evict_next(&mut repairs, &scan_with(&["web-a", "web-b", "api-a", "api-b"]), 0).as_deref(),
+        Some("api-a")
+    );
+    let proven = scan_with(&["web-a", "web-b", "api-b", "api-c+"]);
+    assert_eq!(outcomes(&mut repairs, &proven, 5), [RepairOutcome::Repaired]);
+    assert_eq!(evict_next(&mut repairs, &proven, 6).as_deref(), Some("api-b"));
+    let slow = scan_with(&["web-a", "web-b", "api-c+", "api-d+~"]);
+    assert_eq!(evict_next(&mut repairs, &slow, 66), None);
+    assert_eq!(
+        outcomes(&mut repairs, &scan_with(&["web-a", "web-b", "api-c+", "api-d+"]), 70),
+        [RepairOutcome::Repaired]
+    );
+    assert_eq!(evict_next(&mut repairs, &proven, 70).as_deref(), Some("api-b"));
 }
 
 #[test]
 fn that_a_workload_is_scaled_down_meanwhile_is_no_failure() {
-    let mut repairs = Repairs::new(10);
-    let before = found(&["web-a", "web-b+", "web-c+"]);
-    assert_eq!(evicted(&mut repairs, &before, 0).as_deref(), Some("web-a"));
-    assert_eq!(came(&mut repairs, &found(&["web-b+", "web-d+"]), 30), [Came::Right], "one has come");
-    assert_eq!(evicted(&mut repairs, &before, 30).as_deref(), Some("web-a"));
-    let none = found(&["web-b+", "web-c+"]);
-    assert_eq!(repairs.doubtful(&none, after(629)), []);
-    let doubtful = repairs.doubtful(&none, after(630));
-    assert_eq!(doubtful.iter().map(|subject| subject.named()).collect::<Vec<_>>(), ["Deployment shop/web"]);
-    repairs.dismiss(&doubtful[0]);
-    assert_eq!(came(&mut repairs, &none, 630), [], "as the workload itself says");
-    assert_eq!(evicted(&mut repairs, &before, 630).as_deref(), Some("web-a"));
+    let mut repairs = RepairPlanner::new(10);
+    let before = scan_with(&["web-a", "web-b+", "web-c+"]);
+    assert_eq!(evict_next(&mut repairs, &before, 0).as_deref(), Some("web-a"));
+    assert_eq!(
+        outcomes(&mut repairs, &scan_with(&["web-b+", "web-d+"]), 30),
+        [RepairOutcome::Repaired],
+        "one has come"
+    );
+    assert_eq!(evict_next(&mut repairs, &before, 30).as_deref(), Some("web-a"));
+    let none = scan_with(&["web-b+", "web-c+"]);
+    assert_eq!(repairs.stalled_but_ready(&none, after(629)), []);
+    let stalled = repairs.stalled_but_ready(&none, after(630));
+    assert_eq!(stalled.iter().map(|subject| subject.display_name()).collect::<Vec<_>>(), ["Deployment shop/web"]);
+    repairs.forget(&stalled[0]);
+    assert_eq!(outcomes(&mut repairs, &none, 630), [], "as the workload itself says");
+    assert_eq!(evict_next(&mut repairs, &before, 630).as_deref(), Some("web-a"));
 }
 
 #[test]
 fn drift_is_told_once_again_when_it_is_another_and_when_it_is_over() {
-    let mut ledger = Ledger::new(SignedDuration::from_secs(15));
-    let mut told = |found: &Found, seconds: i64| {
-        let said = ledger.settle(found, after(seconds), 100);
-        said.into_iter().map(|one| (one.news, one.subject.named(), one.sentence)).collect::<Vec<_>>()
+    let mut ledger = DriftLedger::new(SignedDuration::from_secs(15));
+    let mut reports = |scan: &DriftScan, seconds: i64| {
+        let reports = ledger.due_reports(scan, after(seconds), 100);
+        reports.into_iter().map(|one| (one.change, one.subject.display_name(), one.sentence)).collect::<Vec<_>>()
     };
-    let (one, two, none) = (found(&["web-a", "web-b+"]), found(&["web-a", "web-c"]), found(&["web-b+", "web-d+"]));
-    assert_eq!(told(&one, 0), []);
-    assert_eq!(told(&none, 10), [], "what does not last is not spoken of");
-    assert_eq!(told(&one, 11), []);
-    assert_eq!(told(&one, 25), []);
-    let begun = told(&one, 26);
-    assert_eq!((begun.len(), begun[0].0, begun[0].1.as_str()), (1, News::Begun, "Deployment shop/web"));
+    let (one, two, none) =
+        (scan_with(&["web-a", "web-b+"]), scan_with(&["web-a", "web-c"]), scan_with(&["web-b+", "web-d+"]));
+    assert_eq!(reports(&one, 0), []);
+    assert_eq!(reports(&none, 10), [], "what does not last is not spoken of");
+    assert_eq!(reports(&one, 11), []);
+    assert_eq!(reports(&one, 25), []);
+    let begun = reports(&one, 26);
+    assert_eq!((begun.len(), begun[0].0, begun[0].1.as_str()), (1, DriftChange::Begun, "Deployment shop/web"));
     assert!(begun[0].2.starts_with("1 of 2 pods has no sidecar"), "{begun:?}");
-    assert_eq!(told(&one, 1000), [], "it is told once");
-    let more = told(&two, 1001);
-    assert_eq!((more[0].0, &more[0].2[..11]), (News::Changed, "2 of 2 pods"));
-    assert_eq!(told(&one, 2000), [], "that it becomes less is no news");
-    assert_eq!(told(&none, 2001), []);
+    assert_eq!(reports(&one, 1000), [], "it is told once");
+    let more = reports(&two, 1001);
+    assert_eq!((more[0].0, &more[0].2[..11]), (DriftChange::Changed, "2 of 2 pods"));
+    assert_eq!(reports(&one, 2000), [], "that it becomes less is no news");
+    assert_eq!(reports(&none, 2001), []);
     assert_eq!(
-        told(&none, 2016)[0],
-        (News::Ended, "Deployment shop/web".into(), "all 2 pods are as a new one would be".into())
+        reports(&none, 2016)[0],
+        (DriftChange::Ended, "Deployment shop/web".into(), "all 2 pods are as a new one would be".into())
     );
-    assert_eq!(told(&none, 3000), []);
+    assert_eq!(reports(&none, 3000), []);
 }
 
 #[test]
 fn what_is_too_much_at_once_is_told_the_next_time() {
-    let mut ledger = Ledger::new(SignedDuration::ZERO);
-    let both = found(&["web-a", "api-a"]);
-    let named = |ledger: &mut Ledger| -> Vec<_> {
-        ledger.settle(&both, now(), 1).into_iter().map(|one| one.subject.named()).collect()
+    let mut ledger = DriftLedger::new(SignedDuration::ZERO);
+    let both = scan_with(&["web-a", "api-a"]);
+    let named = |ledger: &mut DriftLedger| -> Vec<_> {
+        ledger.due_reports(&both, now(), 1).into_iter().map(|one| one.subject.display_name()).collect()
     };
     assert_eq!(named(&mut ledger), ["Deployment shop/api"]);
     assert_eq!(named(&mut ledger), ["Deployment shop/web"]);
@@ -507,13 +517,13 @@ async fn drift_is_counted_and_recorded_while_no_event_is_taken() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", silent.local_addr().unwrap());
     let client = Client::try_from(Config::new(address.parse().unwrap())).unwrap();
-    let (log, _writer) = audit::log(Clock::Fixed(now()));
-    let metrics = Metrics::new(log.lost().clone());
-    let watching = Watching {
+    let (log, _writer) = audit::audit_channel(Clock::Fixed(now()));
+    let metrics = Metrics::new(log.lost_counter().clone());
+    let controller = DriftController {
         interval: Duration::ZERO,
         metrics: metrics.clone(),
         audit: log,
-        events: Some(Events::new(client, "outrigger", "outrigger-0")),
+        events: Some(EventPublisher::new(client, "outrigger", "outrigger-0")),
         repairing: None,
     };
     let counted = await_condition("both workloads to be counted", Duration::from_secs(15), async || {
@@ -522,31 +532,32 @@ async fn drift_is_counted_and_recorded_while_no_event_is_taken() {
         Ok(())
     });
     tokio::select! {
-        () = keep(Arc::new(running(&["web-a", "api-a"])), Clock::Fixed(now()), watching) => panic!("it ended"),
+        () = drift::run(Arc::new(running(&["web-a", "api-a"])), Clock::Fixed(now()), controller) => panic!("it ended"),
         () = counted => {}
     }
 }
 
 #[test]
 fn nothing_is_told_while_pods_are_not_known() {
-    let CaseFile { state, .. } = case_file();
+    let DriftCaseFile { state, .. } = case_file();
     let inventory = world(&state, "default", &[], &[]);
-    assert!(drifting(&inventory, now()).is_some());
-    inventory.pods.forget();
-    assert!(drifting(&inventory, now()).is_none());
+    assert!(scan_drift(&inventory, now()).is_some());
+    inventory.pods.clear();
+    assert!(scan_drift(&inventory, now()).is_none());
 }
 
 #[test]
 fn whoever_is_refused_keeps_nobody_waiting_and_is_asked_ever_more_rarely() {
-    let mut repairs = Repairs::new(60);
-    let both = found(&["web-a", "api-a"]);
+    let mut repairs = RepairPlanner::new(60);
+    let both = scan_with(&["web-a", "api-a"]);
     let mut at = 0;
     for rest in [30, 60, 120, 240, 480, 600, 600] {
-        let alone = found(&["api-a"]);
-        let (drift, _) = repairs.next(&alone, |_| true, after(at)).unwrap_or_else(|| panic!("after {rest} seconds"));
-        repairs.refused(&drift.subject, after(at));
-        assert!(repairs.next(&alone, |_| true, after(at + rest - 1)).is_none());
-        let next = repairs.next(&both, |_| true, after(at + rest)).map(|(_, pod)| pod.name.to_string());
+        let alone = scan_with(&["api-a"]);
+        let (drift, _) =
+            repairs.next_eviction(&alone, |_| true, after(at)).unwrap_or_else(|| panic!("after {rest} seconds"));
+        repairs.record_refusal(&drift.subject, after(at));
+        assert!(repairs.next_eviction(&alone, |_| true, after(at + rest - 1)).is_none());
+        let next = repairs.next_eviction(&both, |_| true, after(at + rest)).map(|(_, pod)| pod.name.to_string());
         assert_eq!(next.as_deref(), Some("web-a"), "though the other comes first by its name");
         at += rest;
     }
@@ -555,12 +566,12 @@ fn whoever_is_refused_keeps_nobody_waiting_and_is_asked_ever_more_rarely() {
 #[test]
 fn nothing_is_repaired_while_pods_do_not_reach_us_before_the_injector() {
     let right = world(&[], "default", &[], &[]);
-    assert_eq!(keeps_from_repairing(&right, true), None);
-    let why = keeps_from_repairing(&right, false).unwrap();
+    assert_eq!(repair_obstacle(&right, true), None);
+    let why = repair_obstacle(&right, false).unwrap();
     assert!(why.starts_with("the API server is not told to call us"), "{why}");
     let mut before_us = injectors("default");
     before_us[0]["metadata"]["name"] = json!("0-istio");
     let wrong = world(&before_us, "none", &[], &[]);
-    let why = keeps_from_repairing(&wrong, true).unwrap();
+    let why = repair_obstacle(&wrong, true).unwrap();
     assert!(why.starts_with("the API server calls 0-istio before us"), "{why}");
 }

@@ -1,13 +1,13 @@
-//! The architecture, held: a module imports only from the rings that its own may see.
+//! Architecture test: a module imports only from the rings that its own may see.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The modules of each ring, from the inside out. A module sees the rings before its own, and itself.
+/// Modules of each ring, from the inside out. A module sees the rings before its own, and itself.
 const RINGS: &[&[&str]] = &[
     &["kernel", "certs", "tasks"],
     &["decision"],
-    &["kubernetes::resources", "kubernetes::inventory", "audit", "metrics"],
+    &["kubernetes::resources"],
+    &["kubernetes::inventory", "audit", "metrics"],
     &["kubernetes::client", "admission", "server"],
     &["kubernetes::intake"],
     &["features"],
@@ -15,35 +15,56 @@ const RINGS: &[&[&str]] = &[
     &["serve"],
 ];
 
+/// Imports that are still to be mended: the file begins with the first, the import with the second.
+const TO_MEND: &[(&str, &str)] = &[
+    ("cli", "serve"),
+    ("kubernetes::client", "features"),
+    ("kubernetes::client", "server::tls::ServingKey"),
+    ("kubernetes::intake", "features::suspension::stored"),
+];
+
 #[test]
 fn modules_import_inward_only() {
     let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src");
-    let ring_of: BTreeMap<&str, usize> = RINGS
-        .iter()
-        .enumerate()
-        .flat_map(|(ring, modules)| modules.iter().map(move |module| (*module, ring)))
-        .collect();
     let mut wrong = Vec::new();
     let mut imports = 0;
     for path in rust_files(&source) {
         let relative = path.strip_prefix(&source).unwrap();
-        let own = relative.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs");
-        let Some(own_ring) = ring_of.get(own) else {
-            assert!(["main", "lib"].contains(&own), "src/{own} is in no ring; add it to RINGS in tests/layers.rs");
+        let own_path = relative.with_extension("").to_str().unwrap().replace('/', "::");
+        // The roots hold no code that a ring could be wrong for.
+        if ["main", "lib", "kubernetes"].contains(&&*own_path) {
             continue;
-        };
+        }
+        let (own, own_ring) =
+            ring_of(&own_path).unwrap_or_else(|| panic!("src/{own_path} is in no ring of tests/layers.rs"));
         for (number, line) in (1..).zip(std::fs::read_to_string(&path).unwrap().lines()) {
             for imported in line.split("crate::").skip(1) {
-                let module = imported.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+                let end =
+                    imported.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').unwrap_or(imported.len());
                 imports += 1;
-                if module != own && ring_of.get(module).is_none_or(|ring| ring >= own_ring) {
-                    wrong.push(format!("src/{}:{number}: {own} may not import {module}", relative.display()));
+                let target = ring_of(&imported[..end]);
+                let is_inward = target.is_some_and(|(module, ring)| module == own || ring < own_ring);
+                let is_known = TO_MEND.iter().any(|(from, to)| own == *from && imported.starts_with(to));
+                if !is_inward && !is_known {
+                    wrong.push(format!(
+                        "src/{}:{number}: {own} may not import {}",
+                        relative.display(),
+                        &imported[..end]
+                    ));
                 }
             }
         }
     }
     assert!(imports > 50, "only {imports} imports were found, so this test sees nothing");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Finds the module of `RINGS` that a path lies in, and its ring.
+fn ring_of(path: &str) -> Option<(&'static str, usize)> {
+    let is_within =
+        |module: &str| path.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+    let rings = RINGS.iter().enumerate().flat_map(|(ring, modules)| modules.iter().map(move |module| (*module, ring)));
+    rings.into_iter().find(|(module, _)| is_within(module))
 }
 
 fn rust_files(directory: &Path) -> Vec<PathBuf> {

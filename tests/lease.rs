@@ -11,8 +11,8 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::api::DeleteParams;
 use kube::{Api, Client};
 use outrigger::kernel::clock::Clock;
-use outrigger::kubernetes::client::lease::Elector;
-use outrigger::kubernetes::client::lease::election::Timing;
+use outrigger::kubernetes::client::lease::LeaderElector;
+use outrigger::kubernetes::client::lease::election::LeaseTiming;
 use outrigger::kubernetes::client::lease::leadership::{Leadership, while_leading};
 use prometheus_client::metrics::gauge::Gauge;
 use serde_json::{Value, json};
@@ -24,10 +24,11 @@ use crate::control_plane::{ControlPlane, Options, await_condition, with_temp_nam
 const TIMEOUT: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_millis(200);
 
-/// Nothing runs out within a test.
-const LONG: Timing = Timing { lease: Duration::from_secs(600), renew: Duration::from_secs(400), retry: RETRY };
-/// Everything does.
-const SHORT: Timing = Timing { lease: Duration::from_secs(4), renew: Duration::from_secs(2), retry: RETRY };
+/// Timing with which no lease runs out within a test.
+const LONG: LeaseTiming =
+    LeaseTiming { lease: Duration::from_secs(600), renew: Duration::from_secs(400), retry: RETRY };
+/// Timing with which leases run out within a test.
+const SHORT: LeaseTiming = LeaseTiming { lease: Duration::from_secs(4), renew: Duration::from_secs(2), retry: RETRY };
 
 /// A running elector; killed without giving the Lease up when dropped.
 struct Candidate {
@@ -38,9 +39,9 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn start(client: Client, namespace: &str, name: &str, timing: Timing) -> Self {
+    fn start(client: Client, namespace: &str, name: &str, timing: LeaseTiming) -> Self {
         let gauge = Gauge::default();
-        let elector = Elector::new(client, namespace, name, timing, Clock::System, gauge.clone());
+        let elector = LeaderElector::new(client, namespace, name, timing, Clock::System, gauge.clone());
         let (leadership, stopping, mut running) = (elector.leadership(), CancellationToken::new(), JoinSet::new());
         running.spawn(elector.run(stopping.clone()));
         Self { leadership, gauge, stopping, running }
@@ -48,7 +49,7 @@ impl Candidate {
 
     async fn await_leads(&self, expected: bool) {
         await_condition("leadership to change", TIMEOUT, async || {
-            ensure!(self.leadership.leads() == expected, "leads: {}", self.leadership.leads());
+            ensure!(self.leadership.is_leading() == expected, "leads: {}", self.leadership.is_leading());
             ensure!(self.gauge.get() == i64::from(expected), "the gauge says {}", self.gauge.get());
             Ok(())
         })
@@ -75,7 +76,7 @@ async fn record(plane: &ControlPlane, namespace: &str) -> LeaseSpec {
     leases.get("outrigger").await.unwrap().spec.unwrap_or_default()
 }
 
-/// Waits until the API server has answered so many reads of the Lease, so that a candidate has seen how it stands.
+/// Waits until the API server has answered this many reads of the Lease, so that a candidate knows its state.
 async fn await_reads(plane: &ControlPlane, namespace: &str, count: usize, code: u16) {
     await_condition("reads of the Lease", TIMEOUT, async || {
         let mut events = plane.audit_log_of(namespace);
@@ -100,11 +101,11 @@ async fn one_of_two_leads_and_hands_over_when_it_stops() {
 
         let mut second = Candidate::start(plane.client(), namespace, "second", LONG);
         await_reads(plane, namespace, 5, 200).await;
-        assert!(first.leadership.leads() && !second.leadership.leads());
+        assert!(first.leadership.is_leading() && !second.leadership.is_leading());
 
         // The Lease would last for ten minutes.
         first.stop().await;
-        assert!(!first.leadership.leads());
+        assert!(!first.leadership.is_leading());
         second.await_leads(true).await;
         let held = record(plane, namespace).await;
         assert!(held.holder_identity.unwrap().starts_with("second_"));
@@ -149,11 +150,11 @@ async fn a_leader_that_dies_is_followed_when_its_lease_has_run_out() {
         first.await_leads(true).await;
         let second = Candidate::start(plane.client(), namespace, "second", SHORT);
         await_reads(plane, namespace, 5, 200).await;
-        assert!(!second.leadership.leads());
+        assert!(!second.leadership.is_leading());
         let Candidate { leadership, running, .. } = first;
         drop(running);
         second.await_leads(true).await;
-        assert!(!leadership.leads(), "two lead");
+        assert!(!leadership.is_leading(), "two lead");
         assert_eq!(record(plane, namespace).await.lease_transitions, Some(1));
     })
     .await;
@@ -238,7 +239,7 @@ async fn a_refusal_is_reported_once_and_outlasted() {
         let client = plane.client_for_token(&plane.service_account_token(namespace, "default").await);
         let candidate = Candidate::start(client, namespace, "refused", LONG);
         await_reads(plane, namespace, 5, 403).await;
-        assert!(!candidate.leadership.leads());
+        assert!(!candidate.leadership.is_leading());
         assert_eq!(lines_with(log.path(), "cannot look after Lease outrigger"), 1);
 
         plane.apply(&rights(namespace)).await;
@@ -254,7 +255,7 @@ fn lines_with(log: &Path, text: &str) -> usize {
     std::fs::read_to_string(log).unwrap().lines().filter(|line| line.contains(text)).count()
 }
 
-/// No more than `install` prints.
+/// Returns the rights that `install` prints, and no others.
 fn rights(namespace: &str) -> String {
     let rule = json!({
         "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["outrigger"], "verbs": ["get", "update"],
@@ -277,7 +278,7 @@ async fn an_api_server_that_hangs_ends_leadership_in_time_and_holds_up_no_stop()
     let namespace = "default";
     plane.apply(&lease_manifest(namespace)).await;
     // Far apart, so that a slow machine cannot blur which of the two ended it.
-    let timing = Timing { lease: Duration::from_secs(60), ..SHORT };
+    let timing = LeaseTiming { lease: Duration::from_secs(60), ..SHORT };
     let mut candidate = Candidate::start(plane.client(), namespace, "only", timing);
     candidate.await_leads(true).await;
     plane.halt_api_server(true);
@@ -288,7 +289,7 @@ async fn an_api_server_that_hangs_ends_leadership_in_time_and_holds_up_no_stop()
     candidate.await_leads(true).await;
     plane.halt_api_server(true);
     candidate.stop().await;
-    assert!(!candidate.leadership.leads());
+    assert!(!candidate.leadership.is_leading());
     plane.halt_api_server(false);
     await_condition("the API server to be back", TIMEOUT, async || {
         let leases: Api<Lease> = Api::namespaced(plane.client(), namespace);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use jiff::SignedDuration;
-use outrigger::cli::install::{InstallArgs, documents, files};
+use outrigger::cli::install::{InstallArgs, documents, manifest_files};
 use outrigger::decision::policy::Policy;
 use outrigger::kubernetes::resources::cluster_injection_policy::ClusterInjectionPolicy;
 use outrigger::kubernetes::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
@@ -14,16 +14,16 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 #[derive(Parser)]
-struct Install {
+struct InstallCommand {
     #[command(flatten)]
     args: InstallArgs,
 }
 
 fn install(flags: &[&str]) -> InstallArgs {
-    Install::parse_from(["outrigger"].iter().chain(flags)).args
+    InstallCommand::parse_from(["outrigger"].iter().chain(flags)).args
 }
 
-/// What is printed with these flags, of one kind.
+/// Returns the printed objects of one kind, with these flags.
 fn printed(flags: &[&str], kind: &str) -> Vec<Value> {
     let all = documents(&install(flags)).into_iter().flat_map(|(_, documents)| documents);
     all.filter(|document| document["kind"] == kind).collect()
@@ -33,7 +33,7 @@ fn manifests() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("manifests")
 }
 
-/// Every rule of every role that is printed.
+/// Returns every rule of every printed role.
 fn rules(flags: &[&str]) -> Vec<Value> {
     let roles = [printed(flags, "ClusterRole"), printed(flags, "Role")].concat();
     roles.iter().flat_map(|role| role["rules"].as_array().expect("a role has rules").clone()).collect()
@@ -45,7 +45,7 @@ fn list(value: &Value) -> Vec<&str> {
 
 #[test]
 fn manifests_are_what_install_prints() {
-    for (name, text) in files(&install(&[])) {
+    for (name, text) in manifest_files(&install(&[])) {
         let written = std::fs::read_to_string(manifests().join(name)).unwrap_or_default();
         assert!(
             written == text,
@@ -56,7 +56,7 @@ fn manifests_are_what_install_prints() {
 
 #[test]
 fn the_kustomization_names_every_other_file() {
-    let files = files(&install(&[]));
+    let files = manifest_files(&install(&[]));
     let (_, kustomization) = files.iter().find(|(name, _)| *name == "kustomization.yaml").unwrap();
     let kustomization: Value = serde_saphyr::from_str(kustomization).unwrap();
     let others = files.iter().map(|(name, _)| *name).filter(|name| *name != "kustomization.yaml");
@@ -149,7 +149,7 @@ fn the_server_and_the_webhook_exclude_the_same_namespaces() {
     for flags in cases {
         let deployment = &printed(flags, "Deployment")[0];
         let arguments = list(&deployment["spec"]["template"]["spec"]["containers"][0]["args"]);
-        let told: Vec<&str> =
+        let excluded: Vec<&str> =
             arguments.iter().filter_map(|argument| argument.strip_prefix("--exclude-namespace=")).collect();
         let configuration = &printed(flags, "MutatingWebhookConfiguration")[0];
         let expression = &configuration["webhooks"][0]["namespaceSelector"]["matchExpressions"][0];
@@ -157,9 +157,9 @@ fn the_server_and_the_webhook_exclude_the_same_namespaces() {
             (&expression["key"], &expression["operator"]),
             (&json!("kubernetes.io/metadata.name"), &json!("NotIn"))
         );
-        assert_eq!(list(&expression["values"]), told, "{flags:?}");
+        assert_eq!(list(&expression["values"]), excluded, "{flags:?}");
         let own = deployment["metadata"]["namespace"].as_str().unwrap();
-        assert!(told.contains(&own) && arguments.contains(&format!("--own-namespace={own}").as_str()), "{flags:?}");
+        assert!(excluded.contains(&own) && arguments.contains(&format!("--own-namespace={own}").as_str()), "{flags:?}");
     }
 }
 

@@ -1,6 +1,6 @@
-//! What holds for every pod, whatever a tenant, a policy or the state of a cache says.
+//! Properties that hold for every pod, whatever a tenant, a policy or the state of a cache says.
 //!
-//! Each property looks at 1024 generated worlds, or at four times `PROPTEST_CASES`. A failure is printed at its smallest.
+//! Each property checks 1024 generated worlds, or four times `PROPTEST_CASES`. A failure is printed at its smallest.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,22 +8,26 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::{SignedDuration, Timestamp};
-use outrigger::admission::{EntryNames, Reviewer};
+use outrigger::admission::{AuditEntryIds, Reviewer};
 use outrigger::audit;
 use outrigger::decision::Action;
-use outrigger::decision::facts::{Namespace, Owner, OwnerReference, Pod, RequestKind, SelectorUse, Settings, Write};
-use outrigger::decision::mesh::{MESHES, Mesh, Place};
-use outrigger::decision::owner_override::{Until, Wish};
-use outrigger::decision::policy::{Match, Matching, Mode, Overrides, Policy, WorkloadPattern};
-use outrigger::decision::selector::{Glob, Operator, Requirement, Selector};
-use outrigger::decision::suspension::Suspension;
+use outrigger::decision::facts::{
+    DecisionSettings, NamespaceFacts, Owner, OwnerReference, PodFacts, RequestKind, SelectorUse, WriteCondition,
+};
+use outrigger::decision::mesh::{MESHES, MarkerPlace, Mesh};
+use outrigger::decision::overrides::{Override, OverrideEnd};
+use outrigger::decision::policy::{
+    EnforcementMode, MatchResult, OverridePermission, PodMatcher, Policy, WorkloadPattern,
+};
+use outrigger::decision::selector::{Glob, Selector, SelectorOperator, SelectorRequirement};
+use outrigger::decision::suspension::InjectionSuspension;
 use outrigger::kernel::clock::Clock;
 use outrigger::kernel::names;
 use outrigger::kubernetes::intake::files;
-use outrigger::kubernetes::inventory::owner_kind::{OwnerKinds, Served};
+use outrigger::kubernetes::inventory::owner_kind::{KindAvailability, OwnerKinds};
 use outrigger::kubernetes::inventory::rule_kind::RuleKind;
-use outrigger::kubernetes::inventory::rules::{Rule, Terms};
-use outrigger::kubernetes::inventory::{Inventory, Question};
+use outrigger::kubernetes::inventory::rules::{ParsedRule, RuleLimits};
+use outrigger::kubernetes::inventory::{DecisionRequest, Inventory};
 use outrigger::metrics::Metrics;
 use proptest::collection::vec;
 use proptest::option;
@@ -34,30 +38,30 @@ use serde_json::{Map, Value, json};
 const NOW: &str = "2026-11-22T12:00:00Z";
 const TRUSTED: &str = "system:serviceaccount:kube-system:replicaset-controller";
 const HOME: &str = "shop";
-/// More than is kept of any text.
+/// Length of a text, more than is kept of any text.
 const LONG: usize = 300;
 
-/// Everything but the pod.
+/// State of a cluster, without the pod.
 #[derive(Debug, Clone)]
-struct World {
+struct GeneratedWorld {
     mesh: &'static Mesh,
     when_unknown: Action,
     policies: Vec<Policy>,
-    suspensions: Vec<Suspension>,
-    namespace: Option<Namespace>,
+    suspensions: Vec<InjectionSuspension>,
+    namespace: Option<NamespaceFacts>,
     owners: Vec<(&'static str, Owner)>,
-    unlisted: Option<Unlisted>,
+    unlisted: Option<EmptyCache>,
     installed: Option<&'static str>,
-    write: Write,
+    write: WriteCondition,
 }
 
-/// The ways to install the first mesh, of which each is a file of `cases/injectors`.
+/// Ways to install the first mesh; each is a file of `cases/injectors`.
 const INSTALLED: [&str; 6] =
     ["default", "canary", "canary-default-tag", "canary-prod-tag", "enabled-by-default", "two-revisions"];
 
-/// A cache that has not been filled.
+/// Cache that has not been filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unlisted {
+enum EmptyCache {
     Namespaces,
     Owners,
     Gateways,
@@ -66,20 +70,20 @@ enum Unlisted {
     Injectors,
 }
 
-const UNLISTED: [Unlisted; 6] = [
-    Unlisted::Namespaces,
-    Unlisted::Owners,
-    Unlisted::Gateways,
-    Unlisted::Policies,
-    Unlisted::Suspensions,
-    Unlisted::Injectors,
+const UNLISTED: [EmptyCache; 6] = [
+    EmptyCache::Namespaces,
+    EmptyCache::Owners,
+    EmptyCache::Gateways,
+    EmptyCache::Policies,
+    EmptyCache::Suspensions,
+    EmptyCache::Injectors,
 ];
 
-/// What a tenant writes and who sends it.
+/// Pod as a tenant writes it, and its requester.
 #[derive(Debug, Clone)]
-struct Sent {
-    labels: Pairs,
-    annotations: Pairs,
+struct SentPod {
+    labels: MetadataPairs,
+    annotations: MetadataPairs,
     owner: Option<&'static str>,
     trusted: bool,
     name: Option<String>,
@@ -89,15 +93,15 @@ struct Sent {
 }
 
 #[derive(Debug, Clone)]
-enum Pairs {
+enum MetadataPairs {
     Absent,
     Null,
-    Of(Vec<(Key, Text)>),
+    Of(Vec<(PairKey, PairValue)>),
 }
 
-/// A key, most of which mean something else in each mesh.
+/// Key of a label or annotation; most keys have another meaning in each mesh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Key {
+enum PairKey {
     Marker,
     OfAnyMesh(&'static str),
     Revision,
@@ -105,13 +109,13 @@ enum Key {
 }
 
 #[derive(Debug, Clone)]
-enum Text {
+enum PairValue {
     On(usize),
     Off(usize),
     Plain(String),
 }
 
-impl Key {
+impl PairKey {
     fn of(self, mesh: &Mesh) -> &'static str {
         match self {
             Self::Marker => mesh.marker_key,
@@ -121,7 +125,7 @@ impl Key {
     }
 }
 
-impl Text {
+impl PairValue {
     fn of(&self, mesh: &Mesh) -> String {
         match self {
             Self::On(index) => mesh.on[index % mesh.on.len()].to_owned(),
@@ -131,7 +135,7 @@ impl Text {
     }
 }
 
-impl Pairs {
+impl MetadataPairs {
     fn json(&self, mesh: &Mesh) -> Option<Value> {
         match self {
             Self::Absent => None,
@@ -143,8 +147,8 @@ impl Pairs {
         }
     }
 
-    /// These pairs, apart from those of `keys`, and with those of `others`.
-    fn with_those_of(&self, others: &Self, is_of: impl Fn(Key) -> bool) -> Self {
+    /// Replaces the pairs whose key passes `is_of` with those of `others`.
+    fn with_pairs_of(&self, others: &Self, is_of: impl Fn(PairKey) -> bool) -> Self {
         let of = |pairs: &Self| match pairs {
             Self::Absent | Self::Null => Vec::new(),
             Self::Of(pairs) => pairs.clone(),
@@ -160,7 +164,7 @@ impl Pairs {
     }
 }
 
-impl Sent {
+impl SentPod {
     fn pod(&self, mesh: &Mesh) -> Value {
         let mut metadata = Map::from_iter([("namespace".to_owned(), json!(HOME))]);
         let controller = |kind_and_uid: &str| {
@@ -196,12 +200,12 @@ fn tenants_text(letter: char) -> impl Strategy<Value = String> {
         .prop_map(move |(length, hostile)| hostile.to_owned() + &String::from(letter).repeat(length) + hostile)
 }
 
-fn wish() -> impl Strategy<Value = Wish<'static>> {
+fn wish() -> impl Strategy<Value = Override<'static>> {
     (option::of(inject()), option::of(tenants_text('ö')), option::of(until())).prop_map(|(inject, reason, until)| {
-        Wish {
+        Override {
             inject: inject.map(Cow::Owned),
             reason: reason.map(Cow::Owned),
-            until: until.map(|text| Until::read(text.into())),
+            until: until.map(|text| OverrideEnd::parse(text.into())),
             since: None,
         }
     })
@@ -216,13 +220,13 @@ fn until() -> impl Strategy<Value = String> {
     prop_oneof![6 => select(times.to_vec()).prop_map(str::to_owned), 1 => tenants_text('ü')]
 }
 
-fn marker_value() -> impl Strategy<Value = Text> {
+fn marker_value() -> impl Strategy<Value = PairValue> {
     let plain =
         prop_oneof![select(vec!["", "on", "canary", "stable", "TRUE", "0"]).prop_map(str::to_owned), tenants_text('ß')];
-    prop_oneof![3 => (0..8_usize).prop_map(Text::On), 3 => (0..8_usize).prop_map(Text::Off), 2 => plain.prop_map(Text::Plain)]
+    prop_oneof![3 => (0..8_usize).prop_map(PairValue::On), 3 => (0..8_usize).prop_map(PairValue::Off), 2 => plain.prop_map(PairValue::Plain)]
 }
 
-/// A receipt as we write it, or nearly.
+/// Receipt as we write it, or nearly.
 fn receipt() -> impl Strategy<Value = String> {
     let action = select(vec!["Enable", "Disable", "Leave", ""]);
     let rule = select(vec!["ClusterInjectionPolicy p0", "override on the pod", "no rule", "SuspensionPolicy s0", ""]);
@@ -231,29 +235,29 @@ fn receipt() -> impl Strategy<Value = String> {
     prop_oneof![3 => real, 1 => tenants_text('é')]
 }
 
-fn any_mesh() -> impl Strategy<Value = Key> {
-    (0..MESHES.len()).prop_map(|index| Key::OfAnyMesh(MESHES[index].marker_key))
+fn any_mesh() -> impl Strategy<Value = PairKey> {
+    (0..MESHES.len()).prop_map(|index| PairKey::OfAnyMesh(MESHES[index].marker_key))
 }
 
-fn pairs(pair: impl Strategy<Value = (Key, Text)>) -> impl Strategy<Value = Pairs> {
-    prop_oneof![1 => Just(Pairs::Absent), 1 => Just(Pairs::Null), 6 => vec(pair, 0..5).prop_map(Pairs::Of)]
+fn pairs(pair: impl Strategy<Value = (PairKey, PairValue)>) -> impl Strategy<Value = MetadataPairs> {
+    prop_oneof![1 => Just(MetadataPairs::Absent), 1 => Just(MetadataPairs::Null), 6 => vec(pair, 0..5).prop_map(MetadataPairs::Of)]
 }
 
-fn labels() -> impl Strategy<Value = Pairs> {
-    let revision = select(vec!["canary", "stable", ""]).prop_map(|text| Text::Plain(text.to_owned()));
+fn labels() -> impl Strategy<Value = MetadataPairs> {
+    let revision = select(vec!["canary", "stable", ""]).prop_map(|text| PairValue::Plain(text.to_owned()));
     let own = (select(vec!["app", "team"]), select(vec!["a", "b", ""]));
     pairs(prop_oneof![
-        (Just(Key::Marker), marker_value()),
+        (Just(PairKey::Marker), marker_value()),
         (any_mesh(), marker_value()),
-        (Just(Key::Revision), revision),
-        own.prop_map(|(key, text)| (Key::Named(key), Text::Plain(text.to_owned()))),
+        (Just(PairKey::Revision), revision),
+        own.prop_map(|(key, text)| (PairKey::Named(key), PairValue::Plain(text.to_owned()))),
     ])
 }
 
-fn annotations() -> impl Strategy<Value = Pairs> {
-    let plain = |key, text: BoxedStrategy<String>| (Just(Key::Named(key)), text.prop_map(Text::Plain));
+fn annotations() -> impl Strategy<Value = MetadataPairs> {
+    let plain = |key, text: BoxedStrategy<String>| (Just(PairKey::Named(key)), text.prop_map(PairValue::Plain));
     pairs(prop_oneof![
-        3 => (Just(Key::Marker), marker_value()),
+        3 => (Just(PairKey::Marker), marker_value()),
         1 => (any_mesh(), marker_value()),
         3 => plain(names::INJECT, inject().boxed()),
         2 => plain(names::REASON, tenants_text('ö').boxed()),
@@ -263,7 +267,7 @@ fn annotations() -> impl Strategy<Value = Pairs> {
     ])
 }
 
-/// A controlling owner that a pod claims, as `group:Kind/uid`.
+/// Controlling owners that a pod claims, as `group:Kind/uid`.
 const CLAIMED: [&str; 8] = [
     "ReplicaSet/rs",
     "StatefulSet/sts",
@@ -275,7 +279,7 @@ const CLAIMED: [&str; 8] = [
     "example.org:Operator/o",
 ];
 
-fn sent() -> impl Strategy<Value = Sent> {
+fn sent() -> impl Strategy<Value = SentPod> {
     let spec = (
         option::of(select(vec!["web", "robot"])),
         option::weighted(0.3, prop::bool::weighted(0.3)),
@@ -283,7 +287,7 @@ fn sent() -> impl Strategy<Value = Sent> {
     );
     let name = option::of(tenants_text('ì'));
     (labels(), annotations(), option::of(select(CLAIMED.to_vec())), prop::bool::weighted(0.8), name, spec).prop_map(
-        |(labels, annotations, owner, trusted, name, (account, host_network, waits_for_proxy))| Sent {
+        |(labels, annotations, owner, trusted, name, (account, host_network, waits_for_proxy))| SentPod {
             labels,
             annotations,
             owner,
@@ -299,13 +303,13 @@ fn sent() -> impl Strategy<Value = Sent> {
 fn selector() -> impl Strategy<Value = Selector> {
     let values = || vec(select(vec!["a", "b"]).prop_map(Box::<str>::from), 1..3);
     let operator = prop_oneof![
-        values().prop_map(Operator::In),
-        values().prop_map(Operator::NotIn),
-        Just(Operator::Exists),
-        Just(Operator::DoesNotExist),
+        values().prop_map(SelectorOperator::In),
+        values().prop_map(SelectorOperator::NotIn),
+        Just(SelectorOperator::Exists),
+        Just(SelectorOperator::DoesNotExist),
     ];
     let requirement = (select(vec!["app", "team"]), operator);
-    let requirement = requirement.prop_map(|(key, operator)| Requirement { key: key.into(), operator });
+    let requirement = requirement.prop_map(|(key, operator)| SelectorRequirement { key: key.into(), operator });
     prop_oneof![4 => Just(Selector::default()), 1 => vec(requirement, 1..3).prop_map(Selector::new)]
 }
 
@@ -313,14 +317,14 @@ fn globs(patterns: &'static [&'static str]) -> impl Strategy<Value = Vec<Glob>> 
     prop_oneof![4 => Just(Vec::new()), 1 => vec(select(patterns).prop_map(Glob::new), 1..3)]
 }
 
-fn matching() -> impl Strategy<Value = Matching> {
+fn matching() -> impl Strategy<Value = PodMatcher> {
     let pattern = (select(vec!["Deployment", "StatefulSet", "Job", "ReplicaSet"]), select(vec!["*", "web", "w*"]));
     let pattern = pattern.prop_map(|(kind, name)| WorkloadPattern { kind: kind.into(), name: Glob::new(name) });
     let workloads = prop_oneof![4 => Just(Vec::new()), 1 => vec(pattern, 1..3)];
     let names = (globs(&["*", HOME, "other"]), globs(&["legacy-*", "sh*p"]), globs(&["default", "w*"]));
     (names, selector(), workloads, selector(), selector()).prop_map(
         |((include, exclude, service_accounts), namespace_selector, workloads, workload_selector, pod_selector)| {
-            Matching {
+            PodMatcher {
                 include,
                 exclude,
                 namespace_selector,
@@ -333,14 +337,14 @@ fn matching() -> impl Strategy<Value = Matching> {
     )
 }
 
-/// A rule's namespace, and a match that fits it: a rule of a namespace names no namespaces.
-fn whom() -> impl Strategy<Value = (Option<Box<str>>, Matching)> {
+/// Namespace of a rule, and a matcher that fits it: a rule of a namespace names no namespaces.
+fn scope() -> impl Strategy<Value = (Option<Box<str>>, PodMatcher)> {
     (option::of(prop_oneof![3 => Just(HOME), 1 => Just("other")]), matching()).prop_map(|(namespace, matching)| {
         match namespace {
             None => (None, matching),
             Some(namespace) => {
                 let (include, exclude, namespace_selector) = Default::default();
-                (Some(namespace.into()), Matching { include, exclude, namespace_selector, ..matching })
+                (Some(namespace.into()), PodMatcher { include, exclude, namespace_selector, ..matching })
             }
         }
     })
@@ -352,13 +356,14 @@ fn policy() -> impl Strategy<Value = Policy> {
         Just((Action::Disable, None)),
         Just((Action::Remove, None)),
     ];
-    let overrides = select(vec![Overrides::Allow, Overrides::RequireReason, Overrides::Deny]);
-    let mode = prop_oneof![4 => Just(Mode::Enforce), 1 => Just(Mode::Audit)];
-    (whom(), action, -1..=2_i32, overrides, mode).prop_map(
+    let overrides =
+        select(vec![OverridePermission::Allow, OverridePermission::RequireReason, OverridePermission::Deny]);
+    let mode = prop_oneof![4 => Just(EnforcementMode::Enforce), 1 => Just(EnforcementMode::Audit)];
+    (scope(), action, -1..=2_i32, overrides, mode).prop_map(
         |((namespace, matching), (action, revision), priority, overrides, mode)| Policy {
             name: "p".into(),
             namespace,
-            matching,
+            matcher: matching,
             action,
             revision: revision.map(Into::into),
             priority,
@@ -368,13 +373,13 @@ fn policy() -> impl Strategy<Value = Policy> {
     )
 }
 
-fn suspension() -> impl Strategy<Value = Suspension> {
+fn suspension() -> impl Strategy<Value = InjectionSuspension> {
     let ticket = option::of(Just(Box::from("OPS-1")));
-    (whom(), -2..=1_i64, option::of(-1..=1_i64), ticket).prop_map(|((namespace, matching), start, end, ticket)| {
-        Suspension {
+    (scope(), -2..=1_i64, option::of(-1..=1_i64), ticket).prop_map(|((namespace, matching), start, end, ticket)| {
+        InjectionSuspension {
             name: "s".into(),
             namespace,
-            matching,
+            matcher: matching,
             starts_at: now() + SignedDuration::from_hours(start),
             ends_at: end.map(|end| now() + SignedDuration::from_hours(end)),
             reason: "a broken release".into(),
@@ -383,16 +388,16 @@ fn suspension() -> impl Strategy<Value = Suspension> {
     })
 }
 
-fn namespace() -> impl Strategy<Value = Namespace> {
+fn namespace() -> impl Strategy<Value = NamespaceFacts> {
     let injecting = |value| vec![("istio-injection", value), ("istio.io/rev", "canary"), ("team", "a")];
     let some = |value| prop::sample::subsequence(injecting(value), 0..=3);
     let labels = prop_oneof![Just(Vec::new()), some("enabled"), some("disabled")];
     let marker =
         option::weighted(0.3, select(vec!["enabled", "disabled", "other"])).prop_map(|value| value.map(Into::into));
-    (labels, wish(), marker).prop_map(|(labels, wish, marker)| Namespace {
+    (labels, wish(), marker).prop_map(|(labels, wish, marker)| NamespaceFacts {
         name: HOME.into(),
         labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
-        wish,
+        own_override: wish,
         marker,
         labelled_at: None,
     })
@@ -401,7 +406,7 @@ fn namespace() -> impl Strategy<Value = Namespace> {
 fn owners() -> impl Strategy<Value = Vec<(&'static str, Owner)>> {
     let used = || (any::<bool>(), any::<bool>()).prop_map(|(marker, revision)| SelectorUse { marker, revision });
     let owned = prop_oneof![2 => Just(None), 6 => Just(Some("dep")), 1 => Just(Some("forged"))];
-    // The last is one that does not exist, and the one before it is no gateway.
+    // The last owner does not exist, and the one before it is no gateway.
     let gateway = option::weighted(0.3, select(vec!["gw", "gw", "rs", "forged"]));
     (wish(), wish(), option::of(used()), option::of(used()), owned, gateway).prop_map(
         |(wish, other, deployment, direct, owned, of_gateway)| {
@@ -420,7 +425,7 @@ fn owners() -> impl Strategy<Value = Vec<(&'static str, Owner)>> {
             let labels = || [("team".to_owned(), "a".to_owned())].into_iter().collect();
             let gateway = of_gateway.map(|uid| Box::new(by("gateway.networking.k8s.io", "Gateway", uid)));
             let top = Owner {
-                wish: Some(Box::new(wish.clone())),
+                own_override: Some(Box::new(wish.clone())),
                 selector: deployment,
                 labels: labels(),
                 gateway,
@@ -432,129 +437,140 @@ fn owners() -> impl Strategy<Value = Vec<(&'static str, Owner)>> {
                 ..owner("ReplicaSet", "web-1")
             };
             let sts = Owner {
-                wish: Some(Box::new(other)),
+                own_override: Some(Box::new(other)),
                 selector: direct,
                 labels: labels(),
                 ..owner("StatefulSet", "web")
             };
             let gw = Owner { is_gateway: true, ..owner("Gateway", "web") };
-            let foreign = Owner { namespace: "other".into(), wish: Some(Box::new(wish)), ..owner("ReplicaSet", "web") };
+            let foreign =
+                Owner { namespace: "other".into(), own_override: Some(Box::new(wish)), ..owner("ReplicaSet", "web") };
             [("dep", top), ("rs", rs), ("sts", sts), ("job", owner("Job", "web")), ("gw", gw), ("foreign", foreign)]
                 .into()
         },
     )
 }
 
-fn world() -> impl Strategy<Value = World> {
+fn world() -> impl Strategy<Value = GeneratedWorld> {
     // Only the first knows a revision and a legacy annotation.
     let mesh = prop_oneof![Just(&MESHES[0]), (0..MESHES.len()).prop_map(|index| &MESHES[index])];
     let rules = (vec(policy(), 0..4), vec(suspension(), 0..3));
     let when_unknown = select(vec![Action::Leave, Action::Enable, Action::Disable]);
     let known = (option::weighted(0.9, namespace()), owners(), option::weighted(0.1, select(UNLISTED.to_vec())));
     let installed = prop_oneof![Just(None), select(INSTALLED.to_vec()).prop_map(Some)];
-    let write = prop_oneof![3 => Just(Write::Always), 1 => Just(Write::Needed)];
+    let write = prop_oneof![3 => Just(WriteCondition::Always), 1 => Just(WriteCondition::Needed)];
     (mesh, when_unknown, rules, known, (installed, write)).prop_map(
         |(mesh, when_unknown, (mut policies, mut suspensions), (namespace, owners, unlisted), (installed, write))| {
             let installed = installed.map(|installed| if mesh.name == "linkerd" { "linkerd" } else { installed });
             policies.iter_mut().zip(0..).for_each(|(policy, number)| policy.name = format!("p{number}").into());
             suspensions.iter_mut().zip(0..).for_each(|(one, number)| one.name = format!("s{number}").into());
-            World { mesh, when_unknown, policies, suspensions, namespace, owners, unlisted, installed, write }
+            GeneratedWorld { mesh, when_unknown, policies, suspensions, namespace, owners, unlisted, installed, write }
         },
     )
 }
 
-impl World {
-    /// The same with a cluster policy that allows no exception and ranks above all others of the cluster.
+impl GeneratedWorld {
+    /// Adds a cluster policy that allows no exception and ranks above all other cluster policies.
     fn with_last_word(mut self, policy: Policy) -> Self {
         self.policies.iter_mut().filter(|policy| policy.namespace.is_none()).for_each(|policy| policy.priority = -1);
-        let (name, matching, overrides) = ("last-word".into(), Matching::default(), Overrides::Deny);
-        let word = Policy { name, namespace: None, matching, priority: 0, overrides, mode: Mode::Enforce, ..policy };
+        let (name, matching, overrides) = ("last-word".into(), PodMatcher::default(), OverridePermission::Deny);
+        let word = Policy {
+            name,
+            namespace: None,
+            matcher: matching,
+            priority: 0,
+            overrides,
+            mode: EnforcementMode::Enforce,
+            ..policy
+        };
         self.policies.push(word);
         self
     }
 
-    /// The same without what those write who may write in a namespace only.
+    /// Removes everything that a user with rights in one namespace can write.
     fn without_tenants(mut self) -> Self {
         self.policies.retain(|policy| policy.namespace.is_none());
         self.suspensions.retain(|suspension| suspension.namespace.is_none());
-        self.namespace.iter_mut().for_each(|namespace| namespace.wish = Wish::default());
-        self.owners.iter_mut().for_each(|(_, owner)| owner.wish = None);
+        self.namespace.iter_mut().for_each(|namespace| namespace.own_override = Override::default());
+        self.owners.iter_mut().for_each(|(_, owner)| owner.own_override = None);
         self
     }
 
-    /// Whether the selector of the pod's direct owner uses a mark, or may.
-    fn may_hold_marks(&self, sent: &Sent) -> bool {
+    /// Returns whether the selector of the pod's direct owner uses a mark, or might.
+    fn may_hold_marks(&self, sent: &SentPod) -> bool {
         let of = |uid: &str| self.owners.iter().find(|(other, _)| *other == uid).map(|(_, owner)| owner);
         let Some((_, uid)) = sent.owner.and_then(|owner| owner.split_once('/')).filter(|_| sent.trusted) else {
             return false;
         };
         let Some(direct) = of(uid).filter(|direct| *direct.namespace == *HOME && !direct.is_gateway) else {
-            return self.unlisted == Some(Unlisted::Owners);
+            return self.unlisted == Some(EmptyCache::Owners);
         };
         let of_deployment = || of(&direct.controller.as_ref()?.uid)?.selector;
-        let used = direct.selector.or_else(of_deployment).filter(|_| self.unlisted != Some(Unlisted::Owners));
+        let used = direct.selector.or_else(of_deployment).filter(|_| self.unlisted != Some(EmptyCache::Owners));
         used != Some(SelectorUse::default())
     }
 
     fn inventory(&self) -> Inventory {
         let Self { mesh, when_unknown, policies, suspensions, namespace, owners, unlisted, installed, write } = self;
         let (excluded_namespaces, when_unknown, write) = (vec!["kube-system".into()], *when_unknown, *write);
-        let settings = Settings { mesh, excluded_namespaces, when_unknown, write };
+        let settings = DecisionSettings { mesh, excluded_namespaces, when_unknown, write };
         let inventory = Inventory::new(settings, OwnerKinds::default(), vec![TRUSTED.into()]);
-        if *unlisted != Some(Unlisted::Injectors) {
+        if *unlisted != Some(EmptyCache::Injectors) {
             let objects = installed.map(crate::decisions::injectors).unwrap_or_default();
-            files::fill_listed(&inventory, &Terms::default(), &objects, |cache| {
+            files::replace_listed(&inventory, &RuleLimits::default(), &objects, |cache| {
                 cache == "mutatingwebhookconfigurations"
             });
         }
-        if *unlisted != Some(Unlisted::Namespaces) {
+        if *unlisted != Some(EmptyCache::Namespaces) {
             namespace.iter().for_each(|namespace| inventory.namespaces.insert(HOME, namespace.clone()));
             inventory.namespaces.set_synced();
         }
         let is_listed = |kind: &str| match unlisted {
-            Some(Unlisted::Owners) => false,
-            Some(Unlisted::Gateways) => kind != "Gateway",
+            Some(EmptyCache::Owners) => false,
+            Some(EmptyCache::Gateways) => kind != "Gateway",
             _ => true,
         };
         let listed = owners.iter().filter(|(_, owner)| is_listed(&owner.kind));
         listed.for_each(|(uid, owner)| inventory.owners.insert(*uid, owner.clone()));
         let kinds: Vec<_> = inventory.owner_kinds.iter().filter(|kind| is_listed(&kind.kind)).cloned().collect();
-        kinds.iter().for_each(|kind| inventory.owner_kinds.set_served(kind, Served::Yes));
+        kinds.iter().for_each(|kind| inventory.owner_kinds.set_availability(kind, KindAvailability::Filled));
         let is = |namespace: &Option<Box<str>>, kind| {
             namespace.is_some() == matches!(kind, RuleKind::InjectionPolicy | RuleKind::SuspensionPolicy)
         };
         let named = |namespace: &Option<Box<str>>, name: &str| (namespace.clone().unwrap_or_default(), name.into());
-        if *unlisted != Some(Unlisted::Policies) {
+        if *unlisted != Some(EmptyCache::Policies) {
             for kind in [RuleKind::ClusterInjectionPolicy, RuleKind::InjectionPolicy] {
                 let listed = policies.iter().filter(|policy| is(&policy.namespace, kind));
-                let rule = |policy: &Policy| (named(&policy.namespace, &policy.name), Rule::Policy(policy.clone()));
+                let rule =
+                    |policy: &Policy| (named(&policy.namespace, &policy.name), ParsedRule::Policy(policy.clone()));
                 inventory.rules.replace(kind, listed.map(rule).collect());
             }
         }
-        if *unlisted != Some(Unlisted::Suspensions) {
+        if *unlisted != Some(EmptyCache::Suspensions) {
             for kind in [RuleKind::ClusterSuspensionPolicy, RuleKind::SuspensionPolicy] {
                 let listed = suspensions.iter().filter(|one| is(&one.namespace, kind));
-                let rule = |one: &Suspension| (named(&one.namespace, &one.name), Rule::Suspension(one.clone()));
+                let rule =
+                    |one: &InjectionSuspension| (named(&one.namespace, &one.name), ParsedRule::Suspension(one.clone()));
                 inventory.rules.replace(kind, listed.map(rule).collect());
             }
         }
         inventory
     }
 
-    fn review(&self, sent: &Sent) -> Answer {
+    fn review(&self, sent: &SentPod) -> ReviewAnswer {
         self.review_pod(sent, &sent.pod(self.mesh))
     }
 
-    fn review_pod(&self, sent: &Sent, pod: &Value) -> Answer {
+    fn review_pod(&self, sent: &SentPod, pod: &Value) -> ReviewAnswer {
         let clock = Clock::Fixed(now());
-        let (log, writer) = audit::log(clock.clone());
+        let (log, writer) = audit::audit_channel(clock.clone());
         let reviewer = Reviewer {
             inventory: Arc::new(self.inventory()),
             reads: None,
-            metrics: Metrics::new(log.lost().clone()),
+            metrics: Metrics::new(log.lost_counter().clone()),
             audit: Some(log),
             clock,
-            entries: EntryNames::of_process("property"),
+            entries: AuditEntryIds::for_process("property"),
         };
         let request = json!({
             "uid": "u", "operation": "CREATE", "namespace": HOME, "object": pod, "resource": {"resource": "pods"},
@@ -568,19 +584,19 @@ impl World {
             writer.run(&mut written).await;
             (bytes, written)
         });
-        Answer::read(&bytes, &entry)
+        ReviewAnswer::read(&bytes, &entry)
     }
 }
 
-/// What was answered and what was recorded.
+/// Answer of a review, and its audit entry.
 #[derive(Debug, PartialEq)]
-struct Answer {
+struct ReviewAnswer {
     response: Value,
     entry: Value,
     patch: json_patch::Patch,
 }
 
-impl Answer {
+impl ReviewAnswer {
     fn read(answer: &[u8], entry: &[u8]) -> Self {
         let mut answer: Value = serde_json::from_slice(answer).unwrap();
         let response = answer["response"].take();
@@ -603,8 +619,8 @@ impl Answer {
         self.entry["effect"]["outcome"].as_str().unwrap()
     }
 
-    /// The effect that the decision asks for.
-    fn wanted(&self) -> &str {
+    /// Returns the effect that the decision asks for.
+    fn requested_outcome(&self) -> &str {
         match self.action() {
             "Enable" => "Injected",
             "Disable" => "NotInjected",
@@ -612,12 +628,12 @@ impl Answer {
         }
     }
 
-    /// Whether the owner's selector kept a mark as it was.
+    /// Returns whether the owner's selector kept a mark as it was.
     fn says_withheld(&self) -> bool {
         self.entry["effect"]["reason"].as_str().unwrap().contains("selector of the pod's owner")
     }
 
-    /// Whether the answer is the one configured for the unknown, or would have been.
+    /// Returns whether the answer is the one configured for the unknown, or would have been.
     fn says_unknown(&self) -> bool {
         let mut considered = self.entry["considered"].as_array().unwrap().iter();
         self.rule() == "unknown" || considered.any(|one| one["rule"]["name"] == "unknown")
@@ -640,7 +656,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().build().unwrap()
 }
 
-/// Every text in a JSON value, its keys included.
+/// Collects every text in a JSON value, keys included.
 fn texts<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
     match value {
         Value::String(text) => found.push(text),
@@ -656,8 +672,8 @@ fn texts<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
 fn without_marks(pod: &Value, mesh: &Mesh) -> Value {
     let mut pod = pod.clone();
     let marker = match mesh.marker_place {
-        Place::Label => ("labels", mesh.marker_key),
-        Place::Annotation => ("annotations", mesh.marker_key),
+        MarkerPlace::Label => ("labels", mesh.marker_key),
+        MarkerPlace::Annotation => ("annotations", mesh.marker_key),
     };
     let further =
         [mesh.legacy_annotation.map(|key| ("annotations", key)), mesh.revision_label.map(|key| ("labels", key))];
@@ -669,7 +685,7 @@ fn without_marks(pod: &Value, mesh: &Mesh) -> Value {
     without_empty_maps(pod)
 }
 
-/// The pod as it was before a patch gave it the maps that it did not have.
+/// Removes empty maps, which a patch may have added to the pod.
 fn without_empty_maps(mut pod: Value) -> Value {
     for map in ["labels", "annotations"] {
         if pod["metadata"][map].as_object().is_none_or(Map::is_empty) {
@@ -695,17 +711,17 @@ proptest! {
 
     #[test]
     fn a_copy_of_a_pod_with_our_marks_ends_as_the_pod_itself_would(earlier in world(), world in world(), sent in sent()) {
-        let earlier = World { mesh: world.mesh, ..earlier };
-        let is_mark = |key| !matches!(key, Key::Named("app" | "team" | names::INJECT | names::REASON | names::UNTIL));
-        let unmarked = |pairs: &Pairs| pairs.with_those_of(&Pairs::Absent, is_mark);
+        let earlier = GeneratedWorld { mesh: world.mesh, ..earlier };
+        let is_mark = |key| !matches!(key, PairKey::Named("app" | "team" | names::INJECT | names::REASON | names::UNTIL));
+        let unmarked = |pairs: &MetadataPairs| pairs.with_pairs_of(&MetadataPairs::Absent, is_mark);
         let (labels, annotations) = (unmarked(&sent.labels), unmarked(&sent.annotations));
-        let sent = Sent { labels, annotations, ..sent };
+        let sent = SentPod { labels, annotations, ..sent };
         let pod = sent.pod(world.mesh);
         let copy = earlier.review(&sent).patched(&pod)?;
         let (itself, copied) = (world.review(&sent), world.review_pod(&sent, &copy));
         let is_withheld = [&itself, &copied].iter().any(|answer| answer.says_withheld());
         // What is left behind is not cleaned up either, if the owner's selector may use it.
-        let is_withheld = is_withheld || world.may_hold_marks(&sent) || world.write == Write::Needed;
+        let is_withheld = is_withheld || world.may_hold_marks(&sent) || world.write == WriteCondition::Needed;
         // A pod that is never touched keeps what it came with.
         if !is_withheld && copied.entry["rule"]["kind"] != "Safety" {
             let (itself_after, copied_after) = (itself.patched(&pod)?, copied.patched(&copy)?);
@@ -720,17 +736,17 @@ proptest! {
         let answer = world.review(&sent);
         let patched = answer.patched(&sent.pod(world.mesh))?;
         let metadata = &patched["metadata"];
-        let place = if world.mesh.marker_place == Place::Label { "labels" } else { "annotations" };
+        let place = if world.mesh.marker_place == MarkerPlace::Label { "labels" } else { "annotations" };
         let marker = metadata[place][world.mesh.marker_key].as_str();
         let legacy = world.mesh.legacy_annotation.and_then(|key| metadata["annotations"][key].as_str());
         let is_right = match answer.action() {
-            "Enable" => marker.and_then(|value| world.mesh.reads(value)) == Some(true),
-            "Disable" => marker.and_then(|value| world.mesh.reads(value)) == Some(false),
+            "Enable" => marker.and_then(|value| world.mesh.parse_marker(value)) == Some(true),
+            "Disable" => marker.and_then(|value| world.mesh.parse_marker(value)) == Some(false),
             "Remove" => marker.is_none() && legacy.is_none(),
             _ => answer.entry["rule"]["kind"] != "Safety" || answer.patch.0.is_empty(),
         };
         // Where the owner's selector holds the marker, or it is written only when needed, the effect alone counts.
-        let is_reached = answer.outcome() == answer.wanted();
+        let is_reached = answer.outcome() == answer.requested_outcome();
         prop_assert!(is_right || is_reached || answer.outcome() == "Unreachable", "{} leaves {metadata}", answer.entry);
     }
 
@@ -740,12 +756,12 @@ proptest! {
         let answer = world.review(&sent);
         let again = world.review_pod(&sent, &answer.patched(&pod)?);
         prop_assert_eq!(answer.outcome(), again.outcome(), "{} {}", answer.entry, again.entry);
-        let is_known = world.installed.is_some() && world.unlisted != Some(Unlisted::Injectors);
-        let can_be_told = is_known && world.namespace.is_some() && world.unlisted != Some(Unlisted::Namespaces);
+        let is_known = world.installed.is_some() && world.unlisted != Some(EmptyCache::Injectors);
+        let can_be_told = is_known && world.namespace.is_some() && world.unlisted != Some(EmptyCache::Namespaces);
         let is_read = ["istio", "linkerd"].contains(&world.mesh.name);
         prop_assert!(answer.outcome() != "Unknown" || !can_be_told || !is_read, "{}", answer.entry);
         if ["Enable", "Disable"].contains(&answer.action()) {
-            prop_assert!([answer.wanted(), "Unreachable", "Unknown"].contains(&answer.outcome()), "{}", answer.entry);
+            prop_assert!([answer.requested_outcome(), "Unreachable", "Unknown"].contains(&answer.outcome()), "{}", answer.entry);
         }
     }
 
@@ -753,9 +769,9 @@ proptest! {
     fn nothing_that_a_tenant_writes_departs_from_a_cluster_policy_that_denies(
         world in world(), last_word in policy(), sent in sent(), other in sent(),
     ) {
-        let is_mark = |key| !matches!(key, Key::Named("app" | "team"));
-        let labels = sent.labels.with_those_of(&other.labels, is_mark);
-        let rewritten = Sent { labels, annotations: other.annotations, ..sent.clone() };
+        let is_mark = |key| !matches!(key, PairKey::Named("app" | "team"));
+        let labels = sent.labels.with_pairs_of(&other.labels, is_mark);
+        let rewritten = SentPod { labels, annotations: other.annotations, ..sent.clone() };
         let world = world.with_last_word(last_word);
         let (one, two) = (world.review(&sent), world.clone().without_tenants().review(&rewritten));
         prop_assert_eq!((one.action(), &one.entry["rule"]), (two.action(), &two.entry["rule"]), "{} {}", one.entry, two.entry);
@@ -768,11 +784,11 @@ proptest! {
         let mut world = world.with_last_word(last_word);
         // Whom a suspension of the cluster names by what a tenant may write is the platform's own choice.
         world.suspensions.iter_mut().for_each(|suspension| {
-            let Matching { include, exclude, namespace_selector, .. } = suspension.matching.clone();
-            suspension.matching = Matching { include, exclude, namespace_selector, ..Matching::default() };
+            let PodMatcher { include, exclude, namespace_selector, .. } = suspension.matcher.clone();
+            suspension.matcher = PodMatcher { include, exclude, namespace_selector, ..PodMatcher::default() };
         });
-        let rewritten = Sent { host_network: sent.host_network, waits_for_proxy: sent.waits_for_proxy, ..other };
-        let elsewhere = World { owners, ..world.clone() }.without_tenants();
+        let rewritten = SentPod { host_network: sent.host_network, waits_for_proxy: sent.waits_for_proxy, ..other };
+        let elsewhere = GeneratedWorld { owners, ..world.clone() }.without_tenants();
         let (one, two) = (world.review(&sent), elsewhere.review(&rewritten));
         prop_assert_eq!((one.action(), &one.entry["rule"]), (two.action(), &two.entry["rule"]), "{} {}", one.entry, two.entry);
     }
@@ -781,9 +797,9 @@ proptest! {
     fn a_last_word_about_the_revision_is_what_the_pod_ends_with(world in world(), last_word in policy(), sent in sent()) {
         let revision = last_word.revision.clone();
         let action = last_word.action;
-        let namespace = Some(Namespace { name: HOME.into(), ..Namespace::default() });
-        let world = World { mesh: &MESHES[0], suspensions: Vec::new(), namespace, unlisted: None, installed: None, ..world };
-        let sent = Sent { owner: None, host_network: None, waits_for_proxy: false, ..sent };
+        let namespace = Some(NamespaceFacts { name: HOME.into(), ..NamespaceFacts::default() });
+        let world = GeneratedWorld { mesh: &MESHES[0], suspensions: Vec::new(), namespace, unlisted: None, installed: None, ..world };
+        let sent = SentPod { owner: None, host_network: None, waits_for_proxy: false, ..sent };
         let world = world.with_last_word(last_word);
         let answer = world.review(&sent);
         let patched = answer.patched(&sent.pod(world.mesh))?;
@@ -800,15 +816,15 @@ proptest! {
 
     #[test]
     fn an_untrusted_requester_gains_nothing_by_naming_owners(world in world(), sent in sent()) {
-        let claiming = Sent { trusted: false, ..sent };
-        let bare = Sent { owner: None, ..claiming.clone() };
+        let claiming = SentPod { trusted: false, ..sent };
+        let bare = SentPod { owner: None, ..claiming.clone() };
         let (claiming, bare) = (world.review(&claiming), world.review(&bare));
         prop_assert_eq!((claiming.action(), &claiming.patch), (bare.action(), &bare.patch));
     }
 
     #[test]
     fn every_decision_says_why_in_text_that_is_harmless_and_short(world in world(), sent in sent()) {
-        let Answer { response, entry, patch: _ } = world.review(&sent);
+        let ReviewAnswer { response, entry, patch: _ } = world.review(&sent);
         for reason in [&entry["reason"], &response["auditAnnotations"]["reason"], &response["auditAnnotations"]["rule"]] {
             prop_assert!(reason.as_str().is_some_and(|reason| !reason.trim().is_empty()));
         }
@@ -827,7 +843,7 @@ proptest! {
     #[test]
     fn no_policy_is_passed_by_that_could_match(world in world(), owner in option::of(select(vec!["dep", "rs", "sts", "job", "gw", "nope"]))) {
         let inventory = world.inventory();
-        let pod = Pod { namespace: HOME.into(), ..Pod::default() };
+        let pod = PodFacts { namespace: HOME.into(), ..PodFacts::default() };
         let controller = owner.map(|uid| {
             let (group, kind) = match uid {
                 "rs" | "nope" => ("apps", "ReplicaSet"),
@@ -839,13 +855,13 @@ proptest! {
             OwnerReference { group: group.into(), kind: kind.into(), name: "web".into(), uid: uid.into() }
         });
         let kind = RequestKind::PodCreate;
-        let question = Question { kind: &kind, pod: &pod, controller: controller.as_ref(), requester_is_trusted: true };
+        let question = DecisionRequest { kind: &kind, pod: &pod, controller: controller.as_ref(), requester_is_trusted: true };
         let facts = inventory.facts_for(question, &[]);
         if let Ok((policies, candidates)) = &facts.policies {
             let asked: Vec<_> = policies.ranked(candidates, &facts.owners).map(std::ptr::from_ref).collect();
             let of_here = |policy: &&Policy| policy.namespace.as_deref().is_none_or(|own| own == HOME);
             let mut passed_by = policies.all().iter().filter(of_here).filter(|policy| !asked.contains(&std::ptr::from_ref(*policy)));
-            let wrong = passed_by.find(|policy| !matches!(policy.matching.matches(&facts), Match::No(_)));
+            let wrong = passed_by.find(|policy| !matches!(policy.matcher.matches(&facts), MatchResult::No(_)));
             prop_assert!(wrong.is_none(), "{wrong:?}");
             let positions: Vec<_> = asked.iter().map(|one| policies.all().iter().position(|policy| std::ptr::eq(*one, policy))).collect();
             prop_assert!(positions.is_sorted(), "{positions:?}");
@@ -860,9 +876,9 @@ proptest! {
     #[test]
     fn what_is_unknown_is_never_taken_for_nothing(world in world(), sent in sent()) {
         let answer = world.review(&sent);
-        let lacks_owner = sent.trusted && world.unlisted == Some(Unlisted::Owners)
+        let lacks_owner = sent.trusted && world.unlisted == Some(EmptyCache::Owners)
             && sent.owner.is_some_and(|owner| !owner.starts_with("example.org"));
-        let lacks = world.namespace.is_none() || lacks_owner || matches!(world.unlisted, Some(Unlisted::Namespaces | Unlisted::Policies | Unlisted::Suspensions));
+        let lacks = world.namespace.is_none() || lacks_owner || matches!(world.unlisted, Some(EmptyCache::Namespaces | EmptyCache::Policies | EmptyCache::Suspensions));
         prop_assert!(!lacks || answer.rule() != "nothing applies", "{}", answer.entry);
     }
 
@@ -871,11 +887,11 @@ proptest! {
         world in world(), unlisted in select(UNLISTED.to_vec()),
         sent in sent(),
     ) {
-        let known = World { unlisted: None, ..world };
-        let unknown = World { unlisted: Some(unlisted), ..known.clone() };
+        let known = GeneratedWorld { unlisted: None, ..world };
+        let unknown = GeneratedWorld { unlisted: Some(unlisted), ..known.clone() };
         let (before, after) = (unknown.review(&sent), known.review(&sent));
         // A policy that allows no exception does not wait for an owner, which could be owned by a gateway.
-        let waits_for_no_owner = unlisted == Unlisted::Owners && after.rule() == "MeshGateway";
+        let waits_for_no_owner = unlisted == EmptyCache::Owners && after.rule() == "MeshGateway";
         let holds = before.action() == after.action() || before.says_unknown() || waits_for_no_owner;
         prop_assert!(holds, "{} then {}", before.entry, after.entry);
     }

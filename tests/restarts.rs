@@ -1,4 +1,4 @@
-//! Restarts as data: every case of `cases/restarts/*.yaml` is objects as a cluster has them, and what that comes to.
+//! Restarts as data: every case of `cases/restarts/*.yaml` holds objects of a cluster, and the expected result.
 
 mod reading;
 
@@ -8,14 +8,14 @@ use std::path::PathBuf;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use outrigger::features::restart::budget::Budget;
-use outrigger::features::restart::left::{Left, unfinished_run};
-use outrigger::features::restart::plan::{Chosen, plan};
-use outrigger::features::restart::pods::{PodSeen, Warning, why_not_up};
-use outrigger::features::restart::progress::{Progress, Reached, progress};
-use outrigger::features::restart::wave::{Claim, claim, next_wave};
-use outrigger::features::restart::way::Way;
-use outrigger::features::restart::workload::{Name, Workload};
+use outrigger::features::restart::budget::DisruptionBudget;
+use outrigger::features::restart::plan::{RestartTargets, plan_restart};
+use outrigger::features::restart::pods::{EventWarning, PodSnapshot, explain_not_up};
+use outrigger::features::restart::progress::{RolloutCounts, RolloutProgress, rollout_progress};
+use outrigger::features::restart::remaining::{RemainingWork, find_unfinished_run};
+use outrigger::features::restart::strategy::RolloutStrategy;
+use outrigger::features::restart::wave::{ClaimVerdict, judge_claim, next_wave};
+use outrigger::features::restart::workload::{NamespacedWorkload, WorkloadSnapshot};
 use outrigger::kubernetes::inventory::owner_kind::OwnerKinds;
 use outrigger::kubernetes::resources::label_selector::LabelSelector;
 use serde::Deserialize;
@@ -32,11 +32,11 @@ fn cases<T: DeserializeOwned>(file: &str) -> Vec<T> {
 
 fn kinds() -> OwnerKinds {
     let further = ["argoproj.io/v1alpha1/rollouts/Rollout", "example.test/v1/sites/Site"];
-    OwnerKinds::default().and(further.map(|kind| kind.parse().unwrap()))
+    OwnerKinds::default().with_kinds(further.map(|kind| kind.parse().unwrap()))
 }
 
-/// An object that says no more than a case is about.
-fn workload(object: &Value) -> Workload {
+/// Completes an object that a case only sketches.
+fn workload(object: &Value) -> WorkloadSnapshot {
     let kinds = kinds();
     let wanted = object["kind"].as_str().unwrap();
     let kind = kinds.iter().find(|kind| kind.kind == wanted).unwrap_or_else(|| panic!("no kind {wanted}"));
@@ -55,17 +55,17 @@ fn workload(object: &Value) -> Workload {
     if object["spec"][template].is_null() {
         object["spec"][template] = json!({"metadata": {"labels": {"app": metadata.name}}});
     }
-    Workload::read(kind, &metadata, &object).expect("it has a template")
+    WorkloadSnapshot::from_object(kind, &metadata, &object).expect("it has a template")
 }
 
-/// A pod: ready, unless it says something else.
-fn pod(object: &Value) -> PodSeen {
+/// Makes a pod, ready unless the case says otherwise.
+fn pod(object: &Value) -> PodSnapshot {
     let mut object = object.clone();
     if object["status"].is_null() {
         object["status"] = json!({"conditions": [{"type": "Ready", "status": "True"}]});
     }
     let pod: Pod = serde_json::from_value(object).unwrap();
-    PodSeen::of(&pod).expect("it has not run to its end")
+    PodSnapshot::from_pod(&pod).expect("it has not run to its end")
 }
 
 #[derive(Deserialize)]
@@ -78,7 +78,7 @@ struct ProgressCase {
     expect: String,
 }
 
-/// When the workloads of the cases were told to replace their pods.
+/// Time at which the workloads of the cases were told to replace their pods.
 const SINCE: &str = "2026-11-25T12:00:00Z";
 
 #[test]
@@ -91,18 +91,18 @@ fn a_workload_has_come_as_far_as_its_status_and_its_pods_say() {
         }
         let workload = self::workload(&workload);
         let sets = BTreeSet::from(["set".to_owned()]);
-        let is_own = |pod: &PodSeen| match workload.way {
-            Way::Rollout => pod.is_of_sets(&sets),
-            _ => pod.is_of(&workload),
+        let is_own = |pod: &PodSnapshot| match workload.strategy {
+            RolloutStrategy::Rollout => pod.is_owned_by_any(&sets),
+            _ => pod.is_owned_by(&workload),
         };
-        let pods: Vec<PodSeen> = pods.iter().map(pod).filter(is_own).collect();
-        let found = match progress(&workload, &pods, since) {
-            Progress::Done => "done".to_owned(),
-            Progress::Waiting(what) => format!("waiting: {what}"),
-            Progress::Evict { name, old, .. } => format!("evict {name} of {old}"),
-            Progress::GivenUp(why) => format!("given up: {why}"),
-            Progress::PutBack => "put back".to_owned(),
-            Progress::Moot(why) => format!("moot: {why}"),
+        let pods: Vec<PodSnapshot> = pods.iter().map(pod).filter(is_own).collect();
+        let found = match rollout_progress(&workload, &pods, since) {
+            RolloutProgress::Done => "done".to_owned(),
+            RolloutProgress::Waiting(what) => format!("waiting: {what}"),
+            RolloutProgress::Evict { name, old, .. } => format!("evict {name} of {old}"),
+            RolloutProgress::GivenUp(why) => format!("given up: {why}"),
+            RolloutProgress::TemplateReverted => "put back".to_owned(),
+            RolloutProgress::Obsolete(why) => format!("moot: {why}"),
         };
         assert_eq!(found, expect, "{name}");
     }
@@ -113,20 +113,21 @@ fn a_rollout_is_restarted_at_a_second_that_no_pod_of_it_is_made_in_yet() {
     let since = |kind: &str| {
         let metadata = json!({"labels": {"outrigger.dev/restart": "3f2a9c01.pending.1"}});
         let pending = workload(&json!({"kind": kind, "metadata": metadata, "spec": {"replicas": 1}}));
-        pending.mark_to_roll("2026-11-25T12:00:00.7Z".parse().unwrap()).unwrap().written()
+        pending.rolling_mark("2026-11-25T12:00:00.7Z".parse().unwrap()).unwrap().label_value()
     };
     assert_eq!(since("Deployment"), "3f2a9c01.rolling.1.1795608000");
     assert_eq!(since("Rollout"), "3f2a9c01.rolling.1.1795608001");
 }
 
-/// How far it is at one look after another: how many pods there are, are new, and are available.
+/// Replays looks at a workload, each with its replicas, new pods and available pods. Returns whether each look shows
+/// movement.
 fn moves(kind: &str, looks: &[[i64; 3]]) -> Vec<bool> {
     let reached = |[replicas, updated, available]: &[i64; 3]| {
         let status = json!({"replicas": replicas, "updatedReplicas": updated, "availableReplicas": available});
-        Reached::of(&workload(&json!({"kind": kind, "spec": {"replicas": 3}, "status": status})), &[]).unwrap()
+        RolloutCounts::count(&workload(&json!({"kind": kind, "spec": {"replicas": 3}, "status": status})), &[]).unwrap()
     };
     let mut so_far = reached(&looks[0]);
-    looks[1..].iter().map(|look| so_far.moves_to(reached(look))).collect()
+    looks[1..].iter().map(|look| so_far.advance_to(reached(look))).collect()
 }
 
 #[test]
@@ -138,7 +139,7 @@ fn a_workload_moves_with_each_pod_that_comes_and_not_with_one_that_comes_and_goe
     let crashing = [[4, 1, 3], [4, 1, 4], [4, 1, 3], [4, 1, 4], [4, 2, 3], [4, 1, 3]];
     assert_eq!(moves("Deployment", &crashing), [yes, no, no, yes, no]);
     let past = json!({"kind": "Deployment", "metadata": {"generation": 2}, "status": {"observedGeneration": 1}});
-    assert_eq!(Reached::of(&workload(&past), &[]), None);
+    assert_eq!(RolloutCounts::count(&workload(&past), &[]), None);
 }
 
 #[derive(Deserialize)]
@@ -155,10 +156,10 @@ struct WaveCase {
     held: Vec<String>,
 }
 
-fn budget(value: &Value) -> Budget {
+fn budget(value: &Value) -> DisruptionBudget {
     let mut value = value.clone();
     value["metadata"]["namespace"] = "shop".into();
-    Budget::from(&serde_json::from_value::<PodDisruptionBudget>(value).unwrap())
+    DisruptionBudget::from(&serde_json::from_value::<PodDisruptionBudget>(value).unwrap())
 }
 
 #[test]
@@ -168,14 +169,14 @@ fn a_wave_takes_no_more_than_budgets_allow() {
         let (workloads, others) = (all(&workloads), all(&others));
         let wave = next_wave(&workloads, &budgets.iter().map(budget).collect::<Vec<_>>(), &others, at_once);
         let named = |place: usize| workloads[place].name.to_string();
-        assert_eq!(wave.go.into_iter().map(named).collect::<Vec<_>>(), go, "{name}");
+        assert_eq!(wave.starting.into_iter().map(named).collect::<Vec<_>>(), go, "{name}");
         let found: Vec<String> = wave.held.into_iter().map(|(place, why)| format!("{}: {why}", named(place))).collect();
         assert_eq!(found, held, "{name}");
     }
 }
 
-/// A StatefulSet that a restart has marked as rolling, and told so, or only claimed.
-fn marked(name: &str, run: &str, told: bool) -> Workload {
+/// Makes a StatefulSet with a rolling mark of another restart, claimed only or also told.
+fn marked(name: &str, run: &str, told: bool) -> WorkloadSnapshot {
     let mark = format!("{run}.rolling.1.{}", SINCE.parse::<jiff::Timestamp>().unwrap().as_second());
     let metadata = json!({"name": name, "labels": {"outrigger.dev/restart": mark}});
     let at = told.then_some(SINCE);
@@ -197,15 +198,15 @@ fn of_two_that_claim_one_budget_the_lesser_stands_unless_the_other_has_begun() {
     let (lesser, greater) = ("1aaaaaaa", "3ccccccc");
     let [claimed, begun] = [false, true].map(|told| [lesser, greater].map(|run| marked("db", run, told)));
     let cases = [
-        (&of_all, vec![], Claim::Holds),
-        (&of_web, vec![claimed[0].clone(), begun[0].clone()], Claim::Holds),
-        (&of_all, vec![claimed[1].clone()], Claim::Waits(why(greater))),
-        (&of_all, vec![claimed[0].clone()], Claim::Yields(why(lesser))),
-        (&of_all, vec![begun[1].clone()], Claim::Yields(why(greater))),
-        (&of_all, vec![claimed[1].clone(), begun[0].clone()], Claim::Yields(why(lesser))),
+        (&of_all, vec![], ClaimVerdict::Holds),
+        (&of_web, vec![claimed[0].clone(), begun[0].clone()], ClaimVerdict::Holds),
+        (&of_all, vec![claimed[1].clone()], ClaimVerdict::Waits(why(greater))),
+        (&of_all, vec![claimed[0].clone()], ClaimVerdict::Yields(why(lesser))),
+        (&of_all, vec![begun[1].clone()], ClaimVerdict::Yields(why(greater))),
+        (&of_all, vec![claimed[1].clone(), begun[0].clone()], ClaimVerdict::Yields(why(lesser))),
     ];
     for (budget, others, expected) in cases {
-        assert_eq!(claim(&marked("web", "2bbbbbbb", false), std::slice::from_ref(budget), &others), expected);
+        assert_eq!(judge_claim(&marked("web", "2bbbbbbb", false), std::slice::from_ref(budget), &others), expected);
     }
 }
 
@@ -222,9 +223,9 @@ struct PlanCase {
     expect: Value,
 }
 
-fn name(text: &str) -> Name {
+fn name(text: &str) -> NamespacedWorkload {
     let (kind, name) = text.split_once('/').unwrap();
-    Name { namespace: "shop".to_owned(), kind: kind.to_owned(), name: name.to_owned() }
+    NamespacedWorkload { namespace: "shop".to_owned(), kind: kind.to_owned(), name: name.to_owned() }
 }
 
 #[test]
@@ -233,20 +234,20 @@ fn a_plan_names_whom_it_is_about_and_whom_not() {
         let names =
             |list: &Value| list.as_array().unwrap().iter().map(|one| self::name(one.as_str().unwrap())).collect();
         let chosen = match &chosen {
-            Value::String(_) => Chosen::All,
-            one if one["named"].is_array() => Chosen::Named(names(&one["named"])),
-            one if one["changed"].is_array() => Chosen::Changed(names(&one["changed"])),
+            Value::String(_) => RestartTargets::All,
+            one if one["named"].is_array() => RestartTargets::Named(names(&one["named"])),
+            one if one["changed"].is_array() => RestartTargets::Changed(names(&one["changed"])),
             one if one["drifted"].is_array() => {
-                Chosen::Drifted(Vec::from_iter(names(&one["drifted"])).into_iter().collect())
+                RestartTargets::Drifted(Vec::from_iter(names(&one["drifted"])).into_iter().collect())
             }
             one => {
                 let selector: LabelSelector = serde_json::from_value(one["labelled"].clone()).unwrap();
-                Chosen::Labelled(selector.compile("selector").unwrap())
+                RestartTargets::Labelled(selector.compile("selector").unwrap())
             }
         };
-        let except: Vec<Name> = except.iter().map(|one| self::name(one)).collect();
-        let pods: Vec<PodSeen> = pods.iter().map(pod).collect();
-        let found = match plan(workloads.iter().map(workload).collect(), &pods, &chosen, &except) {
+        let except: Vec<NamespacedWorkload> = except.iter().map(|one| self::name(one)).collect();
+        let pods: Vec<PodSnapshot> = pods.iter().map(pod).collect();
+        let found = match plan_restart(workloads.iter().map(workload).collect(), &pods, &chosen, &except) {
             Err(why) => json!({"error": why.to_string()}),
             Ok(plan) => json!({
                 "workloads": plan.workloads.iter().map(|one| one.name.to_string()).collect::<Vec<_>>(),
@@ -278,14 +279,14 @@ struct LeftCase {
 #[test]
 fn what_a_restart_has_still_to_do_is_what_bears_its_mark_but_for_the_excepted() {
     for LeftCase { name, workloads, run, except, expect } in cases("left.yaml") {
-        let except: Vec<Name> = except.iter().map(|one| self::name(one)).collect();
-        let all: Vec<Workload> = workloads.iter().map(workload).collect();
-        let names = |all: &[Workload]| all.iter().map(|one| one.name.to_string()).collect::<Vec<_>>();
-        let found = match unfinished_run(&all, "shop", run.as_deref()) {
+        let except: Vec<NamespacedWorkload> = except.iter().map(|one| self::name(one)).collect();
+        let all: Vec<WorkloadSnapshot> = workloads.iter().map(workload).collect();
+        let names = |all: &[WorkloadSnapshot]| all.iter().map(|one| one.name.to_string()).collect::<Vec<_>>();
+        let found = match find_unfinished_run(&all, "shop", run.as_deref()) {
             Err(why) => json!({"error": why.to_string()}),
-            Ok(run) => match Left::of(all, &run, &except) {
+            Ok(run) => match RemainingWork::for_run(all, &run, &except) {
                 Err(why) => json!({"error": why.to_string()}),
-                Ok(Left { workloads, excepted }) => {
+                Ok(RemainingWork { workloads, excepted }) => {
                     json!({"run": run, "workloads": names(&workloads), "excepted": names(&excepted)})
                 }
             },
@@ -306,17 +307,17 @@ fn why_a_workload_is_not_up_is_told_by_its_pods_then_by_warnings_and_without_con
     }]});
     let pods =
         [pod(&json!({"metadata": {"name": "web-0"}, "status": status})), pod(&json!({"metadata": {"name": "web-1"}}))];
-    let warning = |about: &str, message: &str| Warning { about: about.to_owned(), message: message.to_owned() };
+    let warning = |about: &str, message: &str| EventWarning { about: about.to_owned(), message: message.to_owned() };
     let warnings = [
         warning("deployment/web: Older", "quota"),
         warning("pod/web-0: Failed", "new"),
         warning("pod/web-0: BackOff", "no such image"),
     ];
-    let why = why_not_up("it still waits for 1 of 2 pods", &pods, &warnings);
+    let why = explain_not_up("it still waits for 1 of 2 pods", &pods, &warnings);
     let of_pod = "pod/web-0: container main waits: ImagePullBackOff (no such image[2J)";
     assert_eq!(
         why,
         format!("it still waits for 1 of 2 pods; {of_pod}; pod/web-0: Failed: new; deployment/web: Older: quota")
     );
-    assert_eq!(why_not_up("nothing", &[], &[]), "nothing");
+    assert_eq!(explain_not_up("nothing", &[], &[]), "nothing");
 }

@@ -1,4 +1,4 @@
-//! The recorded reviews: bodies that a real API server sent, with the objects that they refer to.
+//! Recorded reviews: bodies that a real API server sent, with the objects that they refer to.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 const NOW: &str = "2026-11-23T12:00:00Z";
 
-/// A state directory with the recorded objects and these rules.
+/// Makes a state directory with the recorded objects and these rules.
 fn state(rules: &[Value]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     std::fs::copy(recorded("state.yaml"), directory.path().join("state.yaml")).unwrap();

@@ -1,4 +1,4 @@
-//! `outrigger serve --embedded` as a process: what it prints, that it reads its directory again, and how it ends.
+//! `outrigger serve --embedded` as a process: its output, the reload of its directory, and its end.
 
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
@@ -15,34 +15,34 @@ use crate::control_plane::await_condition;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A running server; killed when dropped.
-pub(crate) struct Served {
+/// Running server; killed when dropped.
+pub(crate) struct EmbeddedServer {
     child: Child,
     webhook: SocketAddr,
-    /// Where its metrics are.
+    /// Address of the metrics.
     pub(crate) operations: SocketAddr,
-    /// Where the API is.
+    /// Address of the API.
     pub(crate) api: SocketAddr,
     directory: Directory,
-    said: String,
+    stderr_text: String,
 }
 
-/// Certificates, the token and the audit log, of this server alone or of one after the other.
+/// Directory of the certificates, the token and the audit log. A restarted server keeps it.
 type Directory = std::sync::Arc<tempfile::TempDir>;
 
-impl Drop for Served {
+impl Drop for EmbeddedServer {
     fn drop(&mut self) {
         let _already_dead = self.child.kill();
         let _nothing_to_reap = self.child.wait();
     }
 }
 
-impl Served {
+impl EmbeddedServer {
     pub(crate) fn start(state: Option<&Path>, drain_seconds: u32) -> Self {
         Self::start_in(std::sync::Arc::new(tempfile::tempdir().unwrap()), state, drain_seconds)
     }
 
-    /// One that takes this token.
+    /// Starts a server that accepts this token.
     pub(crate) fn start_with_token(token: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let certificates = directory.path().join("certs");
@@ -52,7 +52,7 @@ impl Served {
         Self::start_in(std::sync::Arc::new(directory), None, 1)
     }
 
-    /// Kills it, and starts another with the same certificates and token.
+    /// Kills the server, and starts another with the same certificates and token.
     pub(crate) fn killed_and_started(mut self, state: &Path) -> Self {
         let directory = self.directory.clone();
         self.child.kill().unwrap();
@@ -74,24 +74,25 @@ impl Served {
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = std::sync::mpsc::channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        // Reads to the end, whoever listens: a full pipe would hold the server up, and a closed one would end it.
+        // Reads to the end in any case: a full pipe would block the server, and a closed one would end it.
         std::thread::spawn(move || stderr.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
-        let mut said = String::new();
+        let mut stderr_text = String::new();
         let [webhook, operations, api] = loop {
-            let line =
-                lines.recv_timeout(TIMEOUT).unwrap_or_else(|error| panic!("it never listened ({error}): {said}"));
-            said.push_str(&line);
-            said.push('\n');
+            let line = lines
+                .recv_timeout(TIMEOUT)
+                .unwrap_or_else(|error| panic!("it never listened ({error}): {stderr_text}"));
+            stderr_text.push_str(&line);
+            stderr_text.push('\n');
             // The listeners say so in any order.
-            let listening = ["webhook", "operations", "api"].map(|listener| listens_on(&said, listener));
+            let listening = ["webhook", "operations", "api"].map(|listener| listens_on(&stderr_text, listener));
             if let [Some(webhook), Some(operations), Some(api)] = listening {
                 break [webhook, operations, api];
             }
         };
-        Self { child, webhook, operations, api, directory, said }
+        Self { child, webhook, operations, api, directory, stderr_text }
     }
 
-    /// Runs curl as the README tells to, and returns the status and the body.
+    /// Runs curl as in the README, and returns the status and the body.
     pub(crate) fn curl(&self, arguments: &[&str]) -> anyhow::Result<(u16, String)> {
         let output = Command::new("curl")
             .args(["--silent", "--show-error", "--max-time", "10", "--write-out", "\n%{http_code} %header{connection}"])
@@ -104,7 +105,7 @@ impl Served {
         Ok((code.parse()?, format!("{connection}\n{body}")))
     }
 
-    pub(crate) fn reviewed(&self) -> anyhow::Result<(String, Value)> {
+    pub(crate) fn review_sample(&self) -> anyhow::Result<(String, Value)> {
         let certificates = self.directory.path().join("certs");
         let (authority, body) = (certificates.join("ca.crt"), certificates.join("sample-review.json"));
         let (status, answer) = self.curl(&[
@@ -125,16 +126,16 @@ impl Served {
         Ok(self.curl(&[&format!("http://{}/readyz", self.operations)])?.0)
     }
 
-    /// The file of this name among its certificates.
+    /// Returns the path of a file in the directory of the certificates.
     pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
         self.directory.path().join("certs").join(name)
     }
 
-    /// The whole lines of its audit log that are wanted.
-    pub(crate) fn audited(&self, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
+    /// Returns the entries of the audit log that pass a filter.
+    pub(crate) fn audit_entries(&self, filter: impl Fn(&Value) -> bool) -> Vec<Value> {
         let audit = std::fs::read_to_string(self.directory.path().join("audit.jsonl")).unwrap_or_default();
         let (lines, _) = audit.rsplit_once('\n').unwrap_or_default();
-        lines.lines().map(|line| serde_json::from_str(line).unwrap()).filter(wanted).collect()
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).filter(filter).collect()
     }
 
     fn signal(&self, name: &str) {
@@ -143,20 +144,24 @@ impl Served {
     }
 }
 
-fn listens_on(said: &str, listener: &str) -> Option<SocketAddr> {
-    let (_, rest) = said.split_once(&format!("{listener} listens on "))?;
+fn listens_on(stderr_text: &str, listener: &str) -> Option<SocketAddr> {
+    let (_, rest) = stderr_text.split_once(&format!("{listener} listens on "))?;
     rest.split_whitespace().next()?.parse().ok()
 }
 
 #[tokio::test]
 async fn the_sample_is_served_as_the_readme_says() {
-    let served = Served::start(None, 1);
-    let (_, answer) = served.reviewed().unwrap();
+    let served = EmbeddedServer::start(None, 1);
+    let (_, answer) = served.review_sample().unwrap();
     assert_eq!(answer["response"]["auditAnnotations"]["rule"], "ClusterInjectionPolicy mesh-by-default");
     assert_eq!(answer["response"]["patchType"], "JSONPatch");
     assert_eq!(served.ready().unwrap(), 200);
     let command = format!("@{}", served.directory.path().join("certs/sample-review.json").display());
-    assert!(served.said.contains("curl --cacert") && served.said.contains(&command), "{}", served.said);
+    assert!(
+        served.stderr_text.contains("curl --cacert") && served.stderr_text.contains(&command),
+        "{}",
+        served.stderr_text
+    );
     let entry: Value = await_condition("the audit entry", TIMEOUT, async || {
         let audit = std::fs::read_to_string(served.directory.path().join("audit.jsonl"))?;
         let (entry, _) = audit.split_once('\n').context("no whole line yet")?;
@@ -180,8 +185,8 @@ async fn a_directory_is_read_again_when_it_changes_and_kept_when_it_breaks() {
     let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reviews/state.yaml");
     std::fs::copy(recorded, state.path().join("state.yaml")).unwrap();
     std::fs::write(state.path().join("policy.yaml"), policy("Enable")).unwrap();
-    let served = Served::start(Some(state.path()), 1);
-    let action = || Ok::<_, anyhow::Error>(served.reviewed()?.1["response"]["auditAnnotations"]["action"].clone());
+    let served = EmbeddedServer::start(Some(state.path()), 1);
+    let action = || Ok::<_, anyhow::Error>(served.review_sample()?.1["response"]["auditAnnotations"]["action"].clone());
     assert_eq!(action().unwrap(), "Enable");
     std::fs::write(state.path().join("policy.yaml"), "kind: [").unwrap();
     std::fs::write(state.path().join("other.yaml"), policy("Disable")).unwrap();
@@ -196,14 +201,14 @@ async fn a_directory_is_read_again_when_it_changes_and_kept_when_it_breaks() {
 
 #[tokio::test]
 async fn a_first_signal_drains_and_then_ends_it() {
-    let mut served = Served::start(None, 3);
+    let mut served = EmbeddedServer::start(None, 3);
     served.signal("TERM");
     await_condition("readiness to fail", TIMEOUT, async || {
         ensure!(served.ready()? == 503, "still ready");
         Ok(())
     })
     .await;
-    let (connection, answer) = served.reviewed().unwrap();
+    let (connection, answer) = served.review_sample().unwrap();
     assert_eq!(connection, "close");
     assert_eq!(answer["response"]["allowed"], true);
     let status = await_condition("the end", TIMEOUT, async || served.child.try_wait()?.context("it still runs")).await;
@@ -212,7 +217,7 @@ async fn a_first_signal_drains_and_then_ends_it() {
 
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
-    let mut served = Served::start(None, 3600);
+    let mut served = EmbeddedServer::start(None, 3600);
     served.signal("TERM");
     await_condition("readiness to fail", TIMEOUT, async || {
         ensure!(served.ready()? == 503, "still ready");

@@ -1,4 +1,4 @@
-//! Statuses as data: every case of `cases/statuses/*.yaml` is a world at one instant, and what is then to be said of its rules.
+//! Statuses as data: every case of `cases/statuses/*.yaml` is a world at one instant, and the statuses of its rules.
 //!
 //! Over all cases hold: what was planned and then written is not planned again, and no generation is told of another spec.
 
@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Parser;
-use outrigger::cli::deciding::DecidingArgs;
-use outrigger::controllers::status::{Action, Plan, plan};
+use outrigger::cli::decision_args::DecisionArgs;
+use outrigger::controllers::status::{StatusAction, StatusPlan, plan};
 use outrigger::kubernetes::intake::files;
 use outrigger::kubernetes::inventory::Inventory;
 use serde::Deserialize;
@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 
 use crate::decisions::injectors;
 
-/// One case.
+/// Case of statuses.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Case {
+struct StatusCase {
     /// A sentence.
     name: String,
     /// The clock; noon of a day in November if absent.
@@ -34,22 +34,22 @@ struct Case {
     /// By kind and name: the conditions by type, as status, reason and part of the message, and the other fields that are to be
     /// written. What is left out is not compared; null where nothing is to be written.
     expect: BTreeMap<String, Value>,
-    /// When something changes by itself.
+    /// Instant at which the plan changes by itself.
     changes_at: Option<jiff::Timestamp>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct CaseFile {
+struct StatusCaseFile {
     #[serde(default)]
     state: Vec<Value>,
-    cases: Vec<Case>,
+    cases: Vec<StatusCase>,
 }
 
 #[derive(Parser)]
-struct Flags {
+struct StatusFlags {
     #[command(flatten)]
-    deciding: DecidingArgs,
+    decision_args: DecisionArgs,
 }
 
 const NOW: &str = "2026-11-22T12:00:00Z";
@@ -62,7 +62,7 @@ fn every_rule_is_told_of_as_its_case_says() {
     let (mut failures, mut count) = (Vec::new(), 0);
     for path in paths {
         let text = std::fs::read_to_string(&path).unwrap();
-        let file: CaseFile =
+        let file: StatusCaseFile =
             serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         for case in file.cases {
             count += 1;
@@ -74,16 +74,16 @@ fn every_rule_is_told_of_as_its_case_says() {
     assert!(count >= 20, "only {count} cases were found");
 }
 
-fn check(case: &Case, shared: &[Value]) -> Vec<String> {
-    let Flags { deciding } = Flags::parse_from([&["case".to_owned()], &case.flags[..]].concat());
-    let inventory = deciding.inventory();
+fn check(case: &StatusCase, shared: &[Value]) -> Vec<String> {
+    let StatusFlags { decision_args } = StatusFlags::parse_from([&["case".to_owned()], &case.flags[..]].concat());
+    let inventory = decision_args.new_inventory();
     let injectors = case.injectors.as_deref().map(injectors).unwrap_or_default();
-    // An object that cannot be read is told of in its status.
-    let _ = files::fill(&inventory, &deciding.terms(), &[shared, &case.state, &injectors].concat());
+    // The status of an object reports that it cannot be read.
+    let _ = files::replace_all(&inventory, &decision_args.rule_limits(), &[shared, &case.state, &injectors].concat());
     let now = case.now.unwrap_or_else(|| NOW.parse().unwrap());
-    let Plan { actions, changes_at } = plan(&inventory, now);
+    let StatusPlan { actions, changes_at } = plan(&inventory, now);
     let mut failures = Vec::new();
-    let statuses: BTreeMap<String, Value> = actions.iter().map(told).collect();
+    let statuses: BTreeMap<String, Value> = actions.iter().map(summarize_write).collect();
     for (object, expected) in &case.expect {
         let found = statuses.get(object).cloned().unwrap_or_default();
         for (field, expected) in expected.as_object().into_iter().flatten() {
@@ -107,23 +107,29 @@ fn check(case: &Case, shared: &[Value]) -> Vec<String> {
     failures
 }
 
-/// A status by the name of its object, with its conditions by type.
-fn told(Action::Write { kind, name: (namespace, name), status, .. }: &Action) -> (String, Value) {
+/// Summarizes a write: the name of the object, and the status with its conditions by type.
+fn summarize_write(
+    StatusAction::Write { kind, name: (namespace, name), status, .. }: &StatusAction,
+) -> (String, Value) {
     let slash = if namespace.is_empty() { "" } else { "/" };
-    let mut told = json!(status);
-    let conditions = told["conditions"].take();
+    let mut summary = json!(status);
+    let conditions = summary["conditions"].take();
     for condition in conditions.as_array().unwrap() {
         let part = |key: &str| condition[key].as_str().unwrap();
-        told[part("type")] = json!(format!("{} {}: {}", part("status"), part("reason"), part("message")));
+        summary[part("type")] = json!(format!("{} {}: {}", part("status"), part("reason"), part("message")));
     }
-    (format!("{} {namespace}{slash}{name}", kind.as_str()), told)
+    (format!("{} {namespace}{slash}{name}", kind.as_str()), summary)
 }
 
-/// What would be written again a minute after it was, though nothing happened.
-fn planned_again(inventory: &Inventory, actions: Vec<Action>, now: jiff::Timestamp) -> Vec<String> {
-    for Action::Write { kind, name, uid, status } in actions {
-        inventory.standings.written(kind, &name, uid.as_deref(), status);
+/// Returns what would be written again a moment later, although nothing has changed.
+fn planned_again(inventory: &Inventory, actions: Vec<StatusAction>, now: jiff::Timestamp) -> Vec<String> {
+    for StatusAction::Write { kind, name, uid, status } in actions {
+        inventory.rule_records.record_status(kind, &name, uid.as_deref(), status);
     }
     let later = now + jiff::SignedDuration::from_millis(1);
-    plan(inventory, later).actions.iter().map(|action| format!("it is planned again: {:?}", told(action))).collect()
+    plan(inventory, later)
+        .actions
+        .iter()
+        .map(|action| format!("it is planned again: {:?}", summarize_write(action)))
+        .collect()
 }

@@ -1,23 +1,21 @@
-//! Suspensions of traffic as data: every case of `cases/traffic/*.yaml` is a world and a suspension, and what that comes to.
+//! Suspensions of traffic as data: every case of `cases/traffic/*.yaml` has objects, a suspension, and the expected routing.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Parser;
-use outrigger::cli::deciding::DecidingArgs;
-use outrigger::controllers::traffic::{Action, plan};
-use outrigger::controllers::turns::Overdue;
-use outrigger::features::suspension::traffic::{Obstacle, OfService, Routing, routing_for};
+use outrigger::cli::decision_args::DecisionArgs;
+use outrigger::controllers::suspension_watch::OverdueTracker;
+use outrigger::controllers::traffic::{TrafficAction, plan_traffic};
+use outrigger::features::suspension::traffic::{RoutingPlan, ServiceSuspension, TrafficObstacle, plan_routing};
 use outrigger::kubernetes::intake::files;
 use outrigger::kubernetes::inventory::Inventory;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// One case.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Case {
-    /// A sentence.
+struct TrafficCase {
     name: String,
     /// Flags as for `outrigger serve`.
     #[serde(default)]
@@ -25,50 +23,50 @@ struct Case {
     /// Kubernetes objects, on top of those of the file.
     #[serde(default)]
     state: Vec<Value>,
-    /// What is suspended.
+    /// Services to suspend.
     services: Value,
     http_status: Option<u16>,
-    /// With the fields that say where: a suspension of the cluster.
+    /// Namespace fields; if present, the suspension is one of the cluster.
     cluster: Option<Value>,
-    /// By service, after a namespace where there are several.
+    /// Expectations by service, prefixed with the namespace if there are several.
     expect: BTreeMap<String, BTreeMap<String, Value>>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct CaseFile {
+struct TrafficCaseFile {
     state: Vec<Value>,
-    cases: Vec<Case>,
+    cases: Vec<TrafficCase>,
 }
 
 #[derive(Parser)]
-struct Flags {
+struct TrafficCaseFlags {
     #[command(flatten)]
-    deciding: DecidingArgs,
+    decision_args: DecisionArgs,
 }
 
 const NOW: &str = "2026-11-22T12:00:00Z";
 const UID: &str = "the-uid";
 
-/// What is known, with a suspension of this spec.
+/// Builds an inventory with these objects, and a suspension of this spec.
 fn world(flags: &[String], state: &[Value], namespace: Option<&str>, spec: &Value) -> Inventory {
-    let Flags { deciding } = Flags::parse_from([&["case".to_owned()], flags].concat());
-    let inventory = deciding.inventory();
+    let TrafficCaseFlags { decision_args } = TrafficCaseFlags::parse_from([&["case".to_owned()], flags].concat());
+    let inventory = decision_args.new_inventory();
     let kind = if namespace.is_some() { "SuspensionPolicy" } else { "ClusterSuspensionPolicy" };
     let suspension = json!({
         "apiVersion": "outrigger.dev/v1alpha1", "kind": kind, "spec": spec,
         "metadata": {"name": "pause", "namespace": namespace, "uid": UID, "creationTimestamp": "2026-11-22T11:00:00Z"},
     });
     let objects = [state, &[suspension]].concat();
-    let problems = files::fill(&inventory, &deciding.terms(), &objects);
+    let problems = files::replace_all(&inventory, &decision_args.rule_limits(), &objects);
     assert!(problems.is_empty(), "{problems:?}");
     inventory
 }
 
-fn comes_to(inventory: &Inventory) -> Vec<OfService> {
-    let all = inventory.standings.suspensions();
+fn plan_for_case(inventory: &Inventory) -> Vec<ServiceSuspension> {
+    let all = inventory.rule_records.suspensions();
     let own = all.iter().find(|(object, _)| object.uid.as_deref() == Some(UID)).expect("it can be read");
-    routing_for(inventory, &own.0, NOW.parse().unwrap())
+    plan_routing(inventory, &own.0, NOW.parse().unwrap())
 }
 
 #[test]
@@ -78,7 +76,7 @@ fn every_suspension_of_traffic_comes_to_what_its_case_says() {
     paths.sort();
     let (mut failures, mut count) = (Vec::new(), 0);
     for path in paths {
-        let file: CaseFile = serde_saphyr::from_str(&std::fs::read_to_string(&path).unwrap())
+        let file: TrafficCaseFile = serde_saphyr::from_str(&std::fs::read_to_string(&path).unwrap())
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         for case in file.cases {
             count += 1;
@@ -90,8 +88,8 @@ fn every_suspension_of_traffic_comes_to_what_its_case_says() {
     assert!(count >= 25, "only {count} cases were found");
 }
 
-fn check(case: &Case, shared: &[Value]) -> Vec<String> {
-    let Case { flags, state, services, http_status, cluster, expect, .. } = case;
+fn check(case: &TrafficCase, shared: &[Value]) -> Vec<String> {
+    let TrafficCase { flags, state, services, http_status, cluster, expect, .. } = case;
     let mut spec = json!({"suspend": "Traffic", "reason": "x", "for": "3h", "services": services});
     if let Some(status) = http_status {
         spec["httpStatus"] = json!(status);
@@ -107,24 +105,24 @@ fn check(case: &Case, shared: &[Value]) -> Vec<String> {
     let kept = shared.iter().filter(|object| !state.iter().any(|own| id(own) == id(object)));
     let objects: Vec<Value> = kept.chain(state).cloned().collect();
     let inventory = world(flags, &objects, namespace, &spec);
-    let found = comes_to(&inventory);
+    let found = plan_for_case(&inventory);
     let mut failures = Vec::new();
     if found.len() != expect.len() {
         failures.push(format!("{} services instead of {}", found.len(), expect.len()));
     }
-    for OfService { namespace, service, routing } in &found {
+    for ServiceSuspension { namespace, service, routing } in &found {
         let name = if cluster.is_some() { format!("{namespace}/{service}") } else { service.clone() };
         let Some(expected) = expect.get(&name) else {
             failures.push(format!("{name} was not expected"));
             continue;
         };
-        failures.extend(expected.iter().filter_map(|(what, value)| differs(what, value, routing)));
+        failures.extend(expected.iter().filter_map(|(what, value)| compare_part(what, value, routing)));
     }
     failures
 }
 
-/// How what was found differs from what was expected, if it does.
-fn differs(what: &str, expected: &Value, found: &Result<Routing, Obstacle>) -> Option<String> {
+/// Compares one part of a plan with its expectation; describes the difference, if any.
+fn compare_part(what: &str, expected: &Value, found: &Result<RoutingPlan, TrafficObstacle>) -> Option<String> {
     let (Ok(routing), true) = (found, !["taken", "NoHttp", "NoService", "NoVersion", "Unsupported"].contains(&what))
     else {
         let reason = if what == "taken" { "Taken" } else { what };
@@ -133,7 +131,7 @@ fn differs(what: &str, expected: &Value, found: &Result<Routing, Obstacle>) -> O
             other => Some(format!("{what} {expected}: {other:?}")),
         };
     };
-    let Routing { virtual_service, destination_rule, not_reached } = routing;
+    let RoutingPlan { virtual_service, destination_rule, not_reached } = routing;
     let spec = &virtual_service["spec"];
     let found = match what {
         "virtualService" => virtual_service.clone(),
@@ -159,18 +157,23 @@ fn differs(what: &str, expected: &Value, found: &Result<Routing, Obstacle>) -> O
 
 const SERVICE: &str = r#"{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"ports": [{"port": 80}]}}"#;
 
-fn suspended(finalizers: &[&str], state: &[Value], now: &str) -> Vec<String> {
-    suspended_knowing(finalizers, state, now, |_| true)
+fn planned_actions(finalizers: &[&str], state: &[Value], now: &str) -> Vec<String> {
+    planned_actions_knowing(finalizers, state, now, |_| true)
 }
 
-/// The same where only the caches of these names are filled.
-fn suspended_knowing(finalizers: &[&str], state: &[Value], now: &str, is_known: impl Fn(&str) -> bool) -> Vec<String> {
-    let plans = plan(&known(finalizers, state, is_known), now.parse().unwrap());
-    plans.iter().flat_map(|plan| &plan.actions).map(told).collect()
+/// Like `planned_actions`, with only the caches of these names filled.
+fn planned_actions_knowing(
+    finalizers: &[&str],
+    state: &[Value],
+    now: &str,
+    is_known: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let plans = plan_traffic(&inventory_with(finalizers, state, is_known), now.parse().unwrap());
+    plans.iter().flat_map(|plan| &plan.actions).map(describe_action).collect()
 }
 
-/// What is known where a suspension of the service stands.
-fn known(finalizers: &[&str], state: &[Value], is_known: impl Fn(&str) -> bool) -> Inventory {
+/// Builds an inventory in which a suspension of the service exists.
+fn inventory_with(finalizers: &[&str], state: &[Value], is_known: impl Fn(&str) -> bool) -> Inventory {
     let spec = json!({"suspend": "Traffic", "reason": "x", "for": "3h", "services": [{"name": "web"}]});
     let suspension = json!({
         "apiVersion": "outrigger.dev/v1alpha1", "kind": "SuspensionPolicy", "spec": spec,
@@ -180,32 +183,32 @@ fn known(finalizers: &[&str], state: &[Value], is_known: impl Fn(&str) -> bool) 
         },
     });
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
-    let Flags { deciding } = Flags::parse_from(["case"]);
-    let inventory = deciding.inventory();
+    let TrafficCaseFlags { decision_args } = TrafficCaseFlags::parse_from(["case"]);
+    let inventory = decision_args.new_inventory();
     let service = serde_json::from_str(SERVICE).unwrap();
     let objects = [&[namespace, service, suspension], state].concat();
-    assert!(files::fill_listed(&inventory, &deciding.terms(), &objects, is_known).is_empty());
+    assert!(files::replace_listed(&inventory, &decision_args.rule_limits(), &objects, is_known).is_empty());
     inventory
 }
 
-fn told(action: &Action) -> String {
+fn describe_action(action: &TrafficAction) -> String {
     match action {
-        Action::Hold => "hold".to_owned(),
-        Action::LetGo => "let go".to_owned(),
-        Action::Create(kind, _) => format!("create {}", kind.as_str()),
-        Action::Repair(kind, _, uid, _) => format!("repair {} {uid}", kind.as_str()),
-        Action::Remove(kind, object) => format!("remove {} {}", kind.as_str(), object.name),
+        TrafficAction::AddFinalizer => "hold".to_owned(),
+        TrafficAction::RemoveFinalizer => "let go".to_owned(),
+        TrafficAction::Create(kind, _) => format!("create {}", kind.as_str()),
+        TrafficAction::Repair(kind, _, uid, _) => format!("repair {} {uid}", kind.as_str()),
+        TrafficAction::Remove(kind, object) => format!("remove {} {}", kind.as_str(), object.name),
     }
 }
 
-/// What the suspension has made, as it should be.
-fn made() -> [Value; 2] {
+/// Returns the objects of the suspension, as they should be.
+fn expected_objects() -> [Value; 2] {
     let spec = json!({"suspend": "Traffic", "reason": "x", "for": "3h", "services": [{"name": "web"}]});
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
     let service: Value = serde_json::from_str(SERVICE).unwrap();
     let inventory = world(&[], &[namespace, service], Some("shop"), &spec);
-    let found = comes_to(&inventory);
-    let Routing { virtual_service, destination_rule, .. } = found[0].routing.clone().unwrap();
+    let found = plan_for_case(&inventory);
+    let RoutingPlan { virtual_service, destination_rule, .. } = found[0].routing.clone().unwrap();
     let with_uid = |mut object: Value| {
         object["metadata"]["uid"] = json!(format!("{}-uid", object["kind"].as_str().unwrap()));
         object
@@ -218,31 +221,31 @@ const OVER: &str = "2026-11-22T14:00:00Z";
 
 #[test]
 fn the_rule_comes_before_the_route_and_goes_after_it_and_the_finalizer_is_around_both() {
-    let begin = suspended(&[], &[], NOW);
+    let begin = planned_actions(&[], &[], NOW);
     assert_eq!(begin, ["hold", "create DestinationRule", "create VirtualService"]);
-    let [rule, route] = made();
+    let [rule, route] = expected_objects();
     assert_eq!(
-        suspended(OURS, std::slice::from_ref(&rule), NOW),
+        planned_actions(OURS, std::slice::from_ref(&rule), NOW),
         ["create VirtualService"],
         "somebody died in between"
     );
-    assert_eq!(suspended(OURS, &[rule.clone(), route.clone()], NOW), [] as [&str; 0]);
-    let end = suspended(OURS, &[rule.clone(), route], OVER);
+    assert_eq!(planned_actions(OURS, &[rule.clone(), route.clone()], NOW), [] as [&str; 0]);
+    let end = planned_actions(OURS, &[rule.clone(), route], OVER);
     assert_eq!(end, ["remove VirtualService web", "remove DestinationRule web"]);
-    assert_eq!(suspended(OURS, &[rule], OVER), ["remove DestinationRule web"]);
-    assert_eq!(suspended(OURS, &[], OVER), ["let go"]);
-    assert_eq!(suspended(&[], &[], OVER), [] as [&str; 0]);
-    let before = suspended(&[], &[], "2026-11-22T10:59:59Z");
+    assert_eq!(planned_actions(OURS, &[rule], OVER), ["remove DestinationRule web"]);
+    assert_eq!(planned_actions(OURS, &[], OVER), ["let go"]);
+    assert_eq!(planned_actions(&[], &[], OVER), [] as [&str; 0]);
+    let before = planned_actions(&[], &[], "2026-11-22T10:59:59Z");
     assert_eq!(before, [] as [&str; 0], "it has not begun");
 }
 
 #[test]
 fn what_somebody_changes_of_ours_is_repaired_and_what_they_add_stays() {
-    let [rule, route] = made();
+    let [rule, route] = expected_objects();
     let changed = |change: &dyn Fn(&mut Value)| {
         let mut route = route.clone();
         change(&mut route);
-        suspended(OURS, &[rule.clone(), route], NOW)
+        planned_actions(OURS, &[rule.clone(), route], NOW)
     };
     assert_eq!(
         changed(&|route| route["spec"]["http"][0]["fault"] = json!(null)),
@@ -262,7 +265,7 @@ fn what_somebody_changes_of_ours_is_repaired_and_what_they_add_stays() {
 
 #[test]
 fn what_has_lost_one_of_its_two_marks_is_ours_still() {
-    let [rule, route] = made();
+    let [rule, route] = expected_objects();
     let without = |object: &Value, what: [&str; 2]| {
         let mut object = object.clone();
         match what {
@@ -276,21 +279,21 @@ fn what_has_lost_one_of_its_two_marks_is_ours_still() {
     {
         let state = [without(&rule, mark), without(&route, mark)];
         let repaired = ["repair DestinationRule DestinationRule-uid", "repair VirtualService VirtualService-uid"];
-        assert_eq!(suspended(OURS, &state, NOW), repaired, "without {mark:?}");
-        let ended = suspended(OURS, &state, OVER);
+        assert_eq!(planned_actions(OURS, &state, NOW), repaired, "without {mark:?}");
+        let ended = planned_actions(OURS, &state, OVER);
         assert_eq!(ended, ["remove VirtualService web", "remove DestinationRule web"], "without {mark:?}");
     }
 }
 
 #[test]
 fn what_only_looks_like_ours_is_left_alone() {
-    let [rule, route] = made();
+    let [rule, route] = expected_objects();
     let changed = |change: &dyn Fn(&mut Value)| {
         let mut route = route.clone();
         change(&mut route["metadata"]);
         // It routes nothing of ours.
         route["spec"]["hosts"] = json!(["elsewhere.example.com"]);
-        suspended(OURS, &[route], OVER)
+        planned_actions(OURS, &[route], OVER)
     };
     let unowned = |metadata: &mut Value| drop(metadata.as_object_mut().unwrap().remove("ownerReferences"));
     let copied = changed(&|metadata| {
@@ -310,92 +313,100 @@ fn what_only_looks_like_ours_is_left_alone() {
         drop(metadata.as_object_mut().unwrap().remove("annotations"));
     });
     assert_eq!(forgotten, ["let go"], "it is somebody else's by now");
-    assert_eq!(suspended(OURS, &[rule, route], OVER).len(), 2, "as they are they would be removed");
+    assert_eq!(planned_actions(OURS, &[rule, route], OVER).len(), 2, "as they are they would be removed");
 }
 
 #[test]
 fn a_rule_stays_as_long_as_somebody_who_took_the_route_needs_its_subsets() {
-    let [rule, mut route] = made();
+    let [rule, mut route] = expected_objects();
     route["metadata"] = json!({"name": "web", "namespace": "shop", "uid": "theirs"});
     let host = "web.shop.svc.cluster.local";
-    assert_eq!(suspended(OURS, &[rule.clone(), route.clone()], OVER), ["remove DestinationRule web"]);
+    assert_eq!(planned_actions(OURS, &[rule.clone(), route.clone()], OVER), ["remove DestinationRule web"]);
     route["spec"]["http"] = json!([{"route": [{"destination": {"host": host, "subset": "v1"}}]}]);
     for now in [NOW, OVER] {
-        assert_eq!(suspended(OURS, &[rule.clone(), route.clone()], now), [] as [&str; 0], "the finalizer stays too");
+        assert_eq!(
+            planned_actions(OURS, &[rule.clone(), route.clone()], now),
+            [] as [&str; 0],
+            "the finalizer stays too"
+        );
     }
-    assert_eq!(suspended(OURS, &[rule], OVER), ["remove DestinationRule web"]);
+    assert_eq!(planned_actions(OURS, &[rule], OVER), ["remove DestinationRule web"]);
 }
 
 #[test]
 fn a_suspension_is_not_let_go_while_its_routing_is_still_being_deleted() {
-    let [mut rule, _] = made();
+    let [mut rule, _] = expected_objects();
     rule["metadata"]["deletionTimestamp"] = json!(OVER);
-    assert_eq!(suspended(OURS, &[rule], OVER), [] as [&str; 0]);
+    assert_eq!(planned_actions(OURS, &[rule], OVER), [] as [&str; 0]);
 }
 
 #[test]
 fn what_stands_for_longer_than_an_end_takes_is_overdue() {
-    let [rule, mut route] = made();
+    let [rule, mut route] = expected_objects();
     route["metadata"].as_object_mut().unwrap().remove("ownerReferences");
-    let inventory = known(OURS, &[rule, route], |_| true);
-    let mut overdue = Overdue::default();
-    let mut at = |time: &str| overdue.count(&inventory, format!("2026-11-22T{time}Z").parse().unwrap());
+    let inventory = inventory_with(OURS, &[rule, route], |_| true);
+    let mut overdue = OverdueTracker::default();
+    let mut at = |time: &str| overdue.count_overdue(&inventory, format!("2026-11-22T{time}Z").parse().unwrap());
     assert_eq!(at("13:59:59"), 0, "it holds");
     assert_eq!(at("14:00:00"), 0);
     assert_eq!(at("14:00:10"), 0, "an end takes a moment");
     assert_eq!(at("14:00:11"), 1, "both objects are of one suspension");
-    assert_eq!(known(OURS, &[], |_| true).routing.made().len(), 0);
-    assert_eq!(overdue.count(&known(OURS, &[], |_| true), "2026-11-22T14:00:12Z".parse().unwrap()), 0, "it is gone");
+    assert_eq!(inventory_with(OURS, &[], |_| true).routing.suspension_objects().len(), 0);
+    assert_eq!(
+        overdue.count_overdue(&inventory_with(OURS, &[], |_| true), "2026-11-22T14:00:12Z".parse().unwrap()),
+        0,
+        "it is gone"
+    );
 }
 
 #[test]
 fn what_failed_is_told_no_more_once_there_is_nothing_to_do() {
-    let inventory = known(OURS, &made(), |_| true);
-    let troubles = &inventory.routing.troubles;
-    troubles.note(UID, Some("the API server does not answer".to_owned()));
-    let before = inventory.routing.changes();
-    let plans = plan(&inventory, NOW.parse().unwrap());
+    let inventory = inventory_with(OURS, &expected_objects(), |_| true);
+    let troubles = &inventory.routing.failures;
+    troubles.record(UID, Some("the API server does not answer".to_owned()));
+    let before = inventory.routing.change_count();
+    let plans = plan_traffic(&inventory, NOW.parse().unwrap());
     troubles.retain(|uid| plans.iter().any(|plan| plan.uid == uid));
-    assert_eq!(troubles.of(UID), None, "it was written all the same");
-    assert!(inventory.routing.changes() > before, "whoever tells of it looks again");
+    assert_eq!(troubles.get(UID), None, "it was written all the same");
+    assert!(inventory.routing.change_count() > before, "whoever tells of it looks again");
 }
 
 #[test]
 fn what_is_not_known_yet_takes_nothing_away() {
-    let [rule, route] = made();
+    let [rule, route] = expected_objects();
     for unknown in ["services", "httproutes", "deployments", "namespaces", "virtualservices", "SuspensionPolicy"] {
         let state = [rule.clone(), route.clone()];
-        let planned = suspended_knowing(OURS, &state, NOW, |cache| cache != unknown);
+        let planned = planned_actions_knowing(OURS, &state, NOW, |cache| cache != unknown);
         assert_eq!(planned, [] as [&str; 0], "without {unknown}");
     }
-    let ends = suspended_knowing(OURS, &[rule, route], OVER, |cache| cache != "services");
+    let ends = planned_actions_knowing(OURS, &[rule, route], OVER, |cache| cache != "services");
     assert_eq!(ends, ["remove VirtualService web", "remove DestinationRule web"], "an end needs no service");
 }
 
 #[test]
 fn what_comes_later_does_not_end_what_holds() {
-    let [rule, route] = made();
+    let [rule, route] = expected_objects();
     let mut rival = route.clone();
     rival["metadata"] = json!({"name": "theirs", "namespace": "shop", "uid": "theirs"});
     let mut pool = rule.clone();
     pool["metadata"] = json!({"name": "pool", "namespace": "shop", "uid": "pool"});
     let state = [rule, route, rival.clone(), pool.clone()];
-    assert_eq!(suspended(OURS, &state, NOW), [] as [&str; 0]);
-    assert_eq!(suspended(OURS, &[rival, pool], NOW), ["let go"], "it is not begun where somebody routes already");
+    assert_eq!(planned_actions(OURS, &state, NOW), [] as [&str; 0]);
+    assert_eq!(planned_actions(OURS, &[rival, pool], NOW), ["let go"], "it is not begun where somebody routes already");
 }
 
 #[test]
 fn what_another_rule_of_our_group_owns_is_none_of_ours() {
-    let [_, mut route] = made();
+    let [_, mut route] = expected_objects();
     route["metadata"]["ownerReferences"][0]["kind"] = json!("InjectionPolicy");
     route["metadata"]["name"] = json!("theirs");
     route["spec"]["hosts"] = json!(["elsewhere.example.com"]);
-    assert_eq!(suspended(OURS, &[route], OVER), ["let go"]);
+    assert_eq!(planned_actions(OURS, &[route], OVER), ["let go"]);
 }
 
 #[test]
 fn what_was_made_for_a_suspension_that_is_gone_is_removed_and_nothing_else() {
-    let [mut rule, mut route] = made();
+    let [mut rule, mut route] = expected_objects();
     for object in [&mut rule, &mut route] {
         object["metadata"]["ownerReferences"][0]["uid"] = json!("gone");
         object["metadata"]["name"] = json!("old");
@@ -405,7 +416,7 @@ fn what_was_made_for_a_suspension_that_is_gone_is_removed_and_nothing_else() {
     let mut theirs = route.clone();
     theirs["metadata"]["ownerReferences"][0]["apiVersion"] = json!("example.com/v1");
     theirs["metadata"]["name"] = json!("theirs");
-    let mut planned = suspended(&[], &[rule, route, theirs], NOW);
+    let mut planned = planned_actions(&[], &[rule, route, theirs], NOW);
     planned.sort();
     assert_eq!(
         planned,

@@ -1,35 +1,35 @@
-//! `/api/v1/audit`, of the cluster or of a namespace: what was decided and done, the newest first; and live.
+//! `/api/v1/audit`, for the cluster or a namespace: audit entries of decisions and acts, newest first, or as a live stream.
 //!
-//! The entries are those of the audit log. Each replica knows its own alone, of the time since it started.
+//! Each replica knows only its own entries since it started.
 
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Api;
-use super::endpoint::{Endpoint, schema_of_inline};
-use super::listener::{Feed, Listener, Telling};
-use super::problem::Problem;
-use super::reading::Asked;
-use super::request::answer;
-use crate::audit::recent::{About, Line, News};
+use super::ApiState;
+use super::endpoint::{ApiEndpoint, inline_schema};
+use super::extract::ApiRequest;
+use super::listener::{EventFeed, EventListener, EventQueue};
+use super::problem::ApiProblem;
+use super::request::respond;
+use crate::audit::recent::{AuditLine, LineSubject, NewLines};
 use crate::features::backend::Backend;
-use crate::kubernetes::client::access::Resource;
+use crate::kubernetes::client::access::ProtectedResource;
 
-/// How many are answered where nothing else is asked for.
-const USUAL: usize = 100;
-/// And at most.
-const MOST: usize = 1000;
-/// So many are told of at a time; how many more there were is told instead.
-const MOST_AT_ONCE: usize = 100;
+/// Entries in an answer without `limit`.
+const DEFAULT_LIMIT: usize = 100;
+/// Largest `limit`.
+const MAX_LIMIT: usize = 1000;
+/// Entries that one poll sends to a listener; more are only counted.
+const MAX_EVENTS_PER_TICK: usize = 100;
 
 /// What can be asked for.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(super) struct AuditQuery {
     /// Only decisions, or only acts.
-    kind: Option<Kind>,
+    kind: Option<AuditEntryKind>,
     /// Of decisions the action, such as `Disable`; of acts what was done, such as `Extend`.
     action: Option<String>,
     /// Of decisions: the workload, such as `Deployment/web`.
@@ -43,7 +43,8 @@ pub(super) struct Wanted {
 
 /// What an entry tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-enum Kind {
+#[schemars(rename = "Kind")]
+enum AuditEntryKind {
     /// What was decided for a pod.
     Decision,
     /// What somebody did, or the clock.
@@ -53,104 +54,105 @@ enum Kind {
 /// What was decided and done.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Audit")]
-pub(super) struct Told {
+pub(super) struct AuditResponse {
     /// Lines of the audit log, the newest first.
     #[schemars(with = "Vec<Value>")]
-    items: Vec<Line>,
+    items: Vec<AuditLine>,
     /// Whether other replicas know of more.
     partial: bool,
 }
 
-/// What is served of the record.
-pub(super) fn endpoints() -> Vec<Endpoint> {
-    let of = |id, path| {
+pub(super) fn endpoints() -> Vec<ApiEndpoint> {
+    let endpoint = |id, path| {
         let summary = "Tells what was decided and done, by the record of this replica since it started.";
-        Endpoint::reading::<Told, _>(id, path, summary, list).with_query(schema_of_inline::<Wanted>).with_stream()
+        ApiEndpoint::cached_get::<AuditResponse, _>(id, path, summary, list)
+            .with_query(inline_schema::<AuditQuery>)
+            .with_stream()
     };
-    vec![of("listAudit", "/api/v1/audit"), of("listNamespaceAudit", "/api/v1/namespaces/{namespace}/audit")]
+    vec![endpoint("listAudit", "/api/v1/audit"), endpoint("listNamespaceAudit", "/api/v1/namespaces/{namespace}/audit")]
 }
 
-/// Lists the newest, or tells of each that comes.
-pub(super) async fn list(asked: Asked) -> Response {
-    let namespace = asked.part("namespace");
-    answer(async {
-        let session = asked.session(Resource::Decisions, namespace.as_deref()).await?;
-        let found = async {
-            session.may("list").await?;
-            let wanted = Wanted::checked(&asked)?;
-            if wanted.watch == Some(true) {
-                let listener = Listener::new(&session, Resource::Decisions, namespace.clone())?;
-                return Ok(listener.hear(Entries { wanted, seen: None }));
+/// Lists the newest entries, or streams new ones.
+pub(super) async fn list(request: ApiRequest) -> Response {
+    let namespace = request.path_part("namespace");
+    respond(async {
+        let session = request.begin_read(ProtectedResource::Decisions, namespace.as_deref()).await?;
+        let result = async {
+            session.authorize("list").await?;
+            let query = AuditQuery::from_request(&request)?;
+            if query.watch == Some(true) {
+                let listener = EventListener::new(&session, ProtectedResource::Decisions, namespace.clone())?;
+                return Ok(listener.stream(AuditFeed { query, seen: None }));
             }
-            let of = namespace.clone();
-            asked.told(&session, move |api| Ok(wanted.told(api, of.as_deref()).0)).await
+            let scope = namespace.clone();
+            request.compute_answer(&session, move |api| Ok(query.newest_entries(api, scope.as_deref()).0)).await
         };
-        session.done(found.await)
+        session.record_outcome(result.await)
     })
     .await
 }
 
-impl Wanted {
-    fn checked(asked: &Asked) -> Result<Self, Problem> {
-        let wanted: Self = asked.query()?;
-        match wanted.limit {
-            Some(limit) if !(1..=MOST).contains(&limit) => {
-                Err(Problem::new(400, format!("limit is {limit}, which is not between 1 and {MOST}")))
+impl AuditQuery {
+    fn from_request(request: &ApiRequest) -> Result<Self, ApiProblem> {
+        let query: Self = request.parse_query()?;
+        match query.limit {
+            Some(limit) if !(1..=MAX_LIMIT).contains(&limit) => {
+                Err(ApiProblem::new(400, format!("limit is {limit}, which is not between 1 and {MAX_LIMIT}")))
             }
-            _ => Ok(wanted),
+            _ => Ok(query),
         }
     }
 
-    /// The newest, and how many there have been.
-    fn told(&self, api: &Api, namespace: Option<&str>) -> (Told, u64) {
-        let News { lines, count, .. } = api.audit.recent().since(0, usize::MAX);
-        let met = lines.into_iter().rev().filter(|line| self.is_met_by(line.about(), namespace));
-        let items = met.take(self.limit.unwrap_or(USUAL)).collect();
-        (Told { items, partial: is_partial(api) }, count)
+    /// Returns the newest entries, and the number of all lines so far.
+    fn newest_entries(&self, api: &ApiState, namespace: Option<&str>) -> (AuditResponse, u64) {
+        let NewLines { lines, count, .. } = api.audit.recent().lines_since(0, usize::MAX);
+        let matching = lines.into_iter().rev().filter(|line| self.matches(line.subject(), namespace));
+        let items = matching.take(self.limit.unwrap_or(DEFAULT_LIMIT)).collect();
+        (AuditResponse { items, partial: has_other_replicas(api) }, count)
     }
 
-    fn is_met_by(&self, about: &About, namespace: Option<&str>) -> bool {
+    fn matches(&self, about: &LineSubject, namespace: Option<&str>) -> bool {
         let (decided, done) = (about.action.as_deref(), about.act.as_deref());
-        let is_of_workload = |wanted: &str| {
-            let of = about.workload.as_ref().zip(wanted.split_once('/'));
+        let is_of_workload = |requested: &str| {
+            let of = about.workload.as_ref().zip(requested.split_once('/'));
             of.is_some_and(|(own, (kind, name))| {
                 own.kind.eq_ignore_ascii_case(kind) && own.name.eq_ignore_ascii_case(name)
             })
         };
-        namespace.is_none_or(|wanted| about.namespace() == Some(wanted))
-            && self.kind.is_none_or(|kind| if kind == Kind::Act { done.is_some() } else { decided.is_some() })
+        namespace.is_none_or(|requested| about.namespace() == Some(requested))
+            && self.kind.is_none_or(|kind| if kind == AuditEntryKind::Act { done.is_some() } else { decided.is_some() })
             && self.action.as_deref().is_none_or(|action| decided == Some(action) || done == Some(action))
             && self.workload.as_deref().is_none_or(is_of_workload)
     }
 }
 
-/// Whether there are other replicas, of which each knows its own entries.
-pub(super) fn is_partial(api: &Api) -> bool {
+/// Whether other replicas may exist, each with entries of its own.
+pub(super) fn has_other_replicas(api: &ApiState) -> bool {
     matches!(api.backend, Backend::Cluster(_))
 }
 
-/// What has been told.
-struct Entries {
-    wanted: Wanted,
-    /// How many lines have been seen; none before the snapshot.
+/// Stream of audit entries.
+struct AuditFeed {
+    query: AuditQuery,
+    /// Lines that were seen; none before the snapshot.
     seen: Option<u64>,
 }
 
-impl Feed for Entries {
-    fn look(&mut self, listener: &Listener, telling: &mut Telling) {
+impl EventFeed for AuditFeed {
+    fn push_news(&mut self, listener: &EventListener, queue: &mut EventQueue) {
         let namespace = listener.namespace.as_deref();
         let Some(seen) = self.seen else {
-            let (told, count) = self.wanted.told(&listener.api, namespace);
+            let (snapshot, count) = self.query.newest_entries(&listener.api, namespace);
             self.seen = Some(count);
-            return telling.say("snapshot", count, &told);
+            return queue.push("snapshot", count, &snapshot);
         };
-        let News { lines, missed, count } = listener.api.audit.recent().since(seen, MOST_AT_ONCE);
+        let NewLines { lines, missed, count } = listener.api.audit.recent().lines_since(seen, MAX_EVENTS_PER_TICK);
         self.seen = Some(count);
         if missed > 0 {
-            telling.say("missed", count, &json!({"count": missed}));
+            queue.push("missed", count, &json!({"count": missed}));
         }
-        for line in lines.iter().filter(|line| self.wanted.is_met_by(line.about(), namespace)) {
-            telling.say("entry", count, line);
+        for line in lines.iter().filter(|line| self.query.matches(line.subject(), namespace)) {
+            queue.push("entry", count, line);
         }
     }
 }

@@ -1,35 +1,35 @@
-//! `/openapi.json`: what is served, in the words of OpenAPI 3.1, made from the table of endpoints and the types behind them.
+//! `/openapi.json`: an OpenAPI 3.1 document, made from the table of endpoints and their types.
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use super::endpoint::{Answer, Endpoint, Header, Operation, SchemaOf, schema_of};
-use super::problem::Problem;
+use super::endpoint::{ApiEndpoint, HeaderSpec, OperationSpec, ResponseSpec, SchemaFn, component_schema};
+use super::problem::ApiProblem;
 
-/// Where the document is.
-pub(super) const PATH: &str = "/openapi.json";
-/// The problems that every operation may have: who asks is not known, or may not, or asks for what is not there, or we cannot answer now.
-const PROBLEMS: [u16; 6] = [400, 401, 403, 404, 500, 503];
-/// As the API server writes rules, of which it takes no patterns.
-const MATCHES: (&str, &str) = ("self.matches('", "')");
+/// Path of the document.
+pub(super) const DOCUMENT_PATH: &str = "/openapi.json";
+/// Problems of every operation: bad request, unknown caller, missing right, nothing there, our failure, not available now.
+const COMMON_PROBLEMS: [u16; 6] = [400, 401, 403, 404, 500, 503];
+/// Start and end of a CEL rule that matches a pattern: the API server knows no other patterns in validation rules.
+const CEL_MATCHES: (&str, &str) = ("self.matches('", "')");
 
-/// The document of these endpoints.
-pub(super) fn document(endpoints: &[Endpoint]) -> Value {
+/// Returns the document of these endpoints.
+pub(super) fn openapi_document(endpoints: &[ApiEndpoint]) -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
         settings.meta_schema = None;
     });
-    let mut generator = settings.with_transform(OfOpenApi).into_generator();
-    let problem = schema_of::<Problem>(&mut generator);
+    let mut generator = settings.with_transform(KubernetesRulesTransform).into_generator();
+    let problem = component_schema::<ApiProblem>(&mut generator);
     let mut paths = Map::new();
     for endpoint in endpoints {
         let operations = paths.entry(&endpoint.path).or_insert_with(|| json!({}));
-        operations[endpoint.method] = operation(endpoint, &mut generator);
+        operations[endpoint.method] = operation_object(endpoint, &mut generator);
     }
     let mut schemas = generator.take_definitions(true);
-    schemas.values_mut().filter_map(|schema| schema.try_into().ok()).for_each(transformed);
+    schemas.values_mut().filter_map(|schema| schema.try_into().ok()).for_each(to_json_schema);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -52,24 +52,25 @@ pub(super) fn document(endpoints: &[Endpoint]) -> Value {
     })
 }
 
-fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
-    let Operation { id, summary, query, headers, body, may_be_yaml, answers, problems } = &endpoint.operation;
-    let parts: Vec<&str> = parts_of(&endpoint.path).collect();
-    let mut parameters: Vec<Value> = parts.iter().copied().map(part).collect();
-    parameters.extend(query.iter().flat_map(|query| of_query(*query, generator)));
+fn operation_object(endpoint: &ApiEndpoint, generator: &mut SchemaGenerator) -> Value {
+    let OperationSpec { id, summary, query, headers, body, may_be_yaml, responses: specs, problems } =
+        &endpoint.operation;
+    let parts: Vec<&str> = path_part_names(&endpoint.path).collect();
+    let mut parameters: Vec<Value> = parts.iter().copied().map(path_parameter).collect();
+    parameters.extend(query.iter().flat_map(|query| query_parameters(*query, generator)));
     parameters.extend(headers.iter().map(|header| {
-        let Header { name, description } = header;
+        let HeaderSpec { name, description } = header;
         json!({"name": name, "in": "header", "description": description, "schema": {"type": "string"}})
     }));
-    let problems = PROBLEMS.iter().chain(*problems);
+    let problems = COMMON_PROBLEMS.iter().chain(*problems);
     let mut responses: Map<String, Value> =
         problems.map(|status| (status.to_string(), json!({"$ref": "#/components/responses/Problem"}))).collect();
-    responses.extend(answers.iter().map(|answer| (answer.status.to_string(), told(answer, &parts, generator))));
+    responses.extend(specs.iter().map(|spec| (spec.status.to_string(), response_object(spec, &parts, generator))));
     let mut operation =
         json!({"operationId": id, "summary": summary, "parameters": parameters, "responses": responses});
     if let Some((schema, required)) = body {
         let mut schema = schema(generator);
-        transformed(&mut schema);
+        to_json_schema(&mut schema);
         operation["requestBody"] = json!({"required": required, "content": {"application/json": {"schema": schema}}});
         if *may_be_yaml {
             operation["requestBody"]["content"]["application/yaml"] = json!({"schema": schema});
@@ -78,32 +79,32 @@ fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
     operation
 }
 
-fn told(answer: &Answer, parts: &[&str], generator: &mut SchemaGenerator) -> Value {
-    let Answer { status: _, description, body, may_stream, headers, leads_to } = answer;
-    let mut told = json!({"description": description});
+fn response_object(spec: &ResponseSpec, parts: &[&str], generator: &mut SchemaGenerator) -> Value {
+    let ResponseSpec { status: _, description, body, may_stream, headers, linked_operations } = spec;
+    let mut response = json!({"description": description});
     if let Some(schema) = body {
-        told["content"]["application/json"] = json!({"schema": schema(generator)});
+        response["content"]["application/json"] = json!({"schema": schema(generator)});
     }
     if *may_stream {
-        told["content"]["text/event-stream"] = json!({"schema": {"type": "string"}});
+        response["content"]["text/event-stream"] = json!({"schema": {"type": "string"}});
     }
-    for Header { name, description } in *headers {
-        told["headers"][name] = json!({"description": description, "schema": {"type": "string"}});
+    for HeaderSpec { name, description } in *headers {
+        response["headers"][name] = json!({"description": description, "schema": {"type": "string"}});
     }
-    for id in leads_to {
+    for id in linked_operations {
         let of_body = |part: &str| (part.to_owned(), json!(format!("$response.body#/{part}")));
         let parameters: Map<_, _> = parts.iter().copied().chain(["name"]).map(of_body).collect();
-        told["links"][id] = json!({"operationId": id, "parameters": parameters});
+        response["links"][id] = json!({"operationId": id, "parameters": parameters});
     }
-    told
+    response
 }
 
-/// The named parts of a path.
-fn parts_of(path: &str) -> impl Iterator<Item = &str> {
+/// Returns the names of a path's parameters.
+fn path_part_names(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
 }
 
-fn part(name: &str) -> Value {
+fn path_parameter(name: &str) -> Value {
     let schema = match name {
         "namespace" => json!({"type": "string", "minLength": 1, "maxLength": 63}),
         "run" => json!({"type": "string", "pattern": "^[a-z0-9-]{1,63}$"}),
@@ -112,41 +113,41 @@ fn part(name: &str) -> Value {
     json!({"name": name, "in": "path", "required": true, "schema": schema})
 }
 
-/// Each property of an object is a parameter of the query.
-fn of_query(query: SchemaOf, generator: &mut SchemaGenerator) -> Vec<Value> {
+/// Returns a query parameter for each property of an object.
+fn query_parameters(query: SchemaFn, generator: &mut SchemaGenerator) -> Vec<Value> {
     let mut schema = query(generator);
-    transformed(&mut schema);
+    to_json_schema(&mut schema);
     let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
     let parameter = |(name, schema): (&String, &Value)| {
-        let mut schema = of_given(schema);
+        let mut schema = non_null_schema(schema);
         let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
         json!({"name": name, "in": "query", "description": description.unwrap_or_default(), "schema": schema})
     };
     properties.map(parameter).collect()
 }
 
-/// The schema of a parameter that is given: a query has no null.
-fn of_given(schema: &Value) -> Value {
-    let mut given = schema.clone();
+/// Removes null from the schema of a parameter: a query cannot express null.
+fn non_null_schema(schema: &Value) -> Value {
+    let mut non_null = schema.clone();
     if let Some(Value::Array(types)) = schema.get("type") {
-        given["type"] = types[0].clone();
+        non_null["type"] = types[0].clone();
     }
-    if let (Some(Value::Array(ways)), Some(given)) = (schema.get("anyOf"), given.as_object_mut()) {
-        given.remove("anyOf");
-        given.extend(ways[0].as_object().cloned().unwrap_or_default());
+    if let (Some(Value::Array(variants)), Some(non_null)) = (schema.get("anyOf"), non_null.as_object_mut()) {
+        non_null.remove("anyOf");
+        non_null.extend(variants[0].as_object().cloned().unwrap_or_default());
     }
-    given
+    non_null
 }
 
-fn transformed(schema: &mut Schema) {
-    OfOpenApi.transform(schema);
+fn to_json_schema(schema: &mut Schema) {
+    KubernetesRulesTransform.transform(schema);
 }
 
-/// Turns what only the API server of Kubernetes understands into JSON Schema.
+/// Turns Kubernetes' own schema keywords into JSON Schema.
 #[derive(Debug, Clone)]
-struct OfOpenApi;
+struct KubernetesRulesTransform;
 
-impl Transform for OfOpenApi {
+impl Transform for KubernetesRulesTransform {
     fn transform(&mut self, schema: &mut Schema) {
         if schema.remove("nullable") == Some(true.into())
             && let Some(Value::String(one)) = schema.get("type").cloned()
@@ -154,7 +155,7 @@ impl Transform for OfOpenApi {
             schema.insert("type".to_owned(), json!([one, "null"]));
         }
         for rule in schema.remove("x-kubernetes-validations").iter().filter_map(Value::as_array).flatten() {
-            if let Some(pattern) = rule["rule"].as_str().and_then(pattern_of) {
+            if let Some(pattern) = rule["rule"].as_str().and_then(extract_pattern) {
                 schema.insert("pattern".to_owned(), pattern.into());
             }
         }
@@ -162,13 +163,13 @@ impl Transform for OfOpenApi {
     }
 }
 
-/// The pattern of a rule that begins with one.
-fn pattern_of(rule: &str) -> Option<String> {
-    let (pattern, _) = rule.strip_prefix(MATCHES.0)?.split_once(MATCHES.1)?;
+/// Extracts the pattern of a CEL rule that starts with one.
+fn extract_pattern(rule: &str) -> Option<String> {
+    let (pattern, _) = rule.strip_prefix(CEL_MATCHES.0)?.split_once(CEL_MATCHES.1)?;
     Some(pattern.replace("\\\\", "\\"))
 }
 
-/// The schema of a name.
-pub(super) fn name() -> Value {
+/// Returns the schema of a name.
+pub(super) fn name_schema() -> Value {
     json_schema!({"type": "string", "minLength": 1, "maxLength": 253}).to_value()
 }

@@ -1,4 +1,4 @@
-//! The table of what is served: the paths and the document are both made from it, so that neither tells of what the other lacks.
+//! Table of endpoints. The routes and the OpenAPI document are both made from it, so they cannot differ.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -10,137 +10,152 @@ use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::Api;
+use super::ApiState;
 use crate::metrics::Metrics;
 
-/// The schema of something, whose parts are kept with the generator.
-pub(super) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+/// Function that makes a schema; its components are kept with the generator.
+pub(super) type SchemaFn = fn(&mut SchemaGenerator) -> Schema;
 
-/// One operation: where it is, who does it, and what the document says of it.
-pub(super) struct Endpoint {
+/// Endpoint: path, method, handler and description.
+pub(super) struct ApiEndpoint {
     pub(super) path: String,
-    /// The method, as the document writes it.
+    /// Method in lower case, as OpenAPI writes it.
     pub(super) method: &'static str,
-    handler: MethodRouter<Arc<Api>>,
-    pub(super) operation: Operation,
+    handler: MethodRouter<Arc<ApiState>>,
+    pub(super) operation: OperationSpec,
 }
 
-/// What the document says of one operation.
+/// Description of an operation for the document.
 #[derive(Clone, Default)]
-pub(super) struct Operation {
-    /// What programs call it.
+pub(super) struct OperationSpec {
+    /// Operation id.
     pub(super) id: &'static str,
-    /// What it does, in one line.
+    /// Summary in one line.
     pub(super) summary: &'static str,
-    /// The parameters of its query: an object, of which each property is one.
-    pub(super) query: Option<SchemaOf>,
-    /// The headers that it reads.
-    pub(super) headers: &'static [Header],
-    /// Its body, and whether it needs one.
-    pub(super) body: Option<(SchemaOf, bool)>,
-    /// Whether that may be YAML instead of JSON.
+    /// Schema of the query parameters: an object with a property for each.
+    pub(super) query: Option<SchemaFn>,
+    /// Headers that the handler reads.
+    pub(super) headers: &'static [HeaderSpec],
+    /// Schema of the body, and whether a body is required.
+    pub(super) body: Option<(SchemaFn, bool)>,
+    /// Whether the body may be YAML instead of JSON.
     pub(super) may_be_yaml: bool,
-    /// What it answers when all is well.
-    pub(super) answers: Vec<Answer>,
-    /// The statuses of its problems, besides those that every operation may have.
+    /// Successful responses.
+    pub(super) responses: Vec<ResponseSpec>,
+    /// Statuses of problems, besides those of every operation.
     pub(super) problems: &'static [u16],
 }
 
-/// A header, of a request or of an answer.
-pub(super) struct Header {
+/// Header of a request or a response.
+pub(super) struct HeaderSpec {
     pub(super) name: &'static str,
     pub(super) description: &'static str,
 }
 
-/// One answer when all is well.
+/// Successful response.
 #[derive(Clone)]
-pub(super) struct Answer {
+pub(super) struct ResponseSpec {
     pub(super) status: u16,
     pub(super) description: &'static str,
-    /// Its body in JSON; there is none without.
-    pub(super) body: Option<SchemaOf>,
-    /// Whether it may be server-sent events instead.
+    /// Schema of the JSON body; none without a body.
+    pub(super) body: Option<SchemaFn>,
+    /// Whether the response may be server-sent events instead.
     pub(super) may_stream: bool,
-    pub(super) headers: &'static [Header],
-    /// The operations on what it tells of, by the namespace and the name in its body.
-    pub(super) leads_to: Vec<&'static str>,
+    pub(super) headers: &'static [HeaderSpec],
+    /// Operations on the object in the body, addressed by its namespace and name.
+    pub(super) linked_operations: Vec<&'static str>,
 }
 
-impl Endpoint {
-    /// One that reads.
-    pub(super) fn get<T: 'static>(path: String, handler: impl Handler<T, Arc<Api>>, operation: Operation) -> Self {
+impl ApiEndpoint {
+    /// Creates a GET endpoint.
+    pub(super) fn get<T: 'static>(
+        path: String,
+        handler: impl Handler<T, Arc<ApiState>>,
+        operation: OperationSpec,
+    ) -> Self {
         Self { path, method: "get", handler: on(MethodFilter::GET, handler), operation }
     }
 
-    /// One that reads what a type tells.
-    pub(super) fn reading<A: JsonSchema, T: 'static>(
+    /// Creates a GET endpoint with an ETag and this response type.
+    pub(super) fn cached_get<A: JsonSchema, T: 'static>(
         id: &'static str,
         path: &str,
         summary: &'static str,
-        handler: impl Handler<T, Arc<Api>>,
+        handler: impl Handler<T, Arc<ApiState>>,
     ) -> Self {
-        const TAG: Header = Header { name: "ETag", description: "Names this answer, for If-None-Match." };
-        let answers = vec![
-            Answer { headers: &[TAG], ..Answer::json::<A>(200, "What is known; partial says whether that is all.") },
-            Answer::empty(304, "It is what If-None-Match names."),
+        const TAG: HeaderSpec = HeaderSpec { name: "ETag", description: "Names this answer, for If-None-Match." };
+        let responses = vec![
+            ResponseSpec {
+                headers: &[TAG],
+                ..ResponseSpec::json::<A>(200, "What is known; partial says whether that is all.")
+            },
+            ResponseSpec::empty(304, "It is what If-None-Match names."),
         ];
-        const KNOWN: Header =
-            Header { name: "If-None-Match", description: "What ETag said, to be told of what is new alone." };
+        const KNOWN: HeaderSpec =
+            HeaderSpec { name: "If-None-Match", description: "What ETag said, to be told of what is new alone." };
         Self::get(
             path.to_owned(),
             handler,
-            Operation { id, summary, headers: &[KNOWN], answers, ..Operation::default() },
+            OperationSpec { id, summary, headers: &[KNOWN], responses, ..OperationSpec::default() },
         )
     }
 
-    /// The same with parameters.
-    pub(super) fn with_query(mut self, query: SchemaOf) -> Self {
+    /// Adds query parameters.
+    pub(super) fn with_query(mut self, query: SchemaFn) -> Self {
         self.operation.query = Some(query);
         self
     }
 
-    /// The same, which can be listened to.
+    /// Allows server-sent events as the response.
     pub(super) fn with_stream(mut self) -> Self {
-        self.operation.answers[0].may_stream = true;
+        self.operation.responses[0].may_stream = true;
         self
     }
 
-    /// One that puts something in the place of what stands there.
-    pub(super) fn put<T: 'static>(path: String, handler: impl Handler<T, Arc<Api>>, operation: Operation) -> Self {
+    /// Creates a PUT endpoint.
+    pub(super) fn put<T: 'static>(
+        path: String,
+        handler: impl Handler<T, Arc<ApiState>>,
+        operation: OperationSpec,
+    ) -> Self {
         Self { path, method: "put", handler: on(MethodFilter::PUT, handler), operation }
     }
 
-    /// One that makes or changes something.
-    pub(super) fn post<T: 'static>(path: String, handler: impl Handler<T, Arc<Api>>, operation: Operation) -> Self {
+    /// Creates a POST endpoint.
+    pub(super) fn post<T: 'static>(
+        path: String,
+        handler: impl Handler<T, Arc<ApiState>>,
+        operation: OperationSpec,
+    ) -> Self {
         Self { path, method: "post", handler: on(MethodFilter::POST, handler), operation }
     }
 }
 
-impl Answer {
-    /// An answer with a body in JSON.
+impl ResponseSpec {
+    /// Creates a response with a JSON body.
     pub(super) fn json<T: JsonSchema>(status: u16, description: &'static str) -> Self {
-        Self { body: Some(schema_of::<T>), ..Self::empty(status, description) }
+        Self { body: Some(component_schema::<T>), ..Self::empty(status, description) }
     }
 
-    /// An answer without a body.
+    /// Creates a response without a body.
     pub(super) fn empty(status: u16, description: &'static str) -> Self {
-        Self { status, description, body: None, may_stream: false, headers: &[], leads_to: Vec::new() }
+        Self { status, description, body: None, may_stream: false, headers: &[], linked_operations: Vec::new() }
     }
 }
 
-/// The schema of a type, by name.
-pub(super) fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+/// Returns a reference to the schema of a type.
+pub(super) fn component_schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
 
-/// The schema of a type, in its place.
-pub(super) fn schema_of_inline<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+/// Returns the schema of a type itself.
+pub(super) fn inline_schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     T::json_schema(generator)
 }
 
-/// The paths of the table; each answer is counted.
-pub(super) fn routed(endpoints: Vec<Endpoint>, metrics: &Metrics) -> Router<Arc<Api>> {
-    endpoints.into_iter().fold(Router::new(), |router, Endpoint { path, handler, operation, .. }| {
+/// Builds the router of all endpoints; counts each response.
+pub(super) fn build_router(endpoints: Vec<ApiEndpoint>, metrics: &Metrics) -> Router<Arc<ApiState>> {
+    endpoints.into_iter().fold(Router::new(), |router, ApiEndpoint { path, handler, operation, .. }| {
         let metrics = metrics.clone();
         let counted = map_response(move |response: Response| {
             metrics.api_requests(operation.id, response.status().as_u16()).inc();

@@ -4,27 +4,28 @@ use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Api;
-use super::endpoint::{Endpoint, schema_of_inline};
-use super::problem::Problem;
-use super::reading::{Asked, known_namespace, unread_while};
-use super::request::answer;
-use crate::features::graph::{Graph, Scope, graph};
-use crate::kubernetes::client::access::Resource;
-use crate::kubernetes::inventory::owner_kind::Served;
-use crate::kubernetes::inventory::routing::Kind;
+use super::ApiState;
+use super::endpoint::{ApiEndpoint, inline_schema};
+use super::extract::{ApiRequest, check_namespace_exists, with_unread};
+use super::problem::ApiProblem;
+use super::request::respond;
+use crate::features::graph::{Graph, GraphScope, build_graph};
+use crate::kubernetes::client::access::ProtectedResource;
+use crate::kubernetes::inventory::owner_kind::KindAvailability;
+use crate::kubernetes::inventory::routing::RoutingKind;
 
 /// What can be asked for.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(super) struct GraphQuery {
     /// One namespace, and what is tied to it.
     namespace: Option<String>,
 }
 
 /// The graph, and whether it is all.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Drawn {
+#[schemars(rename = "Drawn")]
+pub(super) struct GraphResponse {
     #[serde(flatten)]
     graph: Graph,
     /// Parts of the cluster that are not known here.
@@ -33,51 +34,52 @@ pub(super) struct Drawn {
     partial: bool,
 }
 
-/// What is served of that.
-pub(super) fn endpoints() -> Vec<Endpoint> {
+/// Lists the endpoints of the graph.
+pub(super) fn endpoints() -> Vec<ApiEndpoint> {
     vec![
-        Endpoint::reading::<Drawn, _>(
+        ApiEndpoint::cached_get::<GraphResponse, _>(
             "getGraph",
             "/api/v1/graph",
             "Draws namespaces, workloads and services, and the routing and suspensions between them.",
-            draw,
+            get_graph,
         )
-        .with_query(schema_of_inline::<Wanted>),
+        .with_query(inline_schema::<GraphQuery>),
     ]
 }
 
-/// Draws it.
-pub(super) async fn draw(asked: Asked) -> Response {
-    let wanted: Result<Wanted, Problem> = asked.query();
-    let namespace = wanted.as_ref().ok().and_then(|wanted| wanted.namespace.clone());
+/// Answers `GET /api/v1/graph`.
+pub(super) async fn get_graph(request: ApiRequest) -> Response {
+    let query: Result<GraphQuery, ApiProblem> = request.parse_query();
+    let namespace = query.as_ref().ok().and_then(|query| query.namespace.clone());
     let of = namespace.clone();
-    answer(async {
-        let session = asked.session(Resource::Workloads, namespace.as_deref()).await?;
-        let found = async {
-            session.may("list").await?;
-            wanted?;
-            let may_see_all = session.may_everywhere("list").await;
-            asked.api.inventory.pods_wanted.look();
-            asked.told(&session, move |api| drawn(api, of.as_deref(), may_see_all)).await
+    respond(async {
+        let session = request.begin_read(ProtectedResource::Workloads, namespace.as_deref()).await?;
+        let response = async {
+            session.authorize("list").await?;
+            query?;
+            let may_see_all = session.is_allowed_everywhere("list").await;
+            request.api.inventory.pods_demand.record_use();
+            request.compute_answer(&session, move |api| graph_response(api, of.as_deref(), may_see_all)).await
         };
-        session.done(found.await)
+        session.record_outcome(response.await)
     })
     .await
 }
 
-fn drawn(api: &Api, namespace: Option<&str>, may_see_all: bool) -> Result<Drawn, Problem> {
+fn graph_response(api: &ApiState, namespace: Option<&str>, may_see_all: bool) -> Result<GraphResponse, ApiProblem> {
     let inventory = &api.inventory;
     let scope = match namespace {
-        None => Scope::All,
-        Some(namespace) if may_see_all => Scope::Around(namespace),
-        Some(namespace) => Scope::Only(namespace),
+        None => GraphScope::All,
+        Some(namespace) if may_see_all => GraphScope::Around(namespace),
+        Some(namespace) => GraphScope::Only(namespace),
     };
-    namespace.map_or(Ok(()), |namespace| known_namespace(inventory, namespace))?;
-    let unseen = Kind::ALL.into_iter().filter(|kind| inventory.routing.served(*kind) == Served::NotYet);
+    namespace.map_or(Ok(()), |namespace| check_namespace_exists(inventory, namespace))?;
+    let unseen =
+        RoutingKind::ALL.into_iter().filter(|kind| inventory.routing.availability(*kind) == KindAvailability::Filling);
     let unseen: Vec<_> = unseen.map(|kind| kind.plural().to_owned()).collect();
-    let (graph, mut unread) = unread_while(inventory, || graph(inventory, &api.terms, api.clock.now(), scope));
+    let (graph, mut unread) = with_unread(inventory, || build_graph(inventory, &api.terms, api.clock.now(), scope));
     unread.extend(unseen);
-    Ok(Drawn { graph, partial: !unread.is_empty(), unread })
+    Ok(GraphResponse { graph, partial: !unread.is_empty(), unread })
 }
 
 #[cfg(test)]
@@ -88,10 +90,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::testing::api;
+    use crate::api::testing::test_api;
     use crate::kubernetes::intake::files;
     use crate::kubernetes::inventory::Inventory;
-    use crate::kubernetes::inventory::rules::Terms;
+    use crate::kubernetes::inventory::rules::RuleLimits;
 
     const STATE: &str = r#"
 {apiVersion: v1, kind: Namespace, metadata: {name: shop}}
@@ -109,29 +111,29 @@ mod tests {
 {apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: guess, namespace: shop}, spec: {hosts: [www.example.com], http: [{route: [{destination: {host: bonuses.payroll.svc}}]}]}}
 "#;
 
-    fn drawn_of(inventory: &Inventory, scope: Scope<'_>) -> Graph {
-        graph(inventory, &Terms::default(), Timestamp::UNIX_EPOCH, scope)
+    fn build(inventory: &Inventory, scope: GraphScope<'_>) -> Graph {
+        build_graph(inventory, &RuleLimits::default(), Timestamp::UNIX_EPOCH, scope)
     }
 
-    fn told(graph: &Graph) -> Vec<String> {
+    fn describe_edges(graph: &Graph) -> Vec<String> {
         graph.edges.iter().map(|edge| format!("{} {:?} {}", edge.from, edge.does, edge.to)).collect()
     }
 
     #[test]
     fn whoever_may_see_one_namespace_hears_nothing_of_what_others_hold() {
-        let api = api();
-        assert_eq!(files::fill(&api.inventory, &api.terms, &files::objects_of(STATE).unwrap()), [""; 0]);
-        let only = drawn_of(&api.inventory, Scope::Only("shop"));
+        let api = test_api();
+        assert_eq!(files::replace_all(&api.inventory, &api.terms, &files::parse_objects(STATE).unwrap()), [""; 0]);
+        let only = build(&api.inventory, GraphScope::Only("shop"));
         let expected = [
             "elsewhere Routes shop/Service/web",
             "shop/Service/web Routes shop/VirtualService/own",
             "shop/VirtualService/guess Routes elsewhere",
             "shop/VirtualService/own Routes elsewhere",
         ];
-        assert_eq!(told(&only), expected, "a service that is not there is told as one that is");
+        assert_eq!(describe_edges(&only), expected, "a service that is not there is told as one that is");
         let text = serde_json::to_string(&only).unwrap();
         assert!(!text.contains("payroll") && !text.contains("project") && !text.contains("salaries"), "{text}");
-        let around = told(&drawn_of(&api.inventory, Scope::Around("shop")));
+        let around = describe_edges(&build(&api.inventory, GraphScope::Around("shop")));
         let expected = [
             "payroll/Service/salaries Routes payroll/VirtualService/project",
             "payroll/VirtualService/project Routes shop/Service/web",
@@ -143,9 +145,9 @@ mod tests {
 
     #[test]
     fn every_end_of_an_edge_is_a_node_also_while_workloads_come_and_go() {
-        let api = api();
-        let mut objects: Vec<Value> = files::objects_of(STATE).unwrap();
-        files::fill(&api.inventory, &api.terms, &objects);
+        let api = test_api();
+        let mut objects: Vec<Value> = files::parse_objects(STATE).unwrap();
+        files::replace_all(&api.inventory, &api.terms, &objects);
         let template = json!({"metadata": {"labels": {"app": "web"}}});
         objects.extend((0..20).map(|number| {
             let metadata = json!({"name": format!("web-{number}"), "namespace": "shop", "uid": format!("u{number}")});
@@ -155,7 +157,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !is_over.load(Ordering::Relaxed) {
-                    files::fill(&api.inventory, &api.terms, &objects);
+                    files::replace_all(&api.inventory, &api.terms, &objects);
                     (0..20).for_each(|number| api.inventory.owners.remove(&format!("u{number}")));
                 }
             });
@@ -163,9 +165,9 @@ mod tests {
                 let is_node = |id: &str| graph.nodes.iter().any(|node| node.id == id);
                 graph.edges.iter().any(|edge| !is_node(&edge.from) || !is_node(&edge.to))
             };
-            let found = (0..300).any(|_| dangling(&drawn_of(&api.inventory, Scope::Around("shop"))));
+            let has_dangling = (0..300).any(|_| dangling(&build(&api.inventory, GraphScope::Around("shop"))));
             is_over.store(true, Ordering::Relaxed);
-            assert!(!found, "an edge leads to nothing");
+            assert!(!has_dangling, "an edge leads to nothing");
         });
     }
 }

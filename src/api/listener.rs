@@ -1,7 +1,7 @@
-//! Somebody who listens to server-sent events, for as long as they may: that is asked for again every minute, and their token may
-//! say that it is over before.
+//! Server-sent events for one listener. Rights are checked again every minute, and the stream ends when the token expires.
 //!
-//! The first event is a snapshot, and the last one says why there are no more. Whoever does not read is cut off by the server's listener.
+//! The first event is a snapshot, and the last one says why the stream ends. The server's listener cuts off clients that do not
+//! read.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -18,147 +18,151 @@ use serde_json::json;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
-use super::Api;
-use super::problem::Problem;
-use super::reading::turn_to_look;
-use super::session::Session;
-use super::shares::Part;
+use super::ApiState;
+use super::extract::acquire_read_turn;
+use super::problem::ApiProblem;
+use super::session::ApiSession;
+use super::shares::SharePermit;
 use crate::kernel::api_error::ApiError;
-use crate::kubernetes::client::access::{Resource, Right, Token};
+use crate::kubernetes::client::access::{AccessRight, BearerToken, ProtectedResource};
 
-/// How often it is asked whether whoever listens still may.
-const AUTHORIZED_FOR: Duration = Duration::from_secs(60);
-/// How often it is looked for something to tell.
-const TICK: Duration = Duration::from_millis(250);
+/// Interval between checks of the listener's rights.
+const REAUTHORIZE_AFTER: Duration = Duration::from_secs(60);
+/// Interval between polls of the feed.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Somebody who listens.
-pub(super) struct Listener {
-    pub(super) api: Arc<Api>,
+/// Caller who listens to events.
+pub(super) struct EventListener {
+    pub(super) api: Arc<ApiState>,
     pub(super) namespace: Option<String>,
-    resource: Resource,
-    token: Token,
+    resource: ProtectedResource,
+    token: BearerToken,
     expires_at: Option<Timestamp>,
-    authorized: Instant,
+    authorized_at: Instant,
     user: String,
-    _place: Part,
+    _permit: SharePermit,
 }
 
-/// What can be listened to.
-pub(super) trait Feed: Send + 'static {
-    /// Tells what is new since the last look; the first look is at everything.
-    fn look(&mut self, listener: &Listener, telling: &mut Telling);
+/// Source of events.
+pub(super) trait EventFeed: Send + 'static {
+    /// Pushes the events since the last call; the first call pushes a snapshot.
+    fn push_news(&mut self, listener: &EventListener, queue: &mut EventQueue);
 }
 
-/// What is about to be told.
+/// Events that wait to be sent.
 #[derive(Default)]
-pub(super) struct Telling {
-    waiting: VecDeque<Event>,
-    is_over: bool,
+pub(super) struct EventQueue {
+    events: VecDeque<Event>,
+    is_finished: bool,
 }
 
-impl Telling {
-    /// Tells of something; the number is what the listener knows it by.
-    pub(super) fn say(&mut self, event: &str, number: u64, data: &impl Serialize) {
+impl EventQueue {
+    /// Adds an event; the number becomes its id.
+    pub(super) fn push(&mut self, event: &str, number: u64, data: &impl Serialize) {
         let data = serde_json::to_string(data).unwrap_or_default();
-        self.waiting.push_back(Event::default().event(event).id(number.to_string()).data(data));
+        self.events.push_back(Event::default().event(event).id(number.to_string()).data(data));
     }
 
-    /// Nothing more will be told.
-    pub(super) fn end(&mut self) {
-        self.is_over = true;
+    /// Ends the stream after the waiting events.
+    pub(super) fn finish(&mut self) {
+        self.is_finished = true;
     }
 
-    fn close(&mut self, why: &str) {
+    fn finish_with(&mut self, why: &str) {
         let data = json!({"detail": why}).to_string();
-        self.waiting.push_back(Event::default().event("closed").data(data));
-        self.end();
+        self.events.push_back(Event::default().event("closed").data(data));
+        self.finish();
     }
 }
 
-impl Listener {
-    /// Somebody who may, if there is a place.
-    pub(super) fn new(session: &Session<'_>, resource: Resource, namespace: Option<String>) -> Result<Self, Problem> {
+impl EventListener {
+    /// Admits a caller who has the right, if there is a place.
+    pub(super) fn new(
+        session: &ApiSession<'_>,
+        resource: ProtectedResource,
+        namespace: Option<String>,
+    ) -> Result<Self, ApiProblem> {
         let (api, token, user) = (Arc::clone(session.api), session.token.clone(), session.caller.user.clone());
-        let place = api.listeners.now(&user);
-        let place = place.ok_or_else(|| Problem::new(503, "too many listen already; try again later"))?;
-        let (expires_at, authorized) = (token.expires_at(), Instant::now());
-        Ok(Self { api, namespace, resource, token, expires_at, authorized, user, _place: place })
+        let permit = api.listener_shares.try_acquire(&user);
+        let permit = permit.ok_or_else(|| ApiProblem::new(503, "too many listen already; try again later"))?;
+        let (expires_at, authorized_at) = (token.expires_at(), Instant::now());
+        Ok(Self { api, namespace, resource, token, expires_at, authorized_at, user, _permit: permit })
     }
 
-    /// The events of a feed, from a snapshot on.
-    pub(super) fn hear(self, feed: impl Feed) -> Response {
-        let mut ticks = interval(TICK);
+    /// Returns the response that streams a feed, from a snapshot on.
+    pub(super) fn stream(self, feed: impl EventFeed) -> Response {
+        let mut ticks = interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let listening = Listening { listener: self, feed, ticks, telling: Telling::default() };
-        let events_of = |listening| {
-            stream::unfold(listening, async |mut listening: Listening<_>| {
-                let event = listening.next().await?;
-                Some((Ok::<_, Infallible>(event), listening))
+        let event_stream = EventStream { listener: self, feed, ticks, queue: EventQueue::default() };
+        let events_of = |event_stream| {
+            stream::unfold(event_stream, async |mut event_stream: EventStream<_>| {
+                let event = event_stream.next_event().await?;
+                Some((Ok::<_, Infallible>(event), event_stream))
             })
         };
-        let events = stream::once(listening.begun()).filter_map(ready).flat_map(events_of);
+        let events = stream::once(event_stream.take_snapshot()).filter_map(ready).flat_map(events_of);
         Sse::new(Box::pin(events)).keep_alive(KeepAlive::default()).into_response()
     }
 
-    /// Asks again whether they may, if it is time to.
+    /// Checks the caller's rights again when it is time.
     ///
     /// # Errors
     ///
-    /// When they may no longer, or that cannot be told.
-    async fn authorize(&mut self) -> Result<(), ApiError> {
+    /// Fails if the token has expired, the right is gone, or the check itself fails.
+    async fn reauthorize(&mut self) -> Result<(), ApiError> {
         if self.expires_at.is_some_and(|end| end <= self.api.clock.now()) {
             return Err(ApiError::Unauthorized("the token is over; show another one".to_owned()));
         }
-        if self.authorized.elapsed() > AUTHORIZED_FOR {
+        if self.authorized_at.elapsed() > REAUTHORIZE_AFTER {
             let caller = self.api.backend.authenticate(&self.token).await?;
             let namespace = self.namespace.as_deref();
-            let right = Right { verb: "list", resource: self.resource, namespace, name: None };
-            self.api.backend.may(&caller, right).await?;
-            self.authorized = Instant::now();
+            let right = AccessRight { verb: "list", resource: self.resource, namespace, name: None };
+            self.api.backend.authorize(&caller, right).await?;
+            self.authorized_at = Instant::now();
         }
         Ok(())
     }
 }
 
-struct Listening<F> {
-    listener: Listener,
+struct EventStream<F> {
+    listener: EventListener,
     feed: F,
     ticks: Interval,
-    telling: Telling,
+    queue: EventQueue,
 }
 
-impl<F: Feed> Listening<F> {
-    /// Takes the first look, which is at everything, as every read does; none where looking failed.
-    async fn begun(mut self) -> Option<Self> {
-        match turn_to_look(&self.listener.api, &self.listener.user).await {
+impl<F: EventFeed> EventStream<F> {
+    /// Pushes the snapshot, in a turn and beside the webhook's threads like every read; none if that panics.
+    async fn take_snapshot(mut self) -> Option<Self> {
+        match acquire_read_turn(&self.listener.api, &self.listener.user).await {
             Ok(turn) => {
-                let looking = spawn_blocking(move || {
+                let work = spawn_blocking(move || {
                     let _turn = turn;
-                    self.feed.look(&self.listener, &mut self.telling);
+                    self.feed.push_news(&self.listener, &mut self.queue);
                     self
                 });
-                looking.await.ok()
+                work.await.ok()
             }
             Err(problem) => {
-                self.telling.close(&problem.detail);
+                self.queue.finish_with(&problem.detail);
                 Some(self)
             }
         }
     }
 
-    async fn next(&mut self) -> Option<Event> {
-        let Self { listener, feed, ticks, telling } = self;
+    async fn next_event(&mut self) -> Option<Event> {
+        let Self { listener, feed, ticks, queue } = self;
         loop {
-            if let Some(event) = telling.waiting.pop_front() {
+            if let Some(event) = queue.events.pop_front() {
                 return Some(event);
             }
-            if telling.is_over {
+            if queue.is_finished {
                 return None;
             }
             ticks.tick().await;
-            match listener.authorize().await {
-                Ok(()) => feed.look(listener, telling),
-                Err(why) => telling.close(&why.to_string()),
+            match listener.reauthorize().await {
+                Ok(()) => feed.push_news(listener, queue),
+                Err(why) => queue.finish_with(&why.to_string()),
             }
         }
     }

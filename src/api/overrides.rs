@@ -1,35 +1,35 @@
-//! `/api/v1/overrides`, of the cluster or of a namespace: every override that stands, as `outrigger status --overrides` tells it.
+//! `/api/v1/overrides`, for the cluster or a namespace: all overrides with their outcomes, as in `outrigger status --overrides`.
 
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Api;
-use super::endpoint::Endpoint;
-use super::reading::{Asked, known_namespace, unread_while};
-use crate::features::overrides::listing::{Standing, standing_within};
-use crate::kubernetes::client::access::Resource;
+use super::ApiState;
+use super::endpoint::ApiEndpoint;
+use super::extract::{ApiRequest, check_namespace_exists, with_unread};
+use crate::features::overrides::listing::{OverrideRow, list_overrides_within};
+use crate::kubernetes::client::access::ProtectedResource;
 
 /// Every override, and what becomes of it.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Overrides {
-    overrides: Vec<Standing>,
+#[schemars(rename = "Overrides")]
+pub(super) struct OverrideListResponse {
+    overrides: Vec<OverrideRow>,
     /// Parts of the cluster that are not known here.
     unread: Vec<String>,
     /// Whether the answer is not complete without those.
     partial: bool,
 }
 
-/// What is served of that.
-pub(super) fn endpoints() -> Vec<Endpoint> {
+pub(super) fn endpoints() -> Vec<ApiEndpoint> {
     vec![
-        Endpoint::reading::<Overrides, _>(
+        ApiEndpoint::cached_get::<OverrideListResponse, _>(
             "listOverrides",
             "/api/v1/overrides",
             "Tells of every override that stands, and what becomes of it.",
             list,
         ),
-        Endpoint::reading::<Overrides, _>(
+        ApiEndpoint::cached_get::<OverrideListResponse, _>(
             "listNamespaceOverrides",
             "/api/v1/namespaces/{namespace}/overrides",
             "Tells of every override of a namespace, and what becomes of it.",
@@ -38,15 +38,14 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-/// Lists them.
-pub(super) async fn list(asked: Asked) -> Response {
-    let namespace = asked.part("namespace");
-    let of = namespace.clone();
-    let look = move |api: &Api| {
-        of.as_deref().map_or(Ok(()), |of| known_namespace(&api.inventory, of))?;
-        let find = || standing_within(&api.inventory, api.clock.now(), of.as_deref());
-        let (overrides, unread) = unread_while(&api.inventory, find);
-        Ok(Overrides { overrides, partial: !unread.is_empty(), unread })
+pub(super) async fn list(request: ApiRequest) -> Response {
+    let namespace = request.path_part("namespace");
+    let scope = namespace.clone();
+    let compute = move |api: &ApiState| {
+        scope.as_deref().map_or(Ok(()), |scope| check_namespace_exists(&api.inventory, scope))?;
+        let find = || list_overrides_within(&api.inventory, api.clock.now(), scope.as_deref());
+        let (overrides, unread) = with_unread(&api.inventory, find);
+        Ok(OverrideListResponse { overrides, partial: !unread.is_empty(), unread })
     };
-    asked.looked(("list", Resource::Workloads), namespace.as_deref(), look).await
+    request.answer_read(("list", ProtectedResource::Workloads), namespace.as_deref(), compute).await
 }

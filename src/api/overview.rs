@@ -1,72 +1,75 @@
-//! `/api/v1/overview` and `/api/v1/namespaces/{namespace}/workloads`: who is in the mesh, as `outrigger status` tells it.
+//! `/api/v1/overview` and `/api/v1/namespaces/{namespace}/workloads`: the output of `outrigger status`.
 
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Api;
-use super::endpoint::Endpoint;
-use super::reading::{Asked, known_namespace, unread_while};
-use crate::features::status::states::{OfNamespace, Totals, by_namespace, of_namespace, standings, standings_within};
-use crate::kubernetes::client::access::Resource;
+use super::ApiState;
+use super::endpoint::ApiEndpoint;
+use super::extract::{ApiRequest, check_namespace_exists, with_unread};
+use crate::features::status::states::{
+    NamespaceStatus, StateTotals, group_by_namespace, namespace_status, workload_statuses, workload_statuses_in,
+};
+use crate::kubernetes::client::access::ProtectedResource;
 
 /// Who is in the mesh: as `outrigger status -o json` prints it, and whether that is all.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Overview {
-    totals: Totals,
-    namespaces: Vec<OfNamespace>,
+#[schemars(rename = "Overview")]
+pub(super) struct OverviewResponse {
+    totals: StateTotals,
+    namespaces: Vec<NamespaceStatus>,
     /// Parts of the cluster that are not known here.
     unread: Vec<String>,
     /// Whether the answer is not complete without those.
     partial: bool,
 }
 
-impl Overview {
-    fn of(api: &Api, find: impl FnOnce() -> (Totals, Vec<OfNamespace>)) -> Self {
-        let ((totals, namespaces), unread) = unread_while(&api.inventory, find);
+impl OverviewResponse {
+    fn new(api: &ApiState, find: impl FnOnce() -> (StateTotals, Vec<NamespaceStatus>)) -> Self {
+        let ((totals, namespaces), unread) = with_unread(&api.inventory, find);
         Self { totals, namespaces, partial: !unread.is_empty(), unread }
     }
 }
 
-/// What is served of that.
-pub(super) fn endpoints() -> Vec<Endpoint> {
+/// Lists the endpoints of the overview.
+pub(super) fn endpoints() -> Vec<ApiEndpoint> {
     vec![
-        Endpoint::reading::<Overview, _>(
+        ApiEndpoint::cached_get::<OverviewResponse, _>(
             "getOverview",
             "/api/v1/overview",
             "Tells who is in the mesh, by namespace and workload.",
-            overview,
+            get_overview,
         ),
-        Endpoint::reading::<Overview, _>(
+        ApiEndpoint::cached_get::<OverviewResponse, _>(
             "listWorkloads",
             "/api/v1/namespaces/{namespace}/workloads",
             "Tells how the workloads of a namespace stand.",
-            workloads,
+            list_workloads,
         ),
     ]
 }
 
-/// Of the whole cluster.
-pub(super) async fn overview(asked: Asked) -> Response {
-    let look = |api: &Api| {
-        Ok(Overview::of(api, || {
-            let all = standings(&api.inventory, api.clock.now());
-            (Totals::of(&all), by_namespace(&api.inventory, all))
+/// Answers `GET /api/v1/overview`.
+pub(super) async fn get_overview(request: ApiRequest) -> Response {
+    let look = |api: &ApiState| {
+        Ok(OverviewResponse::new(api, || {
+            let all = workload_statuses(&api.inventory, api.clock.now());
+            (StateTotals::count(&all), group_by_namespace(&api.inventory, all))
         }))
     };
-    asked.looked(("list", Resource::Workloads), None, look).await
+    request.answer_read(("list", ProtectedResource::Workloads), None, look).await
 }
 
-/// Of one namespace.
-pub(super) async fn workloads(asked: Asked) -> Response {
-    let namespace = asked.part("namespace").unwrap_or_default();
+/// Answers `GET /api/v1/namespaces/{namespace}/workloads`.
+pub(super) async fn list_workloads(request: ApiRequest) -> Response {
+    let namespace = request.path_part("namespace").unwrap_or_default();
     let of = namespace.clone();
-    let look = move |api: &Api| {
-        known_namespace(&api.inventory, &of)?;
-        Ok(Overview::of(api, || {
-            let all = standings_within(&api.inventory, api.clock.now(), Some(&of));
-            (Totals::of(&all), vec![of_namespace(&api.inventory, of, all)])
+    let look = move |api: &ApiState| {
+        check_namespace_exists(&api.inventory, &of)?;
+        Ok(OverviewResponse::new(api, || {
+            let all = workload_statuses_in(&api.inventory, api.clock.now(), Some(&of));
+            (StateTotals::count(&all), vec![namespace_status(&api.inventory, of, all)])
         }))
     };
-    asked.looked(("list", Resource::Workloads), Some(&namespace), look).await
+    request.answer_read(("list", ProtectedResource::Workloads), Some(&namespace), look).await
 }

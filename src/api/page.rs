@@ -1,4 +1,4 @@
-//! The page: files that are part of this program, and that anybody may have, since nothing is in them.
+//! Web page: files inside the program. They hold no data, so anybody may have them.
 
 use axum::Router;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
@@ -6,11 +6,11 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-/// Nothing is loaded from elsewhere, nothing runs but these files, and no text becomes markup.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
+/// Content policy: the page loads nothing from elsewhere, runs only these files, and turns no text into markup.
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// The files by their paths, with their types.
+/// Lists files by their paths, with their types.
 macro_rules! files {
     ($($path:literal $name:literal $of:literal,)*) => {
         [$(($path, concat!($of, "; charset=utf-8"), include_str!(concat!("page/", $name)))),*]
@@ -39,20 +39,20 @@ const FILES: [(&str, &str, &str); 19] = files![
     "/page/graph.js" "graph.js" "text/javascript",
 ];
 
-/// The paths of the page.
+/// Returns the routes of the page.
 pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let mut router = Router::new();
-    for (path, of, text) in FILES {
-        router = router.route(path, get(async move || file(of, text)));
+    for (path, media_type, text) in FILES {
+        router = router.route(path, get(async move || file_response(media_type, text)));
     }
     router
 }
 
-fn file(of: &'static str, text: &'static str) -> Response {
+fn file_response(media_type: &'static str, text: &'static str) -> Response {
     let mut response = text.into_response();
     let mut set = |name: HeaderName, value| drop(response.headers_mut().insert(name, HeaderValue::from_static(value)));
-    set(CONTENT_TYPE, of);
-    set(CONTENT_SECURITY_POLICY, POLICY);
+    set(CONTENT_TYPE, media_type);
+    set(CONTENT_SECURITY_POLICY, CONTENT_POLICY);
     set(REFERRER_POLICY, "no-referrer");
     set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
     set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");

@@ -1,4 +1,4 @@
-//! `/api/v1/preview` and `/api/v1/namespaces/{namespace}/preview`: what policies and suspensions would change; nothing is applied.
+//! `/api/v1/preview` and `/api/v1/namespaces/{namespace}/preview`: previews policies and suspensions; nothing is applied.
 
 use axum::body::Body;
 use axum::http::StatusCode;
@@ -8,30 +8,30 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Api;
-use super::endpoint::{Answer, Endpoint, Operation, schema_of, schema_of_inline};
-use super::problem::Problem;
-use super::reading::{Asked, beside, known_namespace, unread_while};
-use super::request::{answer, json_answer, objects, whole};
-use crate::features::preview::change::{Change, Reading, Refused, Words};
-use crate::features::preview::comparison::origins_with;
-use crate::features::preview::proposal::{Previewed, previewed};
+use super::ApiState;
+use super::endpoint::{ApiEndpoint, OperationSpec, ResponseSpec, component_schema, inline_schema};
+use super::extract::{ApiRequest, check_namespace_exists, read_with_pods, with_unread};
+use super::problem::ApiProblem;
+use super::request::{json_response, parse_objects, read_body, respond};
+use crate::features::preview::change::{ChangeReader, OptionNames, PreviewRefusal, ProposedChange};
+use crate::features::preview::comparison::pod_sources_with;
+use crate::features::preview::proposal::{PreviewReport, preview_changes};
 use crate::features::status::running::RunningPods;
 use crate::kernel::names::{GROUP, VERSION};
-use crate::kernel::text::Clean;
-use crate::kubernetes::client::access::Resource;
+use crate::kernel::text::CleanText;
+use crate::kubernetes::client::access::ProtectedResource;
 use crate::kubernetes::inventory::rule_kind::RuleKind;
 
-/// How to ask for something else here.
-const WORDS: Words = Words { as_enforced: "asEnforced=true", at: "at=" };
-/// So many workloads are told of, unless another number is asked for.
-const USUAL: usize = 1000;
-/// No more are told of.
-const MOST: usize = 10_000;
+/// Names of the options as this API spells them.
+const OPTION_NAMES: OptionNames = OptionNames { as_enforced: "asEnforced=true", at: "at=" };
+/// Most workloads in an answer, by default.
+const DEFAULT_LIMIT: usize = 1000;
+/// Most workloads in an answer, whatever the query asks for.
+const MAX_LIMIT: usize = 10_000;
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Wanted {
+struct PreviewQuery {
     /// What would go away, separated by commas: KIND/NAME, or KIND/NAMESPACE/NAME.
     delete: Option<String>,
     /// Whether policies in mode Audit count as in Enforce.
@@ -40,18 +40,19 @@ struct Wanted {
     /// The time that stands in for now.
     at: Option<Timestamp>,
     /// How many workloads are told of at most; 1000 unless it is given. The summary counts all.
-    #[schemars(range(min = 0, max = MOST))]
+    #[schemars(range(min = 0, max = MAX_LIMIT))]
     limit: Option<usize>,
 }
 
-/// Proposals, as `kubectl apply` takes them.
-struct Proposals;
+/// Body of the request: policies and suspensions, as `kubectl apply` takes them.
+struct ProposalsBody;
 
 /// What they would change, as `outrigger preview -o json` prints it.
 #[derive(Debug, Serialize, JsonSchema)]
-struct Answered {
+#[schemars(rename = "Answered")]
+struct PreviewResponse {
     #[serde(flatten)]
-    previewed: Previewed,
+    report: PreviewReport,
     /// How many workloads would change and are not told of, since there are more than asked for.
     omitted: usize,
     /// Parts of the cluster that are not known here.
@@ -60,31 +61,31 @@ struct Answered {
     partial: bool,
 }
 
-/// What is served of that.
-pub(super) fn endpoints() -> Vec<Endpoint> {
-    let of = |id, summary, path: &str| {
-        let operation = Operation {
+/// Returns the endpoints of previews.
+pub(super) fn endpoints() -> Vec<ApiEndpoint> {
+    let endpoint = |id, summary, path: &str| {
+        let operation = OperationSpec {
             id,
             summary,
-            query: Some(schema_of_inline::<Wanted>),
-            body: Some((schema_of::<Proposals>, false)),
+            query: Some(inline_schema::<PreviewQuery>),
+            body: Some((component_schema::<ProposalsBody>, false)),
             may_be_yaml: true,
-            answers: vec![Answer::json::<Answered>(
+            responses: vec![ResponseSpec::json::<PreviewResponse>(
                 200,
                 "What new pods would get, where that is not what they get now.",
             )],
             problems: &[408, 413, 415, 422],
-            ..Operation::default()
+            ..OperationSpec::default()
         };
-        Endpoint::post(path.to_owned(), preview, operation)
+        ApiEndpoint::post(path.to_owned(), preview, operation)
     };
     vec![
-        of(
+        endpoint(
             "previewCluster",
             "Tells what policies and suspensions would change, before they are applied.",
             "/api/v1/preview",
         ),
-        of(
+        endpoint(
             "previewNamespace",
             "Tells what policies and suspensions of a namespace would change there, before they are applied.",
             "/api/v1/namespaces/{namespace}/preview",
@@ -92,62 +93,68 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-/// Previews.
-pub(super) async fn preview(asked: Asked, body: Body) -> Response {
-    answer(async {
-        let namespace = asked.part("namespace");
-        let session = asked.session(Resource::Workloads, namespace.as_deref()).await?;
-        let found = async {
-            let wanted: Wanted = asked.query()?;
-            if let Some(limit) = wanted.limit.filter(|limit| *limit > MOST) {
-                return Err(Problem::new(400, format!("limit is {limit}, which is more than {MOST}")));
+pub(super) async fn preview(request: ApiRequest, body: Body) -> Response {
+    respond(async {
+        let namespace = request.path_part("namespace");
+        let session = request.begin_read(ProtectedResource::Workloads, namespace.as_deref()).await?;
+        let outcome = async {
+            let query: PreviewQuery = request.parse_query()?;
+            if let Some(limit) = query.limit.filter(|limit| *limit > MAX_LIMIT) {
+                return Err(ApiProblem::new(400, format!("limit is {limit}, which is more than {MAX_LIMIT}")));
             }
-            session.may("list").await?;
-            let proposed = objects(&asked.headers, &whole(body).await?)?;
-            beside(&asked.api, &session.caller.user, move |api| answered(api, namespace.as_deref(), &wanted, &proposed))
-                .await
+            session.authorize("list").await?;
+            let proposals = parse_objects(&request.headers, &read_body(body).await?)?;
+            read_with_pods(&request.api, &session.caller.user, move |api| {
+                preview_proposals(api, namespace.as_deref(), &query, &proposals)
+            })
+            .await
         };
-        let found = session.done(found.await)?;
-        Ok(json_answer(StatusCode::OK, &found))
+        let response = session.record_outcome(outcome.await)?;
+        Ok(json_response(StatusCode::OK, &response))
     })
     .await
 }
 
-fn answered(api: &Api, namespace: Option<&str>, wanted: &Wanted, objects: &[Value]) -> Result<Answered, Problem> {
+fn preview_proposals(
+    api: &ApiState,
+    namespace: Option<&str>,
+    query: &PreviewQuery,
+    objects: &[Value],
+) -> Result<PreviewResponse, ApiProblem> {
     let inventory = &api.inventory;
     if let Some(namespace) = namespace {
-        known_namespace(inventory, namespace)?;
+        check_namespace_exists(inventory, namespace)?;
     }
-    let now = wanted.at.unwrap_or_else(|| api.clock.now());
-    let reading = Reading { namespace, terms: &api.terms, now, as_enforced: wanted.as_enforced };
-    let changes = changes(&reading, wanted.delete.as_deref().unwrap_or_default(), objects)?;
-    let (origins, unread) =
-        unread_while(inventory, || origins_with(inventory, &RunningPods::within(inventory, namespace)));
-    let mut previewed = previewed(inventory, &changes, &origins, (now, WORDS), || ()).map_err(refused)?;
-    let omitted = omit(&mut previewed, wanted.limit.unwrap_or(USUAL));
-    Ok(Answered { previewed, omitted, partial: !unread.is_empty(), unread })
+    let now = query.at.unwrap_or_else(|| api.clock.now());
+    let reader = ChangeReader { namespace, rule_limits: &api.terms, now, as_enforced: query.as_enforced };
+    let changes = read_changes(&reader, query.delete.as_deref().unwrap_or_default(), objects)?;
+    let (sources, unread) =
+        with_unread(inventory, || pod_sources_with(inventory, &RunningPods::in_namespace(inventory, namespace)));
+    let mut report = preview_changes(inventory, &changes, &sources, (now, OPTION_NAMES), || ()).map_err(to_problem)?;
+    let omitted = truncate(&mut report, query.limit.unwrap_or(DEFAULT_LIMIT));
+    Ok(PreviewResponse { report, omitted, partial: !unread.is_empty(), unread })
 }
 
-fn changes(reading: &Reading<'_>, delete: &str, objects: &[Value]) -> Result<Vec<Change>, Problem> {
-    let mut changes = reading.put(objects).map_err(refused)?;
+fn read_changes(reader: &ChangeReader<'_>, delete: &str, objects: &[Value]) -> Result<Vec<ProposedChange>, ApiProblem> {
+    let mut changes = reader.read_manifests(objects).map_err(to_problem)?;
     for target in delete.split(',').map(str::trim).filter(|target| !target.is_empty()) {
         let parts: Vec<&str> = target.split('/').collect();
         let change = match parts[..] {
-            [kind, name] => reading.delete(&kind.to_lowercase(), None, name),
-            [kind, namespace, name] => reading.delete(&kind.to_lowercase(), Some(namespace), name),
+            [kind, name] => reader.read_deletion(&kind.to_lowercase(), None, name),
+            [kind, namespace, name] => reader.read_deletion(&kind.to_lowercase(), Some(namespace), name),
             _ => {
-                let told = "is neither KIND/NAME nor KIND/NAMESPACE/NAME, such as clusterinjectionpolicy/mesh";
-                return Err(Problem::new(422, format!("delete: {} {told}", Clean(target))));
+                let fault = "is neither KIND/NAME nor KIND/NAMESPACE/NAME, such as clusterinjectionpolicy/mesh";
+                return Err(ApiProblem::new(422, format!("delete: {} {fault}", CleanText(target))));
             }
         };
-        changes.push(change.map_err(refused)?);
+        changes.push(change.map_err(to_problem)?);
     }
     if changes.is_empty() {
-        let told = "nothing is proposed: send policies and suspensions, or name in delete what would go away";
-        return Err(Problem::new(422, told));
+        let fault = "nothing is proposed: send policies and suspensions, or name in delete what would go away";
+        return Err(ApiProblem::new(422, fault));
     }
-    match (reading.namespace, changes.iter().find(|change| change.namespace() != reading.namespace)) {
-        (Some(namespace), Some(other)) => Err(Problem::new(
+    match (reader.namespace, changes.iter().find(|change| change.namespace() != reader.namespace)) {
+        (Some(namespace), Some(other)) => Err(ApiProblem::new(
             422,
             format!("{} is not of namespace {namespace}: POST /api/v1/preview takes it", other.title()),
         )),
@@ -155,25 +162,25 @@ fn changes(reading: &Reading<'_>, delete: &str, objects: &[Value]) -> Result<Vec
     }
 }
 
-/// Leaves out what is too much, and says how much that is.
-fn omit(previewed: &mut Previewed, limit: usize) -> usize {
-    let mut left = limit;
-    for of_namespace in &mut previewed.preview.namespaces {
-        of_namespace.workloads.truncate(left);
-        left -= of_namespace.workloads.len();
+/// Limits the number of workloads, and returns how many it removed.
+fn truncate(report: &mut PreviewReport, limit: usize) -> usize {
+    let mut remaining = limit;
+    for namespace in &mut report.preview.namespaces {
+        namespace.workloads.truncate(remaining);
+        remaining -= namespace.workloads.len();
     }
-    previewed.preview.namespaces.retain(|of_namespace| !of_namespace.workloads.is_empty());
-    previewed.preview.summary.changed - (limit - left)
+    report.preview.namespaces.retain(|namespace| !namespace.workloads.is_empty());
+    report.preview.summary.changed - (limit - remaining)
 }
 
-fn refused(why: Refused) -> Problem {
-    match why {
-        Refused::Invalid(sentence) => Problem::new(422, sentence),
-        Refused::NotKnown(sentence) => Problem::new(503, sentence),
+fn to_problem(refusal: PreviewRefusal) -> ApiProblem {
+    match refusal {
+        PreviewRefusal::Invalid(sentence) => ApiProblem::new(422, sentence),
+        PreviewRefusal::NotKnown(sentence) => ApiProblem::new(503, sentence),
     }
 }
 
-impl JsonSchema for Proposals {
+impl JsonSchema for ProposalsBody {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Proposals".into()
     }
@@ -181,7 +188,7 @@ impl JsonSchema for Proposals {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let kinds = RuleKind::ALL.map(|kind| {
             let mut metadata = json!({
-                "type": "object", "required": ["name"], "properties": {"name": super::document::name()},
+                "type": "object", "required": ["name"], "properties": {"name": super::document::name_schema()},
             });
             if kind.is_namespaced() {
                 metadata["properties"]["namespace"] = json!({"type": ["string", "null"], "maxLength": 63});

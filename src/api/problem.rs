@@ -1,4 +1,4 @@
-//! Problem details: what went wrong, for programs by a number and for people by a sentence.
+//! Problem details of RFC 9457: a status for programs and a sentence for people.
 
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -6,12 +6,13 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::features::suspension::change::Refusal;
+use crate::features::suspension::change::SuspensionRefusal;
 use crate::kernel::api_error::ApiError;
 
 /// A problem, as RFC 9457 has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub(super) struct Problem {
+#[schemars(rename = "Problem")]
+pub(super) struct ApiProblem {
     /// What kind of problem: none but those of HTTP.
     r#type: &'static str,
     /// The kind, in words.
@@ -22,7 +23,7 @@ pub(super) struct Problem {
     pub(super) detail: String,
 }
 
-impl Problem {
+impl ApiProblem {
     pub(super) fn new(status: u16, detail: impl Into<String>) -> Self {
         let known = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
         Self { r#type: "about:blank", title: known.unwrap_or("Problem").to_owned(), status, detail: detail.into() }
@@ -32,21 +33,21 @@ impl Problem {
         Self::new(404, detail)
     }
 
-    /// The same, which tells that so many of theirs before it were not recorded.
-    pub(super) fn after(mut self, unrecorded: u64, whose: &str) -> Self {
+    /// Adds the number of earlier problems of the same caller that were not recorded.
+    pub(super) fn with_unrecorded(mut self, unrecorded: u64, whose: &str) -> Self {
         if unrecorded > 0 {
             self.detail += &format!("; {unrecorded} before it of {whose} were not recorded one by one");
         }
         self
     }
 
-    /// Whether we failed, and not whoever asked.
-    pub(super) fn is_ours(&self) -> bool {
+    /// Whether the server failed, and not the caller.
+    pub(super) fn is_server_error(&self) -> bool {
         self.status >= 500
     }
 }
 
-impl From<ApiError> for Problem {
+impl From<ApiError> for ApiProblem {
     fn from(why: ApiError) -> Self {
         let status = match &why {
             ApiError::NotFound(_) => 404,
@@ -60,16 +61,16 @@ impl From<ApiError> for Problem {
     }
 }
 
-impl From<Refusal> for Problem {
-    fn from(why: Refusal) -> Self {
+impl From<SuspensionRefusal> for ApiProblem {
+    fn from(why: SuspensionRefusal) -> Self {
         match why {
-            Refusal::Invalid(sentence) => Self::new(422, sentence),
-            Refusal::Conflict(sentence) => Self::new(409, sentence),
+            SuspensionRefusal::Invalid(sentence) => Self::new(422, sentence),
+            SuspensionRefusal::Conflict(sentence) => Self::new(409, sentence),
         }
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for ApiProblem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).unwrap_or_default();

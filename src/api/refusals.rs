@@ -1,75 +1,75 @@
-//! Refused requests of nobody that we know, and refused reads of those that we do: recorded one by one while they are few, and
-//! counted when they are many.
+//! Limits for audit entries of refused requests by unknown callers, and of refused reads: few are recorded one by one, more are
+//! counted.
 //!
-//! Whoever has no right can send as many as they like, and must not fill the audit log.
+//! Callers without any right can send as many requests as they like, and must not fill the audit log.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// So many of nobody that we know are recorded one by one in each stretch of time.
-const MOST: u32 = 100;
-/// And so many of each user.
-const MOST_OF_USER: u32 = 10;
-/// How long a stretch is.
-const STRETCH: SignedDuration = SignedDuration::from_secs(10);
-/// So many users are counted apart; others are counted with those that we do not know.
-const MOST_USERS: usize = 1024;
+/// Refusals of unknown callers that are recorded in each window.
+const MAX_UNKNOWN: u32 = 100;
+/// Refusals of one user that are recorded in each window.
+const MAX_PER_USER: u32 = 10;
+/// Length of a window.
+const WINDOW: SignedDuration = SignedDuration::from_secs(10);
+/// Users that are counted one by one; others count as unknown.
+const MAX_USERS: usize = 1024;
 
-/// Counts them.
+/// Counter of refusals.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Mutex<Stretch>);
+pub(super) struct RefusalCounter(Mutex<RefusalWindow>);
 
 #[derive(Debug, Default)]
-struct Stretch {
-    begun: Option<Timestamp>,
-    strangers: Count,
-    users: HashMap<String, Count>,
+struct RefusalWindow {
+    started_at: Option<Timestamp>,
+    unknown: RefusalCount,
+    users: HashMap<String, RefusalCount>,
 }
 
 #[derive(Debug, Default)]
-struct Count {
+struct RefusalCount {
     recorded: u32,
     unrecorded: u64,
 }
 
-impl Refusals {
-    /// Whether one that comes now is recorded, and then how many before it of the same user were not.
-    pub(super) fn recorded(&self, user: Option<&str>, now: Timestamp) -> Option<u64> {
-        let mut stretch = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Also when the clock was set back: nobody is to wait for it to come round.
-        if stretch.begun.is_none_or(|begun| now < begun || now.duration_since(begun) >= STRETCH) {
-            stretch.begun = Some(now);
-            stretch.strangers.recorded = 0;
-            stretch.users.values_mut().for_each(|count| count.recorded = 0);
+impl RefusalCounter {
+    /// Counts a refusal. If it is to be recorded, returns how many earlier ones of the same user were not.
+    pub(super) fn admit(&self, user: Option<&str>, now: Timestamp) -> Option<u64> {
+        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A clock that was set back starts a new window too: nothing should wait until it catches up.
+        if window.started_at.is_none_or(|started_at| now < started_at || now.duration_since(started_at) >= WINDOW) {
+            window.started_at = Some(now);
+            window.unknown.recorded = 0;
+            window.users.values_mut().for_each(|count| count.recorded = 0);
         }
-        match user.and_then(|user| stretch.of(user)) {
-            Some(of_user) => of_user.recorded(MOST_OF_USER),
-            None => stretch.strangers.recorded(MOST),
+        match user.and_then(|user| window.user_count(user)) {
+            Some(count) => count.admit(MAX_PER_USER),
+            None => window.unknown.admit(MAX_UNKNOWN),
         }
     }
 }
 
-impl Stretch {
-    fn of(&mut self, user: &str) -> Option<&mut Count> {
+impl RefusalWindow {
+    fn user_count(&mut self, user: &str) -> Option<&mut RefusalCount> {
         let Self { users, .. } = self;
         if !users.contains_key(user) {
-            if users.len() >= MOST_USERS {
+            if users.len() >= MAX_USERS {
                 users.retain(|_, count| count.recorded > 0);
             }
-            if users.len() >= MOST_USERS {
+            if users.len() >= MAX_USERS {
                 return None;
             }
-            users.insert(user.to_owned(), Count::default());
+            users.insert(user.to_owned(), RefusalCount::default());
         }
         users.get_mut(user)
     }
 }
 
-impl Count {
-    fn recorded(&mut self, most: u32) -> Option<u64> {
-        if self.recorded == most {
+impl RefusalCount {
+    fn admit(&mut self, limit: u32) -> Option<u64> {
+        if self.recorded == limit {
             self.unrecorded += 1;
             return None;
         }
@@ -84,35 +84,35 @@ mod tests {
 
     #[test]
     fn a_flood_is_counted_and_told_of_with_the_first_that_is_recorded_again() {
-        let refusals = Refusals::default();
+        let refusals = RefusalCounter::default();
         let begun = Timestamp::UNIX_EPOCH;
-        let recorded = |user| (0..1000).filter(|_| refusals.recorded(user, begun).is_some()).count();
-        assert_eq!((recorded(None), recorded(Some("eve"))), (MOST as usize, MOST_OF_USER as usize));
-        assert_eq!(refusals.recorded(Some("ann"), begun), Some(0), "of nobody else");
+        let recorded = |user| (0..1000).filter(|_| refusals.admit(user, begun).is_some()).count();
+        assert_eq!((recorded(None), recorded(Some("eve"))), (MAX_UNKNOWN as usize, MAX_PER_USER as usize));
+        assert_eq!(refusals.admit(Some("ann"), begun), Some(0), "of nobody else");
         for (user, unrecorded) in [(None, 900), (Some("eve"), 990), (Some("ann"), 0)] {
-            assert_eq!(refusals.recorded(user, begun + STRETCH), Some(unrecorded));
-            assert_eq!(refusals.recorded(user, begun + STRETCH), Some(0));
+            assert_eq!(refusals.admit(user, begun + WINDOW), Some(unrecorded));
+            assert_eq!(refusals.admit(user, begun + WINDOW), Some(0));
         }
     }
 
     #[test]
     fn a_clock_that_is_set_back_begins_a_new_stretch() {
-        let refusals = Refusals::default();
+        let refusals = RefusalCounter::default();
         let begun = Timestamp::UNIX_EPOCH;
-        assert!((0..=MOST).filter_map(|_| refusals.recorded(None, begun)).count() == MOST as usize);
-        assert_eq!(refusals.recorded(None, begun - STRETCH), Some(1));
+        assert!((0..=MAX_UNKNOWN).filter_map(|_| refusals.admit(None, begun)).count() == MAX_UNKNOWN as usize);
+        assert_eq!(refusals.admit(None, begun - WINDOW), Some(1));
     }
 
     #[test]
     fn users_without_number_are_counted_as_nobody_until_there_is_room_again() {
-        let refusals = Refusals::default();
+        let refusals = RefusalCounter::default();
         let begun = Timestamp::UNIX_EPOCH;
         let recorded = |now| {
-            let of_user = |user| refusals.recorded(Some(&format!("user-{user}")), now).is_some();
+            let of_user = |user| refusals.admit(Some(&format!("user-{user}")), now).is_some();
             (0..5000).filter(|user| of_user(*user)).count()
         };
-        assert_eq!(recorded(begun), MOST_USERS + MOST as usize);
-        assert_eq!(refusals.recorded(Some("ann"), begun), None);
-        assert_eq!(refusals.recorded(Some("ann"), begun + STRETCH), Some(0));
+        assert_eq!(recorded(begun), MAX_USERS + MAX_UNKNOWN as usize);
+        assert_eq!(refusals.admit(Some("ann"), begun), None);
+        assert_eq!(refusals.admit(Some("ann"), begun + WINDOW), Some(0));
     }
 }

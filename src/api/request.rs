@@ -1,4 +1,4 @@
-//! What requests of every resource have in common: where they go, their queries and bodies, and how they are answered.
+//! Bodies, queries, turns and responses, for requests of every resource.
 
 use std::time::Duration;
 
@@ -11,112 +11,112 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::problem::Problem;
-use super::{Api, BODY, PATIENCE};
-use crate::kernel::text::Clean;
+use super::problem::ApiProblem;
+use super::{ApiState, MAX_BODY_BYTES, TURN_TIMEOUT};
+use crate::kernel::text::CleanText;
 use crate::kubernetes::intake::files;
-use crate::kubernetes::resources::strict::{Wrong, strictly};
+use crate::kubernetes::resources::strict::{StrictError, read_strictly};
 
-/// A body has so long to arrive.
+/// Time that a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Waits for one's turn to change something.
-pub(super) async fn turn(api: &Api) -> Result<tokio::sync::SemaphorePermit<'_>, Problem> {
-    match tokio::time::timeout(PATIENCE, api.changes.acquire()).await {
+/// Waits for a turn to change something.
+pub(super) async fn acquire_change_turn(api: &ApiState) -> Result<tokio::sync::SemaphorePermit<'_>, ApiProblem> {
+    match tokio::time::timeout(TURN_TIMEOUT, api.change_slots.acquire()).await {
         Ok(Ok(turn)) => Ok(turn),
-        Ok(Err(_)) | Err(_) => Err(Problem::new(503, "too many changes are under way; try again in a second")),
+        Ok(Err(_)) | Err(_) => Err(ApiProblem::new(503, "too many changes are under way; try again in a second")),
     }
 }
 
-/// The body, which is not read before it is known who sends it, and that they may.
-pub(super) async fn whole(body: Body) -> Result<Bytes, Problem> {
-    match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, BODY)).await {
+/// Reads the body. Call this only after the caller's right is checked.
+pub(super) async fn read_body(body: Body) -> Result<Bytes, ApiProblem> {
+    match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_BYTES)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if std::error::Error::source(&error).is_some_and(|cause| cause.is::<LengthLimitError>()) => {
-            Err(Problem::new(413, "the body is larger than 64 KiB"))
+            Err(ApiProblem::new(413, "the body is larger than 64 KiB"))
         }
-        Ok(Err(_)) => Err(Problem::new(400, "the body ended early; send it again")),
-        Err(_) => Err(Problem::new(408, "the body took too long to arrive; send it again")),
+        Ok(Err(_)) => Err(ApiProblem::new(400, "the body ended early; send it again")),
+        Err(_) => Err(ApiProblem::new(408, "the body took too long to arrive; send it again")),
     }
 }
 
-/// What a body says.
-pub(super) fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Problem> {
-    if essence(headers) != "application/json" {
-        return Err(Problem::new(415, "the body is to be JSON; send it with Content-Type: application/json"));
+/// Parses a JSON body.
+pub(super) fn parse_body<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, ApiProblem> {
+    if media_type(headers) != "application/json" {
+        return Err(ApiProblem::new(415, "the body is to be JSON; send it with Content-Type: application/json"));
     }
-    read_json(body)
+    parse_json(body)
 }
 
-/// The objects of Kubernetes that a body is, in JSON or YAML; none where it is empty.
-pub(super) fn objects(headers: &HeaderMap, body: &Bytes) -> Result<Vec<Value>, Problem> {
+/// Parses a body of Kubernetes objects, in JSON or YAML; an empty body has none.
+pub(super) fn parse_objects(headers: &HeaderMap, body: &Bytes) -> Result<Vec<Value>, ApiProblem> {
     if body.trim_ascii().is_empty() {
         return Ok(Vec::new());
     }
-    match essence(headers).as_str() {
-        "application/json" => Ok(files::each_of(vec![read_json(body)?])),
+    match media_type(headers).as_str() {
+        "application/json" => Ok(files::flatten_lists(vec![parse_json(body)?])),
         "application/yaml" | "application/x-yaml" | "text/yaml" => {
-            let unreadable = |why: &str| Problem::new(400, format!("the body cannot be read: {}", Clean(why)));
+            let unreadable = |why: &str| ApiProblem::new(400, format!("the body cannot be read: {}", CleanText(why)));
             let text = std::str::from_utf8(body).map_err(|_| unreadable("it is no text in UTF-8"))?;
-            files::objects_of(text).map_err(|why| unreadable(&why))
+            files::parse_objects(text).map_err(|why| unreadable(&why))
         }
-        _ => Err(Problem::new(
+        _ => Err(ApiProblem::new(
             415,
             "the body is to be JSON or YAML; send it with Content-Type: application/json or application/yaml",
         )),
     }
 }
 
-/// The type of a body, without parameters and in small letters.
-fn essence(headers: &HeaderMap) -> String {
+/// Returns the media type of the body, without parameters and in lower case.
+fn media_type(headers: &HeaderMap) -> String {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-fn read_json<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
+fn parse_json<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiProblem> {
     serde_json::from_slice(body).map_err(|error| {
         let status = if error.is_data() { 422 } else { 400 };
-        let why = wrong::<T>(body).map_or_else(|| error.to_string(), |wrong| wrong.to_string());
-        // A line each; what is left out of very many is told when these are mended.
+        let why = find_mistake::<T>(body).map_or_else(|| error.to_string(), |wrong| wrong.to_string());
+        // The first two mistakes are enough: the others show up once these are fixed.
         let first: Vec<&str> = why.lines().map(str::trim).take(2).collect();
-        Problem::new(status, format!("the body cannot be read: {}", Clean(&first.join("; "))))
+        ApiProblem::new(status, format!("the body cannot be read: {}", CleanText(&first.join("; "))))
     })
 }
 
-/// What is wrong with a body that is JSON, with the place of it, and for a field that is not known the one that was perhaps meant.
-fn wrong<T: DeserializeOwned>(body: &Bytes) -> Option<Wrong> {
+/// Finds the mistake in a JSON body, with its place, and a suggestion for an unknown field.
+fn find_mistake<T: DeserializeOwned>(body: &Bytes) -> Option<StrictError> {
     let value: Value = serde_json::from_slice(body).ok()?;
-    strictly::<T>(&value).err()
+    read_strictly::<T>(&value).err()
 }
 
-/// The parameters of a query, of which none may be unknown.
-pub(super) fn query_of<T: DeserializeOwned>(query: Option<&str>) -> Result<T, Problem> {
+/// Parses a query. Unknown parameters are refused.
+pub(super) fn parse_query<T: DeserializeOwned>(query: Option<&str>) -> Result<T, ApiProblem> {
     let uri = format!("/?{}", query.unwrap_or_default())
         .parse()
-        .map_err(|_| Problem::new(400, "the query cannot be read"))?;
+        .map_err(|_| ApiProblem::new(400, "the query cannot be read"))?;
     let parsed = axum::extract::Query::<T>::try_from_uri(&uri);
-    parsed.map(|query| query.0).map_err(|error| Problem::new(400, Clean(&error.body_text()).to_string()))
+    parsed.map(|query| query.0).map_err(|error| ApiProblem::new(400, CleanText(&error.body_text()).to_string()))
 }
 
-/// An answer in JSON.
-pub(super) fn json_answer(status: StatusCode, body: &impl Serialize) -> Response {
+/// Returns a JSON response.
+pub(super) fn json_response(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(bytes) => (status, [(CONTENT_TYPE, "application/json")], bytes).into_response(),
-        Err(error) => Problem::new(500, format!("the answer cannot be written: {error}")).into_response(),
+        Err(error) => ApiProblem::new(500, format!("the answer cannot be written: {error}")).into_response(),
     }
 }
 
-/// Does what has been begun to its end, also when whoever asked has gone meanwhile, and answers: nothing is stored unrecorded.
-pub(super) async fn carried_through(
-    api: &Api,
-    work: impl Future<Output = Result<Response, Problem>> + Send + 'static,
+/// Runs work to its end even if the client goes away, so that nothing is stored unrecorded, and answers.
+pub(super) async fn run_to_completion(
+    api: &ApiState,
+    work: impl Future<Output = Result<Response, ApiProblem>> + Send + 'static,
 ) -> Response {
-    let done = api.under_way.spawn(work).await;
-    let failed = |_| Err(Problem::new(500, "this failed within; the log of the server says how"));
+    let done = api.running_changes.spawn(work).await;
+    let failed = |_| Err(ApiProblem::new(500, "this failed within; the log of the server says how"));
     done.unwrap_or_else(failed).unwrap_or_else(IntoResponse::into_response)
 }
 
-/// The answer to a request, also where it has none but a problem.
-pub(super) async fn answer(work: impl Future<Output = Result<Response, Problem>>) -> Response {
+/// Runs work, and answers with its response or its problem.
+pub(super) async fn respond(work: impl Future<Output = Result<Response, ApiProblem>>) -> Response {
     work.await.unwrap_or_else(IntoResponse::into_response)
 }

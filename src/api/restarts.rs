@@ -1,16 +1,18 @@
-//! `/api/v1/namespaces/{namespace}/restarts`: the pods of workloads are replaced, one wave after another, with the caller's own token.
+//! `/api/v1/namespaces/{namespace}/restarts`: restarts of workloads in waves, with the caller's own token.
 //!
-//! Guarantees: the token is held for its restart alone. When it is over, or this process ends, the restart stops where it is, and
-//! whoever may can go on with it or give it up, here or by the command. Each replica knows those that it runs itself.
-//! Limits: namespaces are read one after another, for a minute each at most.
+//! Guarantees: the token serves only its restart. When the token expires or this process ends, the restart stops
+//! where it is. Anyone with the right can then resume or forget it, here or with the command. Each replica knows its
+//! own restarts.
+//!
+//! Limits: namespaces are read one after another, for at most a minute each.
 
-mod asked;
-mod forgotten;
-mod planned;
-mod runs;
+mod feed;
+mod forget;
+mod plan;
+mod registry;
+mod responses;
+mod restart_request;
 mod step;
-mod told;
-mod watched;
 
 use std::sync::Arc;
 
@@ -24,31 +26,31 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Api;
-use super::endpoint::{Answer, Endpoint, Operation, schema_of, schema_of_inline};
-use super::listener::Listener;
-use super::problem::Problem;
-use super::reading::Asked as Request;
-use super::request::{carried_through, json_answer, read, turn, whole};
-use super::session::{Attempt, Other, Session};
-use crate::audit::act::Deed;
-use crate::features::restart::left::Left;
-use crate::kernel::text::Clean;
-use crate::kernel::text::nearest;
-use crate::kubernetes::client::access::Resource;
-use crate::kubernetes::client::restarts::Restarts;
-use crate::kubernetes::client::restarts::run::{Pace, Runner};
-use asked::{Checked, Wanted};
-use forgotten::{Forgotten, forget};
-use planned::{Planned, read_in_turn, refused_by_the_first};
-use runs::Run;
-pub(super) use runs::Runs;
-use told::{Begun, Listed, Restart, RestartInFull};
-use watched::Steps;
+use super::ApiState;
+use super::endpoint::{ApiEndpoint, OperationSpec, ResponseSpec, component_schema, inline_schema};
+use super::extract::ApiRequest;
+use super::listener::EventListener;
+use super::problem::ApiProblem;
+use super::request::{acquire_change_turn, json_response, parse_body, read_body, run_to_completion};
+use super::session::{ApiSession, AuditedAttempt, AuditedObject};
+use crate::audit::act_entry::ActKind;
+use crate::features::restart::remaining::RemainingWork;
+use crate::kernel::text::CleanText;
+use crate::kernel::text::nearest_word;
+use crate::kubernetes::client::access::ProtectedResource;
+use crate::kubernetes::client::restarts::RestartClient;
+use crate::kubernetes::client::restarts::run::{RestartPace, RestartRunner};
+use feed::RestartFeed;
+use forget::{ForgetRestartResponse, forget};
+use plan::{RestartPlanResponse, check_first_write, dry_run_refusals, plan_request, read_in_turn};
+pub(super) use registry::RestartRegistry;
+use registry::TrackedRestart;
+use responses::{RestartDetailResponse, RestartListResponse, RestartResponse, RestartStartedResponse};
+use restart_request::{RestartRequest, ValidatedRestart};
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Acting {
+struct RestartDryRunQuery {
     /// Whether to say what would be done, and whether it may be, and do nothing.
     #[serde(default)]
     dry_run: bool,
@@ -56,7 +58,7 @@ struct Acting {
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Watching {
+struct WatchRestartQuery {
     /// Server-sent events: a snapshot first, then each step, what is waited for, and the end.
     watch: Option<bool>,
 }
@@ -64,129 +66,145 @@ struct Watching {
 const ALL: &str = "/api/v1/namespaces/{namespace}/restarts";
 const ONE: &str = "/api/v1/namespaces/{namespace}/restarts/{run}";
 
-/// What is served of that.
-pub(super) fn endpoints() -> Vec<Endpoint> {
-    let begun = Answer { headers: &[told::LOCATION], ..Answer::json::<Begun>(202, "It has begun, or goes on.") };
-    let creating = Operation {
+/// Lists the endpoints of restarts.
+pub(super) fn endpoints() -> Vec<ApiEndpoint> {
+    let begun = ResponseSpec {
+        headers: &[responses::LOCATION],
+        ..ResponseSpec::json::<RestartStartedResponse>(202, "It has begun, or goes on.")
+    };
+    let creating = OperationSpec {
         id: "restartWorkloads",
         summary: "Restarts workloads of a namespace, one wave after another; or goes on with a restart that is not over.",
-        query: Some(schema_of_inline::<Acting>),
-        body: Some((schema_of::<Wanted>, true)),
-        answers: vec![
+        query: Some(inline_schema::<RestartDryRunQuery>),
+        body: Some((component_schema::<RestartRequest>, true)),
+        responses: vec![
             begun,
-            Answer::json::<Planned>(200, "What would be done; without dryRun there is nothing to do."),
+            ResponseSpec::json::<RestartPlanResponse>(
+                200,
+                "What would be done; without dryRun there is nothing to do.",
+            ),
         ],
         problems: &[408, 409, 413, 415, 422],
-        ..Operation::default()
+        ..OperationSpec::default()
     };
-    let telling = Operation {
+    let telling = OperationSpec {
         id: "getRestart",
         summary: "Tells how far a restart of this replica has come, or each step of it as it comes.",
-        query: Some(schema_of_inline::<Watching>),
-        answers: vec![Answer { may_stream: true, ..Answer::json::<RestartInFull>(200, "How far it has come.") }],
-        ..Operation::default()
+        query: Some(inline_schema::<WatchRestartQuery>),
+        responses: vec![ResponseSpec {
+            may_stream: true,
+            ..ResponseSpec::json::<RestartDetailResponse>(200, "How far it has come.")
+        }],
+        ..OperationSpec::default()
     };
-    let cancelling = Operation {
+    let cancelling = OperationSpec {
         id: "cancelRestart",
         summary: "Stops a restart: what has begun rolls out by itself, and nothing else begins.",
-        answers: vec![Answer::json::<Restart>(202, "It stops as soon as what is being written is.")],
+        responses: vec![ResponseSpec::json::<RestartResponse>(202, "It stops as soon as what is being written is.")],
         problems: &[409],
-        ..Operation::default()
+        ..OperationSpec::default()
     };
-    let forgetting = Operation {
+    let forgetting = OperationSpec {
         id: "forgetRestart",
         summary: "Gives a restart up that is not over: its marks go off its workloads, and nothing else becomes of them.",
-        query: Some(schema_of_inline::<Acting>),
-        answers: vec![Answer::json::<Forgotten>(200, "It is given up; of a dry run what would be.")],
+        query: Some(inline_schema::<RestartDryRunQuery>),
+        responses: vec![ResponseSpec::json::<ForgetRestartResponse>(
+            200,
+            "It is given up; of a dry run what would be.",
+        )],
         problems: &[409, 422],
-        ..Operation::default()
+        ..OperationSpec::default()
     };
     vec![
-        Endpoint::reading::<Listed, _>(
+        ApiEndpoint::cached_get::<RestartListResponse, _>(
             "listRestarts",
             ALL,
             "Lists the restarts that this replica runs, or has run, the newest first.",
             list,
         ),
-        Endpoint::post(ALL.to_owned(), create, creating),
-        Endpoint::get(ONE.to_owned(), one, telling),
-        Endpoint::post(format!("{ONE}/cancel"), cancel, cancelling),
-        Endpoint::post(format!("{ONE}/forget"), forget, forgetting),
+        ApiEndpoint::post(ALL.to_owned(), create, creating),
+        ApiEndpoint::get(ONE.to_owned(), get_restart, telling),
+        ApiEndpoint::post(format!("{ONE}/cancel"), cancel, cancelling),
+        ApiEndpoint::post(format!("{ONE}/forget"), forget, forgetting),
     ]
 }
 
-/// Lists them.
-pub(super) async fn list(request: Request) -> Response {
-    let namespace = request.part("namespace").unwrap_or_default();
+/// Lists the restarts of a namespace.
+pub(super) async fn list(request: ApiRequest) -> Response {
+    let namespace = request.path_part("namespace").unwrap_or_default();
     let of = namespace.clone();
-    let look = move |api: &Api| Ok(Listed::of(api, &of));
-    request.looked(("list", Resource::Workloads), Some(&namespace), look).await
+    let look = move |api: &ApiState| Ok(RestartListResponse::new(api, &of));
+    request.answer_read(("list", ProtectedResource::Workloads), Some(&namespace), look).await
 }
 
-/// Tells of one.
-pub(super) async fn one(request: Request) -> Response {
-    let namespace = request.part("namespace").unwrap_or_default();
-    let find = |session: &Session<'_>| {
-        let Watching { watch } = request.query()?;
-        let run = named(&request, &namespace)?;
+/// Returns one restart, or a stream of its steps.
+pub(super) async fn get_restart(request: ApiRequest) -> Response {
+    let namespace = request.path_part("namespace").unwrap_or_default();
+    let find = |session: &ApiSession<'_>| {
+        let WatchRestartQuery { watch } = request.parse_query()?;
+        let run = find_run(&request, &namespace)?;
         if watch == Some(true) {
-            let listener = Listener::new(session, Resource::Workloads, Some(namespace.clone()))?;
-            return Ok(listener.hear(Steps::of(run)));
+            let listener = EventListener::new(session, ProtectedResource::Workloads, Some(namespace.clone()))?;
+            return Ok(listener.stream(RestartFeed::new(run)));
         }
-        Ok(json_answer(StatusCode::OK, &RestartInFull::of(&run)))
+        Ok(json_response(StatusCode::OK, &RestartDetailResponse::new(&run)))
     };
-    request.found(("list", Resource::Workloads), Some(&namespace), find).await
+    request.answer_now(("list", ProtectedResource::Workloads), Some(&namespace), find).await
 }
 
-fn named(request: &Request, namespace: &str) -> Result<Arc<Run>, Problem> {
-    let wanted = request.part("run").unwrap_or_default();
-    if let Some(found) = request.api.restarts.named(namespace, &wanted) {
+fn find_run(request: &ApiRequest, namespace: &str) -> Result<Arc<TrackedRestart>, ApiProblem> {
+    let id = request.path_part("run").unwrap_or_default();
+    if let Some(found) = request.api.restarts.find(namespace, &id) {
         return Ok(found);
     }
     let all = request.api.restarts.of_namespace(namespace);
-    let meant = nearest(&wanted, all.iter().map(|run| run.id.as_str()));
+    let meant = nearest_word(&id, all.iter().map(|run| run.id.as_str()));
     let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
-    let (wanted, namespace) = (Clean(&wanted), Clean(namespace));
-    Err(Problem::not_found(format!("this replica has run no restart {wanted} in namespace {namespace}{meant}")))
+    let (id, namespace) = (CleanText(&id), CleanText(namespace));
+    Err(ApiProblem::not_found(format!("this replica has run no restart {id} in namespace {namespace}{meant}")))
 }
 
-/// Begins one, or goes on with one.
-pub(super) async fn create(request: Request, body: Body) -> Response {
-    let acting: Result<Acting, Problem> = request.query();
-    let dry_run = acting.as_ref().is_ok_and(|acting| acting.dry_run);
-    let namespace = request.part("namespace").unwrap_or_default();
-    let other = Other::of("Restart", &namespace, None);
-    let attempt = Attempt::on(Deed::Restart, other, (&namespace, None), dry_run, request.peer);
-    carried_through(&Arc::clone(&request.api), async move {
-        let Request { api, headers, .. } = &request;
-        let mut session = Session::begin(api, headers, attempt).await?;
+/// Begins a restart, or resumes one.
+pub(super) async fn create(request: ApiRequest, body: Body) -> Response {
+    let query: Result<RestartDryRunQuery, ApiProblem> = request.parse_query();
+    let dry_run = query.as_ref().is_ok_and(|query| query.dry_run);
+    let namespace = request.path_part("namespace").unwrap_or_default();
+    let other = AuditedObject::new("Restart", &namespace, None);
+    let attempt = AuditedAttempt::on_workload(ActKind::Restart, other, (&namespace, None), dry_run, request.peer);
+    run_to_completion(&Arc::clone(&request.api), async move {
+        let ApiRequest { api, headers, .. } = &request;
+        let mut session = ApiSession::begin(api, headers, attempt).await?;
         let begun = async {
-            acting?;
-            session.may("list").await?;
-            let body = whole(body).await?;
-            begun(&mut session, &namespace, read(headers, &body)?).await
+            query?;
+            session.authorize("list").await?;
+            let body = read_body(body).await?;
+            begin_restart(&mut session, &namespace, parse_body(headers, &body)?).await
         }
         .await;
-        let (response, running) = session.done(begun)?;
-        // Its beginning is recorded before its end.
-        running.map(|running| api.under_way.spawn(running));
+        let (response, running) = session.record_outcome(begun)?;
+        // The audit log records the beginning before the end.
+        running.map(|running| api.running_changes.spawn(running));
         Ok(response)
     })
     .await
 }
 
-/// An answer, and what is to run from then on.
-type Beginning = (Response, Option<BoxFuture<'static, ()>>);
+/// Response, and the restart to run from then on.
+type RestartStart = (Response, Option<BoxFuture<'static, ()>>);
 
-async fn begun(session: &mut Session<'_>, namespace: &str, wanted: Wanted) -> Result<Beginning, Problem> {
+async fn begin_restart(
+    session: &mut ApiSession<'_>,
+    namespace: &str,
+    request: RestartRequest,
+) -> Result<RestartStart, ApiProblem> {
     let (api, dry_run) = (session.api, session.attempt.dry_run);
-    let Checked { whom, except, pace } = wanted.checked()?;
-    let restarts = restarts_of(session)?;
-    let found = read_in_turn(api, &session.caller.user, &restarts, namespace).await?;
-    let (run, left, mut plan) = planned::planned(api, found, namespace, (whom, except)).await?;
-    let Left { workloads, excepted } = &left;
-    // Not before: whoever waits to be planned keeps no other change waiting.
-    let _turn = turn(api).await?;
+    let ValidatedRestart { targets, except, pace } = request.validate()?;
+    let restarts = restart_client(session)?;
+    let contents = read_in_turn(api, &session.caller.user, &restarts, namespace).await?;
+    let (run, remaining, mut plan) = plan_request(api, contents, namespace, (targets, except)).await?;
+    let RemainingWork { workloads, excepted } = &remaining;
+    // Late: a caller that waits for a plan must not hold up other changes.
+    let _turn = acquire_change_turn(api).await?;
     let other = session.attempt.other.as_mut().expect("an attempt with an object tells of it");
     other.object.name = Some(run.clone());
     let mut after = json!({"workloads": workloads.len()});
@@ -195,57 +213,65 @@ async fn begun(session: &mut Session<'_>, namespace: &str, wanted: Wanted) -> Re
     }
     other.after = Some(after);
     if dry_run || (workloads.is_empty() && excepted.is_empty()) {
-        plan.refused = planned::refused(&restarts, &run, &left).await;
-        return Ok((json_answer(StatusCode::OK, &plan), None));
+        plan.refused = dry_run_refusals(&restarts, &run, &remaining).await;
+        return Ok((json_response(StatusCode::OK, &plan), None));
     }
     match workloads.first().filter(|first| first.mark.is_none()) {
-        Some(first) => refused_by_the_first(&restarts, &run, first).await?,
-        None => session.may_with("patch", Resource::Deployments).await?,
+        Some(first) => check_first_write(&restarts, &run, first).await?,
+        None => session.authorize_for("patch", ProtectedResource::Deployments).await?,
     }
-    let run = api.restarts.begin(Run::new(run, namespace, &session.attempt, workloads.len(), api.clock.now()))?;
-    let mut response = json_answer(StatusCode::ACCEPTED, &Begun::of(&run, plan));
+    let run =
+        api.restarts.admit(TrackedRestart::new(run, namespace, &session.attempt, workloads.len(), api.clock.now()))?;
+    let mut response = json_response(StatusCode::ACCEPTED, &RestartStartedResponse::new(&run, plan));
     if let Ok(location) = HeaderValue::from_str(&format!("/api/v1/namespaces/{namespace}/restarts/{}", run.id)) {
         response.headers_mut().insert(LOCATION, location);
     }
-    let running = running(Arc::clone(api), run, restarts, (left, pace), session.attempt.clone());
+    let running = run_restart(Arc::clone(api), run, restarts, (remaining, pace), session.attempt.clone());
     Ok((response, Some(running.boxed())))
 }
 
-/// Restarts with the rights of whoever asks.
-fn restarts_of(session: &Session<'_>) -> Result<Restarts, Problem> {
+/// Makes a client with the rights of the caller.
+fn restart_client(session: &ApiSession<'_>) -> Result<RestartClient, ApiProblem> {
     let nothing = "what there is comes from files, and nothing runs there that could be restarted";
-    session.api.backend.restarts(&session.token)?.ok_or_else(|| Problem::new(409, nothing))
+    session.api.backend.restarts(&session.token)?.ok_or_else(|| ApiProblem::new(409, nothing))
 }
 
-/// Runs it until it ends, and records how.
-async fn running(api: Arc<Api>, run: Arc<Run>, restarts: Restarts, (left, pace): (Left, Pace), attempt: Attempt) {
-    let ending = run.ending(&api, attempt);
-    let tell = |step| run.tell(step, api.clock.now());
+/// Runs a restart until it ends, and records the end.
+async fn run_restart(
+    api: Arc<ApiState>,
+    run: Arc<TrackedRestart>,
+    restarts: RestartClient,
+    (remaining, pace): (RemainingWork, RestartPace),
+    attempt: AuditedAttempt,
+) {
+    let ending = run.end_guard(&api, attempt);
+    let on_step = |step| run.record_step(step, api.clock.now());
     let (kinds, clock) = (&api.inventory.owner_kinds, &api.clock);
-    let runner = Runner { restarts: &restarts, run: &run.id, kinds, pace, clock, cancel: &run.cancel, tell: &tell };
-    ending.with(runner.restart(left).await);
+    let runner =
+        RestartRunner { restarts: &restarts, run: &run.id, kinds, pace, clock, cancel: &run.cancel, on_step: &on_step };
+    ending.finish(runner.restart(remaining).await);
 }
 
-/// Stops one.
-pub(super) async fn cancel(request: Request) -> Response {
-    let (namespace, wanted) = (request.part("namespace").unwrap_or_default(), request.part("run"));
-    let other = Other::of("Restart", &namespace, wanted.as_deref());
-    let attempt = Attempt::on(Deed::RestartCancel, other, (&namespace, None), false, request.peer);
-    carried_through(&Arc::clone(&request.api), async move {
-        let session = Session::begin(&request.api, &request.headers, attempt).await?;
+/// Stops a restart.
+pub(super) async fn cancel(request: ApiRequest) -> Response {
+    let (namespace, id) = (request.path_part("namespace").unwrap_or_default(), request.path_part("run"));
+    let other = AuditedObject::new("Restart", &namespace, id.as_deref());
+    let attempt = AuditedAttempt::on_workload(ActKind::RestartCancel, other, (&namespace, None), false, request.peer);
+    run_to_completion(&Arc::clone(&request.api), async move {
+        let session = ApiSession::begin(&request.api, &request.headers, attempt).await?;
         let cancelled = async {
-            session.may("list").await?;
-            let run = named(&request, &namespace)?;
+            session.authorize("list").await?;
+            let run = find_run(&request, &namespace)?;
             if run.user != session.caller.user {
-                session.may_with("patch", Resource::Deployments).await?;
+                session.authorize_for("patch", ProtectedResource::Deployments).await?;
             }
             if run.is_over() {
-                return Err(Problem::new(409, format!("restart {} is over; there is nothing to stop", run.id)));
+                return Err(ApiProblem::new(409, format!("restart {} is over; there is nothing to stop", run.id)));
             }
             run.cancel.cancel();
-            Ok(json_answer(StatusCode::ACCEPTED, &Restart::of(&run)))
+            Ok(json_response(StatusCode::ACCEPTED, &RestartResponse::new(&run)))
         };
-        session.done(cancelled.await)
+        session.record_outcome(cancelled.await)
     })
     .await
 }

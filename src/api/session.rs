@@ -1,4 +1,4 @@
-//! One request: who makes it, by the token that it shows and nothing else.
+//! Session of one request: the caller, known only by the token, and the audit entry of the attempt.
 
 use std::sync::Arc;
 
@@ -7,17 +7,17 @@ use axum::http::header::AUTHORIZATION;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::Api;
-use super::problem::Problem;
-use crate::audit::act::{Act, Actor, Deed, Object, Outcome};
-use crate::audit::recent::Weight;
+use super::ApiState;
+use super::problem::ApiProblem;
+use crate::audit::act_entry::{ActEntry, ActKind, ActOutcome, AuditActor, AuditObject};
+use crate::audit::recent::EntryWeight;
 use crate::kernel::ids::fresh_id;
-use crate::kubernetes::client::access::{Caller, Resource, Right, Token};
-use crate::kubernetes::resources::suspension_object::{SuspensionObject, can_be};
-use crate::server::shared::Peer;
+use crate::kubernetes::client::access::{AccessRight, BearerToken, Caller, ProtectedResource};
+use crate::kubernetes::resources::suspension_object::{SuspensionObject, is_valid_name};
+use crate::server::listener_state::Peer;
 
-/// Headers by which proxies name a user. Who shows one wants to be taken for somebody else.
-const NAMING: [&str; 8] = [
+/// Headers by which proxies name a user. A request with one of them may pretend to be somebody else, so it is refused.
+const IDENTITY_HEADERS: [&str; 8] = [
     "x-remote-user",
     "x-remote-group",
     "x-remote-uid",
@@ -28,22 +28,22 @@ const NAMING: [&str; 8] = [
     "kiali-user",
 ];
 
-/// A request of somebody who is known.
-pub(super) struct Session<'s> {
-    pub(super) api: &'s Arc<Api>,
-    pub(super) token: Token,
+/// Request of an authenticated caller.
+pub(super) struct ApiSession<'s> {
+    pub(super) api: &'s Arc<ApiState>,
+    pub(super) token: BearerToken,
     pub(super) caller: Caller,
-    pub(super) attempt: Attempt,
+    pub(super) attempt: AuditedAttempt,
 }
 
-/// What is recorded of a request that is to change something.
+/// Attempt that is recorded in the audit log with its outcome.
 #[derive(Debug, Clone)]
-pub(super) struct Attempt {
-    /// The id of the request, which becomes that of what it makes.
+pub(super) struct AuditedAttempt {
+    /// Id of the request, which becomes the audit id of the object that it creates.
     pub(super) id: String,
-    pub(super) act: Deed,
-    /// With what.
-    pub(super) resource: Resource,
+    pub(super) act: ActKind,
+    /// Resource that the right is checked for.
+    pub(super) resource: ProtectedResource,
     pub(super) namespace: Option<String>,
     pub(super) name: Option<String>,
     pub(super) dry_run: bool,
@@ -51,39 +51,45 @@ pub(super) struct Attempt {
     pub(super) user: Option<String>,
     pub(super) before: Option<SuspensionObject>,
     pub(super) after: Option<SuspensionObject>,
-    /// What it is about, where that is no suspension.
-    pub(super) other: Option<Other>,
-    /// Why, in the words of whoever asks, where they differ from those of the suspension.
+    /// Object of the attempt, if it is no suspension.
+    pub(super) other: Option<AuditedObject>,
+    /// Reason of the caller, if it differs from the reason of the suspension.
     pub(super) reason: Option<String>,
-    /// What else is to be known of it, if all was well.
+    /// Note for the entry of a successful attempt.
     pub(super) note: Option<&'static str>,
 }
 
-/// What is recorded of an act on something else than a suspension.
+/// Object of an attempt that is no suspension, with its state before and after.
 #[derive(Debug, Clone)]
-pub(super) struct Other {
-    pub(super) object: Object,
+pub(super) struct AuditedObject {
+    pub(super) object: AuditObject,
     pub(super) until: Option<Timestamp>,
     pub(super) before: Option<Value>,
     pub(super) after: Option<Value>,
 }
 
-impl Other {
-    /// An act on this object, of which nothing else is known yet.
-    pub(super) fn of(kind: &str, namespace: &str, name: Option<&str>) -> Self {
+impl AuditedObject {
+    /// Creates the record of an object, of which nothing else is known yet.
+    pub(super) fn new(kind: &str, namespace: &str, name: Option<&str>) -> Self {
         let (namespace, name) = (Some(namespace.to_owned()), name.map(str::to_owned));
-        let object = Object { kind: kind.to_owned(), namespace, name, uid: None };
+        let object = AuditObject { kind: kind.to_owned(), namespace, name, uid: None };
         Self { object, until: None, before: None, after: None }
     }
 }
 
-impl Attempt {
-    /// With suspensions.
-    pub(super) fn new(act: Deed, namespace: Option<String>, name: Option<String>, dry_run: bool, peer: Peer) -> Self {
+impl AuditedAttempt {
+    /// Creates an attempt on suspensions.
+    pub(super) fn on_suspension(
+        act: ActKind,
+        namespace: Option<String>,
+        name: Option<String>,
+        dry_run: bool,
+        peer: Peer,
+    ) -> Self {
         Self {
             id: fresh_id(),
             act,
-            resource: Resource::suspensions(namespace.as_deref()),
+            resource: ProtectedResource::suspensions(namespace.as_deref()),
             namespace,
             name,
             dry_run,
@@ -97,119 +103,143 @@ impl Attempt {
         }
     }
 
-    /// With something else, for whoever may see the workloads there; the name is that of a workload, if it is about one.
-    pub(super) fn on(
-        act: Deed,
-        other: Other,
+    /// Creates an attempt on another object. The caller needs a right on workloads there; the name is that of a workload, if any.
+    pub(super) fn on_workload(
+        act: ActKind,
+        other: AuditedObject,
         (namespace, name): (&str, Option<&str>),
         dry_run: bool,
         peer: Peer,
     ) -> Self {
         let (namespace, name) = (Some(namespace.to_owned()), name.map(str::to_owned));
-        let attempt = Self::new(act, namespace, name, dry_run, peer);
-        Self { resource: Resource::Workloads, other: Some(other), ..attempt }
+        let attempt = Self::on_suspension(act, namespace, name, dry_run, peer);
+        Self { resource: ProtectedResource::Workloads, other: Some(other), ..attempt }
     }
 
-    /// To read about something else than suspensions.
-    pub(super) fn reading(resource: Resource, namespace: Option<String>, name: Option<String>, peer: Peer) -> Self {
-        Self { resource, ..Self::new(Deed::Read, namespace, name, false, peer) }
+    /// Creates an attempt to read another resource.
+    pub(super) fn for_read(
+        resource: ProtectedResource,
+        namespace: Option<String>,
+        name: Option<String>,
+        peer: Peer,
+    ) -> Self {
+        Self { resource, ..Self::on_suspension(ActKind::Read, namespace, name, false, peer) }
     }
 }
 
-impl<'s> Session<'s> {
-    /// Finds out who asks.
+impl<'s> ApiSession<'s> {
+    /// Authenticates the caller.
     ///
     /// # Errors
     ///
-    /// When nobody is known by what was shown; that is recorded, unless there are too many of them.
-    pub(super) async fn begin(api: &'s Arc<Api>, headers: &HeaderMap, attempt: Attempt) -> Result<Self, Problem> {
-        match known(api, headers).await {
+    /// Fails if the token is missing or unknown. Such failures are recorded unless there are too many.
+    pub(super) async fn begin(
+        api: &'s Arc<ApiState>,
+        headers: &HeaderMap,
+        attempt: AuditedAttempt,
+    ) -> Result<Self, ApiProblem> {
+        match authenticate(api, headers).await {
             Ok((token, caller)) => {
-                let attempt = Attempt { user: Some(caller.user.clone()), ..attempt };
+                let attempt = AuditedAttempt { user: Some(caller.user.clone()), ..attempt };
                 Ok(Self { api, token, caller, attempt })
             }
             Err(problem) => {
-                record_some(api, &attempt, &problem);
+                record_limited(api, &attempt, &problem);
                 Err(problem)
             }
         }
     }
 
-    /// Asks whether the caller may.
-    pub(super) async fn may(&self, verb: &str) -> Result<(), Problem> {
-        self.may_with(verb, self.attempt.resource).await
+    /// Checks the caller's right to use this verb on the resource of the attempt.
+    pub(super) async fn authorize(&self, verb: &str) -> Result<(), ApiProblem> {
+        self.authorize_for(verb, self.attempt.resource).await
     }
 
-    /// Asks whether the caller may do so with something else there.
-    pub(super) async fn may_with(&self, verb: &str, resource: Resource) -> Result<(), Problem> {
-        let Attempt { namespace, name, .. } = &self.attempt;
+    /// Checks the caller's right to use this verb on another resource at the same place.
+    pub(super) async fn authorize_for(&self, verb: &str, resource: ProtectedResource) -> Result<(), ApiProblem> {
+        let AuditedAttempt { namespace, name, .. } = &self.attempt;
         // A name that Kubernetes does not take would become another path of its API.
-        if !can_be(namespace.as_deref(), name.as_deref().unwrap_or("a")) {
-            return Err(Problem::not_found("there is nothing of this name: Kubernetes takes only a-z, 0-9, - and ."));
+        if !is_valid_name(namespace.as_deref(), name.as_deref().unwrap_or("a")) {
+            return Err(ApiProblem::not_found(
+                "there is nothing of this name: Kubernetes takes only a-z, 0-9, - and .",
+            ));
         }
         let (namespace, name) = (namespace.as_deref(), name.as_deref());
-        let right = Right { verb, resource, namespace, name };
-        Ok(self.api.backend.may(&self.caller, right).await?)
+        let right = AccessRight { verb, resource, namespace, name };
+        Ok(self.api.backend.authorize(&self.caller, right).await?)
     }
 
-    /// Whether the caller may do so in every namespace, as far as that can be told.
-    pub(super) async fn may_everywhere(&self, verb: &str) -> bool {
-        let right = Right { verb, resource: self.attempt.resource, namespace: None, name: None };
-        self.api.backend.may(&self.caller, right).await.is_ok()
+    /// Whether the caller has the right in every namespace; false if the check fails.
+    pub(super) async fn is_allowed_everywhere(&self, verb: &str) -> bool {
+        let right = AccessRight { verb, resource: self.attempt.resource, namespace: None, name: None };
+        self.api.backend.authorize(&self.caller, right).await.is_ok()
     }
 
-    /// Records what came of it.
-    pub(super) fn done<T>(&self, outcome: Result<T, Problem>) -> Result<T, Problem> {
+    /// Records the outcome: all of changes, and only refusals of reads.
+    pub(super) fn record_outcome<T>(&self, outcome: Result<T, ApiProblem>) -> Result<T, ApiProblem> {
         match &outcome {
-            outcome if self.attempt.act != Deed::Read => {
-                record(self.api, &self.attempt, outcome.as_ref().map(|_| ()));
+            outcome if self.attempt.act != ActKind::Read => {
+                record_attempt(self.api, &self.attempt, outcome.as_ref().map(|_| ()));
             }
-            // What was read, or is not there, is nothing to speak of; who may not read it is.
-            Err(problem) if problem.status == 403 => record_some(self.api, &self.attempt, problem),
+            // Reads that succeed or find nothing are not recorded; forbidden ones are.
+            Err(problem) if problem.status == 403 => record_limited(self.api, &self.attempt, problem),
             _ => {}
         }
         outcome
     }
 }
 
-async fn known(api: &Api, headers: &HeaderMap) -> Result<(Token, Caller), Problem> {
-    let names_user = |name: &str| NAMING.contains(&name) || name.starts_with("impersonate-");
+async fn authenticate(api: &ApiState, headers: &HeaderMap) -> Result<(BearerToken, Caller), ApiProblem> {
+    let names_user = |name: &str| IDENTITY_HEADERS.contains(&name) || name.starts_with("impersonate-");
     if let Some(name) = headers.keys().find(|name| names_user(name.as_str())) {
-        return Err(Problem::new(
+        return Err(ApiProblem::new(
             403,
             format!("the header {name} is not taken: who you are is told by your token alone"),
         ));
     }
     let mut shown = headers.get_all(AUTHORIZATION).iter();
-    let missing = || Problem::new(401, "show a token of the cluster, as Authorization: Bearer TOKEN");
+    let missing = || ApiProblem::new(401, "show a token of the cluster, as Authorization: Bearer TOKEN");
     let (Some(shown), None) = (shown.next(), shown.next()) else { return Err(missing()) };
     let token = shown.to_str().ok().and_then(|text| text.split_once(' '));
     let token = token.filter(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty());
-    let token = Token::new(token.ok_or_else(missing)?.1.trim());
+    let token = BearerToken::new(token.ok_or_else(missing)?.1.trim());
     let caller = api.backend.authenticate(&token).await?;
     Ok((token, caller))
 }
 
-/// Records what was refused to whoever needs no right to ask for it, unless that is too much.
-fn record_some(api: &Api, attempt: &Attempt, problem: &Problem) {
+/// Records a refusal within the limits: a caller needs no right to cause one.
+fn record_limited(api: &ApiState, attempt: &AuditedAttempt, problem: &ApiProblem) {
     let user = attempt.user.as_deref();
-    if let Some(unrecorded) = api.refusals.recorded(user, api.clock.now()) {
+    if let Some(unrecorded) = api.refusals.admit(user, api.clock.now()) {
         let whose = if user.is_some() { "the same user" } else { "nobody that is known" };
-        record(api, attempt, Err(&problem.clone().after(unrecorded, whose)));
+        record_attempt(api, attempt, Err(&problem.clone().with_unrecorded(unrecorded, whose)));
     }
 }
 
-/// Records what came of an attempt.
-pub(super) fn record(api: &Api, attempt: &Attempt, outcome: Result<(), &Problem>) {
-    let Attempt { id, act, resource, namespace, name, dry_run, address, user, before, after, other, reason, note } =
-        attempt.clone();
+/// Records an attempt with its outcome.
+pub(super) fn record_attempt(api: &ApiState, attempt: &AuditedAttempt, outcome: Result<(), &ApiProblem>) {
+    let AuditedAttempt {
+        id,
+        act,
+        resource,
+        namespace,
+        name,
+        dry_run,
+        address,
+        user,
+        before,
+        after,
+        other,
+        reason,
+        note,
+    } = attempt.clone();
     let suspension = after.as_ref().or(before.as_ref());
     let spec = suspension.map(|suspension| &suspension.spec);
     let (reason, ticket) =
         (reason.or_else(|| spec.map(|spec| spec.reason.clone())), spec.and_then(|spec| spec.ticket.clone()));
     let id = before.as_ref().or(after.as_ref()).and_then(SuspensionObject::audit_id).unwrap_or(id);
-    let Other { object, until, before, after } = other.unwrap_or_else(|| Other {
-        object: Object {
+    let AuditedObject { object, until, before, after } = other.unwrap_or_else(|| AuditedObject {
+        object: AuditObject {
             kind: resource.kind().to_owned(),
             namespace,
             name: suspension.map(|suspension| suspension.name.clone()).or(name),
@@ -220,20 +250,20 @@ pub(super) fn record(api: &Api, attempt: &Attempt, outcome: Result<(), &Problem>
         after: after.as_ref().map(SuspensionObject::to_json),
     });
     let weight = match outcome {
-        Ok(()) => Weight::Happened,
-        Err(_) if act == Deed::Read => Weight::ReadInVain,
-        Err(_) => Weight::ChangeInVain,
+        Ok(()) => EntryWeight::Happened,
+        Err(_) if act == ActKind::Read => EntryWeight::FailedRead,
+        Err(_) => EntryWeight::FailedChange,
     };
-    let act = Act {
+    let act = ActEntry {
         time: api.clock.now(),
         id,
         act,
         outcome: match outcome {
-            Ok(()) => Outcome::Allowed,
-            Err(problem) if problem.is_ours() => Outcome::Failed,
-            Err(_) => Outcome::Refused,
+            Ok(()) => ActOutcome::Allowed,
+            Err(problem) if problem.is_server_error() => ActOutcome::Failed,
+            Err(_) => ActOutcome::Refused,
         },
-        actor: Some(Actor { user, address: Some(address) }),
+        actor: Some(AuditActor { user, address: Some(address) }),
         object: Some(object),
         reason,
         ticket,
@@ -243,24 +273,24 @@ pub(super) fn record(api: &Api, attempt: &Attempt, outcome: Result<(), &Problem>
         why: outcome.err().map(|problem| problem.detail.clone()).or_else(|| note.map(str::to_owned)),
         dry_run,
     };
-    api.audit.record_as(weight, &act);
+    api.audit.record_weighted(weight, &act);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::testing::{api_and_record, asked};
+    use crate::api::testing::{test_api_with_audit, test_request};
 
     #[tokio::test]
     async fn reads_of_what_is_not_there_are_not_recorded_and_refused_ones_only_while_they_are_few() {
-        let (api, record) = api_and_record();
-        let asked = asked(&api, "");
-        let session = asked.session(Resource::Workloads, Some("shop")).await.unwrap();
+        let (api, record) = test_api_with_audit();
+        let request = test_request(&api, "");
+        let session = request.begin_read(ProtectedResource::Workloads, Some("shop")).await.unwrap();
         for status in [400, 404, 503].into_iter().chain([403; 1000]) {
-            let outcome: Result<(), _> = Err(Problem::new(status, format!("problem {status}")));
-            assert!(session.done(outcome).is_err());
+            let outcome: Result<(), _> = Err(ApiProblem::new(status, format!("problem {status}")));
+            assert!(session.record_outcome(outcome).is_err());
         }
-        drop((asked, api));
+        drop((request, api));
         let mut written = Vec::new();
         record.run(&mut written).await;
         let text = String::from_utf8(written).unwrap();

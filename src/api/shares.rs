@@ -1,61 +1,61 @@
-//! So many at once, of which nobody takes more than a share.
+//! Limits how much runs at once, in total and for each user.
 //!
-//! Limits: the service accounts of a namespace share as one user, since whoever may make one there may make any number.
+//! Limits: the service accounts of a namespace share as one user, since anybody who may create one there may create any number.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What is shared.
+/// Shares of a total, limited for each user.
 #[derive(Debug)]
-pub(super) struct Shares {
-    all: Arc<Semaphore>,
-    each: usize,
-    /// The shares of those who have something of theirs, or wait for it.
-    of: Mutex<HashMap<String, Weak<Semaphore>>>,
+pub(super) struct FairShares {
+    total: Arc<Semaphore>,
+    per_user: usize,
+    /// Shares of users who hold a permit or wait for one.
+    by_user: Mutex<HashMap<String, Weak<Semaphore>>>,
 }
 
-/// A part of somebody's share, until it is dropped.
+/// Permit of a user's share, returned on drop.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct SharePermit {
     _own: OwnedSemaphorePermit,
-    _of_all: OwnedSemaphorePermit,
+    _total: OwnedSemaphorePermit,
 }
 
-impl Shares {
-    pub(super) fn new(all: usize, each: usize) -> Self {
-        Self { all: Arc::new(Semaphore::new(all)), each, of: Mutex::default() }
+impl FairShares {
+    pub(super) fn new(total: usize, per_user: usize) -> Self {
+        Self { total: Arc::new(Semaphore::new(total)), per_user, by_user: Mutex::default() }
     }
 
-    /// A part of this user's share as soon as there is one: whoever has all of theirs waits for themselves alone.
-    pub(super) async fn next(&self, user: &str) -> Part {
-        let open = "it is never closed";
-        let own = self.of(user).acquire_owned().await.expect(open);
-        Part { _own: own, _of_all: Arc::clone(&self.all).acquire_owned().await.expect(open) }
+    /// Waits for a permit. A user who holds a full share waits only for permits of their own.
+    pub(super) async fn acquire(&self, user: &str) -> SharePermit {
+        let open = "the semaphore is never closed";
+        let own = self.user_share(user).acquire_owned().await.expect(open);
+        SharePermit { _own: own, _total: Arc::clone(&self.total).acquire_owned().await.expect(open) }
     }
 
-    /// A part of this user's share, if there is one now.
-    pub(super) fn now(&self, user: &str) -> Option<Part> {
-        let own = self.of(user).try_acquire_owned().ok()?;
-        Some(Part { _own: own, _of_all: Arc::clone(&self.all).try_acquire_owned().ok()? })
+    /// Returns a permit if one is free now.
+    pub(super) fn try_acquire(&self, user: &str) -> Option<SharePermit> {
+        let own = self.user_share(user).try_acquire_owned().ok()?;
+        Some(SharePermit { _own: own, _total: Arc::clone(&self.total).try_acquire_owned().ok()? })
     }
 
-    fn of(&self, user: &str) -> Arc<Semaphore> {
-        let user = sharing(user);
-        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(share) = of.get(user).and_then(Weak::upgrade) {
+    fn user_share(&self, user: &str) -> Arc<Semaphore> {
+        let user = share_key(user);
+        let mut by_user = self.by_user.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = by_user.get(user).and_then(Weak::upgrade) {
             return share;
         }
-        of.retain(|_, share| share.strong_count() > 0);
-        let share = Arc::new(Semaphore::new(self.each));
-        of.insert(user.to_owned(), Arc::downgrade(&share));
+        by_user.retain(|_, share| share.strong_count() > 0);
+        let share = Arc::new(Semaphore::new(self.per_user));
+        by_user.insert(user.to_owned(), Arc::downgrade(&share));
         share
     }
 }
 
-/// The name under which a user shares.
-pub(super) fn sharing(user: &str) -> &str {
+/// Returns the key of a user's share: for a service account, its namespace.
+pub(super) fn share_key(user: &str) -> &str {
     match user.rsplit_once(':') {
         Some((namespace, _)) if namespace.starts_with("system:serviceaccount:") => namespace,
         _ => user,
@@ -70,28 +70,28 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_wants_much_waits_for_themselves_and_nobody_else_does() {
-        let shares = Shares::new(2, 1);
-        let first = shares.next("eve").await;
-        let mut more: Vec<_> = (0..100).map(|_| Box::pin(shares.next("eve"))).collect();
+        let shares = FairShares::new(2, 1);
+        let first = shares.acquire("eve").await;
+        let mut more: Vec<_> = (0..100).map(|_| Box::pin(shares.acquire("eve"))).collect();
         for one in &mut more {
             assert!(poll!(one).is_pending());
         }
-        assert!(shares.now("eve").is_none());
-        let other = shares.now("ann").expect("her share is her own");
-        assert!(shares.now("bob").is_none(), "there are no more than two");
+        assert!(shares.try_acquire("eve").is_none());
+        let other = shares.try_acquire("ann").expect("her share is her own");
+        assert!(shares.try_acquire("bob").is_none(), "there are no more than two");
         drop((first, other));
         let next = more.swap_remove(0).await;
         drop((next, more));
-        assert!(shares.now("bob").is_some());
-        assert_eq!(shares.of.lock().unwrap().len(), 1, "whoever has nothing is forgotten");
+        assert!(shares.try_acquire("bob").is_some());
+        assert_eq!(shares.by_user.lock().unwrap().len(), 1, "whoever has nothing is forgotten");
     }
 
     #[test]
     fn the_accounts_of_a_namespace_share_as_one() {
-        let shares = Shares::new(2, 1);
-        let _first = shares.now("system:serviceaccount:shop:a");
-        assert!(shares.now("system:serviceaccount:shop:b").is_none());
-        assert!(shares.now("system:serviceaccount:payroll:a").is_some());
-        assert!(shares.now("system:kube-scheduler").is_some());
+        let shares = FairShares::new(2, 1);
+        let _first = shares.try_acquire("system:serviceaccount:shop:a");
+        assert!(shares.try_acquire("system:serviceaccount:shop:b").is_none());
+        assert!(shares.try_acquire("system:serviceaccount:payroll:a").is_some());
+        assert!(shares.try_acquire("system:kube-scheduler").is_some());
     }
 }

@@ -1,9 +1,9 @@
-//! `/api/v1/suspensions` and `/api/v1/namespaces/{namespace}/suspensions`: listed, made, extended, ended.
+//! `/api/v1/suspensions` and `/api/v1/namespaces/{namespace}/suspensions`: list, create, extend and end suspensions.
 
-mod asked;
-mod changed;
-mod created;
-pub(super) mod told;
+mod change;
+mod create;
+pub(super) mod response;
+mod schema;
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -11,31 +11,33 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Api;
-use super::endpoint::{Answer, Endpoint, Header, Operation, SchemaOf, schema_of, schema_of_inline};
-use super::events::events;
-use super::problem::Problem;
-use super::reading::Asked;
-use super::request::{answer, json_answer};
-use super::session::{Attempt, Session};
-use crate::audit::act::Deed;
-use crate::kubernetes::client::access::Resource;
-use crate::kubernetes::resources::suspending::Suspend;
-use crate::kubernetes::resources::suspension_object::{State, SuspensionObject};
-use told::{Listed, Suspension, SuspensionInFull, answer_with};
+use super::ApiState;
+use super::endpoint::{
+    ApiEndpoint, HeaderSpec, OperationSpec, ResponseSpec, SchemaFn, component_schema, inline_schema,
+};
+use super::extract::ApiRequest;
+use super::problem::ApiProblem;
+use super::request::{json_response, respond};
+use super::session::{ApiSession, AuditedAttempt};
+use super::suspension_events::stream_suspensions;
+use crate::audit::act_entry::ActKind;
+use crate::kubernetes::client::access::ProtectedResource;
+use crate::kubernetes::resources::suspension_fields::SuspensionSubject;
+use crate::kubernetes::resources::suspension_object::{SuspensionObject, SuspensionPhase};
+use response::{SuspensionDetails, SuspensionListResponse, SuspensionResponse, respond_with};
 
-/// How many are listed where nothing else is asked for, and at most.
-const USUAL: usize = 100;
-const MOST: usize = 500;
+/// Items of one list page: by default, and at most.
+const DEFAULT_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 500;
 
 /// What can be asked of a list.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+struct SuspensionListQuery {
     /// Only those of injection, or of traffic.
-    suspend: Option<Suspend>,
+    suspend: Option<SuspensionSubject>,
     /// Only those that stand so by the clock.
-    state: Option<WantedState>,
+    state: Option<SuspensionStateQuery>,
     /// At most so many, 100 where it is left out.
     #[schemars(range(min = 1, max = 500))]
     limit: Option<usize>,
@@ -50,7 +52,8 @@ struct Wanted {
 
 /// How a suspension stands by the clock.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-enum WantedState {
+#[schemars(rename = "WantedState")]
+enum SuspensionStateQuery {
     /// It is still to begin.
     Scheduled,
     /// It holds.
@@ -63,55 +66,64 @@ enum WantedState {
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Acting {
+struct DryRunQuery {
     /// Whether to say what would be done, and do nothing.
     #[serde(default)]
     dry_run: bool,
 }
 
-impl Wanted {
-    /// A stream tells of all.
-    fn is_of_all(&self) -> Result<(), Problem> {
+impl SuspensionListQuery {
+    /// Refuses filters of a stream, which always sends every suspension.
+    fn check_unfiltered(&self) -> Result<(), ApiProblem> {
         let Self { suspend, state, limit, r#continue, watch: _, all_namespaces } = self;
         let is_filtered = suspend.is_some() || state.is_some() || limit.is_some() || r#continue.is_some();
         if !is_filtered && *all_namespaces != Some(true) {
             return Ok(());
         }
-        Err(Problem::new(400, "watch tells of every suspension there; leave out the other parameters"))
+        Err(ApiProblem::new(400, "watch tells of every suspension there; leave out the other parameters"))
     }
 }
 
-impl WantedState {
-    fn stands(self) -> Option<State> {
+impl SuspensionStateQuery {
+    fn as_state(self) -> Option<SuspensionPhase> {
         match self {
-            Self::Scheduled => Some(State::Scheduled),
-            Self::InForce => Some(State::InForce),
-            Self::Over => Some(State::Over),
+            Self::Scheduled => Some(SuspensionPhase::Scheduled),
+            Self::InForce => Some(SuspensionPhase::InForce),
+            Self::Over => Some(SuspensionPhase::Over),
             Self::Invalid => None,
         }
     }
 }
 
-const ETAG: Header = Header { name: "ETag", description: "Names this state of the suspension, for If-Match." };
-const IF_MATCH: Header =
-    Header { name: "If-Match", description: "What ETag said: the change is refused with 412 if it is another by now." };
-const IDEMPOTENCY_KEY: Header = Header {
+const ETAG: HeaderSpec = HeaderSpec { name: "ETag", description: "Names this state of the suspension, for If-Match." };
+const IF_MATCH: HeaderSpec = HeaderSpec {
+    name: "If-Match",
+    description: "What ETag said: the change is refused with 412 if it is another by now.",
+};
+const IDEMPOTENCY_KEY: HeaderSpec = HeaderSpec {
     name: "Idempotency-Key",
     description: "Instead of a name: the same key of the same caller makes one suspension, however often it is sent.",
 };
-const LOCATION: Header = Header { name: "Location", description: "Where the new suspension is." };
+const LOCATION: HeaderSpec = HeaderSpec { name: "Location", description: "Where the new suspension is." };
 
-/// What is served of suspensions.
-pub(super) fn endpoints() -> Vec<Endpoint> {
-    let mut all = of("/api/v1", &OF_CLUSTER, asked::of_cluster, schema_of_inline::<Wanted>);
-    all.extend(of("/api/v1/namespaces/{namespace}", &OF_NAMESPACE, asked::of_namespace, wanted_of_namespace));
+/// Returns the endpoints of suspensions.
+pub(super) fn endpoints() -> Vec<ApiEndpoint> {
+    let mut all =
+        endpoints_under("/api/v1", &CLUSTER_IDS, schema::cluster_request, inline_schema::<SuspensionListQuery>);
+    all.extend(endpoints_under(
+        "/api/v1/namespaces/{namespace}",
+        &NAMESPACE_IDS,
+        schema::namespace_request,
+        namespace_list_query,
+    ));
     all
 }
 
-/// What programs call the operations: list, create, get, extend, end.
-type Ids = [&'static str; 5];
-const OF_CLUSTER: Ids = ["listSuspensions", "createSuspension", "getSuspension", "extendSuspension", "endSuspension"];
-const OF_NAMESPACE: Ids = [
+/// OpenAPI operation ids: list, create, get, extend, end.
+type OperationIds = [&'static str; 5];
+const CLUSTER_IDS: OperationIds =
+    ["listSuspensions", "createSuspension", "getSuspension", "extendSuspension", "endSuspension"];
+const NAMESPACE_IDS: OperationIds = [
     "listNamespaceSuspensions",
     "createNamespaceSuspension",
     "getNamespaceSuspension",
@@ -119,162 +131,170 @@ const OF_NAMESPACE: Ids = [
     "endNamespaceSuspension",
 ];
 
-fn of(
+fn endpoints_under(
     prefix: &str,
-    [listing, creating, getting, extending, ending]: &Ids,
-    body: SchemaOf,
-    wanted: SchemaOf,
-) -> Vec<Endpoint> {
+    [listing, creating, getting, extending, ending]: &OperationIds,
+    body: SchemaFn,
+    query: SchemaFn,
+) -> Vec<ApiEndpoint> {
     let (all, one) = (format!("{prefix}/suspensions"), format!("{prefix}/suspensions/{{name}}"));
-    let in_full =
-        |status, description| Answer { headers: &[ETAG], ..Answer::json::<SuspensionInFull>(status, description) };
-    let created = Answer {
+    let in_full = |status, description| ResponseSpec {
+        headers: &[ETAG],
+        ..ResponseSpec::json::<SuspensionDetails>(status, description)
+    };
+    let created = ResponseSpec {
         headers: &[ETAG, LOCATION],
-        leads_to: vec![getting, extending, ending],
+        linked_operations: vec![getting, extending, ending],
         ..in_full(201, "It is made.")
     };
-    let changing = |id, summary, answers, body| Operation {
+    let changing = |id, summary, answers, body| OperationSpec {
         id,
         summary,
-        query: Some(schema_of_inline::<Acting>),
+        query: Some(inline_schema::<DryRunQuery>),
         headers: &[IF_MATCH],
         body: Some(body),
-        answers,
+        responses: answers,
         problems: &[408, 409, 412, 413, 415, 422],
-        ..Operation::default()
+        ..OperationSpec::default()
     };
-    let ended = vec![in_full(200, "It is over."), Answer::empty(204, "It had not begun, and is no more.")];
+    let ended = vec![in_full(200, "It is over."), ResponseSpec::empty(204, "It had not begun, and is no more.")];
     vec![
-        Endpoint::get(
+        ApiEndpoint::get(
             all.clone(),
             list,
-            Operation {
+            OperationSpec {
                 id: listing,
                 summary: "Lists suspensions by name, or streams them as they begin, change and end.",
-                query: Some(wanted),
-                answers: vec![Answer { may_stream: true, ..Answer::json::<Listed>(200, "Those that are wanted.") }],
-                ..Operation::default()
+                query: Some(query),
+                responses: vec![ResponseSpec {
+                    may_stream: true,
+                    ..ResponseSpec::json::<SuspensionListResponse>(200, "Those that are wanted.")
+                }],
+                ..OperationSpec::default()
             },
         ),
-        Endpoint::post(
+        ApiEndpoint::post(
             all,
-            created::create,
-            Operation {
+            create::create,
+            OperationSpec {
                 id: creating,
                 summary: "Makes a suspension, which begins now unless it says otherwise; the same once more is no other.",
-                query: Some(schema_of_inline::<Acting>),
+                query: Some(inline_schema::<DryRunQuery>),
                 headers: &[IDEMPOTENCY_KEY],
                 body: Some((body, true)),
-                answers: vec![created, in_full(200, "It stands already, or nothing was to be done.")],
+                responses: vec![created, in_full(200, "It stands already, or nothing was to be done.")],
                 problems: &[408, 409, 413, 415, 422],
-                ..Operation::default()
+                ..OperationSpec::default()
             },
         ),
-        Endpoint::get(
+        ApiEndpoint::get(
             one.clone(),
-            self::one,
-            Operation {
+            self::get,
+            OperationSpec {
                 id: getting,
                 summary: "Tells of one suspension, whom it is about, and what is to be known of it.",
-                answers: vec![in_full(200, "The suspension.")],
-                ..Operation::default()
+                responses: vec![in_full(200, "The suspension.")],
+                ..OperationSpec::default()
             },
         ),
-        Endpoint::post(
+        ApiEndpoint::post(
             format!("{one}/extend"),
-            changed::extend,
+            change::extend,
             changing(
                 extending,
                 "Gives it a later end.",
                 vec![in_full(200, "It ends later.")],
-                (schema_of::<changed::Extended>, true),
+                (component_schema::<change::ExtendRequest>, true),
             ),
         ),
-        Endpoint::post(
+        ApiEndpoint::post(
             format!("{one}/end"),
-            changed::end,
-            changing(ending, "Ends it now.", ended, (schema_of::<changed::Ended>, false)),
+            change::end,
+            changing(ending, "Ends it now.", ended, (component_schema::<change::EndRequest>, false)),
         ),
     ]
 }
 
-/// A namespace has no others beside it.
-fn wanted_of_namespace(generator: &mut SchemaGenerator) -> Schema {
-    let mut schema = Wanted::json_schema(generator);
+/// Returns the list query of a namespace, which has no `allNamespaces`.
+fn namespace_list_query(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = SuspensionListQuery::json_schema(generator);
     if let Some(parameters) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         parameters.remove("allNamespaces");
     }
     schema
 }
 
-/// Lists them.
-pub(super) async fn list(asked: Asked) -> Response {
-    let (api, namespace) = (&asked.api, asked.part("namespace"));
-    let attempt = Attempt::new(Deed::Read, namespace.clone(), None, false, asked.peer);
-    answer(async {
-        let session = Session::begin(api, &asked.headers, attempt).await?;
+/// Lists suspensions, or streams their events.
+pub(super) async fn list(request: ApiRequest) -> Response {
+    let (api, namespace) = (&request.api, request.path_part("namespace"));
+    let attempt = AuditedAttempt::on_suspension(ActKind::Read, namespace.clone(), None, false, request.peer);
+    respond(async {
+        let session = ApiSession::begin(api, &request.headers, attempt).await?;
         let listed = async {
-            session.may("list").await?;
-            let wanted: Wanted = asked.query()?;
-            if wanted.all_namespaces == Some(true) {
+            session.authorize("list").await?;
+            let query: SuspensionListQuery = request.parse_query()?;
+            if query.all_namespaces == Some(true) {
                 if namespace.is_some() {
-                    return Err(Problem::new(400, "allNamespaces is for a list of the cluster"));
+                    return Err(ApiProblem::new(400, "allNamespaces is for a list of the cluster"));
                 }
-                session.may_with("list", Resource::SuspensionPolicies).await?;
+                session.authorize_for("list", ProtectedResource::SuspensionPolicies).await?;
             }
-            if wanted.watch == Some(true) {
-                wanted.is_of_all()?;
-                return events(&session, namespace.clone());
+            if query.watch == Some(true) {
+                query.check_unfiltered()?;
+                return stream_suspensions(&session, namespace.clone());
             }
-            listed(api, namespace.as_deref(), &wanted)
+            list_page(api, namespace.as_deref(), &query)
         };
-        session.done(listed.await)
+        session.record_outcome(listed.await)
     })
     .await
 }
 
-fn listed(api: &Api, namespace: Option<&str>, wanted: &Wanted) -> Result<Response, Problem> {
-    let Wanted { suspend, state, limit, r#continue, watch: _, all_namespaces } = wanted;
-    let limit = limit.unwrap_or(USUAL);
-    if !(1..=MOST).contains(&limit) {
-        return Err(Problem::new(400, format!("limit is {limit}, which is not between 1 and {MOST}")));
+fn list_page(api: &ApiState, namespace: Option<&str>, query: &SuspensionListQuery) -> Result<Response, ApiProblem> {
+    let SuspensionListQuery { suspend, state, limit, r#continue, watch: _, all_namespaces } = query;
+    let limit = limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(ApiProblem::new(400, format!("limit is {limit}, which is not between 1 and {MAX_LIMIT}")));
     }
     let now = api.clock.now();
-    let mut all = api.inventory.standings.suspensions();
+    let mut all = api.inventory.rule_records.suspensions();
     all.retain(|(object, period)| {
-        let stands = period.map(|period| period.state(now));
+        let phase = period.map(|period| period.phase(now));
         (*all_namespaces == Some(true) || object.namespace.as_deref() == namespace)
-            && suspend.is_none_or(|wanted| wanted == object.spec.suspend)
-            && state.is_none_or(|wanted| wanted.stands() == stands)
-            && r#continue.as_deref().is_none_or(|after| place_of(object).as_str() > after)
+            && suspend.is_none_or(|subject| subject == object.spec.suspend)
+            && state.is_none_or(|state| state.as_state() == phase)
+            && r#continue.as_deref().is_none_or(|after| list_position(object).as_str() > after)
     });
-    all.sort_by_cached_key(|(object, _)| place_of(object));
+    all.sort_by_cached_key(|(object, _)| list_position(object));
     let more = all.len() > limit;
     all.truncate(limit);
-    let r#continue = all.last().filter(|_| more).map(|(object, _)| place_of(object));
-    let items = all.iter().map(|(object, period)| Suspension::told(object, *period, now)).collect();
-    Ok(json_answer(StatusCode::OK, &Listed { items, r#continue }))
+    let r#continue = all.last().filter(|_| more).map(|(object, _)| list_position(object));
+    let items = all.iter().map(|(object, period)| SuspensionResponse::from_object(object, *period, now)).collect();
+    Ok(json_response(StatusCode::OK, &SuspensionListResponse { items, r#continue }))
 }
 
-/// Where one stands in a list: those of the cluster first, then by namespace and name, in which `!` cannot be.
-fn place_of(object: &SuspensionObject) -> String {
+/// Returns the sort key of a list: suspensions of the cluster first, then by namespace and name. Names cannot contain `!`.
+fn list_position(object: &SuspensionObject) -> String {
     format!("{}!{}", object.namespace.as_deref().unwrap_or_default(), object.name)
 }
 
-/// Tells of one.
-pub(super) async fn one(asked: Asked) -> Response {
-    let (api, namespace, name) = (&asked.api, asked.part("namespace"), asked.part("name"));
-    let attempt = Attempt::new(Deed::Read, namespace.clone(), name.clone(), false, asked.peer);
-    answer(async {
-        let session = Session::begin(api, &asked.headers, attempt).await?;
-        let found = async {
-            session.may("get").await?;
-            // Not from what we have watched: whoever has just made or changed one is to find it so, with any replica.
-            let live =
-                api.backend.writing(&session.token)?.get(namespace.as_deref(), &name.unwrap_or_default()).await?;
-            Ok(answer_with(api, &live.object, StatusCode::OK).await)
+/// Returns one suspension in full.
+pub(super) async fn get(request: ApiRequest) -> Response {
+    let (api, namespace, name) = (&request.api, request.path_part("namespace"), request.path_part("name"));
+    let attempt = AuditedAttempt::on_suspension(ActKind::Read, namespace.clone(), name.clone(), false, request.peer);
+    respond(async {
+        let session = ApiSession::begin(api, &request.headers, attempt).await?;
+        let response = async {
+            session.authorize("get").await?;
+            // Read from the store, not from the watch: callers must see their own changes at once, on any replica.
+            let stored = api
+                .backend
+                .suspension_store(&session.token)?
+                .get(namespace.as_deref(), &name.unwrap_or_default())
+                .await?;
+            Ok(respond_with(api, &stored.object, StatusCode::OK).await)
         };
-        session.done(found.await)
+        session.record_outcome(response.await)
     })
     .await
 }

@@ -1,7 +1,7 @@
-//! The authorities that a client should trust: for a while the old one and the new one.
+//! Bundle of the authorities that a client should trust: for a while the old one and the new one.
 //!
-//! A new authority is published here before anything it signed is served, and the old one stays until it ends. What
-//! several servers publish in one place is the union of what they know, so that none takes away what another serves with.
+//! A new authority is published before any certificate that it signed is served. The old authority stays until it ends.
+//! Several servers publish the union of their bundles in one place, so that none removes the authority of another.
 
 use std::fmt::Write as _;
 
@@ -14,28 +14,28 @@ use rustls::pki_types::pem::PemObject;
 use super::CertificateError;
 use super::read::Certificate;
 
-/// A union takes no more than this from elsewhere, so that it cannot grow without end.
-const MOST: usize = 16;
+/// Maximum size of a union with published authorities, so that it cannot grow without end.
+const MAX_AUTHORITIES: usize = 16;
 
-/// Several authorities, each once, in the order in which they were added.
+/// Authorities, each once, in the order in which they were added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bundle(Vec<Certificate>);
+pub struct AuthorityBundle(Vec<Certificate>);
 
-impl Bundle {
-    /// The bundle that a PEM text holds.
+impl AuthorityBundle {
+    /// Parses the bundle of a PEM text.
     ///
     /// # Errors
     ///
-    /// When there is no certificate in it, or one cannot be read.
+    /// If there is no certificate in it, or one cannot be read.
     pub fn from_pem(pem: &str) -> Result<Self, CertificateError> {
         let mut bundle = Self::default();
-        Certificate::all(pem)?.into_iter().for_each(|certificate| bundle.add(certificate));
+        Certificate::parse_all(pem)?.into_iter().for_each(|certificate| bundle.add(certificate));
         Ok(bundle)
     }
 
-    /// The certificates that can be read in a text, and whether that was all there was in it.
+    /// Parses the readable certificates of a text, and tells whether all of them were readable.
     #[must_use]
-    pub fn readable_in(pem: &[u8]) -> (Self, bool) {
+    pub fn parse_readable(pem: &[u8]) -> (Self, bool) {
         let (mut bundle, mut whole) = (Self::default(), true);
         for der in CertificateDer::pem_slice_iter(pem) {
             match der.map(Certificate::from_der) {
@@ -46,63 +46,65 @@ impl Bundle {
         (bundle, whole)
     }
 
-    /// What should stand where `live` stands, for clients there to trust this bundle; `None` where that is so already.
+    /// Returns the bundle that should replace the published one, so that its clients trust this bundle; `None` if they
+    /// do.
     ///
-    /// Authorities like ours that live stay, whoever put them there: another server may be serving with them. Others go.
+    /// Valid authorities like ours stay, whoever published them: another server may be serving with them. Others are
+    /// removed.
     #[must_use]
-    pub fn published_over(&self, live: &[u8], now: Timestamp) -> Option<Self> {
-        let (live, whole) = Self::readable_in(live);
+    pub fn replacement_for(&self, published: &[u8], now: Timestamp) -> Option<Self> {
+        let (published, whole) = Self::parse_readable(published);
         let belongs = |one: &Certificate| self.0.contains(one) || one.looks_like_ours();
-        // That one has ended is no reason to write: clocks differ, and it harms nobody.
-        if whole && live.contains_all(self) && live.0.iter().all(belongs) {
+        // An ended authority is no reason to write: clocks differ, and it does no harm.
+        if whole && published.contains_all(self) && published.0.iter().all(belongs) {
             return None;
         }
         let mut union = self.clone();
-        let mut others = live.0;
+        let mut others = published.0;
         others.retain(|one| one.looks_like_ours() && now <= one.not_after);
         others.sort_by_key(|one| std::cmp::Reverse(one.not_before));
-        others.into_iter().for_each(|one| union.add_up_to_most(one));
+        others.into_iter().for_each(|one| union.add_if_room(one));
         Some(union)
     }
 
-    fn add_up_to_most(&mut self, certificate: Certificate) {
-        if self.0.len() < MOST {
+    fn add_if_room(&mut self, certificate: Certificate) {
+        if self.0.len() < MAX_AUTHORITIES {
             self.add(certificate);
         }
     }
 
-    /// The certificates, oldest addition first.
+    /// Returns the certificates, oldest addition first.
     #[must_use]
     pub fn certificates(&self) -> &[Certificate] {
         &self.0
     }
 
-    /// Adds an authority that is not in it yet.
+    /// Adds an authority unless it is in the bundle already.
     pub fn add(&mut self, certificate: Certificate) {
         if !self.0.contains(&certificate) {
             self.0.push(certificate);
         }
     }
 
-    /// Adds the authorities of another bundle that are not in it yet, as long as there is room.
+    /// Adds the authorities of another bundle that are not in this one yet, as long as there is room.
     pub fn add_all(&mut self, other: &Self) {
-        other.0.iter().cloned().for_each(|certificate| self.add_up_to_most(certificate));
+        other.0.iter().cloned().for_each(|certificate| self.add_if_room(certificate));
     }
 
-    /// Removes the authorities whose life is over.
+    /// Removes the authorities that have ended.
     pub fn remove_ended(&mut self, now: Timestamp) {
         self.0.retain(|certificate| now <= certificate.not_after);
     }
 
-    /// Whether a client that trusts this bundle trusts all of `other` too.
+    /// Returns whether a client that trusts this bundle trusts all of `other` too.
     #[must_use]
     pub fn contains_all(&self, other: &Self) -> bool {
         other.0.iter().all(|certificate| self.0.contains(certificate))
     }
 
-    /// The bundle as one PEM text; the same certificates always give the same bytes.
+    /// Returns the bundle as one PEM text. The same certificates always give the same bytes.
     #[must_use]
-    pub fn pem(&self) -> String {
+    pub fn to_pem(&self) -> String {
         self.0.iter().fold(String::new(), |mut text, certificate| {
             let encoded = STANDARD.encode(&certificate.der);
             text.push_str("-----BEGIN CERTIFICATE-----\n");
@@ -120,17 +122,17 @@ impl Bundle {
 mod tests {
     use jiff::SignedDuration;
 
-    use super::super::issue::authority;
+    use super::super::issue::issue_authority;
     use super::*;
 
     fn authority_pem(from: &str) -> String {
-        authority(from.parse().unwrap(), SignedDuration::from_hours(48)).unwrap().certificate_pem
+        issue_authority(from.parse().unwrap(), SignedDuration::from_hours(48)).unwrap().certificate_pem
     }
 
     #[test]
     fn old_and_new_stand_side_by_side_until_the_old_one_ends() {
-        let old = Bundle::from_pem(&authority_pem("2026-11-22T10:00:00Z")).unwrap();
-        let new = Bundle::from_pem(&authority_pem("2026-11-23T10:00:00Z")).unwrap();
+        let old = AuthorityBundle::from_pem(&authority_pem("2026-11-22T10:00:00Z")).unwrap();
+        let new = AuthorityBundle::from_pem(&authority_pem("2026-11-23T10:00:00Z")).unwrap();
         let mut bundle = old.clone();
         assert!(!bundle.contains_all(&new));
         bundle.add_all(&new);
@@ -142,8 +144,8 @@ mod tests {
         assert_eq!(bundle, new);
     }
 
-    fn bundle_of(text: &str) -> Bundle {
-        Bundle::from_pem(text).unwrap()
+    fn bundle_of(text: &str) -> AuthorityBundle {
+        AuthorityBundle::from_pem(text).unwrap()
     }
 
     #[test]
@@ -151,12 +153,12 @@ mod tests {
         let now = "2026-11-23T10:00:00Z".parse().unwrap();
         let (one, other) =
             (bundle_of(&authority_pem("2026-11-22T10:00:00Z")), bundle_of(&authority_pem("2026-11-23T09:00:00Z")));
-        let first = one.published_over(b"", now).unwrap();
+        let first = one.replacement_for(b"", now).unwrap();
         assert_eq!(first, one);
-        let both = other.published_over(first.pem().as_bytes(), now).unwrap();
+        let both = other.replacement_for(first.to_pem().as_bytes(), now).unwrap();
         assert!(both.contains_all(&one) && both.contains_all(&other));
         for wanted in [one, other] {
-            assert_eq!(wanted.published_over(both.pem().as_bytes(), now), None);
+            assert_eq!(wanted.replacement_for(both.to_pem().as_bytes(), now), None);
         }
     }
 
@@ -165,13 +167,13 @@ mod tests {
         let (now, later) = ("2026-11-23T10:00:00Z".parse().unwrap(), "2026-11-25T09:30:00Z".parse().unwrap());
         let (ended, ours) = (authority_pem("2026-11-23T08:00:00Z"), bundle_of(&authority_pem("2026-11-23T09:59:00Z")));
         let foreign = foreign_pem();
-        let live = [ended.clone(), foreign, ours.pem()].concat();
-        assert_eq!(ours.published_over(live.as_bytes(), later), Some(ours.clone()));
-        assert_eq!(ours.published_over(live.as_bytes(), now).unwrap().certificates().len(), 2);
-        let broken = ours.pem() + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        assert_eq!(ours.published_over(broken.as_bytes(), now), Some(ours.clone()));
-        let with_ended = ended + &ours.pem();
-        assert_eq!(ours.published_over(with_ended.as_bytes(), later), None, "what has ended is no reason to write");
+        let published = [ended.clone(), foreign, ours.to_pem()].concat();
+        assert_eq!(ours.replacement_for(published.as_bytes(), later), Some(ours.clone()));
+        assert_eq!(ours.replacement_for(published.as_bytes(), now).unwrap().certificates().len(), 2);
+        let broken = ours.to_pem() + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert_eq!(ours.replacement_for(broken.as_bytes(), now), Some(ours.clone()));
+        let with_ended = ended + &ours.to_pem();
+        assert_eq!(ours.replacement_for(with_ended.as_bytes(), later), None, "what has ended is no reason to write");
     }
 
     #[test]
@@ -179,9 +181,9 @@ mod tests {
         let now: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
         let many = (0..30).map(|minute| authority_pem(&format!("2026-11-23T09:{minute:02}:00Z"))).collect::<String>();
         let ours = bundle_of(&authority_pem("2026-11-23T08:00:00Z"));
-        let union = ours.published_over(many.as_bytes(), now).unwrap();
-        assert_eq!(union.certificates().len(), MOST);
-        assert!(union.contains_all(&ours) && union.contains_all(&bundle_of(&many[many.len() - ours.pem().len()..])));
+        let union = ours.replacement_for(many.as_bytes(), now).unwrap();
+        assert_eq!(union.certificates().len(), MAX_AUTHORITIES);
+        assert!(union.contains_all(&ours) && union.contains_all(&bundle_of(&many[many.len() - ours.to_pem().len()..])));
     }
 
     /// An authority of somebody else.
@@ -195,8 +197,8 @@ mod tests {
     #[test]
     fn its_text_reads_back_the_same() {
         let text = authority_pem("2026-11-22T10:00:00Z") + &authority_pem("2026-11-23T10:00:00Z");
-        let bundle = Bundle::from_pem(&text).unwrap();
-        assert_eq!(Bundle::from_pem(&bundle.pem()).unwrap(), bundle);
-        assert_eq!(bundle.pem(), text.replace("\r\n", "\n"));
+        let bundle = AuthorityBundle::from_pem(&text).unwrap();
+        assert_eq!(AuthorityBundle::from_pem(&bundle.to_pem()).unwrap(), bundle);
+        assert_eq!(bundle.to_pem(), text.replace("\r\n", "\n"));
     }
 }

@@ -1,102 +1,108 @@
-//! What a server keeps of its certificates, wherever it keeps them: the authority, the leaf, and whom clients should trust.
+//! Identity of a server: its authority, its leaf, and the authorities that clients should trust. Independent of
+//! storage.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
 use super::CertificateError;
-use super::bundle::Bundle;
-use super::check::check;
-use super::issue::{AUTHORITY_LIFE, LEAF_LIFE, Pair, authority, leaf};
+use super::bundle::AuthorityBundle;
+use super::check::check_certificate;
+use super::issue::{AUTHORITY_LIFETIME, CertificatePair, LEAF_LIFETIME, issue_authority, issue_leaf};
 use super::read::Certificate;
 
-/// An authority, and a leaf signed by it or by a former one.
+/// Authority, and a leaf signed by it or by a former one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// Signs leaves; the certificates of former authorities that still live follow its own.
-    pub authority: Pair,
-    /// What the server shows.
-    pub leaf: Pair,
+pub struct ServerIdentity {
+    /// Authority that signs leaves. Certificates of former authorities that are still valid follow its own.
+    pub authority: CertificatePair,
+    /// Leaf that the server shows.
+    pub leaf: CertificatePair,
 }
 
-/// The names under which the four parts are kept, in a Secret or in a directory.
-pub const PARTS: [&str; 4] = ["ca.crt", "ca.key", "tls.crt", "tls.key"];
+/// Names of the four parts, in a Secret or in a directory.
+pub const PART_NAMES: [&str; 4] = ["ca.crt", "ca.key", "tls.crt", "tls.key"];
 
-impl Identity {
-    /// The identity that these parts make up; `None` unless all are there.
+impl ServerIdentity {
+    /// Makes an identity of its parts; returns `None` unless all are there.
     pub fn from_parts(parts: &BTreeMap<String, String>) -> Option<Self> {
-        let [ca_certificate, ca_key, certificate, key] = PARTS.map(|name| parts.get(name).cloned());
+        let [ca_certificate, ca_key, certificate, key] = PART_NAMES.map(|name| parts.get(name).cloned());
         Some(Self {
-            authority: Pair { certificate_pem: ca_certificate?, key_pem: ca_key? },
-            leaf: Pair { certificate_pem: certificate?, key_pem: key? },
+            authority: CertificatePair { certificate_pem: ca_certificate?, key_pem: ca_key? },
+            leaf: CertificatePair { certificate_pem: certificate?, key_pem: key? },
         })
     }
 
-    /// The parts and their names.
+    /// Returns the parts and their names.
     pub fn parts(&self) -> [(&'static str, &str); 4] {
         let Self { authority, leaf } = self;
         let texts = [&authority.certificate_pem, &authority.key_pem, &leaf.certificate_pem, &leaf.key_pem];
-        [(PARTS[0], texts[0]), (PARTS[1], texts[1]), (PARTS[2], texts[2]), (PARTS[3], texts[3])]
+        [(PART_NAMES[0], texts[0]), (PART_NAMES[1], texts[1]), (PART_NAMES[2], texts[2]), (PART_NAMES[3], texts[3])]
     }
 
-    /// The kept identity, as far as it is good: with a new leaf once two thirds of the kept one's life are over, and with a
-    /// new authority, beside the former ones, long before the kept one ends. A good leaf stays, whichever of them signed
-    /// it, so that clients hear of a new authority weeks before it counts.
+    /// Renews the stored identity, or makes one. Issues a new leaf once two thirds of the stored one's lifetime are
+    /// over, and a new authority, beside the former ones, long before the stored one ends. A good leaf stays, whichever
+    /// authority signed it, so that clients hear of a new authority weeks before it signs.
     ///
     /// # Errors
     ///
-    /// When a name is not a name or the cryptography refuses.
-    pub fn settled(kept: Option<Self>, names: &[String], now: Timestamp) -> Result<Self, CertificateError> {
-        let former = kept.as_ref().map(|kept| kept.trusted(now)).unwrap_or_default();
-        let (signing, leaf) = kept.map(|Self { authority, leaf }| (authority, leaf)).unzip();
-        let signing = match signing.filter(|signing| lives_long_enough(signing, now)) {
+    /// If a name is neither a DNS name nor an IP address.
+    pub fn renew_or_issue(stored: Option<Self>, names: &[String], now: Timestamp) -> Result<Self, CertificateError> {
+        let former = stored.as_ref().map(|stored| stored.trusted_authorities(now)).unwrap_or_default();
+        let (signing, leaf) = stored.map(|Self { authority, leaf }| (authority, leaf)).unzip();
+        let signing = match signing.filter(|signing| outlives_two_leaves(signing, now)) {
             Some(signing) => signing,
-            None => authority(now, AUTHORITY_LIFE)?,
+            None => issue_authority(now, AUTHORITY_LIFETIME)?,
         };
-        let settled = Self { authority: signing, leaf: leaf.unwrap_or_default() }.trusting(&former);
-        if settled.is_good(names, now) {
-            return Ok(settled);
+        let candidate = Self { authority: signing, leaf: leaf.unwrap_or_default() }.with_trusted(&former);
+        if candidate.is_servable(names, now) {
+            return Ok(candidate);
         }
-        if let Ok(leaf) = leaf_of(&settled.authority, names, now)
-            && (Self { leaf: leaf.clone(), ..settled.clone() }).is_good(names, now)
+        if let Ok(leaf) = issue_full_leaf(&candidate.authority, names, now)
+            && (Self { leaf: leaf.clone(), ..candidate.clone() }).is_servable(names, now)
         {
-            return Ok(Self { leaf, ..settled });
+            return Ok(Self { leaf, ..candidate });
         }
-        let authority = authority(now, AUTHORITY_LIFE)?;
-        let leaf = leaf_of(&authority, names, now)?;
-        Ok(Self { authority, leaf }.trusting(&former))
+        let authority = issue_authority(now, AUTHORITY_LIFETIME)?;
+        let leaf = issue_full_leaf(&authority, names, now)?;
+        Ok(Self { authority, leaf }.with_trusted(&former))
     }
 
-    /// Whom clients should trust: the authority that signs, then the former ones, those that live.
-    pub fn trusted(&self, now: Timestamp) -> Bundle {
-        let (mut trusted, _) = Bundle::readable_in(self.authority.certificate_pem.as_bytes());
+    /// Returns the valid authorities that clients should trust: the signing one, then the former ones.
+    pub fn trusted_authorities(&self, now: Timestamp) -> AuthorityBundle {
+        let (mut trusted, _) = AuthorityBundle::parse_readable(self.authority.certificate_pem.as_bytes());
         trusted.remove_ended(now);
         trusted
     }
 
-    /// The same with further authorities to be trusted, after the one that signs.
+    /// Adds authorities that clients should trust, after the signing one.
     #[must_use]
-    pub fn trusting(mut self, further: &Bundle) -> Self {
-        let (mut trusted, _) = Bundle::readable_in(self.authority.certificate_pem.as_bytes());
+    pub fn with_trusted(mut self, further: &AuthorityBundle) -> Self {
+        let (mut trusted, _) = AuthorityBundle::parse_readable(self.authority.certificate_pem.as_bytes());
         trusted.add_all(further);
-        self.authority.certificate_pem = trusted.pem();
+        self.authority.certificate_pem = trusted.to_pem();
         self
     }
 
-    fn is_good(&self, names: &[String], now: Timestamp) -> bool {
-        let due = Certificate::first(&self.leaf.certificate_pem).map_or(true, |leaf| leaf.renewal_due(now));
-        !due && check(&self.leaf, &self.trusted(now), names, now).is_ok()
+    fn is_servable(&self, names: &[String], now: Timestamp) -> bool {
+        let due = Certificate::parse_first(&self.leaf.certificate_pem).map_or(true, |leaf| leaf.is_renewal_due(now));
+        !due && check_certificate(&self.leaf, &self.trusted_authorities(now), names, now).is_ok()
     }
 }
 
-fn leaf_of(authority: &Pair, names: &[String], now: Timestamp) -> Result<Pair, CertificateError> {
-    leaf(authority, names, now, LEAF_LIFE)
+fn issue_full_leaf(
+    authority: &CertificatePair,
+    names: &[String],
+    now: Timestamp,
+) -> Result<CertificatePair, CertificateError> {
+    issue_leaf(authority, names, now, LEAF_LIFETIME)
 }
 
-/// Whether a leaf that this authority signs lives its whole life, and the next one too: by then the next authority is known.
-fn lives_long_enough(authority: &Pair, now: Timestamp) -> bool {
-    let read = Certificate::first(&authority.certificate_pem);
-    read.is_ok_and(|read| read.is_alive(now) && read.not_after.duration_since(now) >= LEAF_LIFE * 2)
+/// Returns whether two full lifetimes of a leaf fit into the rest of this authority's: by then clients know the next
+/// one.
+fn outlives_two_leaves(authority: &CertificatePair, now: Timestamp) -> bool {
+    let read = Certificate::parse_first(&authority.certificate_pem);
+    read.is_ok_and(|read| read.is_alive(now) && read.not_after.duration_since(now) >= LEAF_LIFETIME * 2)
 }
 
 #[cfg(test)]
@@ -115,48 +121,48 @@ mod tests {
 
     #[test]
     fn an_identity_is_kept_until_two_thirds_of_the_leafs_life() {
-        let first = Identity::settled(None, &names(), day(0)).unwrap();
-        assert_eq!(Identity::settled(Some(first.clone()), &names(), day(59)).unwrap(), first);
-        let renewed = Identity::settled(Some(first.clone()), &names(), day(61)).unwrap();
+        let first = ServerIdentity::renew_or_issue(None, &names(), day(0)).unwrap();
+        assert_eq!(ServerIdentity::renew_or_issue(Some(first.clone()), &names(), day(59)).unwrap(), first);
+        let renewed = ServerIdentity::renew_or_issue(Some(first.clone()), &names(), day(61)).unwrap();
         assert_eq!(renewed.authority, first.authority);
         assert_ne!(renewed.leaf, first.leaf);
     }
 
     #[test]
     fn another_name_needs_another_leaf_and_no_other_authority() {
-        let first = Identity::settled(None, &names(), day(0)).unwrap();
+        let first = ServerIdentity::renew_or_issue(None, &names(), day(0)).unwrap();
         let further = [names(), vec!["localhost".to_owned()]].concat();
-        let second = Identity::settled(Some(first.clone()), &further, day(0)).unwrap();
+        let second = ServerIdentity::renew_or_issue(Some(first.clone()), &further, day(0)).unwrap();
         assert_eq!(second.authority, first.authority);
         assert_ne!(second.leaf, first.leaf);
     }
 
     #[test]
     fn what_cannot_be_used_is_made_anew() {
-        let first = Identity::settled(None, &names(), day(0)).unwrap();
+        let first = ServerIdentity::renew_or_issue(None, &names(), day(0)).unwrap();
         let mut broken = first.clone();
         broken.authority.key_pem = "nonsense".to_owned();
         broken.leaf.key_pem = "nonsense".to_owned();
-        assert_ne!(Identity::settled(Some(broken), &names(), day(0)).unwrap().authority, first.authority);
+        assert_ne!(ServerIdentity::renew_or_issue(Some(broken), &names(), day(0)).unwrap().authority, first.authority);
     }
 
     #[test]
     fn an_authority_is_replaced_in_time_and_its_successor_is_known_long_before_it_signs() {
         for minutes in [7, 37] {
-            let first = Identity::settled(None, &names(), day(0)).unwrap();
+            let first = ServerIdentity::renew_or_issue(None, &names(), day(0)).unwrap();
             let (mut identity, mut known_since) = (first.clone(), None);
             let mut now = day(400) + SignedDuration::from_mins(minutes);
             // Looked at every six hours, as a server does more often, beyond the end of the first authority.
             while now < day(735) {
-                let next = Identity::settled(Some(identity.clone()), &names(), now).unwrap();
-                let leaf = Certificate::first(&next.leaf.certificate_pem).unwrap();
+                let next = ServerIdentity::renew_or_issue(Some(identity.clone()), &names(), now).unwrap();
+                let leaf = Certificate::parse_first(&next.leaf.certificate_pem).unwrap();
                 let life = leaf.not_after.duration_since(leaf.not_before);
                 assert!(leaf.is_alive(now + SignedDuration::from_hours(24)), "day {now}: the leaf ends");
-                assert!(life >= LEAF_LIFE, "day {now}: a leaf's life was cut short");
-                check(&next.leaf, &next.trusted(now), &names(), now).unwrap();
+                assert!(life >= LEAF_LIFETIME, "day {now}: a leaf's life was cut short");
+                check_certificate(&next.leaf, &next.trusted_authorities(now), &names(), now).unwrap();
                 if next.authority.key_pem != identity.authority.key_pem {
                     assert_eq!(next.leaf, identity.leaf, "the new authority is to be known before it counts");
-                    assert!(next.trusted(now).contains_all(&identity.trusted(now)));
+                    assert!(next.trusted_authorities(now).contains_all(&identity.trusted_authorities(now)));
                     known_since = Some(now);
                 }
                 if next.leaf != identity.leaf && next.authority.key_pem != first.authority.key_pem {
@@ -168,26 +174,30 @@ mod tests {
                 now += SignedDuration::from_hours(6);
             }
             assert_ne!(identity.authority.key_pem, first.authority.key_pem);
-            assert_eq!(identity.trusted(now).certificates().len(), 1, "what has ended is dropped");
+            assert_eq!(identity.trusted_authorities(now).certificates().len(), 1, "what has ended is dropped");
         }
     }
 
     #[test]
     fn an_authority_that_can_sign_no_more_stays_trusted_beside_its_successor() {
-        let first = Identity::settled(None, &names(), day(0)).unwrap();
+        let first = ServerIdentity::renew_or_issue(None, &names(), day(0)).unwrap();
         let mut broken = first.clone();
         broken.authority.key_pem = "nonsense".to_owned();
-        assert_eq!(Identity::settled(Some(broken.clone()), &names(), day(1)).unwrap(), broken, "the leaf is good");
-        let second = Identity::settled(Some(broken), &names(), day(61)).unwrap();
-        assert!(second.trusted(day(61)).contains_all(&first.trusted(day(61))));
-        assert_eq!(second.trusted(day(61)).certificates().len(), 2);
+        assert_eq!(
+            ServerIdentity::renew_or_issue(Some(broken.clone()), &names(), day(1)).unwrap(),
+            broken,
+            "the leaf is good"
+        );
+        let second = ServerIdentity::renew_or_issue(Some(broken), &names(), day(61)).unwrap();
+        assert!(second.trusted_authorities(day(61)).contains_all(&first.trusted_authorities(day(61))));
+        assert_eq!(second.trusted_authorities(day(61)).certificates().len(), 2);
     }
 
     #[test]
     fn parts_make_up_the_identity_they_came_from() {
-        let first = Identity::settled(None, &names(), day(0)).unwrap();
+        let first = ServerIdentity::renew_or_issue(None, &names(), day(0)).unwrap();
         let parts = first.parts().map(|(name, text)| (name.to_owned(), text.to_owned()));
-        assert_eq!(Identity::from_parts(&BTreeMap::from(parts.clone())), Some(first));
-        assert_eq!(Identity::from_parts(&parts.into_iter().take(3).collect()), None);
+        assert_eq!(ServerIdentity::from_parts(&BTreeMap::from(parts.clone())), Some(first));
+        assert_eq!(ServerIdentity::from_parts(&parts.into_iter().take(3).collect()), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What stands in a certificate, and when it should be renewed.
+//! Reads certificates, and tells when one should be renewed.
 
 use std::net::IpAddr;
 
@@ -9,20 +9,20 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::CertificateError;
-use super::issue::{AUTHORITY_LIFE, AUTHORITY_NAME, BACKDATED};
+use super::issue::{AUTHORITY_LIFETIME, AUTHORITY_NAME, BACKDATING};
 
-/// A certificate that was read.
+/// Certificate that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// Its subject's common name, which nothing verifies.
+    /// Common name of the subject; nothing verifies it.
     pub common_name: String,
-    /// The DNS names and IP addresses it covers, in their order.
+    /// DNS names and IP addresses that the certificate covers, in their order.
     pub names: Vec<String>,
-    /// The first moment of its life.
+    /// First moment of validity.
     pub not_before: Timestamp,
-    /// The last moment of its life.
+    /// Last moment of validity.
     pub not_after: Timestamp,
-    /// Whether it may sign others.
+    /// Whether the certificate may sign others.
     pub is_authority: bool,
     pub(super) subject: Vec<u8>,
     pub(super) issuer: Vec<u8>,
@@ -30,65 +30,62 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// The first certificate of a PEM text: the leaf of a chain.
-    ///
-    /// # Errors
-    ///
-    /// When there is none, or it cannot be read.
-    pub fn first(pem: &str) -> Result<Self, CertificateError> {
-        Ok(Self::all(pem)?.swap_remove(0))
+    /// Parses the first certificate of a PEM text: the leaf of a chain.
+    pub fn parse_first(pem: &str) -> Result<Self, CertificateError> {
+        Ok(Self::parse_all(pem)?.swap_remove(0))
     }
 
-    /// All certificates of a PEM text, at least one, in their order.
+    /// Parses all certificates of a PEM text, at least one, in their order.
     ///
     /// # Errors
     ///
-    /// When there is none, or one cannot be read.
-    pub fn all(pem: &str) -> Result<Vec<Self>, CertificateError> {
+    /// If there is none, or one cannot be read.
+    pub fn parse_all(pem: &str) -> Result<Vec<Self>, CertificateError> {
         let read = CertificateDer::pem_slice_iter(pem.as_bytes())
-            .map(|der| Self::from_der(der.map_err(unreadable)?))
+            .map(|der| Self::from_der(der.map_err(unreadable_error)?))
             .collect::<Result<Vec<_>, _>>()?;
-        if read.is_empty() { Err(unreadable("the text holds no PEM certificate")) } else { Ok(read) }
+        if read.is_empty() { Err(unreadable_error("the text holds no PEM certificate")) } else { Ok(read) }
     }
 
-    /// Whether two thirds of its life are over.
+    /// Returns whether two thirds of the lifetime are over.
     #[must_use]
-    pub fn renewal_due(&self, now: Timestamp) -> bool {
+    pub fn is_renewal_due(&self, now: Timestamp) -> bool {
         let life = self.not_after.duration_since(self.not_before);
         now.duration_since(self.not_before) >= life / 3 * 2
     }
 
-    /// Whether `now` lies in its life.
+    /// Returns whether the certificate is valid at `now`.
     #[must_use]
     pub fn is_alive(&self, now: Timestamp) -> bool {
         self.not_before <= now && now <= self.not_after
     }
 
-    /// Whether it is an authority as we issue them. That proves nothing about who made it, but bounds how long it lives.
+    /// Returns whether the certificate is an authority like ours. That proves nothing about its issuer, but bounds its
+    /// lifetime.
     #[must_use]
     pub fn looks_like_ours(&self) -> bool {
         let life = self.not_after.duration_since(self.not_before);
-        let ours = self.common_name.starts_with(AUTHORITY_NAME) && life <= AUTHORITY_LIFE + BACKDATED;
+        let ours = self.common_name.starts_with(AUTHORITY_NAME) && life <= AUTHORITY_LIFETIME + BACKDATING;
         ours && self.is_authority && self.subject == self.issuer
     }
 
-    /// Whether `authority` signed it, judged by names and signature alone.
-    pub(super) fn signed_by(&self, authority: &Self) -> bool {
-        // The verifier wants a moment and a name, so it is asked about those of this certificate itself.
+    /// Returns whether `authority` signed the certificate, judged by names and signature alone.
+    pub(super) fn is_signed_by(&self, authority: &Self) -> bool {
+        // The verifier needs a moment and a name, so it gets those of this certificate itself.
         self.issuer == authority.subject
             && self.names.first().is_some_and(|name| {
-                super::check::verify(self, &[], std::slice::from_ref(authority), name, self.not_before).is_ok()
+                super::check::verify_leaf(self, &[], std::slice::from_ref(authority), name, self.not_before).is_ok()
             })
     }
 
     pub(super) fn from_der(der: CertificateDer<'static>) -> Result<Self, CertificateError> {
-        let (_, parsed) = X509Certificate::from_der(&der).map_err(unreadable)?;
+        let (_, parsed) = X509Certificate::from_der(&der).map_err(unreadable_error)?;
         let common_name = parsed.subject().iter_common_name().find_map(|name| name.as_str().ok()).unwrap_or_default();
         Ok(Self {
             common_name: common_name.to_owned(),
-            names: names_of(&parsed)?,
-            not_before: Timestamp::from_second(parsed.validity().not_before.timestamp()).map_err(unreadable)?,
-            not_after: Timestamp::from_second(parsed.validity().not_after.timestamp()).map_err(unreadable)?,
+            names: parse_names(&parsed)?,
+            not_before: Timestamp::from_second(parsed.validity().not_before.timestamp()).map_err(unreadable_error)?,
+            not_after: Timestamp::from_second(parsed.validity().not_after.timestamp()).map_err(unreadable_error)?,
             is_authority: parsed.is_ca(),
             subject: parsed.subject().as_raw().to_vec(),
             issuer: parsed.issuer().as_raw().to_vec(),
@@ -97,13 +94,13 @@ impl Certificate {
     }
 }
 
-fn names_of(parsed: &X509Certificate<'_>) -> Result<Vec<String>, CertificateError> {
-    let extension = parsed.subject_alternative_name().map_err(unreadable)?;
+fn parse_names(parsed: &X509Certificate<'_>) -> Result<Vec<String>, CertificateError> {
+    let extension = parsed.subject_alternative_name().map_err(unreadable_error)?;
     let names = extension.iter().flat_map(|extension| &extension.value.general_names);
-    Ok(names.filter_map(text_of).collect())
+    Ok(names.filter_map(format_general_name).collect())
 }
 
-fn text_of(name: &GeneralName<'_>) -> Option<String> {
+fn format_general_name(name: &GeneralName<'_>) -> Option<String> {
     match name {
         GeneralName::DNSName(name) => Some((*name).to_owned()),
         GeneralName::IPAddress(bytes) => match bytes.len() {
@@ -114,7 +111,7 @@ fn text_of(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
-fn unreadable(cause: impl ToString) -> CertificateError {
+fn unreadable_error(cause: impl ToString) -> CertificateError {
     CertificateError::Unreadable(cause.to_string())
 }
 
@@ -122,24 +119,24 @@ fn unreadable(cause: impl ToString) -> CertificateError {
 mod tests {
     use jiff::SignedDuration;
 
-    use super::super::issue::authority;
+    use super::super::issue::issue_authority;
     use super::*;
 
     #[test]
     fn renewal_is_due_after_two_thirds_of_the_life() {
         let now: Timestamp = "2026-11-22T10:10:00Z".parse().unwrap();
-        let pair = authority(now, SignedDuration::from_mins(290)).unwrap();
-        let read = Certificate::first(&pair.certificate_pem).unwrap();
-        assert!(read.is_authority && !read.renewal_due(now));
-        assert!(!read.renewal_due("2026-11-22T13:19:59Z".parse().unwrap()));
-        assert!(read.renewal_due("2026-11-22T13:20:00Z".parse().unwrap()));
-        assert!(!read.renewal_due(Timestamp::UNIX_EPOCH));
+        let pair = issue_authority(now, SignedDuration::from_mins(290)).unwrap();
+        let read = Certificate::parse_first(&pair.certificate_pem).unwrap();
+        assert!(read.is_authority && !read.is_renewal_due(now));
+        assert!(!read.is_renewal_due("2026-11-22T13:19:59Z".parse().unwrap()));
+        assert!(read.is_renewal_due("2026-11-22T13:20:00Z".parse().unwrap()));
+        assert!(!read.is_renewal_due(Timestamp::UNIX_EPOCH));
     }
 
     #[test]
     fn a_text_without_a_certificate_is_an_error_not_an_empty_list() {
-        assert!(Certificate::all("nothing here").is_err());
+        assert!(Certificate::parse_all("nothing here").is_err());
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        assert!(matches!(Certificate::all(broken), Err(CertificateError::Unreadable(_))));
+        assert!(matches!(Certificate::parse_all(broken), Err(CertificateError::Unreadable(_))));
     }
 }

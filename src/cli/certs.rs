@@ -1,4 +1,4 @@
-//! `outrigger certs`: a certificate authority and a certificate for development, in a directory.
+//! `outrigger certs`: keeps a certificate authority and a certificate for development in a directory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,10 +10,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use crate::certs::identity::{Identity, PARTS};
+use crate::certs::identity::{PART_NAMES, ServerIdentity};
 use crate::kernel::clock::Clock;
 
-/// Where certificates are kept, and for whom.
+/// Directory of the certificates, and their names.
 #[derive(Debug, Clone, Args)]
 pub struct CertsArgs {
     /// The directory that holds ca.crt, ca.key, tls.crt and tls.key
@@ -28,26 +28,26 @@ pub struct CertsArgs {
 pub fn run(args: &CertsArgs) -> anyhow::Result<ExitCode> {
     let mut names = loopback_names();
     names.extend(args.names.iter().cloned());
-    settled_in(&args.cert_dir, &names, &Clock::System)?;
+    ensure_identity(&args.cert_dir, &names, &Clock::System)?;
     println!("{} holds an authority (ca.crt) and a certificate for {}", args.cert_dir.display(), names.join(", "));
     Ok(ExitCode::SUCCESS)
 }
 
-/// The names under which a server on this machine is reached.
+/// Returns the names under which clients reach a server on this machine.
 pub(crate) fn loopback_names() -> Vec<String> {
     ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec()
 }
 
-/// The identity in a directory, made or renewed if need be.
-pub(crate) fn settled_in(directory: &Path, names: &[String], clock: &Clock) -> anyhow::Result<Identity> {
+/// Loads the identity from a directory; makes or renews it if necessary.
+pub(crate) fn ensure_identity(directory: &Path, names: &[String], clock: &Clock) -> anyhow::Result<ServerIdentity> {
     let mut parts = BTreeMap::new();
-    for name in PARTS {
+    for name in PART_NAMES {
         if let Ok(text) = fs::read_to_string(directory.join(name)) {
             parts.insert(name.to_owned(), text);
         }
     }
-    let kept = Identity::from_parts(&parts);
-    let identity = Identity::settled(kept.clone(), names, clock.now())?;
+    let kept = ServerIdentity::from_parts(&parts);
+    let identity = ServerIdentity::renew_or_issue(kept.clone(), names, clock.now())?;
     if kept.as_ref() != Some(&identity) {
         fs::create_dir_all(directory).with_context(|| format!("cannot make the directory {}", directory.display()))?;
         for (name, text) in identity.parts() {
@@ -58,7 +58,7 @@ pub(crate) fn settled_in(directory: &Path, names: &[String], clock: &Clock) -> a
     Ok(identity)
 }
 
-/// Writes a file that nobody else can read, whole or not at all.
+/// Writes a file with access for its owner only. The file is written whole or not at all.
 pub(crate) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     let unfinished = path.with_extension("unfinished");
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;

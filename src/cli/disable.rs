@@ -1,32 +1,34 @@
-//! `outrigger disable`: new pods of a workload or a namespace get no sidecar; those that run stay as they are, unless they are restarted.
+//! `outrigger disable`: new pods of a workload or a namespace get no sidecar. Running pods stay as they are unless restarted.
 
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::overriding::{Overriding, TermArgs, WhomArgs, WritingArgs};
+use super::overrides::{OverrideCommand, OverrideTargetArgs, OverrideTermArgs, OverrideWriteArgs};
 use super::restart::PacingArgs;
-use crate::features::overrides::change::Change;
+use crate::features::overrides::request::OverrideAction;
 
 /// Whom to disable, and how.
 #[derive(Debug, Args)]
 pub struct DisableArgs {
     #[command(flatten)]
-    whom: WhomArgs,
+    targets: OverrideTargetArgs,
     #[command(flatten)]
-    terms: TermArgs,
+    terms: OverrideTermArgs,
     /// Then restart those whose running pods are not as new ones; where that cannot be told, the workloads that are meant
     #[arg(long, conflicts_with = "template")]
     restart: bool,
     #[command(flatten)]
     pacing: PacingArgs,
     #[command(flatten)]
-    writing: WritingArgs,
+    write: OverrideWriteArgs,
 }
 
-/// Runs the command. The answer is no where new pods get a sidecar all the same, or whoever was asked does not want it.
+/// Runs the command. Exits with 1 if new pods still get a sidecar, or the user declines.
 pub async fn run(args: DisableArgs) -> anyhow::Result<ExitCode> {
-    let DisableArgs { whom, terms, restart, pacing, writing } = args;
-    let restarting = restart.then_some(pacing);
-    Overriding { change: Change::Disable, whom, terms, revision: None, restarting, writing }.run().await
+    let DisableArgs { targets, terms, restart, pacing, write } = args;
+    let restart_pacing = restart.then_some(pacing);
+    OverrideCommand { action: OverrideAction::Disable, targets, terms, revision: None, restart_pacing, write }
+        .run()
+        .await
 }

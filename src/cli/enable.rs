@@ -4,17 +4,17 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::overriding::{Overriding, TermArgs, WhomArgs, WritingArgs};
+use super::overrides::{OverrideCommand, OverrideTargetArgs, OverrideTermArgs, OverrideWriteArgs};
 use super::restart::PacingArgs;
-use crate::features::overrides::change::Change;
+use crate::features::overrides::request::OverrideAction;
 
 /// Whom to enable, and how.
 #[derive(Debug, Args)]
 pub struct EnableArgs {
     #[command(flatten)]
-    whom: WhomArgs,
+    targets: OverrideTargetArgs,
     #[command(flatten)]
-    terms: TermArgs,
+    terms: OverrideTermArgs,
     /// With --label: write the label istio.io/rev with this revision, instead of istio-injection
     #[arg(long, value_name = "REVISION", requires = "label")]
     revision: Option<String>,
@@ -24,12 +24,12 @@ pub struct EnableArgs {
     #[command(flatten)]
     pacing: PacingArgs,
     #[command(flatten)]
-    writing: WritingArgs,
+    write: OverrideWriteArgs,
 }
 
-/// Runs the command. The answer is no where new pods do not get a sidecar for it, or whoever was asked does not want it.
+/// Runs the command. Exits with 1 if new pods do not get a sidecar, or the user declines.
 pub async fn run(args: EnableArgs) -> anyhow::Result<ExitCode> {
-    let EnableArgs { whom, terms, revision, restart, pacing, writing } = args;
-    let restarting = restart.then_some(pacing);
-    Overriding { change: Change::Enable, whom, terms, revision, restarting, writing }.run().await
+    let EnableArgs { targets, terms, revision, restart, pacing, write } = args;
+    let restart_pacing = restart.then_some(pacing);
+    OverrideCommand { action: OverrideAction::Enable, targets, terms, revision, restart_pacing, write }.run().await
 }

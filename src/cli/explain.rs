@@ -1,4 +1,4 @@
-//! `outrigger explain`: what is decided for a workload, a running pod or a manifest, and why.
+//! `outrigger explain`: explains the decision for a workload, a running pod or a manifest.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -8,20 +8,20 @@ use anyhow::bail;
 use clap::Args;
 use json_patch::PatchOperation;
 
-use super::looking::{Looked, LookingArgs, Output};
 use super::manifest;
-use super::subject::{Subject, Target};
+use super::snapshot::{ClusterSnapshot, OutputFormat, SnapshotArgs};
+use super::target::{ManifestSubject, TargetRef};
 use crate::decision::facts::RequestKind;
 use crate::features::explain::explanation::{Explanation, PodName};
-use crate::features::status::running::{Counts, RunningPods};
-use crate::kubernetes::inventory::Question;
+use crate::features::status::running::{PodCounts, RunningPods};
+use crate::kubernetes::inventory::DecisionRequest;
 
-/// What to explain.
+/// Options of `outrigger explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// A workload or a running pod, such as deployment/web or pod/web-0
     #[arg(value_name = "KIND/NAME", required_unless_present = "filename", conflicts_with = "filename")]
-    subject: Option<Target>,
+    subject: Option<TargetRef>,
     /// A manifest of pods or workloads that need not exist; - is standard input
     #[arg(short = 'f', long, value_name = "FILE")]
     filename: Option<PathBuf>,
@@ -29,88 +29,98 @@ pub struct ExplainArgs {
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
     /// How to print
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    output: Output,
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
+    output: OutputFormat,
     #[command(flatten)]
-    looking: LookingArgs,
+    snapshot: SnapshotArgs,
 }
 
 /// Runs the command.
 pub async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
-    let ExplainArgs { subject, filename, namespace, output, looking } = args;
+    let ExplainArgs { subject, filename, namespace, output, snapshot } = args;
     let namespace = match namespace {
         Some(namespace) => namespace,
-        None => looking.default_namespace().await?,
+        None => snapshot.default_namespace().await?,
     };
     let explanations = match (subject, filename) {
         (Some(target), _) => {
-            let looked = looking.look(Some(&namespace)).await?;
-            vec![explained(&looked, &target, &namespace)?]
+            let cluster = snapshot.take(Some(&namespace)).await?;
+            vec![explain_target(&cluster, &target, &namespace)?]
         }
         (None, Some(path)) => {
-            let objects = manifest::objects_at(&path)?;
-            let mesh = looking.deciding.mesh;
-            let subjects =
-                super::subject::subjects_of(&objects, &namespace, &looking.deciding.inventory().owner_kinds, mesh)?;
-            let mut namespaces: Vec<&str> = subjects.iter().map(Subject::namespace).collect();
+            let objects = manifest::read_objects(&path)?;
+            let mesh = snapshot.decision_args.mesh;
+            let subjects = super::target::manifest_subjects(
+                &objects,
+                &namespace,
+                &snapshot.decision_args.new_inventory().owner_kinds,
+                mesh,
+            )?;
+            let mut namespaces: Vec<&str> = subjects.iter().map(ManifestSubject::namespace).collect();
             namespaces.dedup();
-            let looked = looking.look(if let [one] = namespaces[..] { Some(one) } else { None }).await?;
-            subjects.iter().map(|subject| of_manifest(&looked, subject)).collect()
+            let cluster = snapshot.take(if let [one] = namespaces[..] { Some(one) } else { None }).await?;
+            subjects.iter().map(|subject| explain_manifest(&cluster, subject)).collect()
         }
         (None, None) => bail!("name a workload, such as deployment/web, or give a manifest with -f"),
     };
     match &explanations[..] {
-        [one] => output.print(one, table)?,
-        several => output.print(&several, |several| several.iter().map(table).collect::<Vec<_>>().join("\n"))?,
+        [one] => output.print(one, format_table)?,
+        several => output.print(&several, |several| several.iter().map(format_table).collect::<Vec<_>>().join("\n"))?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Explains what a target of this namespace gets.
-pub(super) fn explained(looked: &Looked, target: &Target, namespace: &str) -> anyhow::Result<Explanation> {
-    let Looked { inventory, .. } = looked;
+/// Explains a target in this namespace.
+pub(super) fn explain_target(
+    cluster: &ClusterSnapshot,
+    target: &TargetRef,
+    namespace: &str,
+) -> anyhow::Result<Explanation> {
+    let ClusterSnapshot { inventory, .. } = cluster;
     if target.is_pod() {
         let pods = inventory.pods.all();
         let of_namespace: Vec<_> = pods.iter().filter(|one| one.pod.namespace == namespace).collect();
         let found = of_namespace.iter().find(|one| *one.name == *target.name);
         let Some(running) = found else {
             let names = of_namespace.iter().map(|one| format!("pod/{}", one.name));
-            bail!(target.not_found(namespace, names));
+            bail!(target.not_found_message(namespace, names));
         };
-        return Ok(Explanation::of_running(inventory, running, looked.now));
+        return Ok(Explanation::for_running_pod(inventory, running, cluster.now));
     }
     let workloads = inventory.workloads();
     let of_namespace: Vec<_> = workloads.iter().filter(|one| *one.namespace == *namespace).collect();
-    let kind = target.kind(&inventory.owner_kinds)?;
+    let kind = target.resolve_kind(&inventory.owner_kinds)?;
     match of_namespace.iter().find(|one| *one.kind == *kind && *one.name == *target.name) {
-        Some(workload) => Ok(Explanation::of_workload(inventory, workload, &RunningPods::of(inventory), looked.now)),
+        Some(workload) => {
+            Ok(Explanation::for_workload(inventory, workload, &RunningPods::from_inventory(inventory), cluster.now))
+        }
         None => {
             let names = of_namespace.iter().map(|one| format!("{}/{}", one.kind.to_lowercase(), one.name));
-            bail!(target.not_found(namespace, names))
+            bail!(target.not_found_message(namespace, names))
         }
     }
 }
 
-/// Explains what an object of a manifest gets.
-pub(super) fn of_manifest(looked: &Looked, subject: &Subject) -> Explanation {
+/// Explains an object of a manifest.
+pub(super) fn explain_manifest(cluster: &ClusterSnapshot, subject: &ManifestSubject) -> Explanation {
     match subject {
-        Subject::Workload(workload) => {
-            Explanation::of_workload(&looked.inventory, workload, &RunningPods::default(), looked.now)
+        ManifestSubject::Workload(workload) => {
+            Explanation::for_workload(&cluster.inventory, workload, &RunningPods::default(), cluster.now)
         }
-        Subject::Pod(pod, controller) => {
+        ManifestSubject::Pod(pod, controller) => {
             let kind = &RequestKind::PodCreate;
-            // Whoever applies a manifest is nobody's controller.
-            let question = Question { kind, pod, controller: controller.as_ref(), requester_is_trusted: false };
-            Explanation::of(&looked.inventory.facts_for(question, &[]), looked.now)
+            // A person who applies a manifest is no controller, and so is not trusted to name owners.
+            let question = DecisionRequest { kind, pod, controller: controller.as_ref(), requester_is_trusted: false };
+            Explanation::from_facts(&cluster.inventory.facts_for(question, &[]), cluster.now)
         }
     }
 }
 
-/// How many rules that do not match are named in a table.
-const FAR: usize = 10;
+/// Most rows of a table for rules that do not match.
+const MAX_UNMATCHED_ROWS: usize = 10;
 
-/// An explanation for people.
-fn table(explanation: &Explanation) -> String {
+/// Formats an explanation for people.
+fn format_table(explanation: &Explanation) -> String {
     let Explanation { pod: PodName { namespace, name }, workload, decision, effect, patch, running } = explanation;
     let mut text = String::new();
     let mut line = |what: &str, value: String| {
@@ -133,10 +143,10 @@ fn table(explanation: &Explanation) -> String {
     if patch.is_empty() {
         line("Written", "nothing".to_owned());
     }
-    for (index, operation) in patch.iter().flat_map(written).enumerate() {
+    for (index, operation) in patch.iter().flat_map(describe_operation).enumerate() {
         line(if index == 0 { "Written" } else { "" }, operation);
     }
-    if let Some(Counts { pods, with_sidecar, differing }) = running {
+    if let Some(PodCounts { pods, with_sidecar, differing }) = running {
         let differing = match differing {
             Some(0) => "; new pods would be the same".to_owned(),
             Some(differing) => format!("; {differing} not as a new pod would be"),
@@ -147,10 +157,10 @@ fn table(explanation: &Explanation) -> String {
     if !decision.considered.is_empty() {
         line("Considered", String::new());
         let width = decision.considered.iter().map(|one| one.title.chars().count()).max().unwrap_or_default();
-        // Of what has nothing to do with this pod a few lines are enough for people.
+        // People need only a few of the rules that do not match.
         let (near, far): (Vec<_>, Vec<_>) = decision.considered.iter().partition(|one| one.outcome != "NoMatch");
-        let more = far.len().saturating_sub(FAR);
-        for one in near.into_iter().chain(far.into_iter().take(FAR)) {
+        let more = far.len().saturating_sub(MAX_UNMATCHED_ROWS);
+        for one in near.into_iter().chain(far.into_iter().take(MAX_UNMATCHED_ROWS)) {
             line("", format!("{:<11}{:<width$}  {}", one.outcome, one.title, one.reason));
         }
         if more > 0 {
@@ -160,8 +170,8 @@ fn table(explanation: &Explanation) -> String {
     text
 }
 
-/// What an operation writes, in words.
-pub(super) fn written(operation: &PatchOperation) -> Vec<String> {
+/// Describes the operations of a patch, one line for each key.
+pub(super) fn describe_operation(operation: &PatchOperation) -> Vec<String> {
     let place = |tokens: &[String]| match tokens {
         [_, map, key] => format!("{} {key}", map.trim_end_matches('s')),
         tokens => tokens.join("/"),

@@ -1,6 +1,6 @@
-//! `outrigger install`: prints everything that a cluster needs, or writes it as files, from one set of options.
+//! `outrigger install`: prints the manifests for a cluster, or writes them as files.
 
-mod access;
+mod rbac;
 mod registration;
 mod workload;
 
@@ -17,11 +17,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::deciding::{DecidingArgs, EXCLUDED_NAMESPACES};
-use super::drifting::DriftArgs;
+use super::decision_args::{DecisionArgs, EXCLUDED_NAMESPACES};
+use super::drift_args::DriftArgs;
 use crate::kubernetes::resources::crds;
 
-/// What to install, and where.
+/// Options of `outrigger install`.
 #[derive(Debug, Clone, Args)]
 pub struct InstallArgs {
     /// The image of outrigger
@@ -42,10 +42,10 @@ pub struct InstallArgs {
     #[command(flatten)]
     drift: DriftArgs,
     #[command(flatten)]
-    deciding: DecidingArgs,
+    decision_args: DecisionArgs,
 }
 
-/// What happens to a new pod while we do not answer.
+/// Treatment of a new pod while outrigger does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "PascalCase")]
 enum FailurePolicy {
@@ -55,60 +55,60 @@ enum FailurePolicy {
     Fail,
 }
 
-/// A file of `manifests/`.
+/// Name of a file of `manifests/`.
 pub type FileName = &'static str;
 
 /// Runs the command.
 ///
 /// # Errors
 ///
-/// When an option makes no sense to Kubernetes, or nothing can be written.
+/// Fails when Kubernetes would refuse an option, or when the output cannot be written.
 pub fn run(args: &InstallArgs) -> anyhow::Result<ExitCode> {
     args.check()?;
     match &args.output {
-        Some(directory) => write_files(directory, &files(args))?,
+        Some(directory) => write_files(directory, &manifest_files(args))?,
         None => {
             let all: Vec<Value> = documents(args).into_iter().flat_map(|(_, documents)| documents).collect();
-            std::io::stdout().write_all(yaml(&all).as_bytes()).context("cannot print")?;
+            std::io::stdout().write_all(to_yaml(&all).as_bytes()).context("cannot print")?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The objects of the cluster by file, in the order in which they can be applied.
+/// Returns all objects by file, in an order in which they can be applied.
 pub fn documents(args: &InstallArgs) -> Vec<(FileName, Vec<Value>)> {
     let namespace = Namespace {
         metadata: ObjectMeta {
-            name: Some(args.deciding.namespace.clone()),
-            // Our own pods keep to what the strictest of the levels asks for.
-            labels: Some(with(labels(), [("pod-security.kubernetes.io/enforce", "restricted")])),
+            name: Some(args.decision_args.namespace.clone()),
+            // Our own pods meet the strictest level.
+            labels: Some(with_labels(object_labels(), [("pod-security.kubernetes.io/enforce", "restricted")])),
             ..ObjectMeta::default()
         },
         ..Namespace::default()
     };
     vec![
-        ("namespace.yaml", vec![document(namespace)]),
-        ("crds.yaml", definitions()),
-        ("rbac.yaml", access::documents(args)),
+        ("namespace.yaml", vec![to_document(namespace)]),
+        ("crds.yaml", crd_documents()),
+        ("rbac.yaml", rbac::documents(args)),
         ("service.yaml", workload::services(args)),
         ("deployment.yaml", workload::documents(args)),
-        ("webhook.yaml", vec![document(registration::configuration(args))]),
+        ("webhook.yaml", vec![to_document(registration::webhook_configuration(args))]),
     ]
 }
 
-/// The same as texts, and the kustomization that names them.
-pub fn files(args: &InstallArgs) -> Vec<(FileName, String)> {
+/// Returns all files as text, with a kustomization that lists them.
+pub fn manifest_files(args: &InstallArgs) -> Vec<(FileName, String)> {
     const PRINTED: &str = "# Printed by `outrigger install --output`, which writes it anew.\n";
     let mut files = documents(args);
     let names: Vec<FileName> = files.iter().map(|(name, _)| *name).collect();
     let kustomization =
         json!({"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": names});
     files.push(("kustomization.yaml", vec![kustomization]));
-    files.into_iter().map(|(name, documents)| (name, format!("{PRINTED}{}", yaml(&documents)))).collect()
+    files.into_iter().map(|(name, documents)| (name, format!("{PRINTED}{}", to_yaml(&documents)))).collect()
 }
 
 impl InstallArgs {
-    /// Refuses what the API server would refuse only after half of it is applied.
+    /// Refuses options that the API server would refuse after it has applied half of the objects.
     fn check(&self) -> anyhow::Result<()> {
         for namespace in self.excluded_namespaces() {
             ensure!(
@@ -123,11 +123,12 @@ impl InstallArgs {
         Ok(())
     }
 
-    /// Namespaces that are never touched, ours first. Refusing pods there could keep the cluster, or us, from coming back.
+    /// Returns the namespaces that are never touched, ours first. Refusing pods there could keep the cluster or us from
+    /// recovering.
     fn excluded_namespaces(&self) -> Vec<String> {
-        let mut excluded = vec![self.deciding.namespace.clone()];
+        let mut excluded = vec![self.decision_args.namespace.clone()];
         let always: &[&str] = if self.failure_policy == FailurePolicy::Fail { &EXCLUDED_NAMESPACES } else { &[] };
-        let further = self.deciding.exclude_namespaces.iter().map(String::as_str).chain(always.iter().copied());
+        let further = self.decision_args.exclude_namespaces.iter().map(String::as_str).chain(always.iter().copied());
         for namespace in further {
             if !excluded.iter().any(|one| one == namespace) {
                 excluded.push(namespace.to_owned());
@@ -136,52 +137,55 @@ impl InstallArgs {
         excluded
     }
 
-    /// Metadata of an object in our own namespace.
+    /// Returns the metadata of an object in our own namespace.
     fn metadata(&self, name: &str) -> ObjectMeta {
-        ObjectMeta { namespace: Some(self.deciding.namespace.clone()), ..cluster_metadata(name) }
+        ObjectMeta { namespace: Some(self.decision_args.namespace.clone()), ..cluster_metadata(name) }
     }
 }
 
-/// Metadata of an object of the whole cluster.
+/// Returns the metadata of a cluster-scoped object.
 fn cluster_metadata(name: &str) -> ObjectMeta {
-    ObjectMeta { name: Some(name.to_owned()), labels: Some(labels()), ..ObjectMeta::default() }
+    ObjectMeta { name: Some(name.to_owned()), labels: Some(object_labels()), ..ObjectMeta::default() }
 }
 
-/// The labels that all our objects carry.
-fn labels() -> BTreeMap<String, String> {
-    with(
-        selected(),
+/// Returns the labels of all our objects.
+fn object_labels() -> BTreeMap<String, String> {
+    with_labels(
+        selector_labels(),
         [("app.kubernetes.io/part-of", "outrigger"), ("app.kubernetes.io/version", env!("CARGO_PKG_VERSION"))],
     )
 }
 
-/// The labels that select our pods.
-fn selected() -> BTreeMap<String, String> {
-    with(BTreeMap::new(), [("app.kubernetes.io/name", "outrigger")])
+/// Returns the labels that select our pods.
+fn selector_labels() -> BTreeMap<String, String> {
+    with_labels(BTreeMap::new(), [("app.kubernetes.io/name", "outrigger")])
 }
 
-fn with<const N: usize>(mut labels: BTreeMap<String, String>, more: [(&str, &str); N]) -> BTreeMap<String, String> {
+fn with_labels<const N: usize>(
+    mut labels: BTreeMap<String, String>,
+    more: [(&str, &str); N],
+) -> BTreeMap<String, String> {
     labels.extend(more.map(|(key, value)| (key.to_owned(), value.to_owned())));
     labels
 }
 
-fn texts<const N: usize>(texts: [&str; N]) -> Vec<String> {
+fn strings<const N: usize>(texts: [&str; N]) -> Vec<String> {
     texts.map(str::to_owned).to_vec()
 }
 
-fn definitions() -> Vec<Value> {
+fn crd_documents() -> Vec<Value> {
     let labelled = |mut crd: CustomResourceDefinition| {
-        crd.metadata.labels = Some(labels());
-        document(crd)
+        crd.metadata.labels = Some(object_labels());
+        to_document(crd)
     };
     crds().into_iter().map(labelled).collect()
 }
 
-fn document(object: impl Serialize) -> Value {
+fn to_document(object: impl Serialize) -> Value {
     serde_json::to_value(object).expect("objects of Kubernetes are JSON")
 }
 
-fn yaml(documents: &[Value]) -> String {
+fn to_yaml(documents: &[Value]) -> String {
     let text = |document: &Value| {
         let options = serde_saphyr::ser_options! { folded_wrap_chars: 120 };
         serde_saphyr::to_string_with_options(document, options).expect("JSON is YAML")
@@ -203,7 +207,7 @@ fn is_dns_label(name: &str) -> bool {
     (1..=63).contains(&name.len()) && name.bytes().all(allowed) && !name.starts_with('-') && !name.ends_with('-')
 }
 
-/// Whether a container runtime can read this as `[HOST[:PORT]/]PATH[:TAG][@DIGEST]`.
+/// Returns whether a container runtime can read this as `[HOST[:PORT]/]PATH[:TAG][@DIGEST]`.
 fn is_image(image: &str) -> bool {
     let made_of = |text: &str, more: &[u8]| {
         text.bytes().all(|byte| byte.is_ascii_alphanumeric() || more.contains(&byte))
@@ -226,13 +230,13 @@ mod tests {
     use clap::Parser;
 
     #[derive(Parser)]
-    struct Bare {
+    struct InstallCommand {
         #[command(flatten)]
         install: InstallArgs,
     }
 
     fn install(flags: &[&str]) -> InstallArgs {
-        Bare::parse_from(["outrigger"].iter().chain(flags)).install
+        InstallCommand::parse_from(["outrigger"].iter().chain(flags)).install
     }
 
     #[test]

@@ -1,62 +1,62 @@
-//! Progress of long work: a bar on a terminal; elsewhere nothing, or lines where the work tells of itself.
+//! Progress of long work: a bar on a terminal. Elsewhere nothing, or the lines that the work prints.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Shows that something is going on, and takes that away when it is dropped.
+/// Progress bar or spinner, removed from the terminal on drop.
 #[derive(Debug)]
-pub struct Progress(ProgressBar);
+pub struct ProgressDisplay(ProgressBar);
 
-impl Progress {
-    /// Work of unknown length.
-    pub fn of(what: &'static str) -> Self {
-        let bar = ProgressBar::new_spinner().with_message(what);
+impl ProgressDisplay {
+    /// Shows a spinner for work of unknown length.
+    pub fn spinner(message: &'static str) -> Self {
+        let bar = ProgressBar::new_spinner().with_message(message);
         bar.enable_steady_tick(Duration::from_millis(100));
         Self(bar)
     }
 
-    /// Work of so many steps.
-    pub fn of_steps(what: &'static str, steps: usize) -> Self {
+    /// Shows a bar for work of so many steps.
+    pub fn with_steps(message: &'static str, steps: usize) -> Self {
         let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}").expect("the template is one");
-        Self(ProgressBar::new(steps as u64).with_style(style).with_message(what))
+        Self(ProgressBar::new(steps as u64).with_style(style).with_message(message))
     }
 
-    /// Work of so many steps that says what it waits for, below the bar.
-    pub fn of_waiting(steps: usize) -> Self {
+    /// Shows a bar for work of so many steps, with a message line below it.
+    pub fn with_steps_and_message(steps: usize) -> Self {
         let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {elapsed}\n{wide_msg}");
         let bar = ProgressBar::new(steps as u64).with_style(style.expect("the template is one"));
         bar.enable_steady_tick(Duration::from_millis(200));
         Self(bar)
     }
 
-    /// So many steps are done.
-    pub fn at(&self, steps: usize) {
+    /// Sets the number of finished steps.
+    pub fn set_position(&self, steps: usize) {
         self.0.set_position(steps as u64);
     }
 
-    /// What is waited for now.
-    pub fn waits_for(&self, what: String) {
-        self.0.set_message(what);
+    /// Sets the message below the bar.
+    pub fn set_message(&self, message: String) {
+        self.0.set_message(message);
     }
 
-    /// Whether anybody sees the bar.
-    pub fn is_seen(&self) -> bool {
+    /// Whether the bar is on a terminal.
+    pub fn is_visible(&self) -> bool {
         !self.0.is_hidden()
     }
 
-    /// Tells something that stays: above the bar, or on standard error where there is none.
-    pub fn line(&self, text: &str) {
-        if self.is_seen() { self.0.println(text) } else { eprintln!("{text}") }
+    /// Prints a line that stays: above the bar, or on standard error without one.
+    pub fn print_line(&self, text: &str) {
+        if self.is_visible() { self.0.println(text) } else { eprintln!("{text}") }
     }
 
-    /// One step is done.
-    pub fn step(&self) {
+    /// Counts one finished step.
+    pub fn advance(&self) {
         self.0.inc(1);
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressDisplay {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }

@@ -1,18 +1,18 @@
-//! `outrigger remove`: takes an override away, so that policies and the namespace decide.
+//! `outrigger remove`: removes an override, so that policies and the namespace decide.
 
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::overriding::{Overriding, TermArgs, WhomArgs, WritingArgs};
+use super::overrides::{OverrideCommand, OverrideTargetArgs, OverrideTermArgs, OverrideWriteArgs};
 use super::restart::PacingArgs;
-use crate::features::overrides::change::Change;
+use crate::features::overrides::request::OverrideAction;
 
 /// Whose override is taken away.
 #[derive(Debug, Args)]
 pub struct RemoveArgs {
     #[command(flatten)]
-    whom: WhomArgs,
+    targets: OverrideTargetArgs,
     /// With --label: take away the label istio.io/rev, which has to name this revision, instead of istio-injection
     #[arg(long, value_name = "REVISION", requires = "label")]
     revision: Option<String>,
@@ -22,13 +22,22 @@ pub struct RemoveArgs {
     #[command(flatten)]
     pacing: PacingArgs,
     #[command(flatten)]
-    writing: WritingArgs,
+    write: OverrideWriteArgs,
 }
 
-/// Runs the command. The answer is no where whoever was asked does not want it.
+/// Runs the command. Exits with 1 if the user declines.
 pub async fn run(args: RemoveArgs) -> anyhow::Result<ExitCode> {
-    let RemoveArgs { whom, revision, no_restart, pacing, writing } = args;
-    // A template that changes is rolled out by whoever does that.
-    let restarting = (!no_restart && !writing.template).then_some(pacing);
-    Overriding { change: Change::Remove, whom, terms: TermArgs::default(), revision, restarting, writing }.run().await
+    let RemoveArgs { targets, revision, no_restart, pacing, write } = args;
+    // A changed template is rolled out by its controller.
+    let restart_pacing = (!no_restart && !write.template).then_some(pacing);
+    OverrideCommand {
+        action: OverrideAction::Remove,
+        targets,
+        terms: OverrideTermArgs::default(),
+        revision,
+        restart_pacing,
+        write,
+    }
+    .run()
+    .await
 }

@@ -1,9 +1,9 @@
-//! `outrigger restart`: the pods of workloads are replaced, one wave after another, and what does not come up halts it.
+//! `outrigger restart`: replaces the pods of workloads in waves, and halts when a workload does not come up.
 
-mod chosen;
-pub(super) mod running;
+pub(super) mod execution;
+pub(super) mod progress_output;
 mod summary;
-pub(super) mod telling;
+mod targets;
 
 use std::process::ExitCode;
 
@@ -13,39 +13,39 @@ use jiff::SignedDuration;
 use kube::Client;
 use serde::Serialize;
 
-use super::deciding::DecidingArgs;
-use super::looking::{LookingArgs, Output};
-use super::progress::Progress;
-use super::selector::selector;
-use super::subject::Target;
-use super::times::duration;
-use crate::cli::acting::agreed;
+use super::decision_args::DecisionArgs;
+use super::progress::ProgressDisplay;
+use super::selector::parse_selector;
+use super::snapshot::{OutputFormat, SnapshotArgs};
+use super::target::TargetRef;
+use super::times::parse_duration;
+use crate::cli::action_args::confirm;
 use crate::decision::selector::Selector;
-use crate::features::restart::left::{Left, left_of, unfinished_run};
-use crate::features::restart::mark::Mark;
-use crate::features::restart::plan::{Chosen, Plan, Unplanned, plan};
-use crate::features::restart::pods::PodSeen;
-use crate::features::restart::telling::{Report, Told};
-use crate::features::restart::workload::{Name, Workload};
+use crate::features::restart::mark::RestartMark;
+use crate::features::restart::plan::{RestartPlan, RestartRefusal, RestartTargets, plan_restart};
+use crate::features::restart::pods::PodSnapshot;
+use crate::features::restart::remaining::{RemainingWork, find_unfinished_run, remaining_workloads};
+use crate::features::restart::report::{RestartReport, WorkloadReason};
+use crate::features::restart::workload::{NamespacedWorkload, WorkloadSnapshot};
 use crate::kernel::api_error::ApiError;
-use crate::kernel::text::nearest;
+use crate::kernel::text::nearest_word;
 use crate::kubernetes::client;
-use crate::kubernetes::client::restarts::Restarts;
-use crate::kubernetes::client::restarts::run::Pace;
+use crate::kubernetes::client::restarts::RestartClient;
+use crate::kubernetes::client::restarts::run::RestartPace;
 use crate::kubernetes::inventory::owner_kind::OwnerKinds;
-use running::{finished, fresh_run, run_to_its_end};
+use execution::{new_run_id, print_report, run_until_end};
 
 /// Whose pods to replace.
 #[derive(Debug, Args)]
 pub struct RestartArgs {
     /// Workloads, such as deployment/web
     #[arg(value_name = "KIND/NAME", conflicts_with_all = ["selector", "drifted", "all"])]
-    workloads: Vec<Target>,
+    workloads: Vec<TargetRef>,
     /// The namespace
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
     /// By the labels of the workloads, as kubectl takes them, such as app=web,tier!=front
-    #[arg(short = 'l', long, value_name = "SELECTOR", value_parser = selector, conflicts_with_all = ["drifted", "all"])]
+    #[arg(short = 'l', long, value_name = "SELECTOR", value_parser = parse_selector, conflicts_with_all = ["drifted", "all"])]
     selector: Option<Selector>,
     /// Those whose running pods differ from what a new pod would get today
     #[arg(long, conflicts_with = "all")]
@@ -55,7 +55,7 @@ pub struct RestartArgs {
     all: bool,
     /// But not this workload; may be given several times, also to go on without one that does not come up
     #[arg(long, value_name = "KIND/NAME")]
-    except: Vec<Target>,
+    except: Vec<TargetRef>,
     /// Go on with a restart that is not over; with the only one of the namespace if none is named
     #[arg(
         long,
@@ -83,10 +83,10 @@ pub struct RestartArgs {
     #[arg(long)]
     dry_run: bool,
     /// How to print
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    output: Output,
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
+    output: OutputFormat,
     #[command(flatten)]
-    deciding: DecidingArgs,
+    decision_args: DecisionArgs,
 }
 
 /// How fast to restart, and how patiently.
@@ -96,161 +96,171 @@ pub(super) struct PacingArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     at_once: u16,
     /// How long a workload may go on without another of its pods coming up, and a budget may hold the next one
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse_duration)]
     timeout: SignedDuration,
     /// How long to go on asking an API server that does not answer
-    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration)]
     patience: SignedDuration,
 }
 
 impl PacingArgs {
-    fn pace(&self) -> Pace {
+    fn pace(&self) -> RestartPace {
         let Self { at_once, timeout, patience } = self;
-        Pace { at_once: (*at_once).into(), timeout: timeout.unsigned_abs(), patience: patience.unsigned_abs() }
+        RestartPace { at_once: (*at_once).into(), timeout: timeout.unsigned_abs(), patience: patience.unsigned_abs() }
     }
 }
 
-/// What is there to restart.
-struct Found {
-    workloads: Vec<Workload>,
-    pods: Vec<PodSeen>,
+/// Contents of a namespace.
+struct NamespaceWorkloads {
+    workloads: Vec<WorkloadSnapshot>,
+    pods: Vec<PodSnapshot>,
 }
 
-/// Runs the command. The answer is no where something did not come up, was held or interrupted; it failed where something
-/// could not be done, though the rest was.
+/// Runs the command. Exit code 1 means that a workload did not come up, was held or interrupted. Exit code 2 means
+/// that something could not be done, though the rest was.
 pub async fn run(args: RestartArgs) -> anyhow::Result<ExitCode> {
     let RestartArgs { workloads, selector, drifted, all, resume, forget, .. } = &args;
-    let is_said = *all || *drifted || selector.is_some() || resume.is_some() || forget.is_some();
+    let names_targets = *all || *drifted || selector.is_some() || resume.is_some() || forget.is_some();
     ensure!(
-        is_said || !workloads.is_empty(),
+        names_targets || !workloads.is_empty(),
         "this names nobody; name workloads, such as deployment/web, or say --all, --selector or --drifted"
     );
     let config = client::config().await.context("cannot find a cluster")?;
-    let looking = LookingArgs { state: None, now: None, deciding: args.deciding.clone() };
+    let snapshot_args = SnapshotArgs { state: None, now: None, decision_args: args.decision_args.clone() };
     let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config.clone()).context("cannot use the configuration of the cluster")?;
-    let (restarts, kinds) = (Restarts::new(config)?, looking.owner_kinds(&client).await);
-    let found = {
-        let _progress = Progress::of("reading the workloads");
-        found_in(&restarts, &kinds, &namespace).await?
+    let (restarts, kinds) = (RestartClient::new(config)?, snapshot_args.owner_kinds(&client).await);
+    let contents = {
+        let _progress = ProgressDisplay::spinner("reading the workloads");
+        read_namespace(&restarts, &kinds, &namespace).await?
     };
-    let except = chosen::named(&args.except, &namespace, &kinds)?;
-    let acting = Acting { restarts: &restarts, kinds: &kinds, namespace: &namespace, args: &args };
+    let except = targets::parse_names(&args.except, &namespace, &kinds)?;
+    let command = RestartCommand { restarts: &restarts, kinds: &kinds, namespace: &namespace, args: &args };
     match (&args.resume, &args.forget) {
-        (Some(run), _) => acting.resume(found.workloads, run, &except).await,
-        (None, Some(run)) => acting.forget(found.workloads, run).await,
+        (Some(run), _) => command.resume(contents.workloads, run, &except).await,
+        (None, Some(run)) => command.forget(contents.workloads, run).await,
         (None, None) => {
-            let chosen = chosen::chosen(&args, &looking, &namespace, &kinds).await?;
-            let planned = plan(found.workloads, &found.pods, &chosen, &except);
-            acting.restart(planned.map_err(|why| unplanned(&why))?, &chosen).await
+            let targets = targets::parse_targets(&args, &snapshot_args, &namespace, &kinds).await?;
+            let planned = plan_restart(contents.workloads, &contents.pods, &targets, &except);
+            command.restart(planned.map_err(|why| refusal_error(&why))?, &targets).await
         }
     }
 }
 
-async fn found_in(restarts: &Restarts, kinds: &OwnerKinds, namespace: &str) -> anyhow::Result<Found> {
-    if let Some(others) = restarts.others_than(namespace).await.context("cannot read the cluster")? {
-        let meant = nearest(namespace, others.iter().map(String::as_str));
+async fn read_namespace(
+    restarts: &RestartClient,
+    kinds: &OwnerKinds,
+    namespace: &str,
+) -> anyhow::Result<NamespaceWorkloads> {
+    if let Some(others) = restarts.namespaces_if_missing(namespace).await.context("cannot read the cluster")? {
+        let meant = nearest_word(namespace, others.iter().map(String::as_str));
         let meant = meant.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
         bail!("there is no namespace {namespace}{meant}");
     }
-    read_in(restarts, kinds, namespace).await
+    read_workloads(restarts, kinds, namespace).await
 }
 
-/// What there is; nothing in a namespace that is not there.
-async fn read_in(restarts: &Restarts, kinds: &OwnerKinds, namespace: &str) -> anyhow::Result<Found> {
-    let unread = |why: ApiError| anyhow!("cannot read what there is to restart: {why}{}", hint(&why));
-    let (workloads, problems) = restarts.workloads(kinds, namespace).await.map_err(unread)?;
+/// Reads workloads and pods. A missing namespace appears empty.
+async fn read_workloads(
+    restarts: &RestartClient,
+    kinds: &OwnerKinds,
+    namespace: &str,
+) -> anyhow::Result<NamespaceWorkloads> {
+    let unread = |why: ApiError| anyhow!("cannot read what there is to restart: {why}{}", missing_role_hint(&why));
+    let (workloads, problems) = restarts.list_workloads(kinds, namespace).await.map_err(unread)?;
     problems.iter().for_each(|problem| eprintln!("outrigger: {problem}"));
-    let pods = restarts.pods(namespace).await.map_err(unread)?;
-    // Found out now rather than in the middle.
+    let pods = restarts.list_pods(namespace).await.map_err(unread)?;
+    // Checks the right now rather than in the middle of the restart.
     restarts
-        .budgets(namespace)
+        .list_budgets(namespace)
         .await
-        .map_err(|why| anyhow!("cannot tell what PodDisruptionBudgets allow: {why}{}", hint(&why)))?;
-    Ok(Found { workloads, pods })
+        .map_err(|why| anyhow!("cannot tell what PodDisruptionBudgets allow: {why}{}", missing_role_hint(&why)))?;
+    Ok(NamespaceWorkloads { workloads, pods })
 }
 
-/// What grants a right that is missing.
-fn hint(why: &ApiError) -> &'static str {
+/// Names the ClusterRole that grants a missing right.
+fn missing_role_hint(why: &ApiError) -> &'static str {
     if matches!(why, ApiError::Forbidden(_)) { "; the ClusterRole outrigger-restart grants it" } else { "" }
 }
 
-fn unplanned(why: &Unplanned) -> anyhow::Error {
+fn refusal_error(why: &RestartRefusal) -> anyhow::Error {
     match why {
-        Unplanned::Taken { run, example, .. } => {
+        RestartRefusal::OtherRestart { run, example, .. } => {
             let namespace = &example.namespace;
             anyhow!(
                 "{why}: go on with it by `outrigger restart --resume {run} -n {namespace}`, or give it up by \
                  `outrigger restart --forget {run} -n {namespace}`"
             )
         }
-        Unplanned::Unknown { .. } | Unplanned::Made { .. } => anyhow!("{why}"),
+        RestartRefusal::UnknownWorkload { .. } | RestartRefusal::HasOwner { .. } => anyhow!("{why}"),
     }
 }
 
-/// What a dry run prints.
+/// Output of a dry run.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Planned {
-    workloads: Vec<Name>,
-    skipped: Vec<Told>,
+struct RestartDryRunOutput {
+    workloads: Vec<NamespacedWorkload>,
+    skipped: Vec<WorkloadReason>,
     bare_pods: Vec<String>,
-    refused: Vec<Told>,
+    refused: Vec<WorkloadReason>,
 }
 
-/// What is printed of a restart that is given up.
+/// Output of `--forget`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct GivenUp {
+struct RestartForgetOutput {
     run: String,
     dry_run: bool,
-    /// These bear its mark no longer.
-    workloads: Vec<Name>,
+    /// Workloads that lose their mark.
+    workloads: Vec<NamespacedWorkload>,
 }
 
-struct Acting<'a> {
-    restarts: &'a Restarts,
+struct RestartCommand<'a> {
+    restarts: &'a RestartClient,
     kinds: &'a OwnerKinds,
     namespace: &'a str,
     args: &'a RestartArgs,
 }
 
-impl Acting<'_> {
-    async fn restart(&self, plan: Plan, chosen: &Chosen) -> anyhow::Result<ExitCode> {
+impl RestartCommand<'_> {
+    async fn restart(&self, plan: RestartPlan, targets: &RestartTargets) -> anyhow::Result<ExitCode> {
         let Self { restarts, kinds, namespace, args } = self;
-        summary::of(&plan, namespace, args.pacing.pace().at_once).iter().for_each(|line| eprintln!("{line}"));
-        let is_named = matches!(chosen, Chosen::Named(_));
+        summary::summarize_plan(&plan, namespace, args.pacing.pace().at_once)
+            .iter()
+            .for_each(|line| eprintln!("{line}"));
+        let is_named = matches!(targets, RestartTargets::Named(_));
         let code = if is_named && !plan.skipped.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         if args.dry_run {
             return Ok(if self.dry_run(plan).await? { code } else { ExitCode::from(2) });
         }
         if plan.workloads.is_empty() {
-            if args.output != Output::Table {
-                finished(&Report::of(&fresh_run()), is_named, args.output)?;
+            if args.output != OutputFormat::Table {
+                print_report(&RestartReport::new(&new_run_id()), is_named, args.output)?;
             }
             return Ok(code);
         }
-        if !agreed(args.yes, "Restart?")? {
+        if !confirm(args.yes, "Restart?")? {
             return Ok(ExitCode::FAILURE);
         }
-        let report = run_to_its_end(restarts, kinds, &fresh_run(), plan.workloads.into(), &args.pacing).await?;
-        let finished = finished(&report, is_named, args.output)?;
+        let report = run_until_end(restarts, kinds, &new_run_id(), plan.workloads.into(), &args.pacing).await?;
+        let finished = print_report(&report, is_named, args.output)?;
         Ok(if finished == ExitCode::SUCCESS { code } else { finished })
     }
 
-    /// Whether all of it may be done.
-    async fn dry_run(&self, plan: Plan) -> anyhow::Result<bool> {
-        let Plan { workloads, skipped, bare_pods } = plan;
-        let mark = Mark::pending(&fresh_run(), workloads.len());
+    /// Prints the plan, and returns whether all of it may be done.
+    async fn dry_run(&self, plan: RestartPlan) -> anyhow::Result<bool> {
+        let RestartPlan { workloads, skipped, bare_pods } = plan;
+        let mark = RestartMark::pending(&new_run_id(), workloads.len());
         let mut refused = Vec::new();
         for workload in &workloads {
-            if let Err(why) = self.restarts.mark(workload, &mark, true).await {
-                let why = format!("{why}{}", hint(&why));
-                refused.push(Told { workload: workload.name.clone(), why });
+            if let Err(why) = self.restarts.add_mark(workload, &mark, true).await {
+                let why = format!("{why}{}", missing_role_hint(&why));
+                refused.push(WorkloadReason { workload: workload.name.clone(), why });
             }
         }
         let workloads = workloads.into_iter().map(|one| one.name).collect();
-        let planned = Planned { workloads, skipped, bare_pods, refused };
+        let planned = RestartDryRunOutput { workloads, skipped, bare_pods, refused };
         self.args.output.print(&planned, |planned| {
             let refused = planned.refused.iter().map(|one| format!("{} may not be: {}\n", one.workload, one.why));
             refused.collect::<String>() + "Nothing was changed.\n"
@@ -258,47 +268,52 @@ impl Acting<'_> {
         Ok(planned.refused.is_empty())
     }
 
-    async fn resume(&self, all: Vec<Workload>, run: &str, except: &[Name]) -> anyhow::Result<ExitCode> {
+    async fn resume(
+        &self,
+        all: Vec<WorkloadSnapshot>,
+        run: &str,
+        except: &[NamespacedWorkload],
+    ) -> anyhow::Result<ExitCode> {
         let Self { restarts, kinds, namespace, args } = self;
-        let run = self.unfinished_run(&all, run)?;
-        let left = Left::of(all, &run, except).map_err(|why| unplanned(&why))?;
-        summary::of_resumed(&run, namespace, &left).iter().for_each(|line| eprintln!("{line}"));
+        let run = self.find_run(&all, run)?;
+        let remaining = RemainingWork::for_run(all, &run, except).map_err(|why| refusal_error(&why))?;
+        summary::summarize_resume(&run, namespace, &remaining).iter().for_each(|line| eprintln!("{line}"));
         if args.dry_run {
-            let workloads = left.workloads.into_iter().map(|one| one.name).collect();
-            let planned = Planned { workloads, ..Planned::default() };
+            let workloads = remaining.workloads.into_iter().map(|one| one.name).collect();
+            let planned = RestartDryRunOutput { workloads, ..RestartDryRunOutput::default() };
             args.output.print(&planned, |_| "Nothing was changed.\n".to_owned())?;
             return Ok(ExitCode::SUCCESS);
         }
-        if !agreed(args.yes, "Go on?")? {
+        if !confirm(args.yes, "Go on?")? {
             return Ok(ExitCode::FAILURE);
         }
-        let report = run_to_its_end(restarts, kinds, &run, left, &args.pacing).await?;
-        finished(&report, false, args.output)
+        let report = run_until_end(restarts, kinds, &run, remaining, &args.pacing).await?;
+        print_report(&report, false, args.output)
     }
 
-    async fn forget(&self, all: Vec<Workload>, run: &str) -> anyhow::Result<ExitCode> {
-        let run = self.unfinished_run(&all, run)?;
-        let left = left_of(all, &run);
-        eprintln!("Restart {run} is given up; {} workloads that it has not done stay as they are.", left.len());
-        let names = left.iter().map(|one| one.name.clone()).collect();
-        let given_up = GivenUp { run, dry_run: self.args.dry_run, workloads: names };
+    async fn forget(&self, all: Vec<WorkloadSnapshot>, run: &str) -> anyhow::Result<ExitCode> {
+        let run = self.find_run(&all, run)?;
+        let remaining = remaining_workloads(all, &run);
+        eprintln!("Restart {run} is given up; {} workloads that it has not done stay as they are.", remaining.len());
+        let names = remaining.iter().map(|one| one.name.clone()).collect();
+        let given_up = RestartForgetOutput { run, dry_run: self.args.dry_run, workloads: names };
         if !given_up.dry_run {
-            if !agreed(self.args.yes, "Give it up?")? {
+            if !confirm(self.args.yes, "Give it up?")? {
                 return Ok(ExitCode::FAILURE);
             }
-            if let Some((workload, why)) = self.restarts.unmark_all(&left, false).await.first() {
-                bail!("cannot take the mark off {workload}: {why}{}", hint(why));
+            if let Some((workload, why)) = self.restarts.remove_marks(&remaining, false).await.first() {
+                bail!("cannot take the mark off {workload}: {why}{}", missing_role_hint(why));
             }
         }
-        self.args.output.print(&given_up, |GivenUp { run, dry_run, .. }| match dry_run {
+        self.args.output.print(&given_up, |RestartForgetOutput { run, dry_run, .. }| match dry_run {
             true => "Nothing was changed.\n".to_owned(),
             false => format!("Restart {run} is given up.\n"),
         })?;
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The restart of this name, or the only one that is not over.
-    fn unfinished_run(&self, all: &[Workload], run: &str) -> anyhow::Result<String> {
-        Ok(unfinished_run(all, self.namespace, Some(run).filter(|run| !run.is_empty()))?)
+    /// Finds the restart by its identifier, or the only unfinished one.
+    fn find_run(&self, all: &[WorkloadSnapshot], run: &str) -> anyhow::Result<String> {
+        Ok(find_unfinished_run(all, self.namespace, Some(run).filter(|run| !run.is_empty()))?)
     }
 }

@@ -1,4 +1,4 @@
-//! `outrigger review`: one AdmissionReview in, one out, by the same code as the webhook.
+//! `outrigger review`: answers one AdmissionReview, with the code of the webhook.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -10,13 +10,13 @@ use clap::Args;
 use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 
-use super::deciding::DecidingArgs;
-use crate::admission::{EntryNames, Reviewer};
+use super::decision_args::DecisionArgs;
+use crate::admission::{AuditEntryIds, Reviewer};
 use crate::kernel::clock::Clock;
 use crate::kubernetes::intake::files;
 use crate::metrics::Metrics;
 
-/// What to review with.
+/// Options of `outrigger review`.
 #[derive(Debug, Args)]
 pub struct ReviewArgs {
     /// A directory of Kubernetes objects in YAML that stands in for the cluster; the built-in sample if absent
@@ -26,17 +26,17 @@ pub struct ReviewArgs {
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
     #[command(flatten)]
-    deciding: DecidingArgs,
+    decision_args: DecisionArgs,
 }
 
 /// Runs the command.
 pub async fn run(args: ReviewArgs) -> anyhow::Result<ExitCode> {
-    let inventory = args.deciding.inventory();
+    let inventory = args.decision_args.new_inventory();
     let objects = match &args.state {
-        Some(directory) => files::objects_in(directory)?,
-        None => files::objects_of(files::SAMPLE).map_err(anyhow::Error::msg).context("the built-in sample")?,
+        Some(directory) => files::read_objects(directory)?,
+        None => files::parse_objects(files::SAMPLE).map_err(anyhow::Error::msg).context("the built-in sample")?,
     };
-    for problem in files::fill(&inventory, &args.deciding.terms(), &objects) {
+    for problem in files::replace_all(&inventory, &args.decision_args.rule_limits(), &objects) {
         eprintln!("outrigger: {problem}");
     }
     let reviewer = Reviewer {
@@ -45,7 +45,7 @@ pub async fn run(args: ReviewArgs) -> anyhow::Result<ExitCode> {
         clock: args.now.map_or(Clock::System, Clock::Fixed),
         audit: None,
         metrics: Metrics::new(Counter::default()),
-        entries: EntryNames::of_process("review"),
+        entries: AuditEntryIds::for_process("review"),
     };
     let mut body = Vec::new();
     std::io::stdin().read_to_end(&mut body).context("cannot read standard input")?;

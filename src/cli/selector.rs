@@ -1,18 +1,18 @@
-//! Label selectors as `kubectl -l` takes them: `app=web,tier!=front,env in (a, b),!legacy`.
+//! Parser of label selectors as `kubectl -l` takes them: `app=web,tier!=front,env in (a, b),!legacy`.
 
-use crate::decision::selector::{Operator, Requirement, Selector};
+use crate::decision::selector::{Selector, SelectorOperator, SelectorRequirement};
 
-/// Reads one; an empty text is none, since selecting everything is for whoever says so.
-pub(super) fn selector(text: &str) -> Result<Selector, String> {
-    let parts = parts(text);
+/// Parses a selector. Refuses an empty text: selecting everything should be explicit.
+pub(super) fn parse_selector(text: &str) -> Result<Selector, String> {
+    let parts = split_parts(text);
     if parts.iter().any(|part| part.trim().is_empty()) {
         return Err(format!("{text:?} is no label selector, such as app=web,tier!=front"));
     }
-    parts.into_iter().map(|part| requirement(part.trim())).collect::<Result<_, _>>().map(Selector::new)
+    parts.into_iter().map(|part| parse_requirement(part.trim())).collect::<Result<_, _>>().map(Selector::new)
 }
 
-/// The parts between commas, apart from those in brackets.
-fn parts(text: &str) -> Vec<&str> {
+/// Splits at commas, but not inside brackets.
+fn split_parts(text: &str) -> Vec<&str> {
     let mut depth = 0_usize;
     let split = text.split(move |c: char| {
         match c {
@@ -25,34 +25,40 @@ fn parts(text: &str) -> Vec<&str> {
     split.collect()
 }
 
-fn requirement(part: &str) -> Result<Requirement, String> {
+fn parse_requirement(part: &str) -> Result<SelectorRequirement, String> {
     if let Some(key) = part.strip_prefix('!') {
-        return on(key, Operator::DoesNotExist);
+        return new_requirement(key, SelectorOperator::DoesNotExist);
     }
     for (word, negated) in [(" notin ", true), (" in ", false)] {
         if let Some((key, values)) = part.split_once(word) {
             let values = values.trim().strip_prefix('(').and_then(|values| values.strip_suffix(')'));
             let Some(values) = values else { return Err(format!("{part:?} has no values in brackets")) };
             let values = values.split(',').map(|value| value.trim().into()).collect();
-            return on(key, if negated { Operator::NotIn(values) } else { Operator::In(values) });
+            return new_requirement(
+                key,
+                if negated { SelectorOperator::NotIn(values) } else { SelectorOperator::In(values) },
+            );
         }
     }
     for (sign, negated) in [("!=", true), ("==", false), ("=", false)] {
         if let Some((key, value)) = part.split_once(sign) {
             let values = vec![value.trim().into()];
-            return on(key, if negated { Operator::NotIn(values) } else { Operator::In(values) });
+            return new_requirement(
+                key,
+                if negated { SelectorOperator::NotIn(values) } else { SelectorOperator::In(values) },
+            );
         }
     }
-    on(part, Operator::Exists)
+    new_requirement(part, SelectorOperator::Exists)
 }
 
-fn on(key: &str, operator: Operator) -> Result<Requirement, String> {
+fn new_requirement(key: &str, operator: SelectorOperator) -> Result<SelectorRequirement, String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
     let key = key.trim();
     if key.is_empty() || !key.bytes().all(fits) {
         return Err(format!("{key:?} is not the key of a label, such as app or example.com/team"));
     }
-    Ok(Requirement { key: key.into(), operator })
+    Ok(SelectorRequirement { key: key.into(), operator })
 }
 
 #[cfg(test)]
@@ -77,10 +83,10 @@ mod tests {
             ("app notin (api,web)", false),
             ("app=web,example.com/tier=back", false),
         ] {
-            assert_eq!(selector(text).unwrap().matches(&labels), expected, "{text}");
+            assert_eq!(parse_selector(text).unwrap().matches(&labels), expected, "{text}");
         }
         for text in ["", ",", "app=web,", "=web", "a b", "app in web", "!"] {
-            assert!(selector(text).is_err(), "{text:?}");
+            assert!(parse_selector(text).is_err(), "{text:?}");
         }
     }
 }

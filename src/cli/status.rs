@@ -1,4 +1,4 @@
-//! `outrigger status`: who is in the mesh, who is not, and whether that is meant; or every override.
+//! `outrigger status`: prints the mesh membership of workloads, and whether it is intended; or all overrides.
 
 mod overrides;
 mod states;
@@ -8,17 +8,17 @@ use std::process::ExitCode;
 use anyhow::ensure;
 use clap::Args;
 
-use super::looking::{LookingArgs, Output};
-use super::progress::Progress;
-use super::subject::Target;
-use states::Scope;
+use super::progress::ProgressDisplay;
+use super::snapshot::{OutputFormat, SnapshotArgs};
+use super::target::TargetRef;
+use states::StatusScope;
 
 /// What to tell.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     /// One workload, such as deployment/web, with its pods
     #[arg(value_name = "KIND/NAME", conflicts_with = "overrides")]
-    subject: Option<Target>,
+    subject: Option<TargetRef>,
     /// Tell every override: where it stands, what it asks for, and whether it is in force
     #[arg(long)]
     overrides: bool,
@@ -32,39 +32,39 @@ pub struct StatusArgs {
     #[arg(short, long, conflicts_with = "overrides")]
     watch: bool,
     /// How to print
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    output: Output,
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
+    output: OutputFormat,
     #[command(flatten)]
-    looking: LookingArgs,
+    snapshot_args: SnapshotArgs,
 }
 
 /// Runs the command.
 pub async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
-    let StatusArgs { subject, overrides, namespace, problems, watch, output, looking } = args;
+    let StatusArgs { subject, overrides, namespace, problems, watch, output, snapshot_args } = args;
     let namespace = match (&subject, namespace) {
-        (Some(_), None) => Some(looking.default_namespace().await?),
+        (Some(_), None) => Some(snapshot_args.default_namespace().await?),
         (_, namespace) => namespace,
     };
     if let Some(namespace) = &namespace {
         ensure!(!namespace.is_empty(), "the name of the namespace is empty; leave --namespace out for all");
     }
     if overrides {
-        let looked = looking.look_showing(namespace.as_deref()).await?;
-        overrides::tell(&looked, namespace.as_deref(), output)?;
+        let snapshot = snapshot_args.take_with_progress(namespace.as_deref()).await?;
+        overrides::print_overrides(&snapshot, namespace.as_deref(), output)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let scope = Scope { namespace, subject, problems };
+    let scope = StatusScope { namespace, subject, problems };
     if watch {
-        states::watch(&looking, &scope, output).await?;
+        states::watch(&snapshot_args, &scope, output).await?;
         return Ok(ExitCode::SUCCESS);
     }
-    let looked = looking.look_showing(scope.namespace.as_deref()).await?;
-    states::tell(&looked, &scope, output)
+    let snapshot = snapshot_args.take_with_progress(scope.namespace.as_deref()).await?;
+    states::print_status(&snapshot, &scope, output)
 }
 
-impl LookingArgs {
-    async fn look_showing(&self, namespace: Option<&str>) -> anyhow::Result<super::looking::Looked> {
-        let _progress = Progress::of("reading the cluster");
-        self.look(namespace).await
+impl SnapshotArgs {
+    async fn take_with_progress(&self, namespace: Option<&str>) -> anyhow::Result<super::snapshot::ClusterSnapshot> {
+        let _progress = ProgressDisplay::spinner("reading the cluster");
+        self.take(namespace).await
     }
 }

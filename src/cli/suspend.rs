@@ -1,31 +1,31 @@
 //! `outrigger suspend`: no sidecars for new pods, or no traffic to services, for a while.
 
 pub(super) mod listing;
-pub(crate) mod order;
+pub(crate) mod spec_args;
 mod summary;
 
-use crate::cli::acting::ActingArgs;
+use crate::cli::action_args::ActionArgs;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::looking::{Looked, LookingArgs, Output};
-use crate::features::suspension::change::drafted;
+use super::snapshot::{ClusterSnapshot, OutputFormat, SnapshotArgs};
+use crate::features::suspension::change::draft_suspension;
 use crate::kernel::api_error::ApiError;
 use crate::kernel::ids::fresh_id;
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
-use listing::Told;
-use order::{InjectionArgs, OrderArgs, TrafficArgs};
-use summary::Summary;
+use listing::SuspensionRow;
+use spec_args::{InjectionArgs, SuspensionSpecArgs, TrafficArgs};
+use summary::SuspensionSummary;
 
-/// What to suspend, or to list.
+/// Arguments of `outrigger suspend`: a suspension to create, or `--list`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct SuspendArgs {
     #[command(subcommand)]
-    what: Option<What>,
+    command: Option<SuspendCommand>,
     /// List the suspensions that there are
     #[arg(long, required = true)]
     list: bool,
@@ -33,102 +33,103 @@ pub struct SuspendArgs {
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
     /// How to print
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    output: Output,
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
+    output: OutputFormat,
     #[command(flatten)]
-    looking: LookingArgs,
+    snapshot_args: SnapshotArgs,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum SuspendCommand {
     /// New pods get no sidecar
     Injection {
         #[command(flatten)]
-        of: InjectionArgs,
+        target: InjectionArgs,
         #[command(flatten)]
-        order: OrderArgs,
+        spec_args: SuspensionSpecArgs,
         #[command(flatten)]
-        acting: ActingArgs,
+        action: ActionArgs,
     },
     /// Callers of services get an error
     Traffic {
         #[command(flatten)]
-        of: TrafficArgs,
+        target: TrafficArgs,
         #[command(flatten)]
-        order: OrderArgs,
+        spec_args: SuspensionSpecArgs,
         #[command(flatten)]
-        acting: ActingArgs,
+        action: ActionArgs,
     },
 }
 
-/// Runs the command. The answer is no where something stands in the way, or whoever was asked does not want it.
+/// Runs the command. Exits with failure if an obstacle is found, or the user does not confirm.
 pub async fn run(args: SuspendArgs) -> anyhow::Result<ExitCode> {
-    let SuspendArgs { what, list: _, namespace, output, looking } = args;
-    match what {
+    let SuspendArgs { command, list: _, namespace, output, snapshot_args } = args;
+    match command {
         None => {
-            let looked = looking.look(namespace.as_deref()).await?;
-            listing::list(&looked, namespace.as_deref(), output)?;
+            let snapshot = snapshot_args.take(namespace.as_deref()).await?;
+            listing::print_list(&snapshot, namespace.as_deref(), output)?;
             Ok(ExitCode::SUCCESS)
         }
-        Some(What::Injection { of, order, acting }) => {
-            let looked = acting.look(&order, false).await?;
-            let fields = of.fields(&looked.inventory.owner_kinds)?;
-            suspend(fields, &order, &acting, looked).await
+        Some(SuspendCommand::Injection { target, spec_args, action }) => {
+            let snapshot = action.read_state(&spec_args, false).await?;
+            let fields = target.fields(&snapshot.inventory.owner_kinds)?;
+            create_suspension(fields, &spec_args, &action, snapshot).await
         }
-        Some(What::Traffic { of, order, acting }) => {
-            let looked = acting.look(&order, true).await?;
-            suspend(of.fields(), &order, &acting, looked).await
+        Some(SuspendCommand::Traffic { target, spec_args, action }) => {
+            let snapshot = action.read_state(&spec_args, true).await?;
+            create_suspension(target.fields(), &spec_args, &action, snapshot).await
         }
     }
 }
 
-async fn suspend(
+async fn create_suspension(
     mut fields: serde_json::Map<String, Value>,
-    order: &OrderArgs,
-    acting: &ActingArgs,
-    looked: Looked,
+    spec_args: &SuspensionSpecArgs,
+    action: &ActionArgs,
+    snapshot: ClusterSnapshot,
 ) -> anyhow::Result<ExitCode> {
-    fields.extend(order.fields(looked.now)?);
+    fields.extend(spec_args.to_fields(snapshot.now)?);
     let spec = serde_json::from_value(Value::Object(fields)).context("this cannot be suspended")?;
-    let namespace = match (order.cluster, &order.namespace) {
+    let namespace = match (spec_args.cluster, &spec_args.namespace) {
         (true, _) => None,
         (false, Some(namespace)) => Some(namespace.clone()),
-        (false, None) => Some(acting.looking.default_namespace().await?),
+        (false, None) => Some(action.snapshot_args.default_namespace().await?),
     };
     let id = fresh_id();
-    let name = order.name.clone().unwrap_or_else(|| format!("suspension-{}", &id[..8]));
-    let draft = drafted(namespace, name, spec, id, looked.now, &looked.terms)?;
-    let Summary { lines, obstacles } = Summary::of(&looked, &draft);
+    let name = spec_args.name.clone().unwrap_or_else(|| format!("suspension-{}", &id[..8]));
+    let draft = draft_suspension(namespace, name, spec, id, snapshot.now, &snapshot.rule_limits)?;
+    let SuspensionSummary { lines, obstacles } = SuspensionSummary::new(&snapshot, &draft);
     lines.iter().for_each(|line| eprintln!("{line}"));
     if !obstacles.is_empty() {
         obstacles.iter().for_each(|obstacle| eprintln!("outrigger: {obstacle}"));
         eprintln!("outrigger: nothing is suspended");
         return Ok(ExitCode::FAILURE);
     }
-    if !acting.dry_run && !acting.agreed("Suspend?")? {
+    if !action.dry_run && !action.confirm("Suspend?")? {
         return Ok(ExitCode::FAILURE);
     }
-    let place = acting.place(&looked).await?;
-    let made = place.create(&draft, acting.dry_run).await.map_err(|why| refused(&why, "create", &draft))?;
-    let object = made.object;
-    if acting.dry_run && acting.output != Output::Table {
-        acting.output.print(&object.to_json(), |_| String::new())?;
+    let store = action.suspension_store(&snapshot).await?;
+    let created =
+        store.create(&draft, action.dry_run).await.map_err(|why| explain_write_error(&why, "create", &draft))?;
+    let object = created.object;
+    if action.dry_run && action.output != OutputFormat::Table {
+        action.output.print(&object.to_json(), |_| String::new())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let told = Told::of(&object, object.period(looked.terms.longest_suspension).ok(), looked.now);
-    let verb = if acting.dry_run { "would be made; nothing is stored" } else { "is made" };
-    acting.output.print(&told, |_| {
+    let row = SuspensionRow::new(&object, object.period(snapshot.rule_limits.longest_suspension).ok(), snapshot.now);
+    let verb = if action.dry_run { "would be made; nothing is stored" } else { "is made" };
+    action.output.print(&row, |_| {
         let flag = object.namespace.as_ref().map_or("--cluster".to_owned(), |namespace| format!("-n {namespace}"));
-        format!("{} {verb}. End it with: outrigger resume {} {flag}\n", object.named(), object.name)
+        format!("{} {verb}. End it with: outrigger resume {} {flag}\n", object.describe(), object.name)
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Why it was not done, with what grants the right where that is missing.
-pub(super) fn refused(why: &ApiError, verb: &str, object: &SuspensionObject) -> anyhow::Error {
+/// Explains a failed write, and names the ClusterRole that grants a missing right.
+pub(super) fn explain_write_error(why: &ApiError, verb: &str, object: &SuspensionObject) -> anyhow::Error {
     let role = if object.namespace.is_some() { "outrigger-suspend" } else { "outrigger-suspend-cluster" };
     match why {
         ApiError::Forbidden(why) => anyhow::anyhow!("{why}; the ClusterRole {role} grants it"),
-        why => anyhow::anyhow!("cannot {verb} {}: {why}", object.named()),
+        why => anyhow::anyhow!("cannot {verb} {}: {why}", object.describe()),
     }
 }

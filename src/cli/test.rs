@@ -1,4 +1,6 @@
-//! `outrigger test`: policies under test, by cases in files. No cluster, no server, and the same answer every day.
+//! `outrigger test`: tests policies with cases in files.
+//!
+//! Needs no cluster and no server, and gives the same answer every day.
 
 mod case;
 mod expectation;
@@ -12,12 +14,12 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use serde::Serialize;
 
-use super::looking::Output;
-use crate::kernel::text::sanitized;
-use case::{Case, CaseFile};
-use expectation::Difference;
+use super::snapshot::OutputFormat;
+use crate::kernel::text::sanitize;
+use case::{CaseFile, TestCase};
+use expectation::FieldDifference;
 
-/// What to test.
+/// Options of `outrigger test`.
 #[derive(Debug, Args)]
 pub struct TestArgs {
     /// A directory of case files in YAML, or one such file
@@ -30,66 +32,70 @@ pub struct TestArgs {
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     /// How to print
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    output: Output,
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
+    output: OutputFormat,
 }
 
-/// What came of all cases.
+/// Results of all cases.
 #[derive(Debug, Default, Serialize)]
-struct Report {
+struct TestReport {
     passed: usize,
     failed: usize,
-    /// Files that cannot be read, and cases that cannot be decided.
+    /// Number of unreadable files and of cases that could not be decided.
     errors: usize,
-    results: Vec<Tested>,
+    results: Vec<TestResult>,
 }
 
-/// What came of one case; of a file that cannot be read there is one without a name.
+/// Result of one case. An unreadable file has one result without a name.
 #[derive(Debug, Serialize)]
-struct Tested {
+struct TestResult {
     file: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     #[serde(flatten)]
-    outcome: Outcome,
+    outcome: TestOutcome,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(tag = "outcome")]
-enum Outcome {
-    /// All is as expected.
+enum TestOutcome {
     Passed,
-    /// Something is not, and why what was found is so.
-    Failed { differences: Vec<Difference>, because: String },
-    /// Nothing was found out.
-    Error { why: String },
+    /// At least one field differs; `because` explains the decision.
+    Failed {
+        differences: Vec<FieldDifference>,
+        because: String,
+    },
+    /// The case could not be decided.
+    Error {
+        why: String,
+    },
 }
 
 /// Runs the command.
 pub fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let TestArgs { path, filter, junit, output } = args;
-    let report = Report::of(&files_at(path)?, filter.as_deref());
-    ensure!(!report.results.is_empty(), "{}", nothing_to_do(path, filter.as_deref()));
+    let report = TestReport::run(&case_files(path)?, filter.as_deref());
+    ensure!(!report.results.is_empty(), "{}", no_cases_message(path, filter.as_deref()));
     if let Some(junit) = junit {
-        let xml = junit::document(&report);
+        let xml = junit::to_xml(&report);
         std::fs::write(junit, xml).with_context(|| format!("cannot write {}", junit.display()))?;
     }
-    output.print(&report, table)?;
+    output.print(&report, format_table)?;
     Ok(match report {
-        Report { errors: 1.., .. } => ExitCode::from(2),
-        Report { failed: 1.., .. } => ExitCode::from(1),
-        Report { .. } => ExitCode::SUCCESS,
+        TestReport { errors: 1.., .. } => ExitCode::from(2),
+        TestReport { failed: 1.., .. } => ExitCode::from(1),
+        TestReport { .. } => ExitCode::SUCCESS,
     })
 }
 
-fn nothing_to_do(path: &Path, filter: Option<&str>) -> String {
+fn no_cases_message(path: &Path, filter: Option<&str>) -> String {
     match filter {
         Some(text) => format!("no case of {} has {text:?} in its name", path.display()),
         None => format!("there are no cases in {}: what nothing can fail tests nothing", path.display()),
     }
 }
 
-fn files_at(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+fn case_files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
@@ -101,26 +107,26 @@ fn files_at(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-impl Report {
-    fn of(files: &[PathBuf], filter: Option<&str>) -> Self {
+impl TestReport {
+    fn run(files: &[PathBuf], filter: Option<&str>) -> Self {
         let mut report = Self::default();
         for path in files {
             let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let cases = match CaseFile::read(path) {
                 Ok(cases) => cases,
                 Err(error) => {
-                    let outcome = Outcome::Error { why: format!("{error:#}") };
-                    report.add(Tested { file, name: None, outcome });
+                    let outcome = TestOutcome::Error { why: format!("{error:#}") };
+                    report.add(TestResult { file, name: None, outcome });
                     continue;
                 }
             };
             for case in cases {
-                let is_wanted = |text: &str| format!("{file}: {}", case.name).contains(text);
-                if filter.is_none_or(is_wanted) {
-                    report.add(Tested {
+                let is_selected = |text: &str| format!("{file}: {}", case.name).contains(text);
+                if filter.is_none_or(is_selected) {
+                    report.add(TestResult {
                         file: file.clone(),
-                        name: Some(sanitized(&case.name)),
-                        outcome: tested(&case),
+                        name: Some(sanitize(&case.name)),
+                        outcome: run_case(&case),
                     });
                 }
             }
@@ -128,43 +134,43 @@ impl Report {
         report
     }
 
-    fn add(&mut self, tested: Tested) {
-        let count = match tested.outcome {
-            Outcome::Passed => &mut self.passed,
-            Outcome::Failed { .. } => &mut self.failed,
-            Outcome::Error { .. } => &mut self.errors,
+    fn add(&mut self, result: TestResult) {
+        let count = match result.outcome {
+            TestOutcome::Passed => &mut self.passed,
+            TestOutcome::Failed { .. } => &mut self.failed,
+            TestOutcome::Error { .. } => &mut self.errors,
         };
         *count += 1;
-        self.results.push(tested);
+        self.results.push(result);
     }
 }
 
-fn tested(case: &Case) -> Outcome {
-    let found = match case.found() {
-        Ok(found) => found,
-        Err(error) => return Outcome::Error { why: format!("{error:#}") },
+fn run_case(case: &TestCase) -> TestOutcome {
+    let result = match case.decide() {
+        Ok(result) => result,
+        Err(error) => return TestOutcome::Error { why: format!("{error:#}") },
     };
-    let differences = case.expect.differences(&found);
+    let differences = case.expect.differences(&result);
     if differences.is_empty() {
-        return Outcome::Passed;
+        return TestOutcome::Passed;
     }
-    Outcome::Failed { differences, because: found.because() }
+    TestOutcome::Failed { differences, because: result.explain() }
 }
 
-/// The results for people: what is not as expected, and how much is.
-fn table(report: &Report) -> String {
-    let Report { passed, failed, errors, results } = report;
+/// Formats the results for people: the differences, and the counts.
+fn format_table(report: &TestReport) -> String {
+    let TestReport { passed, failed, errors, results } = report;
     let mut text = String::new();
-    for Tested { file, name, outcome } in results {
+    for TestResult { file, name, outcome } in results {
         let title = name.as_ref().map_or_else(|| file.clone(), |name| format!("{file}: {name}"));
         match outcome {
-            Outcome::Passed => {}
-            Outcome::Failed { differences, because } => {
+            TestOutcome::Passed => {}
+            TestOutcome::Failed { differences, because } => {
                 let _ = writeln!(text, "FAILED  {title}");
-                text.push_str(&in_lines(differences, because, "        "));
+                text.push_str(&format_differences(differences, because, "        "));
                 text.push('\n');
             }
-            Outcome::Error { why } => {
+            TestOutcome::Error { why } => {
                 let _ = writeln!(text, "ERROR   {title}\n        {}\n", why.replace('\n', "\n        "));
             }
         }
@@ -174,11 +180,11 @@ fn table(report: &Report) -> String {
     text
 }
 
-/// What is not as expected, a field after another, and why it is so.
-fn in_lines(differences: &[Difference], because: &str, indent: &str) -> String {
+/// Formats the differences, one field after another, and the reason of the decision.
+fn format_differences(differences: &[FieldDifference], because: &str, indent: &str) -> String {
     let mut text = String::new();
     let width = differences.iter().map(|one| one.field.chars().count()).max().unwrap_or_default().max("because".len());
-    for Difference { field, expected, found } in differences {
+    for FieldDifference { field, expected, found } in differences {
         let _ = writeln!(text, "{indent}{field:<width$}  expected  {expected}");
         let _ = writeln!(text, "{indent}{:<width$}  found     {found}", "");
     }

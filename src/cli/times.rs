@@ -1,11 +1,11 @@
-//! Durations and instants as people type them.
+//! Parses and formats durations and instants of the command line.
 
 use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan, Zoned};
 
-/// How long, such as `2h30m`, `90s` or `3d`.
-pub(in crate::cli) fn duration(text: &str) -> Result<SignedDuration, String> {
+/// Parses a duration such as `2h30m`, `90s` or `3d`.
+pub(in crate::cli) fn parse_duration(text: &str) -> Result<SignedDuration, String> {
     let wrong =
         || format!("{text:?} is not a positive duration in days, hours, minutes and seconds, such as 3d, 2h30m or 90s");
     let mut seconds: i64 = 0;
@@ -21,15 +21,15 @@ pub(in crate::cli) fn duration(text: &str) -> Result<SignedDuration, String> {
     if rest.is_empty() && seconds > 0 { Ok(SignedDuration::from_secs(seconds)) } else { Err(wrong()) }
 }
 
-/// A duration as a suspension says it.
-pub(in crate::cli) fn written(duration: SignedDuration) -> String {
+/// Formats a duration as the field `for` of a suspension.
+pub(in crate::cli) fn format_duration(duration: SignedDuration) -> String {
     let seconds = duration.as_secs();
     let parts = [(seconds / 3600, 'h'), (seconds / 60 % 60, 'm'), (seconds % 60, 's')];
     parts.into_iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect()
 }
 
-/// An instant: with an offset or a zone, or by the local clock, or only the time of the next such moment.
-pub(in crate::cli) fn instant(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
+/// Parses an instant: with an offset or a zone, by the local clock, or only a time of day, which means the next such time.
+pub(in crate::cli) fn parse_instant(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
     if let Ok(instant) = text.parse::<Timestamp>() {
         return Ok(instant);
     }
@@ -58,8 +58,8 @@ pub(in crate::cli) fn instant(text: &str, now: Timestamp, zone: &TimeZone) -> Re
     day(tomorrow).map_err(|error| error.to_string())
 }
 
-/// An instant by the clock of whoever reads it, and by the one that all share.
-pub(in crate::cli) fn told(instant: Timestamp) -> String {
+/// Formats an instant in local time and in UTC.
+pub(in crate::cli) fn format_instant(instant: Timestamp) -> String {
     let local = instant.to_zoned(TimeZone::system());
     if local.offset().is_zero() {
         return instant.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn durations_are_read_and_written() {
-        let read = |text| duration(text).map(written);
+        let read = |text| parse_duration(text).map(format_duration);
         for (text, expected) in
             [("2h30m", "2h30m"), ("90s", "1m30s"), ("3d", "72h"), ("1d2h", "26h"), ("40000h", "40000h")]
         {
@@ -88,7 +88,7 @@ mod tests {
     fn instants_are_read_with_zones_and_by_the_local_clock() {
         let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         let berlin = TimeZone::fixed(jiff::tz::offset(1));
-        let read = |text| instant(text, now, &berlin).map(|instant| instant.to_string());
+        let read = |text| parse_instant(text, now, &berlin).map(|instant| instant.to_string());
         for (text, expected) in [
             ("2026-11-24T18:00:00Z", "2026-11-24T18:00:00Z"),
             ("2026-11-24T18:00:00+02:00", "2026-11-24T16:00:00Z"),

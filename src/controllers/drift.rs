@@ -1,14 +1,14 @@
-//! Drift, found continuously: told by metrics, events and the audit log, and repaired where that is wanted.
+//! Drift controller: finds drift continuously, reports it by metrics, events and the audit log, and repairs it on request.
 //!
-//! Guarantees: everything is looked at only where something has changed, and no more often than the interval says; what
-//! lasts for less than one interval is not spoken of. Nothing is evicted while pods do not reach us.
-//! Limits: at most [`SAYINGS_PER_LOOK`] events at once; an event that cannot be published is lost, the audit log has it, and
-//! nothing else waits for it. A new leader tells anew of what it finds.
-//! Cost: a look decides once about each workload that has pods, on a thread that admission does not need.
+//! Guarantees: a scan runs only after a change, and no more often than the interval allows. Drift that is shorter than one
+//! interval is not reported. Nothing is evicted while new pods do not reach us.
+//! Limits: at most [`REPORTS_PER_SCAN`] events at once. An event that cannot be published is lost: the audit log has it, and
+//! nothing else waits for it. A new leader reports existing drift again.
+//! Cost: a scan makes one decision for each workload that has pods, on a thread that admission does not need.
 
 mod events;
 pub mod repair;
-pub mod telling;
+pub mod reports;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,98 +21,95 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{debug, info, warn};
 
-use crate::audit::Log;
-use crate::audit::act::{Act, Deed, Object, Outcome as Became};
-use crate::decision::effect::Outcome;
+use crate::audit::AuditLog;
+use crate::audit::act_entry::{ActEntry, ActKind, ActOutcome, AuditObject};
+use crate::decision::effect::EffectOutcome;
 use crate::decision::facts::RunningPod;
-use crate::features::drift::{Drift, Found, Subject, drifting, still_drifts};
+use crate::features::drift::{Drift, DriftScan, DriftSubject, is_still_drifting, scan_drift};
 use crate::kernel::clock::Clock;
-use crate::kubernetes::client::events::Events;
-use crate::kubernetes::client::evictions::{Attempt, Evictions};
+use crate::kubernetes::client::events::EventPublisher;
+use crate::kubernetes::client::evictions::{EvictionClient, EvictionOutcome};
 use crate::kubernetes::inventory::Inventory;
 use crate::metrics::Metrics;
-use events::Teller;
-use repair::{Came, Repairs, can_do_without};
-use telling::{Ledger, News, Saying};
+use events::DriftEventQueue;
+use repair::{RepairOutcome, RepairPlanner, check_can_spare_pod};
+use reports::{DriftChange, DriftLedger, DriftReport};
 
-/// How often it is looked whether anything has changed.
+/// Time between two checks for changes.
 const TICK: Duration = Duration::from_secs(1);
-/// While something is being repaired it is looked at so often.
-const REPAIRING: Duration = Duration::from_secs(3);
-/// How much is said at once; the rest waits for the next tick.
-pub const SAYINGS_PER_LOOK: usize = 20;
+/// Time between two scans while a repair is pending.
+const REPAIR_INTERVAL: Duration = Duration::from_secs(3);
+/// Number of reports at once; the rest waits for the next tick.
+pub const REPORTS_PER_SCAN: usize = 20;
 
-/// How to look for drift, and whom to tell.
+/// Settings of the controller, and the receivers of its reports.
 #[derive(Clone)]
-pub struct Watching {
-    /// Looks keep this distance.
+pub struct DriftController {
+    /// Time between two scans, at least.
     pub interval: Duration,
-    /// What is counted.
     pub metrics: Metrics,
-    /// Entries in the audit log.
-    pub audit: Log,
-    /// Events on workloads, in a cluster.
-    pub events: Option<Events>,
-    /// How to repair, if that is wanted.
-    pub repairing: Option<Repairing>,
+    pub audit: AuditLog,
+    /// Publisher of events on workloads; `None` without a cluster.
+    pub events: Option<EventPublisher>,
+    /// Repairs, if they are enabled.
+    pub repairing: Option<RepairSettings>,
 }
 
-/// How to repair.
+/// Settings of repairs.
 #[derive(Clone)]
-pub struct Repairing {
-    /// So many pods at most.
+pub struct RepairSettings {
+    /// Number of evictions in a minute, at most.
     pub per_minute: u32,
-    /// What evicts them.
-    pub evictions: Evictions,
+    pub evictions: EvictionClient,
 }
 
-/// Looks for drift as long as it is polled: in a cluster by the leader.
-pub async fn keep(inventory: Arc<Inventory>, clock: Clock, watching: Watching) {
-    let (teller, publisher) = events::queue(watching.events.clone());
+/// Watches for drift for as long as it is polled. In a cluster only the leader runs it.
+pub async fn run(inventory: Arc<Inventory>, clock: Clock, controller: DriftController) {
+    let (queue, worker) = events::event_queue(controller.events.clone());
     tokio::select! {
-        () = look(inventory, clock, watching, teller) => {}
-        () = publisher.run() => {}
+        () = watch(inventory, clock, controller, queue) => {}
+        () = worker.run() => {}
     }
 }
 
-async fn look(inventory: Arc<Inventory>, clock: Clock, watching: Watching, teller: Teller) {
-    let _wanted = inventory.pods_wanted.hold();
-    let _at_the_end = Counted(&inventory, &watching.metrics);
-    let grace = SignedDuration::try_from(watching.interval).unwrap_or(SignedDuration::MAX);
-    let mut repairs = watching.repairing.as_ref().map(|repairing| Repairs::new(repairing.per_minute));
-    let mut why_not = None;
-    let (mut ledger, mut looks) = (Ledger::new(grace), Looks::default());
+async fn watch(inventory: Arc<Inventory>, clock: Clock, controller: DriftController, queue: DriftEventQueue) {
+    let _demand = inventory.pods_demand.hold();
+    let _reset = ResetOnDrop(&inventory, &controller.metrics);
+    let grace = SignedDuration::try_from(controller.interval).unwrap_or(SignedDuration::MAX);
+    let mut repairs = controller.repairing.as_ref().map(|repairing| RepairPlanner::new(repairing.per_minute));
+    let mut obstacle_before = None;
+    let (mut ledger, mut scans) = (DriftLedger::new(grace), ScanCache::default());
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let is_repairing = repairs.as_ref().is_some_and(Repairs::are_under_way);
-        let pause = if is_repairing { watching.interval.min(REPAIRING) } else { watching.interval };
-        looks.look(&inventory, &clock, pause).await;
-        let Some(found) = &looks.found else { continue };
+        let is_repairing = repairs.as_ref().is_some_and(RepairPlanner::has_pending);
+        let pause = if is_repairing { controller.interval.min(REPAIR_INTERVAL) } else { controller.interval };
+        scans.refresh(&inventory, &clock, pause).await;
+        let Some(scan) = &scans.newest else { continue };
         let now = clock.now();
-        for saying in ledger.settle(found, now, SAYINGS_PER_LOOK) {
-            watching.say(&teller, &saying, now);
+        for report in ledger.due_reports(scan, now, REPORTS_PER_SCAN) {
+            controller.report(&queue, &report, now);
         }
-        watching.count(&inventory, found, &ledger, now);
-        if let (Some(repairs), Some(repairing)) = (&mut repairs, &watching.repairing) {
-            let obstacle = keeps_from_repairing(&inventory, watching.metrics.registered.get() == 1);
-            if obstacle != why_not {
+        controller.count_drift(&inventory, scan, &ledger, now);
+        if let (Some(repairs), Some(repairing)) = (&mut repairs, &controller.repairing) {
+            let obstacle = repair_obstacle(&inventory, controller.metrics.registered.get() == 1);
+            if obstacle != obstacle_before {
                 match &obstacle {
                     Some(why) => warn!("no pod is evicted to repair drift: {why}"),
                     None => info!("drift is repaired again"),
                 }
-                why_not = obstacle;
+                obstacle_before = obstacle;
             }
-            let (inventory, watching, teller, clock) = (&inventory, &watching, &teller, &clock);
-            let step = Step { inventory, watching, teller, clock, evictions: &repairing.evictions, now };
-            step.take(found, &ledger, repairs, why_not.is_none()).await;
+            let (inventory, controller, queue, clock) = (&inventory, &controller, &queue, &clock);
+            let step = RepairStep { inventory, controller, queue, clock, evictions: &repairing.evictions, now };
+            step.run(scan, &ledger, repairs, obstacle_before.is_none()).await;
         }
     }
 }
 
-/// Why a pod that is evicted at present would come back as it is, if that is so.
-pub fn keeps_from_repairing(inventory: &Inventory, is_registered: bool) -> Option<String> {
+/// Returns why a pod that is evicted now would come back unchanged, if it would.
+pub fn repair_obstacle(inventory: &Inventory, is_registered: bool) -> Option<String> {
     if !is_registered {
         return Some("the API server is not told to call us, so that what comes back would be no better".to_owned());
     }
@@ -120,56 +117,56 @@ pub fn keeps_from_repairing(inventory: &Inventory, is_registered: bool) -> Optio
         return Some("the webhook configurations are not known".to_owned());
     };
     let before_us = injectors.before_us();
-    (!before_us.is_empty()).then(|| crate::kubernetes::client::order::sentence(&before_us))
+    (!before_us.is_empty()).then(|| crate::kubernetes::client::webhook_order::describe_order(&before_us))
 }
 
-/// The looks so far.
+/// Newest scan, and when it was made.
 #[derive(Default)]
-struct Looks {
-    found: Option<Found>,
-    /// The changes there had been at the last one, and when that was.
-    last: Option<([u64; 2], Instant)>,
+struct ScanCache {
+    newest: Option<DriftScan>,
+    /// Change counts at the newest scan, and its time.
+    scanned: Option<([u64; 2], Instant)>,
 }
 
-impl Looks {
-    async fn look(&mut self, inventory: &Arc<Inventory>, clock: &Clock, pause: Duration) {
-        let (changes, now) = ([inventory.changes(), inventory.pods.changes()], clock.now());
-        let is_due = self.last.is_none_or(|(seen, at)| seen != changes && at.elapsed() >= pause);
-        let changes_at = self.found.as_ref().and_then(|found| found.changes_at);
+impl ScanCache {
+    async fn refresh(&mut self, inventory: &Arc<Inventory>, clock: &Clock, pause: Duration) {
+        let (changes, now) = ([inventory.change_count(), inventory.pods.change_count()], clock.now());
+        let is_due = self.scanned.is_none_or(|(seen, at)| seen != changes && at.elapsed() >= pause);
+        let changes_at = self.newest.as_ref().and_then(|scan| scan.changes_at);
         if !is_due && changes_at.is_none_or(|instant| now < instant) {
             return;
         }
-        let (looked_at, began) = (Arc::clone(inventory), Instant::now());
-        // What cannot be told at present is as it was.
-        if let Ok(Some(found)) = spawn_blocking(move || drifting(&looked_at, now)).await {
-            debug!(workloads = found.drifts.len(), took = ?began.elapsed(), "looked for drift");
-            self.found = Some(found);
-            self.last = Some((changes, Instant::now()));
+        let (owned, began) = (Arc::clone(inventory), Instant::now());
+        // Without an answer the previous scan stays valid.
+        if let Ok(Some(scan)) = spawn_blocking(move || scan_drift(&owned, now)).await {
+            debug!(workloads = scan.drifts.len(), took = ?began.elapsed(), "looked for drift");
+            self.newest = Some(scan);
+            self.scanned = Some((changes, Instant::now()));
         }
     }
 }
 
-/// Takes back what was counted, when somebody else counts from now on.
-struct Counted<'c>(&'c Inventory, &'c Metrics);
+/// Guard that resets the counts, because another replica counts from then on.
+struct ResetOnDrop<'c>(&'c Inventory, &'c Metrics);
 
-impl Drop for Counted<'_> {
+impl Drop for ResetOnDrop<'_> {
     fn drop(&mut self) {
         let Self(inventory, metrics) = self;
-        inventory.drifting.set(None);
+        inventory.drift_counts.set(None);
         metrics.drifting_workloads.set(0);
-        for outcome in [Outcome::Injected, Outcome::NotInjected] {
+        for outcome in [EffectOutcome::Injected, EffectOutcome::NotInjected] {
             metrics.drifting_pods(outcome).set(0);
         }
     }
 }
 
-impl Watching {
-    fn count(&self, inventory: &Inventory, found: &Found, ledger: &Ledger, now: Timestamp) {
-        let counted: Vec<_> = found.drifts.iter().filter(|drift| ledger.counts(drift, now)).collect();
-        self.metrics.drifting_workloads.set(number(counted.len()));
-        for outcome in [Outcome::Injected, Outcome::NotInjected] {
+impl DriftController {
+    fn count_drift(&self, inventory: &Inventory, scan: &DriftScan, ledger: &DriftLedger, now: Timestamp) {
+        let counted: Vec<_> = scan.drifts.iter().filter(|drift| ledger.has_lasted(drift, now)).collect();
+        self.metrics.drifting_workloads.set(to_i64(counted.len()));
+        for outcome in [EffectOutcome::Injected, EffectOutcome::NotInjected] {
             let of_outcome = counted.iter().filter(|drift| drift.expected.outcome == outcome);
-            self.metrics.drifting_pods(outcome).set(number(of_outcome.map(|drift| drift.differing.len()).sum()));
+            self.metrics.drifting_pods(outcome).set(to_i64(of_outcome.map(|drift| drift.differing.len()).sum()));
         }
         let mut by_policy: BTreeMap<_, usize> = BTreeMap::new();
         for drift in counted {
@@ -177,25 +174,30 @@ impl Watching {
                 *by_policy.entry(policy.clone()).or_default() += drift.differing.len();
             }
         }
-        inventory.drifting.set(Some(by_policy));
+        inventory.drift_counts.set(Some(by_policy));
     }
 
-    fn say(&self, teller: &Teller, Saying { news, subject, sentence, id }: &Saying, now: Timestamp) {
-        let named = subject.named();
-        let (deed, type_, reason) = match news {
-            News::Begun | News::Changed => (Deed::Drift, EventType::Warning, "SidecarDrift"),
-            News::Ended => (Deed::DriftOver, EventType::Normal, "SidecarDriftResolved"),
+    fn report(
+        &self,
+        queue: &DriftEventQueue,
+        DriftReport { change, subject, sentence, id }: &DriftReport,
+        now: Timestamp,
+    ) {
+        let workload = subject.display_name();
+        let (act, type_, reason) = match change {
+            DriftChange::Begun | DriftChange::Changed => (ActKind::Drift, EventType::Warning, "SidecarDrift"),
+            DriftChange::Ended => (ActKind::DriftOver, EventType::Normal, "SidecarDriftResolved"),
         };
-        match news {
-            News::Begun | News::Changed => warn!(workload = named, "{named} drifts: {sentence}"),
-            News::Ended => info!(workload = named, "{named} drifts no more: {sentence}"),
+        match change {
+            DriftChange::Begun | DriftChange::Changed => warn!(workload, "{workload} drifts: {sentence}"),
+            DriftChange::Ended => info!(workload, "{workload} drifts no more: {sentence}"),
         }
-        self.record(id, deed, object_of(subject), Became::Allowed, sentence, now);
-        teller.tell(subject, type_, (reason, "Compare"), sentence);
+        self.record(id, act, audited_object(subject), ActOutcome::Allowed, sentence, now);
+        queue.push(subject, type_, (reason, "Compare"), sentence);
     }
 
-    fn record(&self, id: &str, act: Deed, object: Object, outcome: Became, why: &str, now: Timestamp) {
-        self.audit.record(&Act {
+    fn record(&self, id: &str, act: ActKind, object: AuditObject, outcome: ActOutcome, why: &str, now: Timestamp) {
+        self.audit.record(&ActEntry {
             time: now,
             id: id.to_owned(),
             act,
@@ -213,8 +215,8 @@ impl Watching {
     }
 }
 
-fn object_of(Subject { key: (namespace, kind, name), uid, .. }: &Subject) -> Object {
-    Object {
+fn audited_object(DriftSubject { key: (namespace, kind, name), uid, .. }: &DriftSubject) -> AuditObject {
+    AuditObject {
         kind: kind.to_string(),
         namespace: Some(namespace.to_string()),
         name: Some(name.to_string()),
@@ -222,121 +224,124 @@ fn object_of(Subject { key: (namespace, kind, name), uid, .. }: &Subject) -> Obj
     }
 }
 
-fn number(count: usize) -> i64 {
+fn to_i64(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// One step of repairing.
-struct Step<'s> {
+/// Everything that one step of repairing needs.
+struct RepairStep<'s> {
     inventory: &'s Inventory,
-    watching: &'s Watching,
-    teller: &'s Teller,
+    controller: &'s DriftController,
+    queue: &'s DriftEventQueue,
     clock: &'s Clock,
-    evictions: &'s Evictions,
+    evictions: &'s EvictionClient,
     now: Timestamp,
 }
 
-impl Step<'_> {
-    /// Says what has come of earlier evictions, and evicts at most one more.
-    async fn take(&self, found: &Found, ledger: &Ledger, repairs: &mut Repairs, reaches_us: bool) {
-        for subject in repairs.doubtful(found, self.now) {
-            if self.wants_no_more(&subject).await {
-                repairs.dismiss(&subject);
+impl RepairStep<'_> {
+    /// Reports the outcomes of earlier evictions, and evicts at most one more pod.
+    async fn run(&self, scan: &DriftScan, ledger: &DriftLedger, repairs: &mut RepairPlanner, reaches_us: bool) {
+        for subject in repairs.stalled_but_ready(scan, self.now) {
+            if self.needs_no_pod(&subject).await {
+                repairs.forget(&subject);
             }
         }
-        for (subject, came) in repairs.settle(found, self.now) {
-            self.say(&subject, came);
+        for (subject, outcome) in repairs.take_outcomes(scan, self.now) {
+            self.report_outcome(&subject, outcome);
         }
         if !reaches_us {
             return repairs.distrust();
         }
-        let Some((drift, pod)) = repairs.next(found, |drift| ledger.counts(drift, self.now), self.now) else { return };
-        let id = ledger.id(&drift.subject).unwrap_or_default();
-        match self.attempt(drift, pod).await {
-            Attempt::Evicted => {
-                repairs.began(found, drift, self.clock.now());
-                let note = format!("evicted Pod {}, so that a new one takes its place: {}", pod.name, drift.sentence());
-                info!(workload = drift.subject.named(), "{note}");
-                self.record(id, drift, pod, Became::Allowed, &note, "Evicted");
-                self.teller.tell(&drift.subject, EventType::Normal, ("SidecarDriftRepair", "Evict"), &note);
-            }
-            Attempt::Gone => {}
-            Attempt::Held(why) => {
-                repairs.refused(&drift.subject, self.clock.now());
-                info!(workload = drift.subject.named(), "Pod {} is not evicted at present: {why}", pod.name);
-                self.watching.metrics.repairs("Held").inc();
-            }
-            Attempt::Failed(why) => {
-                repairs.refused(&drift.subject, self.clock.now());
-                warn!(workload = drift.subject.named(), "cannot evict Pod {}: {why}", pod.name);
-                self.record(id, drift, pod, Became::Failed, &why, "Failed");
-            }
-        }
-    }
-
-    /// Looks again at both and asks for the workload first, since what was found may be too old for this.
-    async fn attempt(&self, drift: &Drift, pod: &RunningPod) -> Attempt {
-        let drifts_still = || still_drifts(self.inventory, &drift.subject.uid, &pod.uid, self.clock.now());
-        if !drifts_still() {
-            return Attempt::Gone;
-        }
-        let workload = match self.stored(&drift.subject).await {
-            Ok(workload) => workload,
-            Err(why) => return Attempt::Failed(format!("cannot read {}: {why}", drift.subject.named())),
+        let Some((drift, pod)) = repairs.next_eviction(scan, |drift| ledger.has_lasted(drift, self.now), self.now)
+        else {
+            return;
         };
-        match can_do_without(&workload, pod.is_ready) {
-            // While it was read a suspension may have begun.
-            Ok(()) if drifts_still() => self.evictions.evict(pod).await,
-            Ok(()) => Attempt::Gone,
-            Err(why) => Attempt::Held(format!("of {}, {why}", drift.subject.named())),
+        let id = ledger.report_id(&drift.subject).unwrap_or_default();
+        match self.try_evict(drift, pod).await {
+            EvictionOutcome::Evicted => {
+                repairs.record_eviction(scan, drift, self.clock.now());
+                let note = format!("evicted Pod {}, so that a new one takes its place: {}", pod.name, drift.describe());
+                info!(workload = drift.subject.display_name(), "{note}");
+                self.record(id, drift, pod, ActOutcome::Allowed, &note, "Evicted");
+                self.queue.push(&drift.subject, EventType::Normal, ("SidecarDriftRepair", "Evict"), &note);
+            }
+            EvictionOutcome::Gone => {}
+            EvictionOutcome::Held(why) => {
+                repairs.record_refusal(&drift.subject, self.clock.now());
+                info!(workload = drift.subject.display_name(), "Pod {} is not evicted at present: {why}", pod.name);
+                self.controller.metrics.repairs("Held").inc();
+            }
+            EvictionOutcome::Failed(why) => {
+                repairs.record_refusal(&drift.subject, self.clock.now());
+                warn!(workload = drift.subject.display_name(), "cannot evict Pod {}: {why}", pod.name);
+                self.record(id, drift, pod, ActOutcome::Failed, &why, "Failed");
+            }
         }
     }
 
-    /// Whether a workload is gone, or has all the pods that it wants.
-    async fn wants_no_more(&self, subject: &Subject) -> bool {
-        self.inventory.owners.get(&subject.uid).is_none()
-            || self.stored(subject).await.is_ok_and(|workload| can_do_without(&workload, true).is_ok())
+    /// Evicts a pod, after checking it and its stored workload again: the scan may be outdated.
+    async fn try_evict(&self, drift: &Drift, pod: &RunningPod) -> EvictionOutcome {
+        let is_drifting = || is_still_drifting(self.inventory, &drift.subject.uid, &pod.uid, self.clock.now());
+        if !is_drifting() {
+            return EvictionOutcome::Gone;
+        }
+        let workload = match self.read_workload(&drift.subject).await {
+            Ok(workload) => workload,
+            Err(why) => return EvictionOutcome::Failed(format!("cannot read {}: {why}", drift.subject.display_name())),
+        };
+        match check_can_spare_pod(&workload, pod.is_ready) {
+            // A suspension may have begun while the workload was read.
+            Ok(()) if is_drifting() => self.evictions.evict(pod).await,
+            Ok(()) => EvictionOutcome::Gone,
+            Err(why) => EvictionOutcome::Held(format!("of {}, {why}", drift.subject.display_name())),
+        }
     }
 
-    async fn stored(
+    /// Returns whether a workload is gone, or has all the pods that it needs.
+    async fn needs_no_pod(&self, subject: &DriftSubject) -> bool {
+        self.inventory.owners.get(&subject.uid).is_none()
+            || self.read_workload(subject).await.is_ok_and(|workload| check_can_spare_pod(&workload, true).is_ok())
+    }
+
+    async fn read_workload(
         &self,
-        Subject { key: (namespace, kind, name), api_version, .. }: &Subject,
+        DriftSubject { key: (namespace, kind, name), api_version, .. }: &DriftSubject,
     ) -> Result<Value, String> {
         let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
-        let known = self.inventory.owner_kinds.named(group, kind);
+        let known = self.inventory.owner_kinds.find(group, kind);
         let kind = known.ok_or_else(|| format!("nothing is known of the kind {kind}"))?;
-        self.evictions.workload(kind, namespace, name).await
+        self.evictions.get_workload(kind, namespace, name).await
     }
 
-    fn say(&self, subject: &Subject, came: Came) {
-        let (named, metrics) = (subject.named(), &self.watching.metrics);
-        let note = match came {
-            Came::Right => {
+    fn report_outcome(&self, subject: &DriftSubject, outcome: RepairOutcome) {
+        let (workload, metrics) = (subject.display_name(), &self.controller.metrics);
+        let note = match outcome {
+            RepairOutcome::Repaired => {
                 metrics.repairs("Repaired").inc();
-                return info!(workload = named, "a pod of {named} was repaired");
+                return info!(workload, "a pod of {workload} was repaired");
             }
-            Came::Wrong => {
+            RepairOutcome::StillDrifting => {
                 metrics.repairs("InVain").inc();
                 "the pod that came in place of an evicted one is no better; none of its pods is evicted for a while"
             }
-            Came::Nothing => {
+            RepairOutcome::NotReady => {
                 metrics.repairs("InVain").inc();
                 "its pods have not become ready since one was evicted; none is evicted anywhere for a while"
             }
         };
-        warn!(workload = named, "{named}: {note}");
-        self.teller.tell(subject, EventType::Warning, ("SidecarDriftRepairFailed", "Evict"), note);
+        warn!(workload, "{workload}: {note}");
+        self.queue.push(subject, EventType::Warning, ("SidecarDriftRepairFailed", "Evict"), note);
     }
 
-    fn record(&self, id: &str, drift: &Drift, pod: &RunningPod, became: Became, why: &str, outcome: &'static str) {
-        self.watching.metrics.repairs(outcome).inc();
+    fn record(&self, id: &str, drift: &Drift, pod: &RunningPod, act: ActOutcome, why: &str, outcome: &'static str) {
+        self.controller.metrics.repairs(outcome).inc();
         let (namespace, _, _) = &drift.subject.key;
-        let object = Object {
+        let object = AuditObject {
             kind: "Pod".to_owned(),
             namespace: Some(namespace.to_string()),
             name: Some(pod.name.to_string()),
             uid: Some(pod.uid.to_string()),
         };
-        self.watching.record(id, Deed::Evict, object, became, why, self.now);
+        self.controller.record(id, ActKind::Evict, object, act, why, self.now);
     }
 }

@@ -1,10 +1,10 @@
-//! The status of our resources: what each policy and suspension does at present.
+//! Status controller: writes into each policy and suspension what the rule does at present.
 //!
-//! Guarantees: nothing is written that stands there already; what is written names the generation that it is about.
-//! Limits: at most [`WRITES_PER_SECOND`] writes; a change is told of after [`QUIET`], or after [`PATIENCE`] where changes do not
-//! end, and no sooner than [`PAUSE`] after the last survey.
-//! Cost: a survey looks at every workload in small pieces, on a thread that admission does not need, and rests between them so
-//! that it takes a fifth of a core at most.
+//! Guarantees: a status is written only where it differs from the stored one, and names the generation that it describes.
+//! Limits: at most [`WRITES_PER_SECOND`] writes. A change is acted on after [`QUIET`], or after [`PATIENCE`] where changes
+//! continue, and no sooner than [`PAUSE`] after the last survey.
+//! Cost: a survey visits every workload in small pieces, on a thread that admission does not need. The rests between them limit it
+//! to a fifth of a core.
 
 mod condition;
 mod policy;
@@ -23,239 +23,251 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{debug, warn};
 
 use crate::decision::facts::Owner;
-use crate::decision::policy::Mode;
+use crate::decision::policy::EnforcementMode;
 use crate::kernel::clock::Clock;
-use crate::kubernetes::client::status::Writer;
+use crate::kubernetes::client::status::StatusWriter;
 use crate::kubernetes::inventory::Inventory;
-use crate::kubernetes::inventory::rule_kind::{RuleKind, RuleName};
-use crate::kubernetes::inventory::rules::Rule;
-use crate::kubernetes::inventory::standings::Standing;
-use crate::kubernetes::resources::status::{PolicyStatus, Status, SuspensionStatus};
-use condition::{Saying, ours, settled};
-use survey::{Matched, Survey};
-pub use suspension::Telling;
+use crate::kubernetes::inventory::rule_kind::{NamespacedName, RuleKind};
+use crate::kubernetes::inventory::rule_records::RuleRecord;
+use crate::kubernetes::inventory::rules::ParsedRule;
+use crate::kubernetes::resources::status::{PolicyStatus, RuleStatus, SuspensionStatus};
+use condition::{PlannedCondition, merge_conditions, own_conditions};
+use survey::{MatchTally, WorkloadSurvey};
+pub use suspension::TransitionReporter;
 
-/// How many statuses are written in a second.
+/// Number of statuses that are written in a second, at most.
 pub const WRITES_PER_SECOND: u32 = 5;
-/// How many are written before everything is looked at again: those that say something new come first.
+/// Number of statuses that are written after one survey; the most urgent come first.
 const WRITES_PER_SURVEY: usize = 50;
-/// For so long nothing has to change before a change is acted on.
+/// Time without changes that must pass before a change is acted on.
 pub const QUIET: Duration = Duration::from_secs(1);
-/// A change is acted on after so long, even where changes go on.
+/// Time after which a change is acted on even while changes continue.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// Surveys keep at least this distance.
+/// Time between two surveys, at least.
 pub const PAUSE: Duration = Duration::from_secs(3);
-/// How often it is looked whether anything has changed.
+/// Time between two checks for changes.
 const TICK: Duration = Duration::from_millis(500);
-/// A piece of a survey should take so long, and is followed by a rest of four times that.
+/// Time that a piece of a survey should take. A rest of four times that follows.
 const PIECE: Duration = Duration::from_millis(10);
 
-/// What is to be done.
+/// Action of the controller.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Action {
-    /// A status is to be written.
+pub enum StatusAction {
+    /// Write a status.
     Write {
-        /// The kind of the object.
         kind: RuleKind,
-        /// Its namespace and name.
-        name: RuleName,
-        /// The object of this UID, and no later one of its name.
+        name: NamespacedName,
+        /// UID of the object, so that no later object of the same name is written.
         uid: Option<String>,
-        /// What its status is to be.
-        status: Status,
+        status: RuleStatus,
     },
 }
 
-/// What is to be done now, and when there will be something to do though nothing happens.
+/// Actions for one instant, and the next instant at which they change by themselves.
 #[derive(Debug, Default)]
-pub struct Plan {
-    /// The most urgent first.
-    pub actions: Vec<Action>,
-    /// The next start or end of a suspension, or end of an override.
+pub struct StatusPlan {
+    /// Actions, the most urgent first.
+    pub actions: Vec<StatusAction>,
+    /// Next start or end of a suspension, or end of an override.
     pub changes_at: Option<Timestamp>,
 }
 
-/// Plans for the inventory as it is at this instant; nothing, while it does not know enough.
-pub fn plan(inventory: &Inventory, now: Timestamp) -> Plan {
-    let Some(mut survey) = Survey::begin(inventory, now) else { return Plan::default() };
-    Survey::workloads(inventory).iter().for_each(|workload| survey.look_at(inventory, workload));
-    let (policies, suspended) = planned(survey, inventory);
+/// Plans the statuses for this inventory at this instant. The plan is empty while the rules are not known.
+pub fn plan(inventory: &Inventory, now: Timestamp) -> StatusPlan {
+    let Some(mut survey) = WorkloadSurvey::begin(inventory, now) else { return StatusPlan::default() };
+    WorkloadSurvey::workloads(inventory).iter().for_each(|workload| survey.visit(inventory, workload));
+    let (policies, suspended) = plan_policies(survey, inventory);
     let mut writes = policies.writes;
-    writes.extend(suspension::planned(inventory, now, Some(&suspended)));
-    Plan { actions: urgent_first(writes), changes_at: policies.changes_at }
+    writes.extend(suspension::plan_statuses(inventory, now, Some(&suspended)));
+    StatusPlan { actions: sort_by_urgency(writes), changes_at: policies.changes_at }
 }
 
-/// What a survey comes to for the policies.
-struct Surveyed {
-    writes: Vec<(News, Action)>,
+/// Writes that a survey leads to for policies.
+struct PolicyWrites {
+    writes: Vec<(StatusUrgency, StatusAction)>,
     changes_at: Option<Timestamp>,
 }
 
-fn planned(mut survey: Survey, inventory: &Inventory) -> (Surveyed, HashMap<RuleName, Matched>) {
-    // In this order, so that no generation is told of a rule that is older.
-    let standings = inventory.standings.all();
+fn plan_policies(
+    mut survey: WorkloadSurvey,
+    inventory: &Inventory,
+) -> (PolicyWrites, HashMap<NamespacedName, MatchTally>) {
+    // The records are read before the rules, so that no status names a generation newer than its rule.
+    let records = inventory.rule_records.all();
     let rules = inventory.rules.all();
-    for period in standings.values().filter_map(|standing| standing.period) {
-        survey.changes_at(Some(period.starts_at));
-        survey.changes_at(period.ends_at);
+    for period in records.values().filter_map(|record| record.period) {
+        survey.note_change_at(Some(period.starts_at));
+        survey.note_change_at(period.ends_at);
     }
     let injectors = inventory.injectors.get();
     let before_us = injectors.as_ref().map(|injectors| injectors.before_us()).unwrap_or_default();
-    let policies = survey.of_policies();
-    let unknown = Standing::default();
-    let write = |(kind, name, rule): &(RuleKind, RuleName, Rule)| {
-        let standing = standings.get(&(*kind, name.clone())).unwrap_or(&unknown);
+    let policies = survey.policy_tallies();
+    let unknown = RuleRecord::default();
+    let write = |(kind, name, rule): &(RuleKind, NamespacedName, ParsedRule)| {
+        let record = records.get(&(*kind, name.clone())).unwrap_or(&unknown);
         let of_policy = || {
-            let (policy, known) = policies.get(&(&*name.0, &*name.1))?;
-            // One that has changed since the survey began is met by the next.
-            let is_surveyed = matches!(rule, Rule::Policy(current) if current == *policy);
+            let (policy, tally) = policies.get(&(&*name.0, &*name.1))?;
+            // A policy that changed since the survey began has to wait for the next survey.
+            let is_surveyed = matches!(rule, ParsedRule::Policy(current) if current == *policy);
             is_surveyed.then(|| {
-                let sayings = policy::sayings(&survey, policy, known, &before_us);
-                let is_audited = policy.mode == Mode::Audit;
-                let counts = Counts {
-                    matched_workloads: Some(known.matched.workloads),
-                    would_change: is_audited.then_some(known.would_change),
-                    drifting_pods: inventory.drifting.of(*kind, name).filter(|_| !is_audited),
+                let conditions = policy::policy_conditions(&survey, policy, tally, &before_us);
+                let is_audited = policy.mode == EnforcementMode::Audit;
+                let counts = PolicyCounts {
+                    matched_workloads: Some(tally.matched.workloads),
+                    would_change: is_audited.then_some(tally.would_change),
+                    drifting_pods: inventory.drift_counts.count(*kind, name).filter(|_| !is_audited),
                 };
-                policy_status(standing, sayings, counts, survey.now)
+                policy_status(record, conditions, counts, survey.now)
             })
         };
         let status = match (kind, rule) {
-            (RuleKind::ClusterInjectionPolicy | RuleKind::InjectionPolicy, Rule::Invalid(why)) => {
-                policy_status(standing, policy::invalid(why), Counts::default(), survey.now)
+            (RuleKind::ClusterInjectionPolicy | RuleKind::InjectionPolicy, ParsedRule::Invalid(why)) => {
+                policy_status(record, policy::invalid_conditions(why), PolicyCounts::default(), survey.now)
             }
             (RuleKind::ClusterInjectionPolicy | RuleKind::InjectionPolicy, _) => of_policy()?,
             (RuleKind::ClusterSuspensionPolicy | RuleKind::SuspensionPolicy, _) => return None,
         };
-        write(*kind, name, standing, status)
+        plan_write(*kind, name, record, status)
     };
     let writes = rules.iter().filter_map(write).collect();
-    let suspended = survey.suspended();
-    (Surveyed { writes, changes_at: survey.changes_at }, suspended)
+    let suspended = survey.suspension_tallies();
+    (PolicyWrites { writes, changes_at: survey.changes_at }, suspended)
 }
 
-/// What is to be written so that this status stands, if it does not.
-fn write(kind: RuleKind, name: &RuleName, standing: &Standing, status: Status) -> Option<(News, Action)> {
-    let news = news(standing.status.as_ref(), &status)?;
-    Some((news, Action::Write { kind, name: name.clone(), uid: standing.uid.clone(), status }))
+/// Plans the write of this status, unless the stored one is equal.
+fn plan_write(
+    kind: RuleKind,
+    name: &NamespacedName,
+    record: &RuleRecord,
+    status: RuleStatus,
+) -> Option<(StatusUrgency, StatusAction)> {
+    let urgency = urgency_of(record.status.as_ref(), &status)?;
+    Some((urgency, StatusAction::Write { kind, name: name.clone(), uid: record.uid.clone(), status }))
 }
 
-fn urgent_first(mut writes: Vec<(News, Action)>) -> Vec<Action> {
-    writes.sort_by_key(|(news, _)| *news);
+fn sort_by_urgency(mut writes: Vec<(StatusUrgency, StatusAction)>) -> Vec<StatusAction> {
+    writes.sort_by_key(|(urgency, _)| *urgency);
     writes.into_iter().map(|(_, action)| action).collect()
 }
 
-/// What is new about a status, the most urgent first.
+/// Urgency of a write, the most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum News {
-    /// Another generation, or a condition with another status or reason.
+enum StatusUrgency {
+    /// The generation, or the status or reason of a condition, is new.
     Condition,
-    /// A number or a sentence.
+    /// Only a number or a sentence is new.
     Detail,
 }
 
-/// What is new, if anything is.
-fn news(standing: Option<&Status>, wanted: &Status) -> Option<News> {
-    let (Some(standing), conditions) = (standing, conditions_of(wanted)) else { return Some(News::Condition) };
-    let mut trimmed = standing.clone();
-    let stands = match &mut trimmed {
-        Status::Policy(PolicyStatus { conditions, .. }) | Status::Suspension(SuspensionStatus { conditions, .. }) => {
-            conditions
-        }
+/// Compares the planned status with the stored one. `None` where they are equal.
+fn urgency_of(stored: Option<&RuleStatus>, planned: &RuleStatus) -> Option<StatusUrgency> {
+    let (Some(stored), conditions) = (stored, conditions_of(planned)) else { return Some(StatusUrgency::Condition) };
+    let mut trimmed = stored.clone();
+    let stored_conditions = match &mut trimmed {
+        RuleStatus::Policy(PolicyStatus { conditions, .. })
+        | RuleStatus::Suspension(SuspensionStatus { conditions, .. }) => conditions,
     };
-    *stands = ours(stands, conditions);
+    *stored_conditions = own_conditions(stored_conditions, conditions);
     let short = |conditions: &[Condition]| -> Vec<_> {
         let parts = |one: &Condition| (one.status.clone(), one.reason.clone(), one.observed_generation);
         conditions.iter().map(parts).collect()
     };
-    match (trimmed == *wanted, short(conditions_of(&trimmed)) == short(conditions)) {
+    match (trimmed == *planned, short(conditions_of(&trimmed)) == short(conditions)) {
         (true, _) => None,
-        (false, true) => Some(News::Detail),
-        (false, false) => Some(News::Condition),
+        (false, true) => Some(StatusUrgency::Detail),
+        (false, false) => Some(StatusUrgency::Condition),
     }
 }
 
-fn conditions_of(status: &Status) -> &[Condition] {
+fn conditions_of(status: &RuleStatus) -> &[Condition] {
     match status {
-        Status::Policy(PolicyStatus { conditions, .. }) | Status::Suspension(SuspensionStatus { conditions, .. }) => {
-            conditions
-        }
+        RuleStatus::Policy(PolicyStatus { conditions, .. })
+        | RuleStatus::Suspension(SuspensionStatus { conditions, .. }) => conditions,
     }
 }
 
-/// What is counted for a policy.
+/// Counts in the status of a policy.
 #[derive(Debug, Default)]
-struct Counts {
+struct PolicyCounts {
     matched_workloads: Option<usize>,
     would_change: Option<usize>,
     drifting_pods: Option<usize>,
 }
 
-fn policy_status(standing: &Standing, sayings: Vec<Saying>, counts: Counts, now: Timestamp) -> Status {
-    let Counts { matched_workloads, would_change, drifting_pods } = counts;
-    let stands = standing.status.as_ref().map(conditions_of).unwrap_or_default();
-    Status::Policy(PolicyStatus {
-        observed_generation: standing.generation,
-        conditions: settled(sayings, stands, standing.generation, now),
-        matched_workloads: matched_workloads.map(number),
-        would_change: would_change.map(number),
-        drifting_pods: drifting_pods.map(number),
+fn policy_status(
+    record: &RuleRecord,
+    planned: Vec<PlannedCondition>,
+    counts: PolicyCounts,
+    now: Timestamp,
+) -> RuleStatus {
+    let PolicyCounts { matched_workloads, would_change, drifting_pods } = counts;
+    let stored = record.status.as_ref().map(conditions_of).unwrap_or_default();
+    RuleStatus::Policy(PolicyStatus {
+        observed_generation: record.generation,
+        conditions: merge_conditions(planned, stored, record.generation, now),
+        matched_workloads: matched_workloads.map(to_i64),
+        would_change: would_change.map(to_i64),
+        drifting_pods: drifting_pods.map(to_i64),
     })
 }
 
-fn number(count: usize) -> i64 {
+fn to_i64(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// Keeps every status as it should be, as long as it is polled: by the leader.
-pub async fn keep(inventory: Arc<Inventory>, clock: Clock, writer: Writer, telling: Telling) {
-    let matched = Known::default();
-    let of_policies = keep_policies(&inventory, &clock, &writer, &matched);
-    let of_suspensions = suspension::keep(&inventory, &clock, &writer, &matched, &telling);
-    futures::join!(of_policies, of_suspensions);
+/// Keeps all statuses up to date for as long as it is polled. Only the leader runs it.
+pub async fn run(inventory: Arc<Inventory>, clock: Clock, writer: StatusWriter, reporter: TransitionReporter) {
+    let matches = SharedMatches::default();
+    let policies = run_policies(&inventory, &clock, &writer, &matches);
+    let suspensions = suspension::run(&inventory, &clock, &writer, &matches, &reporter);
+    futures::join!(policies, suspensions);
 }
 
-/// What the last survey has counted for suspensions, and how many surveys there were.
-type Known = Mutex<(u64, Option<Arc<HashMap<RuleName, Matched>>>)>;
+/// Number of surveys so far, and what the last one counted for suspensions.
+type SharedMatches = Mutex<(u64, Option<Arc<HashMap<NamespacedName, MatchTally>>>)>;
 
-async fn keep_policies(inventory: &Arc<Inventory>, clock: &Clock, writer: &Writer, known: &Known) {
+async fn run_policies(inventory: &Arc<Inventory>, clock: &Clock, writer: &StatusWriter, matches: &SharedMatches) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut waiting = Waiting::default();
+    let mut schedule = SurveySchedule::default();
     loop {
         ticks.tick().await;
-        let is_ready = inventory.synced().iter().all(|(_, synced)| *synced);
-        let changes = inventory.changes() + inventory.drifting.changes();
-        if !is_ready || !waiting.is_due(changes, clock.now()) {
+        let is_ready = inventory.cache_states().iter().all(|(_, synced)| *synced);
+        let changes = inventory.change_count() + inventory.drift_counts.change_count();
+        if !is_ready || !schedule.is_due(changes, clock.now()) {
             continue;
         }
-        let Some((surveyed, suspended)) = surveyed(inventory, clock.now()).await else { continue };
+        let Some((policies, suspended)) = run_survey(inventory, clock.now()).await else { continue };
         {
-            let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-            *known = (known.0 + 1, Some(Arc::new(suspended)));
+            let mut matches = matches.lock().unwrap_or_else(PoisonError::into_inner);
+            *matches = (matches.0 + 1, Some(Arc::new(suspended)));
         }
-        let is_done = written(inventory, writer, urgent_first(surveyed.writes)).await;
-        waiting = Waiting { looked: is_done.then_some(changes), changes_at: surveyed.changes_at, ..Waiting::default() };
+        let is_done = write_all(inventory, writer, sort_by_urgency(policies.writes)).await;
+        schedule = SurveySchedule {
+            surveyed: is_done.then_some(changes),
+            changes_at: policies.changes_at,
+            ..SurveySchedule::default()
+        };
         sleep(PAUSE).await;
     }
 }
 
-/// When to look again.
+/// Schedule of the next survey.
 #[derive(Debug, Default)]
-struct Waiting {
-    /// How many changes there had been when everything was last looked at.
-    looked: Option<u64>,
-    /// The changes as they were last seen, when that was, and when they began.
+struct SurveySchedule {
+    /// Change count at the last survey.
+    surveyed: Option<u64>,
+    /// Change count as last seen, the time of that change, and the time of the first change since the survey.
     seen: Option<(u64, Instant, Instant)>,
     changes_at: Option<Timestamp>,
 }
 
-impl Waiting {
+impl SurveySchedule {
     fn is_due(&mut self, changes: u64, now: Timestamp) -> bool {
         if self.changes_at.is_some_and(|instant| instant <= now) {
             return true;
         }
-        if self.looked == Some(changes) {
+        if self.surveyed == Some(changes) {
             return false;
         }
         let at = Instant::now();
@@ -269,45 +281,49 @@ impl Waiting {
     }
 }
 
-/// Plans piece by piece, with rests.
-async fn surveyed(inventory: &Arc<Inventory>, now: Timestamp) -> Option<(Surveyed, HashMap<RuleName, Matched>)> {
+/// Runs a survey piece by piece, with rests, and plans the writes.
+async fn run_survey(
+    inventory: &Arc<Inventory>,
+    now: Timestamp,
+) -> Option<(PolicyWrites, HashMap<NamespacedName, MatchTally>)> {
     let begin = Arc::clone(inventory);
-    let begun = spawn_blocking(move || Some((Survey::begin(&begin, now)?, Survey::workloads(&begin)))).await;
+    let begun =
+        spawn_blocking(move || Some((WorkloadSurvey::begin(&begin, now)?, WorkloadSurvey::workloads(&begin)))).await;
     let (mut survey, workloads) = begun.ok()??;
     let mut rest = &workloads[..];
     let mut size = 16;
     while !rest.is_empty() {
         let (piece, later) = rest.split_at(size.min(rest.len()));
         rest = later;
-        let (looking, piece, began) = (Arc::clone(inventory), piece.to_vec(), Instant::now());
-        survey = spawn_blocking(move || looked(survey, &looking, &piece)).await.ok()?;
+        let (owned, piece, began) = (Arc::clone(inventory), piece.to_vec(), Instant::now());
+        survey = spawn_blocking(move || survey_piece(survey, &owned, &piece)).await.ok()?;
         let took = began.elapsed();
         size = if took < PIECE { size * 2 } else { (size / 2).max(1) };
         sleep(took * 4).await;
     }
     let ends = Arc::clone(inventory);
-    spawn_blocking(move || planned(survey, &ends)).await.ok()
+    spawn_blocking(move || plan_policies(survey, &ends)).await.ok()
 }
 
-fn looked(mut survey: Survey, inventory: &Inventory, workloads: &[Arc<Owner>]) -> Survey {
-    workloads.iter().for_each(|workload| survey.look_at(inventory, workload));
+fn survey_piece(mut survey: WorkloadSurvey, inventory: &Inventory, workloads: &[Arc<Owner>]) -> WorkloadSurvey {
+    workloads.iter().for_each(|workload| survey.visit(inventory, workload));
     survey
 }
 
-/// Writes, and says whether nothing is left to be written.
-async fn written(inventory: &Inventory, writer: &Writer, actions: Vec<Action>) -> bool {
+/// Writes the statuses, and returns whether nothing remains to be written.
+async fn write_all(inventory: &Inventory, writer: &StatusWriter, actions: Vec<StatusAction>) -> bool {
     let is_done = actions.len() <= WRITES_PER_SURVEY;
     let mut failed = None;
     let mut ticks = interval(Duration::from_secs(1) / WRITES_PER_SECOND);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for Action::Write { kind, name, uid, status } in actions.into_iter().take(WRITES_PER_SURVEY) {
+    for StatusAction::Write { kind, name, uid, status } in actions.into_iter().take(WRITES_PER_SURVEY) {
         ticks.tick().await;
         match writer.write(kind, &name, uid.as_deref(), &status).await {
             Ok(()) => {
                 debug!(kind = kind.as_str(), namespace = %name.0, name = %name.1, "wrote a status");
-                inventory.standings.written(kind, &name, uid.as_deref(), status);
+                inventory.rule_records.record_status(kind, &name, uid.as_deref(), status);
             }
-            // One for all: most probably none can be written.
+            // One failure is logged for all of them, because their cause is most likely the same.
             Err(why) => failed = failed.or(Some((kind, name, why))),
         }
     }

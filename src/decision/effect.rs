@@ -1,58 +1,58 @@
-//! What is written on a pod for a decision, and what the injector will then do; or why nothing can be done.
+//! Works out the marks for a decision and predicts what the injector will do with the marked pod.
 //!
-//! What cannot have its effect is not written. Where the injector is not known, the marks are written all the same, and
-//! the effect is [`Outcome::Unknown`].
+//! Marks that cannot have their effect are not written. If the injector is not known, the marks are written all the
+//! same, and the effect is [`EffectOutcome::Unknown`].
 
-use super::facts::{Facts, Missing, Namespace, Write};
-use super::injector::{Entry, Injectors, Label, Prediction, Skip, View};
+use super::facts::{Facts, MissingReason, NamespaceFacts, WriteCondition};
+use super::injector::{InjectionPrediction, InjectionSkip, InjectorEntry, InjectorView, Injectors, LabelPair};
 use super::marks::{
-    Mark, Marks, Withheld, cleaned, marker_withheld, own_revision, revision_to, revision_withheld, stripped,
-    without_stale_revision, written,
+    MarkChange, PodMarks, WithheldReason, cleaned_marks, injection_marks, marker_withheld, own_revision,
+    revision_change, revision_withheld, strip_stale_revision, stripped_marks,
 };
-use super::mesh::{Injector, Mesh};
-use super::reason::Rule;
+use super::mesh::{InjectorKind, Mesh};
+use super::reason::DecisionRule;
 use super::{Action, Decision};
 
 mod sentence;
 
-/// What follows from a decision: what is written, and what the injector makes of that.
+/// Consequence of a decision for a pod: the marks, and the effect that they have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consequence<'f> {
-    /// What is written.
-    pub marks: Marks,
-    /// What the injector will do.
+    /// Marks to write.
+    pub marks: PodMarks,
+    /// Effect that the injector will have.
     pub effect: Effect<'f>,
-    /// Why something that the decision asks for is not written, where the pod's owner is the cause.
-    pub withheld: Option<Withheld>,
+    /// Reason why a mark of the decision is not written, if the pod's owner is the cause.
+    pub withheld: Option<WithheldReason>,
 }
 
-/// What the injector will do with a pod.
+/// Predicted effect of the injector on a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effect<'f> {
-    /// In one word.
-    pub outcome: Outcome,
-    /// Why.
-    pub why: Why<'f>,
+    /// Effect in one word.
+    pub outcome: EffectOutcome,
+    /// Reason for the outcome.
+    pub reason: EffectReason<'f>,
 }
 
-/// What the injector will do, in one word.
+/// Predicted effect of the injector, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
+pub enum EffectOutcome {
     /// The pod gets a sidecar.
     Injected,
-    /// The pod gets none.
+    /// The pod gets no sidecar.
     NotInjected,
-    /// The decision cannot have its effect, and nothing is written for it.
+    /// The decision cannot have its effect, so nothing is written for it.
     Unreachable,
-    /// It cannot be told.
+    /// The effect cannot be predicted.
     Unknown,
 }
 
-impl Outcome {
-    /// All of them.
+impl EffectOutcome {
+    /// All outcomes.
     pub const ALL: [Self; 4] = [Self::Injected, Self::NotInjected, Self::Unreachable, Self::Unknown];
 
-    /// The word.
+    /// Returns the word that the API, audit entries and metrics use.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Injected => "Injected",
@@ -63,93 +63,93 @@ impl Outcome {
     }
 }
 
-/// Why the injector will do what it will do. As text it is one sentence, without a full stop.
+/// Reason for a predicted effect. Its text is one sentence without a full stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why<'f> {
-    /// How this mesh's injector decides is not known here.
+pub enum EffectReason<'f> {
+    /// The rules of this mesh's injector are not known here.
     Mesh(&'static Mesh),
     /// The webhook configurations are not known.
-    Configurations(Missing),
+    Configurations(MissingReason),
     /// No webhook configuration calls an injector of this mesh.
     NoInjector(&'static Mesh),
     /// The namespace is not known.
-    Namespace(Missing),
-    /// The entry has conditions of its own.
-    Conditions(&'f Entry),
-    /// This entry is called, because of these labels of the namespace and of the pod, and its injector injects.
-    Called(&'f Entry, Option<Label<'f>>, Option<Label<'f>>),
-    /// This entry is called, and its injector skips the pod.
-    Skipped(&'f Entry, Skip, &'static Mesh),
+    Namespace(MissingReason),
+    /// The entry has conditions of its own, which are not evaluated here.
+    Conditions(&'f InjectorEntry),
+    /// The entry is called, because of these labels of the namespace and the pod, and its injector injects.
+    Called(&'f InjectorEntry, Option<LabelPair<'f>>, Option<LabelPair<'f>>),
+    /// The entry is called, but its injector skips the pod.
+    Skipped(&'f InjectorEntry, InjectionSkip, &'static Mesh),
     /// The marker says no, so that no entry selects the pod.
     MarkerSaysNo(&'static Mesh),
-    /// This label of the namespace says no, so that no entry selects the pod.
-    NamespaceSaysNo(Label<'f>),
+    /// The label of the namespace says no, so that no entry selects the pod.
+    NamespaceSaysNo(LabelPair<'f>),
     /// No entry selects the pod.
-    NotSelected(Seen<'f>),
-    /// No entry selects the pod because of the revision label that it brought.
+    NotSelected(SeenLabels<'f>),
+    /// No entry selects the pod, because of the revision label that it came with.
     OwnRevision(&'f str, Vec<&'f str>),
     /// No entry selects the pod with the revision that the policy asks for.
     PolicyRevision(&'f str, Vec<&'f str>),
-    /// The revision that the policy asks for is out of reach, and this entry injects the pod as it came.
-    OtherRevision(&'f str, &'f Entry),
-    /// Only a revision label opens the gate, and several would.
+    /// The revision that the policy asks for is out of reach; this entry injects the pod as it came.
+    OtherRevision(&'f str, &'f InjectorEntry),
+    /// Only a revision label makes an injector reachable, and several revisions would.
     SeveralRevisions(Vec<&'f str>),
     /// The mark may not be changed on this pod.
-    Withheld(Withheld),
-    /// This entry injects before we are asked.
-    RunsBeforeUs(&'f Entry),
-    /// One of the injector's own never-inject selectors matches, and is left alone.
-    NeverSelector(&'f Entry),
+    Withheld(WithheldReason),
+    /// The entry injects before our webhook is called.
+    RunsBeforeUs(&'f InjectorEntry),
+    /// A never-inject selector of the injector matches and is respected.
+    NeverSelector(&'f InjectorEntry),
 }
 
-/// The labels by which an injector could have been called.
+/// Labels by which an injector could have been called.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen<'f> {
+pub struct SeenLabels<'f> {
     mesh: &'static Mesh,
-    namespace: &'f Namespace,
+    namespace: &'f NamespaceFacts,
     marker: Option<Box<str>>,
     revision: Option<Box<str>>,
     installed: Vec<&'f str>,
 }
 
 impl<'f> Effect<'f> {
-    /// The entry that is called, if one is.
-    pub fn entry(&self) -> Option<&'f Entry> {
-        match &self.why {
-            Why::Called(entry, ..)
-            | Why::OtherRevision(_, entry)
-            | Why::Skipped(entry, ..)
-            | Why::Conditions(entry)
-            | Why::RunsBeforeUs(entry)
-            | Why::NeverSelector(entry) => Some(entry),
-            Why::Mesh(_)
-            | Why::Configurations(_)
-            | Why::NoInjector(_)
-            | Why::Namespace(_)
-            | Why::MarkerSaysNo(_)
-            | Why::NamespaceSaysNo(_)
-            | Why::NotSelected(_)
-            | Why::OwnRevision(..)
-            | Why::PolicyRevision(..)
-            | Why::SeveralRevisions(_)
-            | Why::Withheld(_) => None,
+    /// Returns the entry that is called, if there is one.
+    pub fn entry(&self) -> Option<&'f InjectorEntry> {
+        match &self.reason {
+            EffectReason::Called(entry, ..)
+            | EffectReason::OtherRevision(_, entry)
+            | EffectReason::Skipped(entry, ..)
+            | EffectReason::Conditions(entry)
+            | EffectReason::RunsBeforeUs(entry)
+            | EffectReason::NeverSelector(entry) => Some(entry),
+            EffectReason::Mesh(_)
+            | EffectReason::Configurations(_)
+            | EffectReason::NoInjector(_)
+            | EffectReason::Namespace(_)
+            | EffectReason::MarkerSaysNo(_)
+            | EffectReason::NamespaceSaysNo(_)
+            | EffectReason::NotSelected(_)
+            | EffectReason::OwnRevision(..)
+            | EffectReason::PolicyRevision(..)
+            | EffectReason::SeveralRevisions(_)
+            | EffectReason::Withheld(_) => None,
         }
     }
 }
 
-/// What follows from a decision about this pod.
+/// Returns the consequence of a decision about this pod.
 pub fn consequence<'f>(facts: &'f Facts<'_>, decision: &Decision<'f>) -> Consequence<'f> {
-    match known(facts) {
-        Ok((injectors, namespace)) => Foreseeing { facts, injectors, namespace, decision }.consequence(),
-        Err(why) => unforeseen(facts, decision, why),
+    match known_facts(facts) {
+        Ok((injectors, namespace)) => EffectForecast { facts, injectors, namespace, decision }.consequence(),
+        Err(why) => unpredicted_consequence(facts, decision, why),
     }
 }
 
-/// What the injector does with this pod by itself, where nothing is decided for it.
-pub fn left_alone<'f>(facts: &'f Facts<'_>) -> Consequence<'f> {
+/// Returns the consequence without a decision: the effect that the injector has on its own.
+pub fn undecided_consequence<'f>(facts: &'f Facts<'_>) -> Consequence<'f> {
     let decision = Decision {
         action: Action::Leave,
-        rule: Rule::Nothing,
+        rule: DecisionRule::Nothing,
         revision: None,
         is_final: false,
         until: None,
@@ -158,111 +158,121 @@ pub fn left_alone<'f>(facts: &'f Facts<'_>) -> Consequence<'f> {
     consequence(facts, &decision)
 }
 
-/// What has to be known to foresee an effect.
-fn known<'f>(facts: &'f Facts<'_>) -> Result<(&'f Injectors, &'f Namespace), Why<'f>> {
+/// Returns the facts that a prediction needs, or the reason why they are missing.
+fn known_facts<'f>(facts: &'f Facts<'_>) -> Result<(&'f Injectors, &'f NamespaceFacts), EffectReason<'f>> {
     let mesh = facts.settings.mesh;
-    if mesh.injector == Injector::Unread {
-        return Err(Why::Mesh(mesh));
+    if mesh.injector == InjectorKind::Unread {
+        return Err(EffectReason::Mesh(mesh));
     }
-    let injectors = facts.injectors.as_deref().map_err(|missing| Why::Configurations(*missing))?;
+    let injectors = facts.injectors.as_deref().map_err(|missing| EffectReason::Configurations(*missing))?;
     if injectors.entries().is_empty() {
-        return Err(Why::NoInjector(mesh));
+        return Err(EffectReason::NoInjector(mesh));
     }
-    let namespace = facts.namespace.as_deref().map_err(|missing| Why::Namespace(*missing))?;
+    let namespace = facts.namespace.as_deref().map_err(|missing| EffectReason::Namespace(*missing))?;
     Ok((injectors, namespace))
 }
 
-/// What is written where it cannot be told what the injector makes of it.
-fn unforeseen<'f>(facts: &'f Facts<'_>, decision: &Decision<'_>, why: Why<'f>) -> Consequence<'f> {
-    let wanted = revision(facts, decision);
-    let revision_withheld = revision_withheld(facts).filter(|_| wanted != Mark::Keep);
-    let revision = if revision_withheld.is_some() { Mark::Keep } else { wanted };
+/// Returns the consequence if the effect cannot be predicted: the marks are written by the decision alone.
+fn unpredicted_consequence<'f>(
+    facts: &'f Facts<'_>,
+    decision: &Decision<'_>,
+    why: EffectReason<'f>,
+) -> Consequence<'f> {
+    let requested = revision_by_decision(facts, decision);
+    let revision_withheld = revision_withheld(facts).filter(|_| requested != MarkChange::Keep);
+    let revision = if revision_withheld.is_some() { MarkChange::Keep } else { requested };
     let marks = match decision.action {
-        Action::Enable => written(facts, decision, true, revision),
-        Action::Disable => written(facts, decision, false, revision),
-        Action::Remove => stripped(facts, revision),
-        Action::Leave => cleaned(facts, decision),
+        Action::Enable => injection_marks(facts, decision, true, revision),
+        Action::Disable => injection_marks(facts, decision, false, revision),
+        Action::Remove => stripped_marks(facts, revision),
+        Action::Leave => cleaned_marks(facts, decision),
     };
-    let marker_withheld = marker_withheld(facts).filter(|_| marks.marker != Mark::Keep);
-    let marks = if marker_withheld.is_some() { Marks::default() } else { marks };
+    let marker_withheld = marker_withheld(facts).filter(|_| marks.marker != MarkChange::Keep);
+    let marks = if marker_withheld.is_some() { PodMarks::default() } else { marks };
     let withheld = marker_withheld.or(revision_withheld).filter(|_| decision.action != Action::Leave);
     let effect = match withheld {
-        Some(withheld) => Effect { outcome: Outcome::Unreachable, why: Why::Withheld(withheld) },
-        None => Effect { outcome: Outcome::Unknown, why },
+        Some(withheld) => Effect { outcome: EffectOutcome::Unreachable, reason: EffectReason::Withheld(withheld) },
+        None => Effect { outcome: EffectOutcome::Unknown, reason: why },
     };
     Consequence { marks, effect, withheld }
 }
 
-/// The revision label, as far as the decision alone tells. A final word replaces the pod's own by the one that it asks
-/// for, and Remove takes it away, since it could open the gate. Where nobody knows whether it keeps a sidecar out or lets
-/// one in, a final Enable without a revision leaves it: without it the pod might reach no injector at all.
-fn revision(facts: &Facts<'_>, decision: &Decision<'_>) -> Mark {
-    let wanted = decision.revision.filter(|_| decision.action == Action::Enable && !revision_is_ignored(facts));
-    match (wanted, own_revision(facts)) {
-        (Some(wanted), None) => revision_to(facts, Some(wanted)),
-        (Some(wanted), Some(_)) if decision.is_final => revision_to(facts, Some(wanted)),
+/// Returns the change of the revision label by the decision alone. A final decision replaces the pod's own label by the
+/// requested revision; a final Remove strips it, since it could make an injector reachable. A final Enable without a
+/// revision keeps the pod's own label: without it the pod might reach no injector at all.
+fn revision_by_decision(facts: &Facts<'_>, decision: &Decision<'_>) -> MarkChange {
+    let requested = decision.revision.filter(|_| decision.action == Action::Enable && !revision_is_ignored(facts));
+    match (requested, own_revision(facts)) {
+        (Some(requested), None) => revision_change(facts, Some(requested)),
+        (Some(requested), Some(_)) if decision.is_final => revision_change(facts, Some(requested)),
         (None, Some(_)) if decision.is_final && decision.action == Action::Remove && !revision_is_ignored(facts) => {
-            Mark::Strip
+            MarkChange::Strip
         }
-        (None, None) => revision_to(facts, None),
-        (Some(_) | None, Some(_)) => Mark::Keep,
+        (None, None) => revision_change(facts, None),
+        (Some(_) | None, Some(_)) => MarkChange::Keep,
     }
 }
 
-/// In a namespace that carries an injection label the injector does not look at the pod's own revision.
+/// Returns whether the namespace has an injection label: the injector then ignores the pod's own revision.
 fn revision_is_ignored(facts: &Facts<'_>) -> bool {
     let labels = facts.settings.mesh.namespace_labels;
     facts.namespace.as_ref().is_ok_and(|namespace| labels.iter().any(|label| namespace.labels.get(label).is_some()))
 }
 
-/// Weighs what can be written against what the injector makes of it.
-struct Foreseeing<'f, 'a, 'd> {
+/// Chooses marks by predicting the effect of each choice.
+struct EffectForecast<'f, 'a, 'd> {
     facts: &'f Facts<'a>,
     injectors: &'f Injectors,
-    namespace: &'f Namespace,
+    namespace: &'f NamespaceFacts,
     decision: &'d Decision<'f>,
 }
 
-impl<'f> Foreseeing<'f, '_, '_> {
+impl<'f> EffectForecast<'f, '_, '_> {
     fn consequence(&self) -> Consequence<'f> {
         match self.decision.action {
-            Action::Leave => self.settled(cleaned(self.facts, self.decision), None),
-            Action::Remove => self.settled(stripped(self.facts, self.revision_for_remove()), None),
-            Action::Disable => self.disabled(),
-            Action::Enable => self.enabled(),
+            Action::Leave => self.conclude(cleaned_marks(self.facts, self.decision), None),
+            Action::Remove => self.conclude(stripped_marks(self.facts, self.revision_for_remove()), None),
+            Action::Disable => self.disable(),
+            Action::Enable => self.enable(),
         }
     }
 
-    fn disabled(&self) -> Consequence<'f> {
-        let clean = cleaned(self.facts, self.decision);
-        let stays_out = || !matches!(self.predict(&clean), Prediction::Injected(_) | Prediction::Conditional(_));
+    fn disable(&self) -> Consequence<'f> {
+        let clean = cleaned_marks(self.facts, self.decision);
+        let stays_out =
+            || !matches!(self.predict(&clean), InjectionPrediction::Injected(_) | InjectionPrediction::Conditional(_));
         if self.writes_only_if_needed(false) && stays_out() {
-            return self.settled(clean, Some(false));
+            return self.conclude(clean, Some(false));
         }
-        let revision = without_stale_revision(self.facts);
-        self.settled(written(self.facts, self.decision, false, revision), Some(false))
+        let revision = strip_stale_revision(self.facts);
+        self.conclude(injection_marks(self.facts, self.decision, false, revision), Some(false))
     }
 
-    fn enabled(&self) -> Consequence<'f> {
-        let clean = cleaned(self.facts, self.decision);
+    fn enable(&self) -> Consequence<'f> {
+        let clean = cleaned_marks(self.facts, self.decision);
         if self.writes_only_if_needed(true) {
             match self.predict(&clean) {
-                Prediction::Injected(entry) if self.is_as_asked(entry) => return self.settled(clean, Some(true)),
-                Prediction::Skipped(entry, Skip::NeverSelector) => {
-                    return self.unreachable(clean, Why::NeverSelector(entry));
+                InjectionPrediction::Injected(entry) if self.has_requested_revision(entry) => {
+                    return self.conclude(clean, Some(true));
                 }
-                Prediction::Injected(_)
-                | Prediction::Skipped(..)
-                | Prediction::NotCalled
-                | Prediction::Conditional(_) => {}
+                InjectionPrediction::Skipped(entry, InjectionSkip::NeverSelector) => {
+                    return self.unreachable(clean, EffectReason::NeverSelector(entry));
+                }
+                InjectionPrediction::Injected(_)
+                | InjectionPrediction::Skipped(..)
+                | InjectionPrediction::NotCalled
+                | InjectionPrediction::Conditional(_) => {}
             }
         }
-        match self.opening() {
-            Ok(revision) => self.settled(written(self.facts, self.decision, true, revision), Some(true)),
+        match self.opening_revision() {
+            Ok(revision) => self.conclude(injection_marks(self.facts, self.decision, true, revision), Some(true)),
             Err(why) => match (self.predict(&clean), self.decision.revision) {
-                // Out of reach is the revision alone; the pod as it came is injected by another.
-                (Prediction::Injected(entry), Some(asked)) if marker_withheld(self.facts).is_none() => {
-                    let effect = Effect { outcome: Outcome::Injected, why: Why::OtherRevision(asked, entry) };
+                // Only the revision is out of reach; another injector injects the pod as it came.
+                (InjectionPrediction::Injected(entry), Some(requested)) if marker_withheld(self.facts).is_none() => {
+                    let effect = Effect {
+                        outcome: EffectOutcome::Injected,
+                        reason: EffectReason::OtherRevision(requested, entry),
+                    };
                     Consequence { marks: clean, effect, withheld: None }
                 }
                 _ => self.unreachable(clean, why),
@@ -270,91 +280,100 @@ impl<'f> Foreseeing<'f, '_, '_> {
         }
     }
 
-    /// A marker of ours that says so already stays, as it would be written again where it was needed.
+    /// Returns whether the marker is written only if needed. A marker of ours that already has the value stays.
     fn writes_only_if_needed(&self, on: bool) -> bool {
         let Facts { pod, settings, .. } = self.facts;
-        let says_so = pod.marker(settings.mesh).and_then(|value| settings.mesh.reads(value)) == Some(on);
-        settings.write == Write::Needed && !(says_so && pod.marker_is_ours())
+        let says_so = pod.marker(settings.mesh).and_then(|value| settings.mesh.parse_marker(value)) == Some(on);
+        settings.write == WriteCondition::Needed && !(says_so && pod.marker_is_ours())
     }
 
-    /// Whether this entry leads where the decision asks for, if it asks for a revision that a pod can choose here.
-    fn is_as_asked(&self, entry: &Entry) -> bool {
+    /// Returns whether this entry leads to the requested revision, as far as a pod can choose one here.
+    fn has_requested_revision(&self, entry: &InjectorEntry) -> bool {
         let label = self.facts.settings.mesh.revision_label;
         match (self.decision.revision, label) {
-            (Some(asked), Some(label)) => {
-                revision_is_ignored(self.facts) || entry.selects_revision(label, asked) || !self.may_choose()
+            (Some(requested), Some(label)) => {
+                revision_is_ignored(self.facts)
+                    || entry.selects_revision(label, requested)
+                    || !self.may_choose_revision()
             }
             (None, _) | (Some(_), None) => true,
         }
     }
 
-    /// Whether the pod's revision label is ours to choose.
-    fn may_choose(&self) -> bool {
+    /// Returns whether the decision may change the pod's revision label.
+    fn may_choose_revision(&self) -> bool {
         self.decision.is_final || own_revision(self.facts).is_none()
     }
 
-    /// The revision label with which an enabling marker opens the gate.
-    fn opening(&self) -> Result<Mark, Why<'f>> {
+    /// Returns the change of the revision label with which an enabling marker reaches an injector.
+    fn opening_revision(&self) -> Result<MarkChange, EffectReason<'f>> {
         let own = own_revision(self.facts);
-        let asked = self.decision.revision.filter(|_| self.may_choose() && !revision_is_ignored(self.facts));
-        let first = match asked {
-            Some(asked) => revision_to(self.facts, Some(asked)),
-            None => without_stale_revision(self.facts),
+        let requested =
+            self.decision.revision.filter(|_| self.may_choose_revision() && !revision_is_ignored(self.facts));
+        let first = match requested {
+            Some(requested) => revision_change(self.facts, Some(requested)),
+            None => strip_stale_revision(self.facts),
         };
         let prediction = self.predict_enabled(&first);
-        if matches!(prediction, Prediction::Injected(_) | Prediction::Conditional(_)) {
+        if matches!(prediction, InjectionPrediction::Injected(_) | InjectionPrediction::Conditional(_)) {
             return self.unless_withheld(first);
         }
-        let marker = Mark::Set(self.facts.settings.mesh.on[0].to_owned());
-        let refused = || self.why_out(prediction, &Marks { marker, revision: first, ..Marks::default() });
-        if prediction != Prediction::NotCalled || revision_is_ignored(self.facts) {
+        let marker = MarkChange::Set(self.facts.settings.mesh.on[0].to_owned());
+        let refused =
+            || self.not_injected_reason(prediction, &PodMarks { marker, revision: first, ..PodMarks::default() });
+        if prediction != InjectionPrediction::NotCalled || revision_is_ignored(self.facts) {
             return Err(refused());
         }
-        match (asked, own) {
-            (Some(asked), _) => Err(Why::PolicyRevision(asked, self.revisions())),
-            (None, Some(own)) if !self.may_choose() => Err(Why::OwnRevision(own, self.revisions())),
-            (None, Some(_)) if matches!(self.predict_enabled(&Mark::Strip), Prediction::Injected(_)) => {
-                self.unless_withheld(Mark::Strip)
+        match (requested, own) {
+            (Some(requested), _) => Err(EffectReason::PolicyRevision(requested, self.revisions())),
+            (None, Some(own)) if !self.may_choose_revision() => Err(EffectReason::OwnRevision(own, self.revisions())),
+            (None, Some(_)) if matches!(self.predict_enabled(&MarkChange::Strip), InjectionPrediction::Injected(_)) => {
+                self.unless_withheld(MarkChange::Strip)
             }
-            (None, _) => self.only_revision().unwrap_or_else(|| Err(refused())),
+            (None, _) => self.only_opening_revision().unwrap_or_else(|| Err(refused())),
         }
     }
 
-    /// The one revision that opens the gate; several are too many to choose from.
-    fn only_revision(&self) -> Option<Result<Mark, Why<'f>>> {
+    /// Returns the only revision that reaches an injector; an error if several do.
+    fn only_opening_revision(&self) -> Option<Result<MarkChange, EffectReason<'f>>> {
         let label = self.facts.settings.mesh.revision_label?;
         let mut opening = self.injectors.revisions(label);
         opening.retain(|(revision, _)| {
-            matches!(self.predict_enabled(&Mark::Set((*revision).to_owned())), Prediction::Injected(_))
+            matches!(self.predict_enabled(&MarkChange::Set((*revision).to_owned())), InjectionPrediction::Injected(_))
         });
-        let leads_to = |(name, entry): &(&'f str, &'f Entry)| entry.revision.as_deref().unwrap_or(name);
+        let leads_to = |(name, entry): &(&'f str, &'f InjectorEntry)| entry.revision.as_deref().unwrap_or(name);
         let first = opening.first().map(leads_to)?;
         if opening.iter().any(|one| leads_to(one) != first) {
-            return Some(Err(Why::SeveralRevisions(opening.into_iter().map(|(revision, _)| revision).collect())));
+            return Some(Err(EffectReason::SeveralRevisions(
+                opening.into_iter().map(|(revision, _)| revision).collect(),
+            )));
         }
-        // Of the names of one control plane its own, and only then a tag.
+        // Prefer the control plane's own revision name to a tag.
         let own_name = opening.iter().find(|(name, _)| *name == first).or(opening.first());
-        own_name.map(|(name, _)| self.unless_withheld(revision_to(self.facts, Some(name))))
+        own_name.map(|(name, _)| self.unless_withheld(revision_change(self.facts, Some(name))))
     }
 
-    fn unless_withheld(&self, revision: Mark) -> Result<Mark, Why<'f>> {
-        match revision_withheld(self.facts).filter(|_| revision != Mark::Keep) {
-            Some(withheld) => Err(Why::Withheld(withheld)),
+    fn unless_withheld(&self, revision: MarkChange) -> Result<MarkChange, EffectReason<'f>> {
+        match revision_withheld(self.facts).filter(|_| revision != MarkChange::Keep) {
+            Some(withheld) => Err(EffectReason::Withheld(withheld)),
             None => Ok(revision),
         }
     }
 
-    /// Removing leaves it to the namespace: a pod's own revision that opens the gate defeats a final word.
-    fn revision_for_remove(&self) -> Mark {
-        let kept = without_stale_revision(self.facts);
-        let injects = |revision: &Mark| {
-            let prediction = self.predict(&stripped(self.facts, revision.clone()));
-            matches!(prediction, Prediction::Injected(_) | Prediction::Conditional(_))
+    /// Returns the change of the revision label for Remove, which leaves the pod to its namespace. The pod's own
+    /// revision defeats a final Remove if it reaches an injector, and is then stripped_marks.
+    fn revision_for_remove(&self) -> MarkChange {
+        let kept = strip_stale_revision(self.facts);
+        let injects = |revision: &MarkChange| {
+            let prediction = self.predict(&stripped_marks(self.facts, revision.clone()));
+            matches!(prediction, InjectionPrediction::Injected(_) | InjectionPrediction::Conditional(_))
         };
-        let defeats =
-            self.decision.is_final && own_revision(self.facts).is_some() && injects(&kept) && !injects(&Mark::Strip);
-        let wanted = if defeats { Mark::Strip } else { kept };
-        if revision_withheld(self.facts).is_some() { Mark::Keep } else { wanted }
+        let defeats = self.decision.is_final
+            && own_revision(self.facts).is_some()
+            && injects(&kept)
+            && !injects(&MarkChange::Strip);
+        let requested = if defeats { MarkChange::Strip } else { kept };
+        if revision_withheld(self.facts).is_some() { MarkChange::Keep } else { requested }
     }
 
     fn revisions(&self) -> Vec<&'f str> {
@@ -363,107 +382,117 @@ impl<'f> Foreseeing<'f, '_, '_> {
         revisions.into_iter().map(|(revision, _)| revision).collect()
     }
 
-    /// These marks with what they come to; `wanted` is whether the decision asks for a sidecar, if it asks for anything.
-    fn settled(&self, marks: Marks, wanted: Option<bool>) -> Consequence<'f> {
-        let withheld = marker_withheld(self.facts).filter(|_| marks.marker != Mark::Keep);
-        let marks = if withheld.is_some() { Marks::default() } else { marks };
+    /// Returns the consequence of these marks. `asks_for_sidecar` tells whether the decision asks for a sidecar, or for
+    /// none of both.
+    fn conclude(&self, marks: PodMarks, asks_for_sidecar: Option<bool>) -> Consequence<'f> {
+        let withheld = marker_withheld(self.facts).filter(|_| marks.marker != MarkChange::Keep);
+        let marks = if withheld.is_some() { PodMarks::default() } else { marks };
         let prediction = self.predict(&marks);
-        let effect = match (prediction, wanted) {
-            (Prediction::Conditional(entry), _) => Effect { outcome: Outcome::Unknown, why: Why::Conditions(entry) },
-            (Prediction::Injected(entry), Some(false)) => return self.not_kept_out(entry, withheld),
-            (Prediction::Injected(entry), Some(true) | None) => {
-                Effect { outcome: Outcome::Injected, why: self.called(entry, &marks) }
+        let effect = match (prediction, asks_for_sidecar) {
+            (InjectionPrediction::Conditional(entry), _) => {
+                Effect { outcome: EffectOutcome::Unknown, reason: EffectReason::Conditions(entry) }
             }
-            (Prediction::Skipped(..) | Prediction::NotCalled, Some(true)) => {
-                let why = withheld.map_or_else(|| self.why_out(prediction, &marks), Why::Withheld);
-                return self.given_up(why, withheld);
+            (InjectionPrediction::Injected(entry), Some(false)) => return self.conclude_not_kept_out(entry, withheld),
+            (InjectionPrediction::Injected(entry), Some(true) | None) => {
+                Effect { outcome: EffectOutcome::Injected, reason: self.called_reason(entry, &marks) }
             }
-            (Prediction::Skipped(..) | Prediction::NotCalled, Some(false) | None) => {
-                Effect { outcome: Outcome::NotInjected, why: self.why_out(prediction, &marks) }
+            (InjectionPrediction::Skipped(..) | InjectionPrediction::NotCalled, Some(true)) => {
+                let why = withheld.map_or_else(|| self.not_injected_reason(prediction, &marks), EffectReason::Withheld);
+                return self.give_up(why, withheld);
+            }
+            (InjectionPrediction::Skipped(..) | InjectionPrediction::NotCalled, Some(false) | None) => {
+                Effect { outcome: EffectOutcome::NotInjected, reason: self.not_injected_reason(prediction, &marks) }
             }
         };
-        // A marker that the owner's selector holds in place is no failure where the effect is what was asked for.
-        let stripped_in_vain = withheld.filter(|_| self.decision.action == Action::Remove);
-        let effect = match stripped_in_vain {
-            Some(withheld) => Effect { outcome: Outcome::Unreachable, why: Why::Withheld(withheld) },
+        // A marker that the owner's selector holds in place is no failure if the effect is the requested one.
+        let strip_withheld = withheld.filter(|_| self.decision.action == Action::Remove);
+        let effect = match strip_withheld {
+            Some(withheld) => Effect { outcome: EffectOutcome::Unreachable, reason: EffectReason::Withheld(withheld) },
             None => effect,
         };
         Consequence { marks, effect, withheld }
     }
 
-    fn not_kept_out(&self, entry: &'f Entry, withheld: Option<Withheld>) -> Consequence<'f> {
+    fn conclude_not_kept_out(&self, entry: &'f InjectorEntry, withheld: Option<WithheldReason>) -> Consequence<'f> {
         let why = match withheld {
-            Some(withheld) => Why::Withheld(withheld),
-            None if entry.runs_before_us => Why::RunsBeforeUs(entry),
-            None => self.called(entry, &Marks::default()),
+            Some(withheld) => EffectReason::Withheld(withheld),
+            None if entry.runs_before_us => EffectReason::RunsBeforeUs(entry),
+            None => self.called_reason(entry, &PodMarks::default()),
         };
-        self.given_up(why, withheld)
+        self.give_up(why, withheld)
     }
 
-    /// Nothing is written for the decision, and what an earlier one of ours wrote is taken away.
-    fn given_up(&self, why: Why<'f>, withheld: Option<Withheld>) -> Consequence<'f> {
-        let marks = if withheld.is_some() { Marks::default() } else { cleaned(self.facts, self.decision) };
+    /// Returns the consequence that writes nothing for the decision and strips the marks of an earlier one of ours.
+    fn give_up(&self, why: EffectReason<'f>, withheld: Option<WithheldReason>) -> Consequence<'f> {
+        let marks = if withheld.is_some() { PodMarks::default() } else { cleaned_marks(self.facts, self.decision) };
         Consequence { withheld, ..self.unreachable(marks, why) }
     }
 
-    fn unreachable(&self, clean: Marks, why: Why<'f>) -> Consequence<'f> {
+    fn unreachable(&self, clean: PodMarks, why: EffectReason<'f>) -> Consequence<'f> {
         let by_owner = match &why {
-            Why::Withheld(withheld) => Some(*withheld),
+            EffectReason::Withheld(withheld) => Some(*withheld),
             _ => None,
         };
-        let withheld = marker_withheld(self.facts).filter(|_| clean.marker != Mark::Keep);
-        let marks = if withheld.is_some() { Marks::default() } else { clean };
-        let effect = Effect { outcome: Outcome::Unreachable, why };
+        let withheld = marker_withheld(self.facts).filter(|_| clean.marker != MarkChange::Keep);
+        let marks = if withheld.is_some() { PodMarks::default() } else { clean };
+        let effect = Effect { outcome: EffectOutcome::Unreachable, reason: why };
         Consequence { marks, effect, withheld: withheld.or(by_owner) }
     }
 
-    fn called(&self, entry: &'f Entry, marks: &Marks) -> Why<'f> {
+    fn called_reason(&self, entry: &'f InjectorEntry, marks: &PodMarks) -> EffectReason<'f> {
         let view = self.view(marks);
-        let (namespace, pod) = entry.called_by(&view, self.facts.settings.mesh);
-        Why::Called(entry, namespace, pod)
+        let (namespace, pod) = entry.calling_labels(&view, self.facts.settings.mesh);
+        EffectReason::Called(entry, namespace, pod)
     }
 
-    /// Why the pod gets no sidecar.
-    fn why_out(&self, prediction: Prediction<'f>, marks: &Marks) -> Why<'f> {
+    /// Returns the reason why the pod gets no sidecar.
+    fn not_injected_reason(&self, prediction: InjectionPrediction<'f>, marks: &PodMarks) -> EffectReason<'f> {
         let mesh = self.facts.settings.mesh;
-        if let Prediction::Skipped(entry, skip) = prediction {
-            return Why::Skipped(entry, skip, mesh);
+        if let InjectionPrediction::Skipped(entry, skip) = prediction {
+            return EffectReason::Skipped(entry, skip, mesh);
         }
-        let View { marker, revision, .. } = self.view(marks);
+        let InjectorView { marker, revision, .. } = self.view(marks);
         let namespace_says_no = || {
             let key = mesh.namespace_labels.first()?;
             self.namespace.labels.get(key).filter(|value| *value != "enabled").map(|value| (*key, value))
         };
-        if marker.and_then(|value| mesh.reads(value)) == Some(false) {
-            return Why::MarkerSaysNo(mesh);
+        if marker.and_then(|value| mesh.parse_marker(value)) == Some(false) {
+            return EffectReason::MarkerSaysNo(mesh);
         }
         if let Some(label) = namespace_says_no() {
-            return Why::NamespaceSaysNo(label);
+            return EffectReason::NamespaceSaysNo(label);
         }
         let [marker, revision] = [marker, revision].map(|value| value.map(Into::into));
-        Why::NotSelected(Seen { mesh, namespace: self.namespace, marker, revision, installed: self.revisions() })
+        EffectReason::NotSelected(SeenLabels {
+            mesh,
+            namespace: self.namespace,
+            marker,
+            revision,
+            installed: self.revisions(),
+        })
     }
 
-    fn predict_enabled(&self, revision: &Mark) -> Prediction<'f> {
+    fn predict_enabled(&self, revision: &MarkChange) -> InjectionPrediction<'f> {
         let mesh = self.facts.settings.mesh;
-        let sent = View::sent(self.facts.pod, self.namespace, mesh);
-        // A marker that says yes already stays as it is.
-        let marker = sent.marker.filter(|value| mesh.reads(value) == Some(true)).unwrap_or(mesh.on[0]);
-        let view = View { marker: Some(marker), legacy: None, revision: revision.after(sent.revision), ..sent };
+        let sent = InjectorView::as_sent(self.facts.pod, self.namespace, mesh);
+        // A marker that already enables stays as it is.
+        let marker = sent.marker.filter(|value| mesh.parse_marker(value) == Some(true)).unwrap_or(mesh.on[0]);
+        let view =
+            InjectorView { marker: Some(marker), legacy: None, revision: revision.apply_to(sent.revision), ..sent };
         self.injectors.predict(&view, mesh)
     }
 
-    fn predict(&self, marks: &Marks) -> Prediction<'f> {
+    fn predict(&self, marks: &PodMarks) -> InjectionPrediction<'f> {
         self.injectors.predict(&self.view(marks), self.facts.settings.mesh)
     }
 
-    /// The pod as it will be with these marks.
-    fn view<'m>(&'m self, marks: &'m Marks) -> View<'m, 'm> {
-        let sent = View::sent(self.facts.pod, self.namespace, self.facts.settings.mesh);
-        View {
-            marker: marks.marker.after(sent.marker),
-            legacy: marks.legacy.after(sent.legacy),
-            revision: marks.revision.after(sent.revision),
+    /// Returns the injector's view of the pod with these marks.
+    fn view<'m>(&'m self, marks: &'m PodMarks) -> InjectorView<'m, 'm> {
+        let sent = InjectorView::as_sent(self.facts.pod, self.namespace, self.facts.settings.mesh);
+        InjectorView {
+            marker: marks.marker.apply_to(sent.marker),
+            legacy: marks.legacy.apply_to(sent.legacy),
+            revision: marks.revision.apply_to(sent.revision),
             ..sent
         }
     }

@@ -1,83 +1,85 @@
-//! What the mesh's injector does with a pod: the selectors by which the API server calls it, then its own decision.
+//! Predicts what the mesh's injector does with a pod: first the selectors by which the API server calls it, then its
+//! own decision.
 //!
-//! Both must say yes. The rules are those that Istio and Linkerd document; what an injector reads besides labels,
-//! annotations and the host network, such as its templates, decides what is injected and never whether.
+//! Both must agree to inject. The rules are those that Istio and Linkerd document. Other inputs of an injector, such as
+//! its templates, decide what is injected and never whether.
 
 use std::collections::HashMap;
 
-use super::facts::{Namespace, Pod};
-use super::mesh::{Injector, Mesh, Place};
-use super::selector::{Operator, Requirement, Selector};
+use super::facts::{NamespaceFacts, PodFacts};
+use super::mesh::{InjectorKind, MarkerPlace, Mesh};
+use super::selector::{Selector, SelectorOperator, SelectorRequirement};
 
-/// Every installed injector of the mesh.
+/// All installed injectors of the mesh.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Injectors {
-    entries: Vec<Entry>,
-    own_rules: HashMap<Box<str>, OwnRules>,
+    entries: Vec<InjectorEntry>,
+    own_rules: HashMap<Box<str>, InjectorRules>,
 }
 
-/// One entry of a webhook configuration by which the API server calls an injector.
+/// Entry of a webhook configuration by which the API server calls an injector.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// The configuration's name.
+pub struct InjectorEntry {
+    /// Name of the webhook configuration.
     pub configuration: Box<str>,
-    /// The entry's name.
+    /// Name of the entry.
     pub webhook: Box<str>,
-    /// The revision of the control plane that it leads to, where the configuration tells.
+    /// Revision of the control plane behind the entry, if the configuration tells it.
     pub revision: Option<Box<str>>,
-    /// The namespaces in which it is called.
+    /// Namespaces in which the entry is called.
     pub namespaces: Selector,
-    /// The pods for which it is called.
+    /// Pods for which the entry is called.
     pub objects: Selector,
-    /// The namespace and the name of the ConfigMap with the injector's own rules, where it has one.
-    pub own_rules: Option<(Box<str>, Box<str>)>,
-    /// Whether it is called under further conditions, which are not evaluated here.
+    /// Namespace and name of the ConfigMap with the injector's own rules, if it has one.
+    pub rules_config_map: Option<(Box<str>, Box<str>)>,
+    /// Whether the entry has further conditions (`matchConditions`), which are not evaluated here.
     pub is_conditional: bool,
-    /// Whether no pod that it is called for is created while it does not answer.
+    /// Whether pods of this entry cannot be created while the injector does not answer.
     pub fails_closed: bool,
-    /// Whether the API server calls it before us: it then sees the pod as it was sent.
+    /// Whether the API server calls the entry before us: the injector then sees the pod as it was sent.
     pub runs_before_us: bool,
 }
 
-/// What an injector of Istio decides by itself, from its own configuration. The default is that of its installation.
+/// Own configuration of an Istio injector, as far as it decides about injection. The default is that of its
+/// installation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OwnRules {
-    /// What becomes of pods that say nothing.
-    pub policy: OwnPolicy,
-    /// Pods that say nothing and are not injected.
+pub struct InjectorRules {
+    /// Policy for pods without a marker.
+    pub policy: InjectorPolicy,
+    /// Pods without a marker that are not injected.
     pub never: Vec<Selector>,
-    /// Pods that say nothing and are injected, whatever the policy.
+    /// Pods without a marker that are injected, whatever the policy.
     pub always: Vec<Selector>,
 }
 
-/// What an injector of Istio does with pods that say nothing.
+/// Policy of an Istio injector for pods without a marker.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum OwnPolicy {
-    /// They are injected.
+pub enum InjectorPolicy {
+    /// Pods without a marker are injected.
     #[default]
     Enabled,
-    /// They are not.
+    /// Pods without a marker are not injected.
     Disabled,
-    /// No word that the injector knows: nothing is injected, whatever a pod says.
+    /// A value that the injector does not know: no pod is injected, whatever its marker.
     Neither,
 }
 
-/// What the injectors will do with a pod.
+/// Prediction of what the injectors will do with a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Prediction<'i> {
-    /// It gets its sidecar by this entry.
-    Injected(&'i Entry),
-    /// This entry is called, and the injector then skips the pod.
-    Skipped(&'i Entry, Skip),
+pub enum InjectionPrediction<'i> {
+    /// The pod gets its sidecar by this entry.
+    Injected(&'i InjectorEntry),
+    /// The entry is called, but its injector skips the pod.
+    Skipped(&'i InjectorEntry, InjectionSkip),
     /// No entry is called.
     NotCalled,
-    /// This entry is called under conditions that are not evaluated here.
-    Conditional(&'i Entry),
+    /// The entry is called under conditions that are not evaluated here.
+    Conditional(&'i InjectorEntry),
 }
 
-/// Why an injector skips a pod for which it is called.
+/// Reason why an injector skips a pod for which it is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Skip {
+pub enum InjectionSkip {
     /// The pod uses the host network.
     HostNetwork,
     /// Istio ignores this namespace.
@@ -86,7 +88,7 @@ pub enum Skip {
     MarkerSaysNo,
     /// The legacy annotation says no.
     LegacySaysNo,
-    /// One of the injector's own never-inject selectors matches.
+    /// A never-inject selector of the injector matches.
     NeverSelector,
     /// The injector's own policy is disabled, and the pod says nothing.
     PolicyDisabled,
@@ -102,37 +104,35 @@ pub enum Skip {
     UnknownNamespaceMarker,
 }
 
-/// A label's key and value.
-pub type Label<'e> = (&'e str, &'e str);
+/// Key and value of a label.
+pub type LabelPair<'e> = (&'e str, &'e str);
 
-/// Namespaces in which Istio's injector skips every pod.
-const IGNORED: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "local-path-storage"];
+const IGNORED_NAMESPACES: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "local-path-storage"];
 
-/// A pod as an injector sees it.
+/// Pod as an injector sees it.
 #[derive(Debug, Clone, Copy)]
-pub struct View<'v, 'p> {
-    /// The pod as it was sent.
-    pub pod: &'v Pod<'p>,
-    /// Its namespace.
-    pub namespace: &'v Namespace,
-    /// The marker as the injector finds it.
+pub struct InjectorView<'v, 'p> {
+    /// Pod as it was sent.
+    pub pod: &'v PodFacts<'p>,
+    pub namespace: &'v NamespaceFacts,
+    /// Marker as the injector sees it.
     pub marker: Option<&'v str>,
-    /// The legacy annotation as the injector finds it.
+    /// Legacy annotation as the injector sees it.
     pub legacy: Option<&'v str>,
-    /// The revision label as the injector finds it.
+    /// Revision label as the injector sees it.
     pub revision: Option<&'v str>,
 }
 
-impl<'v, 'p> View<'v, 'p> {
-    /// The pod as it was sent.
-    pub fn sent(pod: &'v Pod<'p>, namespace: &'v Namespace, mesh: &Mesh) -> Self {
+impl<'v, 'p> InjectorView<'v, 'p> {
+    /// Returns the view of a pod without our marks.
+    pub fn as_sent(pod: &'v PodFacts<'p>, namespace: &'v NamespaceFacts, mesh: &Mesh) -> Self {
         let revision = mesh.revision_label.and_then(|key| pod.label(key));
         Self { pod, namespace, marker: pod.marker(mesh), legacy: pod.annotations.legacy.as_deref(), revision }
     }
 
     fn label(&self, key: &str, mesh: &Mesh) -> Option<&'v str> {
         match key {
-            key if mesh.marker_place == Place::Label && key == mesh.marker_key => self.marker,
+            key if mesh.marker_place == MarkerPlace::Label && key == mesh.marker_key => self.marker,
             key if mesh.revision_label == Some(key) => self.revision,
             key => self.pod.label(key),
         }
@@ -140,19 +140,21 @@ impl<'v, 'p> View<'v, 'p> {
 }
 
 impl Injectors {
-    /// Injectors of these entries; `own_rules` by revision, where they are known.
-    pub fn new(mut entries: Vec<Entry>, own_rules: HashMap<Box<str>, OwnRules>) -> Self {
-        // The API server calls configurations in the order of their names, and the entries of one in the order they stand.
+    /// Sorts the entries in calling order. `own_rules` are the known rules of injectors, by revision.
+    pub fn new(mut entries: Vec<InjectorEntry>, own_rules: HashMap<Box<str>, InjectorRules>) -> Self {
+        // The API server calls configurations in the order of their names, and the entries of one in the order they
+        // stand.
         entries.sort_by(|left, right| left.configuration.cmp(&right.configuration));
         Self { entries, own_rules }
     }
 
-    /// The entries, in the order in which the API server calls them.
-    pub fn entries(&self) -> &[Entry] {
+    /// Returns the entries in the order in which the API server calls them.
+    pub fn entries(&self) -> &[InjectorEntry] {
         &self.entries
     }
 
-    /// The configurations that the API server calls before ours, each once, in order. They see no pod as we change it.
+    /// Returns the configurations that the API server calls before ours, each once, in order. Their injectors do not
+    /// see our changes.
     pub fn before_us(&self) -> Vec<&str> {
         let before = self.entries.iter().filter(|entry| entry.runs_before_us);
         let mut names: Vec<&str> = before.map(|entry| &*entry.configuration).collect();
@@ -160,34 +162,36 @@ impl Injectors {
         names
     }
 
-    /// What becomes of a pod: of the entries that are called the first that injects, or what keeps the first from it.
-    pub fn predict<'i>(&'i self, view: &View<'_, '_>, mesh: &Mesh) -> Prediction<'i> {
-        let sent = View::sent(view.pod, view.namespace, mesh);
-        let mut prediction = Prediction::NotCalled;
+    /// Predicts what happens to a pod: the first called entry that injects wins, else the reason why the first one does
+    /// not.
+    pub fn predict<'i>(&'i self, view: &InjectorView<'_, '_>, mesh: &Mesh) -> InjectionPrediction<'i> {
+        let sent = InjectorView::as_sent(view.pod, view.namespace, mesh);
+        let mut prediction = InjectionPrediction::NotCalled;
         for entry in &self.entries {
             let seen = if entry.runs_before_us { &sent } else { view };
             if !entry.is_called(seen, mesh) {
                 continue;
             }
-            let of_entry = match self.skip(entry, seen, mesh) {
-                Some(skip) => Prediction::Skipped(entry, skip),
-                None if entry.is_conditional => Prediction::Conditional(entry),
-                None => return Prediction::Injected(entry),
+            let entry_prediction = match self.skip_reason(entry, seen, mesh) {
+                Some(skip) => InjectionPrediction::Skipped(entry, skip),
+                None if entry.is_conditional => InjectionPrediction::Conditional(entry),
+                None => return InjectionPrediction::Injected(entry),
             };
-            if matches!(prediction, Prediction::NotCalled | Prediction::Skipped(..))
-                && (prediction == Prediction::NotCalled || matches!(of_entry, Prediction::Conditional(_)))
+            if matches!(prediction, InjectionPrediction::NotCalled | InjectionPrediction::Skipped(..))
+                && (prediction == InjectionPrediction::NotCalled
+                    || matches!(entry_prediction, InjectionPrediction::Conditional(_)))
             {
-                prediction = of_entry;
+                prediction = entry_prediction;
             }
         }
         prediction
     }
 
-    /// The values of the revision label that some entry selects, each once, in order.
-    pub fn revisions(&self, label: &str) -> Vec<(&str, &Entry)> {
-        let mut revisions: Vec<(&str, &Entry)> = Vec::new();
+    /// Returns the values of the revision label that some entry selects, each once, in order.
+    pub fn revisions(&self, label: &str) -> Vec<(&str, &InjectorEntry)> {
+        let mut revisions: Vec<(&str, &InjectorEntry)> = Vec::new();
         for entry in &self.entries {
-            let values = entry.objects.values_in(label).chain(entry.namespaces.values_in(label));
+            let values = entry.objects.values_for(label).chain(entry.namespaces.values_for(label));
             revisions.extend(values.map(|value| (value, entry)));
         }
         revisions.sort_by_key(|(revision, _)| *revision);
@@ -195,95 +199,107 @@ impl Injectors {
         revisions
     }
 
-    fn skip(&self, entry: &Entry, view: &View<'_, '_>, mesh: &Mesh) -> Option<Skip> {
+    fn skip_reason(&self, entry: &InjectorEntry, view: &InjectorView<'_, '_>, mesh: &Mesh) -> Option<InjectionSkip> {
         if view.pod.host_network {
-            return Some(Skip::HostNetwork);
+            return Some(InjectionSkip::HostNetwork);
         }
         match mesh.injector {
-            Injector::Istio { .. } => self.istio_skips(entry, view, mesh),
-            Injector::Linkerd { .. } => linkerd_skips(view, mesh),
-            Injector::Unread => None,
+            InjectorKind::Istio { .. } => self.istio_skip_reason(entry, view, mesh),
+            InjectorKind::Linkerd { .. } => linkerd_skip_reason(view, mesh),
+            InjectorKind::Unread => None,
         }
     }
 
-    fn istio_skips(&self, entry: &Entry, view: &View<'_, '_>, mesh: &Mesh) -> Option<Skip> {
-        if IGNORED.contains(&&*view.namespace.name) {
-            return Some(Skip::IgnoredNamespace);
+    fn istio_skip_reason(
+        &self,
+        entry: &InjectorEntry,
+        view: &InjectorView<'_, '_>,
+        mesh: &Mesh,
+    ) -> Option<InjectionSkip> {
+        if IGNORED_NAMESPACES.contains(&&*view.namespace.name) {
+            return Some(InjectionSkip::IgnoredNamespace);
         }
         let rules = entry.revision.as_deref().and_then(|revision| self.own_rules.get(revision));
-        if rules.is_some_and(|rules| rules.policy == OwnPolicy::Neither) {
-            return Some(Skip::PolicyUnknown);
+        if rules.is_some_and(|rules| rules.policy == InjectorPolicy::Neither) {
+            return Some(InjectionSkip::PolicyUnknown);
         }
-        // The annotation is read only where the label is absent, also where the label's value means nothing.
-        let says = |value: Option<&str>| value.and_then(|value| mesh.reads(value));
-        match (view.marker.is_some(), says(view.marker), says(view.legacy)) {
+        // The annotation is read only if the label is absent. A label with a meaningless value is not absent.
+        let parse = |value: Option<&str>| value.and_then(|value| mesh.parse_marker(value));
+        match (view.marker.is_some(), parse(view.marker), parse(view.legacy)) {
             (true, Some(true), _) | (false, _, Some(true)) => return None,
-            (true, Some(false), _) => return Some(Skip::MarkerSaysNo),
-            (false, _, Some(false)) => return Some(Skip::LegacySaysNo),
+            (true, Some(false), _) => return Some(InjectionSkip::MarkerSaysNo),
+            (false, _, Some(false)) => return Some(InjectionSkip::LegacySaysNo),
             (true, None, _) | (false, _, None) => {}
         }
         let rules = rules?;
-        // An empty selector is passed over there, and does not select everything.
+        // Istio passes an empty selector over: it does not select everything.
         let any = |selectors: &[Selector]| {
             selectors.iter().any(|selector| !selector.selects_all() && selector.matches_by(|key| view.label(key, mesh)))
         };
         if any(&rules.never) {
-            return Some(Skip::NeverSelector);
+            return Some(InjectionSkip::NeverSelector);
         }
-        (rules.policy == OwnPolicy::Disabled && !any(&rules.always)).then_some(Skip::PolicyDisabled)
+        (rules.policy == InjectorPolicy::Disabled && !any(&rules.always)).then_some(InjectionSkip::PolicyDisabled)
     }
 }
 
-fn linkerd_skips(view: &View<'_, '_>, mesh: &Mesh) -> Option<Skip> {
+fn linkerd_skip_reason(view: &InjectorView<'_, '_>, mesh: &Mesh) -> Option<InjectionSkip> {
     if view.pod.has_sidecar {
-        return Some(Skip::HasSidecar);
+        return Some(InjectionSkip::HasSidecar);
     }
-    let known = |value: Option<&str>| value.map(|value| mesh.reads(value));
+    let known = |value: Option<&str>| value.map(|value| mesh.parse_marker(value));
     match (known(view.namespace.marker.as_deref()), known(view.marker)) {
-        (Some(None), _) => Some(Skip::UnknownNamespaceMarker),
-        (_, Some(None)) => Some(Skip::UnknownMarker),
-        (_, Some(Some(false))) => Some(Skip::MarkerSaysNo),
+        (Some(None), _) => Some(InjectionSkip::UnknownNamespaceMarker),
+        (_, Some(None)) => Some(InjectionSkip::UnknownMarker),
+        (_, Some(Some(false))) => Some(InjectionSkip::MarkerSaysNo),
         (Some(Some(true)), None) | (_, Some(Some(true))) => None,
-        (Some(Some(false)) | None, None) => Some(Skip::NobodyAsks),
+        (Some(Some(false)) | None, None) => Some(InjectionSkip::NobodyAsks),
     }
 }
 
-impl Entry {
-    fn is_called(&self, view: &View<'_, '_>, mesh: &Mesh) -> bool {
+impl InjectorEntry {
+    fn is_called(&self, view: &InjectorView<'_, '_>, mesh: &Mesh) -> bool {
         self.namespaces.matches(&view.namespace.labels) && self.objects.matches_by(|key| view.label(key, mesh))
     }
 
-    /// Whether a pod with this value of the revision label can be meant.
+    /// Returns whether the entry can select a pod with this value of the revision label.
     pub fn selects_revision(&self, label: &str, revision: &str) -> bool {
-        self.objects.values_in(label).any(|value| value == revision)
+        self.objects.values_for(label).any(|value| value == revision)
     }
 
-    /// The label of the namespace, and that of the pod, by which it is called.
-    pub fn called_by<'e>(&'e self, view: &View<'_, '_>, mesh: &Mesh) -> (Option<Label<'e>>, Option<Label<'e>>) {
+    /// Returns the label of the namespace and the label of the pod by which the entry is called.
+    pub fn calling_labels<'e>(
+        &'e self,
+        view: &InjectorView<'_, '_>,
+        mesh: &Mesh,
+    ) -> (Option<LabelPair<'e>>, Option<LabelPair<'e>>) {
         let Self { namespaces, objects, .. } = self;
-        (namespaces.selecting(|key| view.namespace.labels.get(key)), objects.selecting(|key| view.label(key, mesh)))
+        (
+            namespaces.selecting_label(|key| view.namespace.labels.get(key)),
+            objects.selecting_label(|key| view.label(key, mesh)),
+        )
     }
 }
 
 impl Selector {
-    /// The values of which it asks for one under a key.
-    fn values_in(&self, key: &str) -> impl Iterator<Item = &str> {
-        let of_key = self.requirements().iter().filter(move |requirement| &*requirement.key == key);
-        let values = of_key.flat_map(|requirement| match &requirement.operator {
-            Operator::In(values) => values.as_slice(),
-            Operator::NotIn(_) | Operator::Exists | Operator::DoesNotExist => &[],
+    /// Returns the values that the selector accepts for a key.
+    fn values_for(&self, key: &str) -> impl Iterator<Item = &str> {
+        let key_requirements = self.requirements().iter().filter(move |requirement| &*requirement.key == key);
+        let values = key_requirements.flat_map(|requirement| match &requirement.operator {
+            SelectorOperator::In(values) => values.as_slice(),
+            SelectorOperator::NotIn(_) | SelectorOperator::Exists | SelectorOperator::DoesNotExist => &[],
         });
         values.map(|value| &**value)
     }
 
-    /// The first label that has to have one of some values, with the one that it has.
-    fn selecting<'l>(&self, label: impl Fn(&str) -> Option<&'l str>) -> Option<Label<'_>> {
-        self.requirements().iter().find_map(|Requirement { key, operator }| match operator {
-            Operator::In(values) => {
+    /// Returns the first label that must have one of several values, with its actual value.
+    fn selecting_label<'l>(&self, label: impl Fn(&str) -> Option<&'l str>) -> Option<LabelPair<'_>> {
+        self.requirements().iter().find_map(|SelectorRequirement { key, operator }| match operator {
+            SelectorOperator::In(values) => {
                 let has = label(key)?;
                 values.iter().find(|value| &***value == has).map(|value| (&**key, &**value))
             }
-            Operator::NotIn(_) | Operator::Exists | Operator::DoesNotExist => None,
+            SelectorOperator::NotIn(_) | SelectorOperator::Exists | SelectorOperator::DoesNotExist => None,
         })
     }
 }

@@ -1,39 +1,39 @@
-//! The marks that a decision leaves on a pod, and why one may be withheld.
+//! Marks that a decision leaves on a pod, and reasons to withhold one.
 
 use super::Decision;
-use super::facts::{ChainEnd, Facts, Owners, SelectorUse};
-use super::mesh::Place;
-use super::reason::{Override, Rule, Source};
+use super::facts::{ChainEnd, Facts, OwnerChain, SelectorUse};
+use super::mesh::MarkerPlace;
+use super::reason::{DecisionRule, OverrideRule, OverrideSource};
 use super::receipt;
 
-/// The state that a decision gives each mark on a pod. What is kept is not touched.
+/// Changes of a decision to the marks on a pod. A mark that is kept is not touched.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Marks {
-    /// The mesh's marker.
-    pub marker: Mark,
-    /// The annotation that the mesh still reads where the label is absent.
-    pub legacy: Mark,
-    /// The revision label.
-    pub revision: Mark,
-    /// The receipt.
-    pub receipt: Mark,
+pub struct PodMarks {
+    /// Change of the mesh's marker.
+    pub marker: MarkChange,
+    /// Change of the annotation that the mesh still reads if the label is absent.
+    pub legacy: MarkChange,
+    /// Change of the revision label.
+    pub revision: MarkChange,
+    /// Change of the receipt.
+    pub receipt: MarkChange,
 }
 
-/// What happens to one mark.
+/// Change of one mark.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Mark {
-    /// It stays as it is.
+pub enum MarkChange {
+    /// Leaves the mark as it is.
     #[default]
     Keep,
-    /// It is written; the pod does not have this value.
+    /// Writes this value, which the pod does not have.
     Set(String),
-    /// It is taken away; the pod has it.
+    /// Removes the mark, which the pod has.
     Strip,
 }
 
-impl Mark {
-    /// The mark's value, of which the pod has `before`.
-    pub fn after<'m>(&'m self, before: Option<&'m str>) -> Option<&'m str> {
+impl MarkChange {
+    /// Returns the value after the change, given the value before it.
+    pub fn apply_to<'m>(&'m self, before: Option<&'m str>) -> Option<&'m str> {
         match self {
             Self::Keep => before,
             Self::Set(value) => Some(value),
@@ -42,17 +42,17 @@ impl Mark {
     }
 }
 
-/// Why a mark is not written although the decision asks for it.
+/// Reason why a mark is not written although the decision asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Withheld {
-    /// The direct owner's selector uses it: the owner would create pods for ever.
+pub enum WithheldReason {
+    /// The direct owner's selector uses the label: the owner would create pods for ever.
     OwnerSelector,
-    /// The mark is there already, and whether the direct owner's selector uses it cannot be told.
+    /// The label is there already, and the direct owner's selector is unknown.
     OwnerSelectorUnknown,
 }
 
-impl Withheld {
-    /// One sentence, without a full stop.
+impl WithheldReason {
+    /// Returns the reason as one sentence without a full stop.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::OwnerSelector => {
@@ -63,84 +63,86 @@ impl Withheld {
     }
 }
 
-impl Marks {
-    /// Whether nothing changes.
+impl PodMarks {
+    /// Returns whether nothing changes.
     pub fn is_empty(&self) -> bool {
         let Self { marker, legacy, revision, receipt } = self;
-        [marker, legacy, revision, receipt].iter().all(|mark| **mark == Mark::Keep)
+        [marker, legacy, revision, receipt].iter().all(|mark| **mark == MarkChange::Keep)
     }
 }
 
-/// Why the marker may not be changed on this pod.
-pub(super) fn marker_withheld(facts: &Facts<'_>) -> Option<Withheld> {
+/// Returns the reason why the marker may not be changed on this pod, if there is one.
+pub(super) fn marker_withheld(facts: &Facts<'_>) -> Option<WithheldReason> {
     let mesh = facts.settings.mesh;
-    withheld(facts, (mesh.marker_place == Place::Label).then_some(mesh.marker_key), |used| used.marker)
+    label_withheld(facts, (mesh.marker_place == MarkerPlace::Label).then_some(mesh.marker_key), |used| used.marker)
 }
 
-/// Why the revision label may not be changed on this pod.
-pub(super) fn revision_withheld(facts: &Facts<'_>) -> Option<Withheld> {
-    withheld(facts, facts.settings.mesh.revision_label, |used| used.revision)
+/// Returns the reason why the revision label may not be changed on this pod, if there is one.
+pub(super) fn revision_withheld(facts: &Facts<'_>) -> Option<WithheldReason> {
+    label_withheld(facts, facts.settings.mesh.revision_label, |used| used.revision)
 }
 
-/// Why this label may not be changed on this pod. One that is unknown to be used may be added, never changed or removed.
-fn withheld(facts: &Facts<'_>, label: Option<&str>, uses: fn(SelectorUse) -> bool) -> Option<Withheld> {
-    let Owners { chain, end, selector, gateway: _ } = &facts.owners;
+/// Returns the reason why this label may not be changed on this pod, if there is one. If the owner's selector is
+/// unknown, the label may be added, but not changed or removed.
+fn label_withheld(facts: &Facts<'_>, label: Option<&str>, uses: fn(SelectorUse) -> bool) -> Option<WithheldReason> {
+    let OwnerChain { chain, end, selector, gateway: _ } = &facts.owners;
     let is_bare = chain.is_empty() && !matches!(end, ChainEnd::Missing(..));
     match *selector {
-        Some(used) => uses(used).then_some(Withheld::OwnerSelector),
+        Some(used) => uses(used).then_some(WithheldReason::OwnerSelector),
         None if is_bare => None,
-        None => label.and_then(|label| facts.pod.label(label)).map(|_| Withheld::OwnerSelectorUnknown),
+        None => label.and_then(|label| facts.pod.label(label)).map(|_| WithheldReason::OwnerSelectorUnknown),
     }
 }
 
-/// Marks that tell the injector yes or no. What already says so stays as it is, which makes this idempotent.
-pub(super) fn written(facts: &Facts<'_>, decision: &Decision<'_>, on: bool, revision: Mark) -> Marks {
+/// Returns the marks that enable or disable injection. A marker that already has the value stays: this is idempotent.
+pub(super) fn injection_marks(facts: &Facts<'_>, decision: &Decision<'_>, on: bool, revision: MarkChange) -> PodMarks {
     let mesh = facts.settings.mesh;
     let pod = facts.pod;
     let has = pod.marker(mesh);
-    let says_so = has.and_then(|value| mesh.reads(value)) == Some(on);
+    let says_so = has.and_then(|value| mesh.parse_marker(value)) == Some(on);
     let is_ours = has.is_some() && pod.marker_is_ours();
-    // An annotation hidden by the label that is now replaced would otherwise come to life as an override.
+    // Else an annotation that the replaced label hid would take effect as an override.
     let hidden = has.is_some() && !says_so && !is_ours;
-    let contradicts = |value: &str| hidden || go_bool(value) == Some(!on);
+    let contradicts = |value: &str| hidden || parse_go_bool(value) == Some(!on);
     let marker = match says_so {
-        true => Mark::Keep,
-        false => Mark::Set(if on { mesh.on[0] } else { mesh.off[0] }.to_owned()),
+        true => MarkChange::Keep,
+        false => MarkChange::Set(if on { mesh.on[0] } else { mesh.off[0] }.to_owned()),
     };
-    Marks {
-        receipt: receipt(facts, decision, says_so && !is_ours, &revision),
+    PodMarks {
+        receipt: receipt_change(facts, decision, says_so && !is_ours, &revision),
         marker,
         legacy: strip_if(pod.annotations.legacy.as_deref().is_some_and(contradicts)),
         revision,
     }
 }
 
-/// The receipt for what is ours on the pod; beside the pod's own marker only a revision can be.
-fn receipt(facts: &Facts<'_>, decision: &Decision<'_>, own_marker: bool, revision: &Mark) -> Mark {
+/// Returns the change of the receipt for our marks. Beside the pod's own marker, only a revision can be ours.
+fn receipt_change(facts: &Facts<'_>, decision: &Decision<'_>, own_marker: bool, revision: &MarkChange) -> MarkChange {
     let has = facts.pod.receipt().map(|receipt| receipt.0);
     let ours = match revision {
-        Mark::Set(revision) => Some(revision.as_str()),
-        Mark::Keep => stale_revision(facts),
-        Mark::Strip => None,
+        MarkChange::Set(revision) => Some(revision.as_str()),
+        MarkChange::Keep => stale_revision(facts),
+        MarkChange::Strip => None,
     };
-    let follows_own_marker = matches!(&decision.rule, Rule::Override(Override { source: Source::Marker(_), .. }));
-    let wanted = match (own_marker, ours) {
+    let decides_by_own_marker =
+        matches!(&decision.rule, DecisionRule::Override(OverrideRule { source: OverrideSource::Marker(_), .. }));
+    let wanted_receipt = match (own_marker, ours) {
         (true, None) => None,
-        // A marker that a later review has to go on taking for the pod's own.
-        (true, Some(revision)) if follows_own_marker => Some(receipt::for_revision(revision)),
-        (true | false, revision) => Some(receipt::for_marker(decision.action, &decision.rule, revision)),
+        // A later review must still take this marker for the pod's own.
+        (true, Some(revision)) if decides_by_own_marker => Some(receipt::revision_receipt(revision)),
+        (true | false, revision) => Some(receipt::marker_receipt(decision.action, &decision.rule, revision)),
     };
-    match wanted {
-        Some(wanted) if has == Some(wanted.as_str()) => Mark::Keep,
-        Some(wanted) => Mark::Set(wanted),
+    match wanted_receipt {
+        Some(wanted_receipt) if has == Some(wanted_receipt.as_str()) => MarkChange::Keep,
+        Some(wanted_receipt) => MarkChange::Set(wanted_receipt),
         None => strip_if(has.is_some()),
     }
 }
 
-/// Marks that leave it to the namespace.
-pub(super) fn stripped(facts: &Facts<'_>, revision: Mark) -> Marks {
+/// Returns the marks that leave the pod to its namespace.
+pub(super) fn stripped_marks(facts: &Facts<'_>, revision: MarkChange) -> PodMarks {
     let pod = facts.pod;
-    Marks {
+    PodMarks {
         marker: strip_if(pod.marker(facts.settings.mesh).is_some()),
         legacy: strip_if(pod.annotations.legacy.is_some()),
         revision,
@@ -148,54 +150,54 @@ pub(super) fn stripped(facts: &Facts<'_>, revision: Mark) -> Marks {
     }
 }
 
-/// Leaves everything, apart from what an earlier decision of ours left behind on a copied pod.
-pub(super) fn cleaned(facts: &Facts<'_>, decision: &Decision<'_>) -> Marks {
-    let Some(receipt) = facts.pod.receipt().filter(|_| !matches!(decision.rule, Rule::Safety(_))) else {
-        return Marks::default();
+/// Returns the marks that only strip leftovers of an earlier decision of ours from a copied pod.
+pub(super) fn cleaned_marks(facts: &Facts<'_>, decision: &Decision<'_>) -> PodMarks {
+    let Some(receipt) = facts.pod.receipt().filter(|_| !matches!(decision.rule, DecisionRule::Safety(_))) else {
+        return PodMarks::default();
     };
     let has_marker = facts.pod.marker(facts.settings.mesh).is_some();
-    Marks {
+    PodMarks {
         marker: strip_if(has_marker && receipt.claims_marker()),
-        revision: without_stale_revision(facts),
-        receipt: Mark::Strip,
-        legacy: Mark::Keep,
+        revision: strip_stale_revision(facts),
+        receipt: MarkChange::Strip,
+        legacy: MarkChange::Keep,
     }
 }
 
-/// The pod's revision label, where a receipt says that we wrote it.
+/// Returns the pod's revision label if a receipt says that we wrote it.
 pub(super) fn stale_revision<'f>(facts: &'f Facts<'_>) -> Option<&'f str> {
     let revision = facts.settings.mesh.revision_label.and_then(|key| facts.pod.label(key))?;
     facts.pod.receipt()?.revision().filter(|ours| *ours == revision)
 }
 
-/// The pod's revision label, where it is not ours.
+/// Returns the pod's revision label if we did not write it.
 pub(super) fn own_revision<'f>(facts: &'f Facts<'_>) -> Option<&'f str> {
     let revision = facts.settings.mesh.revision_label.and_then(|key| facts.pod.label(key));
     revision.filter(|_| stale_revision(facts).is_none())
 }
 
-/// Takes away a revision label of ours, unless the owner's selector may use it.
-pub(super) fn without_stale_revision(facts: &Facts<'_>) -> Mark {
+/// Returns the change that strips a revision label of ours, unless the owner's selector may use it.
+pub(super) fn strip_stale_revision(facts: &Facts<'_>) -> MarkChange {
     strip_if(stale_revision(facts).is_some() && revision_withheld(facts).is_none())
 }
 
-/// The mark that leaves the pod with this revision label.
-pub(super) fn revision_to(facts: &Facts<'_>, wanted: Option<&str>) -> Mark {
-    let Some(key) = facts.settings.mesh.revision_label else { return Mark::Keep };
+/// Returns the change after which the pod has this revision label.
+pub(super) fn revision_change(facts: &Facts<'_>, revision: Option<&str>) -> MarkChange {
+    let Some(key) = facts.settings.mesh.revision_label else { return MarkChange::Keep };
     let has = facts.pod.label(key);
-    match wanted {
-        _ if wanted == has => Mark::Keep,
-        Some(wanted) => Mark::Set(wanted.to_owned()),
-        None => Mark::Strip,
+    match revision {
+        _ if revision == has => MarkChange::Keep,
+        Some(revision) => MarkChange::Set(revision.to_owned()),
+        None => MarkChange::Strip,
     }
 }
 
-fn strip_if(has: bool) -> Mark {
-    if has { Mark::Strip } else { Mark::Keep }
+fn strip_if(has: bool) -> MarkChange {
+    if has { MarkChange::Strip } else { MarkChange::Keep }
 }
 
-/// What Go's `strconv.ParseBool` reads, since Istio's CNI plugin reads the legacy annotation with it.
-fn go_bool(value: &str) -> Option<bool> {
+/// Parses as Go's `strconv.ParseBool` does: Istio's CNI plugin reads the legacy annotation with it.
+fn parse_go_bool(value: &str) -> Option<bool> {
     match value {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),

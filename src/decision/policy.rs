@@ -1,85 +1,84 @@
-//! Compiled policies: what they match, how they rank, and which of them rule over one pod.
+//! Compiled policies: their matches, their ranks, and the ruling of all policies over one pod.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::Action;
-use super::facts::{ChainEnd, Facts, Namespace, Owner, OwnerName, Owners};
-use super::reason::{Part, Unknown};
+use super::facts::{ChainEnd, Facts, NamespaceFacts, Owner, OwnerChain, OwnerName};
+use super::reason::{MatchPart, UnknownFact};
 use super::selector::{Glob, Selector};
 
-/// A policy, ready to be asked.
+/// Compiled policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// Its name.
     pub name: Box<str>,
-    /// Its namespace; `None` for a cluster policy.
+    /// Namespace; `None` for a cluster policy.
     pub namespace: Option<Box<str>>,
-    /// Which pods it is about.
-    pub matching: Matching,
-    /// What it asks for.
+    /// Pods that the policy applies to.
+    pub matcher: PodMatcher,
+    /// Action that the policy asks for.
     pub action: Action,
-    /// The revision to ask for with `Enable`.
+    /// Revision to ask for with `Enable`.
     pub revision: Option<Box<str>>,
-    /// Higher wins.
+    /// Priority; higher wins.
     pub priority: i32,
-    /// What it lets overrides do.
-    pub overrides: Overrides,
-    /// Whether it acts, or only says what it would do.
-    pub mode: Mode,
+    /// Permission for overrides.
+    pub overrides: OverridePermission,
+    /// Whether the policy acts or is only reported.
+    pub mode: EnforcementMode,
 }
 
-/// What a policy lets overrides do, from lenient to strict.
+/// Permission that a policy gives to overrides, from lenient to strict.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Overrides {
+pub enum OverridePermission {
     /// Every override counts.
     #[default]
     Allow,
-    /// An override counts if it says why.
+    /// An override counts if it has a reason.
     RequireReason,
-    /// No override counts; of a cluster policy, neither does a namespaced policy or suspension.
+    /// No override counts. Under a cluster policy, namespaced policies and suspensions do not count either.
     Deny,
 }
 
-/// Whether a policy acts.
+/// Mode of a policy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// It takes part in decisions.
+pub enum EnforcementMode {
+    /// The policy takes part in decisions.
     #[default]
     Enforce,
-    /// What it would change is recorded, and nothing changes.
+    /// The policy changes nothing; decisions record what it would change.
     Audit,
 }
 
 impl Policy {
-    /// Orders policies by rank: of two that match the same pod, the one with the smaller rank wins.
-    pub fn rank(&self) -> Rank {
-        Rank(Reverse(self.priority), self.namespace.is_none(), Reverse(self.matching.specificity()))
+    /// Returns the rank: of two policies that match the same pod, the one with the smaller rank wins.
+    pub fn rank(&self) -> PolicyRank {
+        PolicyRank(Reverse(self.priority), self.namespace.is_none(), Reverse(self.matcher.specificity()))
     }
 }
 
-/// See [`Policy::rank`]: priority, then namespaced before cluster, then the more specific.
+/// Rank of a policy: priority, then namespaced before cluster, then the more specific. See [`Policy::rank`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rank(Reverse<i32>, bool, Reverse<Specificity>);
+pub struct PolicyRank(Reverse<i32>, bool, Reverse<Specificity>);
 
-/// How closely a policy says whom it means.
+/// Degree to which a match narrows down its pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Specificity {
-    /// Neither of the below.
+    /// Every pod, or all but some namespaces.
     Anything,
-    /// It includes some namespaces only, or selects them by label.
+    /// Some namespaces only, by name or by label.
     Namespaces,
-    /// It names workloads, selects workloads or pods by label, or names service accounts.
+    /// Workloads by name, workloads or pods by label, or service accounts by name.
     Pods,
 }
 
-/// Which pods a policy or a suspension is about; all parts must hold, and an empty part holds for all.
+/// Match of a policy or a suspension. All parts must hold; an empty part holds for every pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Matching {
-    /// Names of namespaces that it is about.
+pub struct PodMatcher {
+    /// Names of namespaces that match.
     pub include: Vec<Glob>,
-    /// Names of namespaces that it is not about.
+    /// Names of namespaces that do not match.
     pub exclude: Vec<Glob>,
     /// Labels of the namespace.
     pub namespace_selector: Selector,
@@ -93,28 +92,27 @@ pub struct Matching {
     pub service_accounts: Vec<Glob>,
 }
 
-/// A kind of workload and a pattern of names.
+/// Kind of workload and pattern of names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkloadPattern {
-    /// The kind, exactly.
+    /// Exact kind.
     pub kind: Box<str>,
-    /// The name.
     pub name: Glob,
 }
 
-/// Whether something matches a pod, as far as can be known.
+/// Result of matching a pod, as far as the facts are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Match {
+pub enum MatchResult {
     /// All parts hold.
     Yes,
-    /// This part does not hold.
-    No(Part),
-    /// No part fails, and at least one cannot be told.
-    Unknown(Unknown),
+    /// The part fails.
+    No(MatchPart),
+    /// No part fails, and at least one depends on an unknown fact.
+    Unknown(UnknownFact),
 }
 
-impl Matching {
-    /// How closely it says whom it means.
+impl PodMatcher {
+    /// Returns the degree to which the match narrows down its pods.
     pub fn specificity(&self) -> Specificity {
         let Self {
             include,
@@ -137,25 +135,25 @@ impl Matching {
         }
     }
 
-    /// The kinds and names of the only workloads that can be meant, where each is named outright.
+    /// Returns kinds and names of the only workloads that can match, if each has an exact name.
     fn named_workloads(&self) -> Option<Vec<(&str, &str)>> {
         let named: Option<Vec<_>> =
             self.workloads.iter().map(|pattern| Some((&*pattern.kind, pattern.name.exact()?))).collect();
         named.filter(|named| !named.is_empty())
     }
 
-    /// Whether a namespace of this name can be meant; its labels are another part.
+    /// Returns whether a namespace of this name can match. Labels of the namespace are another part.
     pub fn names_namespace(&self, name: &str) -> bool {
         (self.include.is_empty() || self.include.iter().any(|glob| glob.matches(name)))
             && !self.exclude.iter().any(|glob| glob.matches(name))
     }
 
-    /// Whether the pod of these facts is meant. A part that fails decides, even where another part is unknown.
-    pub fn matches(&self, facts: &Facts<'_>) -> Match {
+    /// Matches the pod of these facts. A part that fails decides, even if another part is unknown.
+    pub fn matches(&self, facts: &Facts<'_>) -> MatchResult {
         let Self { workloads, workload_selector, pod_selector, service_accounts, .. } = self;
         let pod = facts.pod;
         if !self.names_namespace(&pod.namespace) {
-            return Match::No(Part::Namespaces);
+            return MatchResult::No(MatchPart::Namespaces);
         }
         if !pod_selector.selects_all()
             && !pod
@@ -163,81 +161,81 @@ impl Matching {
                 .as_ref()
                 .map_or_else(|| pod_selector.matches(&Default::default()), |labels| pod_selector.matches(labels))
         {
-            return Match::No(Part::PodSelector);
+            return MatchResult::No(MatchPart::PodSelector);
         }
         let account = pod.service_account.as_deref().unwrap_or("default");
         if !service_accounts.is_empty() && !service_accounts.iter().any(|glob| glob.matches(account)) {
-            return Match::No(Part::ServiceAccounts);
+            return MatchResult::No(MatchPart::ServiceAccounts);
         }
         let workload = if workloads.is_empty() && workload_selector.selects_all() {
-            Match::Yes
+            MatchResult::Yes
         } else {
             self.matches_workload(facts)
         };
         match (workload, self.matches_namespace_labels(facts)) {
-            (Match::Yes, other) | (other, Match::Yes) => other,
-            (no @ Match::No(_), _) | (_, no @ Match::No(_)) => no,
-            (unknown @ Match::Unknown(_), Match::Unknown(_)) => unknown,
+            (MatchResult::Yes, other) | (other, MatchResult::Yes) => other,
+            (no @ MatchResult::No(_), _) | (_, no @ MatchResult::No(_)) => no,
+            (unknown @ MatchResult::Unknown(_), MatchResult::Unknown(_)) => unknown,
         }
     }
 
-    fn matches_namespace_labels(&self, facts: &Facts<'_>) -> Match {
+    fn matches_namespace_labels(&self, facts: &Facts<'_>) -> MatchResult {
         match &facts.namespace {
-            _ if self.namespace_selector.selects_all() => Match::Yes,
-            Ok(namespace) if self.namespace_selector.matches(&namespace.labels) => Match::Yes,
-            Ok(_) => Match::No(Part::NamespaceSelector),
-            Err(missing) => Match::Unknown(Unknown::Namespace(*missing)),
+            _ if self.namespace_selector.selects_all() => MatchResult::Yes,
+            Ok(namespace) if self.namespace_selector.matches(&namespace.labels) => MatchResult::Yes,
+            Ok(_) => MatchResult::No(MatchPart::NamespaceSelector),
+            Err(missing) => MatchResult::Unknown(UnknownFact::Namespace(*missing)),
         }
     }
 
-    fn matches_workload(&self, facts: &Facts<'_>) -> Match {
+    fn matches_workload(&self, facts: &Facts<'_>) -> MatchResult {
         let named = |kind: &str, name: &str| {
             self.workloads.iter().any(|pattern| *pattern.kind == *kind && pattern.name.matches(name))
         };
-        // A gateway that is not known names nothing: it must not keep a policy that denies from being told.
+        // A gateway that is not known names nothing: it must not make the match of a denying policy unknown.
         let names_gateway = matches!(&facts.owners.gateway, Some(Ok(OwnerName { kind, name })) if named(kind, name));
         if names_gateway && self.workload_selector.selects_all() {
-            return Match::Yes;
+            return MatchResult::Yes;
         }
         if let ChainEnd::Missing(owner, missing) = &facts.owners.end {
-            return Match::Unknown(Unknown::Owner(owner.clone(), *missing));
+            return MatchResult::Unknown(UnknownFact::Owner(owner.clone(), *missing));
         }
         let Some(Owner { kind, name, labels, .. }) = facts.owners.workload() else {
-            return Match::No(Part::Workloads);
+            return MatchResult::No(MatchPart::Workloads);
         };
         if !self.workloads.is_empty() && !names_gateway && !named(kind, name) {
-            Match::No(Part::Workloads)
+            MatchResult::No(MatchPart::Workloads)
         } else if self.workload_selector.matches(labels) {
-            Match::Yes
+            MatchResult::Yes
         } else {
-            Match::No(Part::WorkloadSelector)
+            MatchResult::No(MatchPart::WorkloadSelector)
         }
     }
 }
 
-/// All policies of a cluster in order of rank, compiled once and then only read.
+/// All policies of a cluster in order of rank. Compiled once, then only read.
 #[derive(Debug, Default)]
-pub struct Policies {
+pub struct PolicySet {
     ranked: Vec<Policy>,
-    /// Positions of the policies that one namespace may be concerned by because it is named outright.
+    /// Positions of the policies in each namespace.
     by_name: HashMap<Box<str>, Vec<u32>>,
-    /// Positions of those that ask for more than a name.
+    /// Positions of the cluster policies.
     by_pattern: Vec<u32>,
     generation: u64,
 }
 
-/// The policies that can concern one namespace, as positions in order of rank.
+/// Policies that can concern one namespace, as positions in order of rank.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Candidates {
-    /// Those that can concern any pod of it.
-    of_any: Box<[u32]>,
-    /// Those that name workloads outright, by kind and then by name.
-    of_workload: HashMap<Box<str>, HashMap<Box<str>, Vec<u32>>>,
+pub struct PolicyCandidates {
+    /// Policies that can concern any pod of the namespace.
+    any_workload: Box<[u32]>,
+    /// Policies that only name exact workloads, by kind and then by name.
+    by_workload: HashMap<Box<str>, HashMap<Box<str>, Vec<u32>>>,
     generation: u64,
 }
 
-impl Policies {
-    /// Compiles policies; `generation` tells this set from every other one.
+impl PolicySet {
+    /// Ranks the policies and indexes them. `generation` tells this set from every other one.
     pub fn new(mut ranked: Vec<Policy>, generation: u64) -> Self {
         ranked.sort_by(|left, right| {
             let key = |policy: &Policy| (policy.rank(), policy.action.strictness(), Reverse(policy.overrides));
@@ -257,148 +255,154 @@ impl Policies {
         Self { ranked, by_name, by_pattern, generation }
     }
 
-    /// Which policies can concern a namespace; the answer holds until either changes.
-    pub fn candidates(&self, name: &str, namespace: Option<&Namespace>) -> Candidates {
+    /// Returns the policies that can concern a namespace. The result is valid until the set or the namespace changes.
+    pub fn candidates_for(&self, name: &str, namespace: Option<&NamespaceFacts>) -> PolicyCandidates {
         let selected = |position: &&u32| {
-            let matching = &self.ranked[**position as usize].matching;
+            let matching = &self.ranked[**position as usize].matcher;
             matching.names_namespace(name)
                 && namespace.is_none_or(|namespace| matching.namespace_selector.matches(&namespace.labels))
         };
         let own = self.by_name.get(name).map_or(&[][..], Vec::as_slice);
         let mut positions: Vec<u32> = own.iter().chain(self.by_pattern.iter().filter(selected)).copied().collect();
         positions.sort_unstable();
-        let mut of_workload: HashMap<Box<str>, HashMap<Box<str>, Vec<u32>>> = HashMap::new();
+        let mut by_workload: HashMap<Box<str>, HashMap<Box<str>, Vec<u32>>> = HashMap::new();
         positions.retain(|position| {
-            let named = self.ranked[*position as usize].matching.named_workloads();
+            let named = self.ranked[*position as usize].matcher.named_workloads();
             for (kind, name) in named.iter().flatten() {
-                let of_name = of_workload.entry((*kind).into()).or_default().entry((*name).into()).or_default();
-                // A policy may name one workload twice.
+                let of_name = by_workload.entry((*kind).into()).or_default().entry((*name).into()).or_default();
+                // A policy may name a workload twice.
                 if of_name.last() != Some(position) {
                     of_name.push(*position);
                 }
             }
             named.is_none()
         });
-        Candidates { of_any: positions.into(), of_workload, generation: self.generation }
+        PolicyCandidates { any_workload: positions.into(), by_workload, generation: self.generation }
     }
 
-    /// Whether `candidates` were made from this set.
-    pub fn made(&self, candidates: &Candidates) -> bool {
+    /// Returns whether `candidates` belong to this set.
+    pub fn owns(&self, candidates: &PolicyCandidates) -> bool {
         self.generation == candidates.generation
     }
 
-    /// The candidates that can concern a pod of these owners, in order of rank. Those of another set are none of ours.
-    pub fn ranked<'p>(&'p self, candidates: &'p Candidates, owners: &Owners) -> impl Iterator<Item = &'p Policy> {
-        debug_assert!(self.made(candidates), "candidates of another set");
-        let positions = candidates.of(owners);
+    /// Returns the candidates that can concern a pod of these owners, in order of rank. `candidates` must belong to
+    /// this set.
+    pub fn ranked<'p>(
+        &'p self,
+        candidates: &'p PolicyCandidates,
+        owners: &OwnerChain,
+    ) -> impl Iterator<Item = &'p Policy> {
+        debug_assert!(self.owns(candidates), "candidates of another set");
+        let positions = candidates.for_owners(owners);
         (0..positions.len()).filter_map(move |index| self.ranked.get(positions[index] as usize))
     }
 
-    /// All policies in order of rank.
+    /// Returns all policies in order of rank.
     pub fn all(&self) -> &[Policy] {
         &self.ranked
     }
 }
 
-impl Candidates {
-    /// Those that can concern a pod of these owners: where a workload is named, only those that name its own.
-    fn of(&self, owners: &Owners) -> Cow<'_, [u32]> {
-        let Self { of_any, of_workload, generation: _ } = self;
-        if of_workload.is_empty() {
-            return Cow::Borrowed(of_any);
+impl PolicyCandidates {
+    /// Returns the candidates that can concern a pod of these owners. Policies for exact workloads count only for
+    /// those.
+    fn for_owners(&self, owners: &OwnerChain) -> Cow<'_, [u32]> {
+        let Self { any_workload, by_workload, generation: _ } = self;
+        if by_workload.is_empty() {
+            return Cow::Borrowed(any_workload);
         }
         let mut named: Vec<u32> = match &owners.end {
-            // It may turn out to be any of them.
-            ChainEnd::Missing(..) => of_workload.values().flat_map(HashMap::values).flatten().copied().collect(),
+            // The unknown owner may turn out to be any of the named workloads.
+            ChainEnd::Missing(..) => by_workload.values().flat_map(HashMap::values).flatten().copied().collect(),
             ChainEnd::Top | ChainEnd::Unread(_) | ChainEnd::Untrusted(_) | ChainEnd::Absent(_) => {
                 let workload = owners.workload().map(|Owner { kind, name, .. }| (&**kind, &**name));
                 let gateway = owners.gateway.iter().flatten().map(|OwnerName { kind, name }| (&**kind, &**name));
-                let of = |(kind, name): (&str, &str)| of_workload.get(kind)?.get(name);
+                let of = |(kind, name): (&str, &str)| by_workload.get(kind)?.get(name);
                 workload.into_iter().chain(gateway).filter_map(of).flatten().copied().collect()
             }
         };
         if named.is_empty() {
-            return Cow::Borrowed(of_any);
+            return Cow::Borrowed(any_workload);
         }
-        named.extend(of_any);
+        named.extend(any_workload);
         named.sort_unstable();
         named.dedup();
         Cow::Owned(named)
     }
 }
 
-/// The policies that can concern one pod, in order of rank, each asked once whether it matches; a view of those that count.
+/// Policies that can concern one pod, in order of rank, each matched once; a view of the policies that count.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Matched<'m, 'p> {
-    /// All of them, whatever their mode.
-    pub(super) all: &'m [(&'p Policy, Match)],
-    /// The one in mode Audit that counts as if it were in Enforce.
+pub(super) struct MatchedPolicies<'m, 'p> {
+    /// All policies, whatever their mode.
+    pub(super) all: &'m [(&'p Policy, MatchResult)],
+    /// Audit policy that counts as if it were in mode Enforce.
     pub(super) promoted: Option<&'p Policy>,
 }
 
-impl<'m, 'p> Matched<'m, 'p> {
-    /// Those that count.
-    pub(super) fn iter(self) -> impl Iterator<Item = &'m (&'p Policy, Match)> + Clone {
+impl<'m, 'p> MatchedPolicies<'m, 'p> {
+    /// Returns the policies that count.
+    pub(super) fn iter(self) -> impl Iterator<Item = &'m (&'p Policy, MatchResult)> + Clone {
         let is_promoted = move |policy| self.promoted.is_some_and(|promoted| std::ptr::eq(promoted, policy));
-        self.all.iter().filter(move |(policy, _)| policy.mode == Mode::Enforce || is_promoted(*policy))
+        self.all.iter().filter(move |(policy, _)| policy.mode == EnforcementMode::Enforce || is_promoted(*policy))
     }
 }
 
-/// The policies that rule over one pod.
+/// Ruling of the policies over one pod.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Ruling<'p> {
-    /// The one that wins.
+    /// Winning policy.
     pub(super) winner: Option<&'p Policy>,
-    /// The one that wins among cluster policies alone, if its word is final.
-    pub(super) forbids: Option<&'p Policy>,
-    /// The policy that limits overrides most, of the two winners' ranks.
+    /// Cluster policy with `overrides: Deny` that wins among cluster policies and so allows no exception.
+    pub(super) denying_policy: Option<&'p Policy>,
+    /// Policy that limits overrides most, among the ranks of both winners.
     pub(super) strictest: Option<&'p Policy>,
 }
 
 impl<'p> Ruling<'p> {
-    /// Whether no override can count, whatever it says.
+    /// Returns whether no override can count.
     pub(super) fn refuses_all(&self) -> bool {
-        self.strictest.is_some_and(|policy| policy.overrides == Overrides::Deny)
+        self.strictest.is_some_and(|policy| policy.overrides == OverridePermission::Deny)
     }
 
-    /// The ruling where one wins among the cluster policies, and one among all.
-    fn of(cluster: Winner<'p>, all: Winner<'p>) -> Self {
+    /// Combines the winner among the cluster policies with the winner among all policies.
+    fn from_winners(cluster: RankWinner<'p>, all: RankWinner<'p>) -> Self {
         let by_cluster = cluster.strictest;
-        if by_cluster.is_some_and(|policy| policy.overrides == Overrides::Deny) {
-            return Self { winner: cluster.policy, forbids: by_cluster, strictest: by_cluster };
+        if by_cluster.is_some_and(|policy| policy.overrides == OverridePermission::Deny) {
+            return Self { winner: cluster.policy, denying_policy: by_cluster, strictest: by_cluster };
         }
         let strictest = [all.strictest, by_cluster].into_iter().flatten().max_by_key(|policy| policy.overrides);
-        Self { winner: all.policy, forbids: None, strictest }
+        Self { winner: all.policy, denying_policy: None, strictest }
     }
 }
 
-/// The rulings that are possible while it is not known of some policies whether they match.
+/// All possible rulings if some policies have an unknown match.
 #[derive(Debug)]
-pub(super) struct Rulings<'p> {
-    /// The one by the policies that are known to match.
+pub(super) struct PossibleRulings<'p> {
+    /// Ruling of the policies that are known to match.
     pub(super) certain: Ruling<'p>,
-    /// One of each further sort: there are few, however many policies cannot be told. Some may not really be possible.
+    /// Further rulings, one of each class. Few, however many matches are unknown; some may not really be possible.
     pub(super) others: Vec<Ruling<'p>>,
-    /// What has to be known to tell which it is.
-    pub(super) unknown: Option<Unknown>,
+    /// Fact that would decide between the rulings.
+    pub(super) unknown: Option<UnknownFact>,
 }
 
-impl<'p> Rulings<'p> {
-    pub(super) fn of(matched: Matched<'_, 'p>) -> Self {
-        let cluster = Winners::of(matched.iter().filter(|(policy, _)| policy.namespace.is_none()));
-        let all = Winners::of(matched.iter());
-        let certain = Ruling::of(cluster.certain, all.certain);
-        // Whatever a namespaced policy turns out to match, it cannot depart from this.
-        let is_final = certain.forbids.is_some() && cluster.others.is_empty();
+impl<'p> PossibleRulings<'p> {
+    pub(super) fn from_matches(matched: MatchedPolicies<'_, 'p>) -> Self {
+        let cluster = PossibleWinners::from_matches(matched.iter().filter(|(policy, _)| policy.namespace.is_none()));
+        let all = PossibleWinners::from_matches(matched.iter());
+        let certain = Ruling::from_winners(cluster.certain, all.certain);
+        // No namespaced policy can depart from a denying cluster policy, whatever it turns out to match.
+        let is_final = certain.denying_policy.is_some() && cluster.others.is_empty();
         let mut others: Vec<Ruling<'p>> = Vec::new();
         for cluster in cluster.possible().filter(|_| !is_final) {
             for all in all.possible() {
-                let ruling = Ruling::of(cluster, all);
-                let sort = |ruling: &Ruling<'_>| {
-                    let Ruling { winner, forbids, strictest } = ruling;
-                    (winner.map(|one| one.action), forbids.is_some(), strictest.map(|one| one.overrides))
+                let ruling = Ruling::from_winners(cluster, all);
+                let class = |ruling: &Ruling<'_>| {
+                    let Ruling { winner, denying_policy, strictest } = ruling;
+                    (winner.map(|one| one.action), denying_policy.is_some(), strictest.map(|one| one.overrides))
                 };
-                if ![certain].iter().chain(&others).any(|other| sort(other) == sort(&ruling)) {
+                if ![certain].iter().chain(&others).any(|other| class(other) == class(&ruling)) {
                     others.push(ruling);
                 }
             }
@@ -408,60 +412,60 @@ impl<'p> Rulings<'p> {
     }
 }
 
-/// A policy that wins, and the one of its rank that limits overrides most.
+/// Winning policy, and the policy of its rank that limits overrides most.
 #[derive(Debug, Clone, Copy, Default)]
-struct Winner<'p> {
+struct RankWinner<'p> {
     policy: Option<&'p Policy>,
     strictest: Option<&'p Policy>,
 }
 
-/// The policies that may win.
-struct Winners<'p> {
-    /// The one that does, of those that are known to match.
-    certain: Winner<'p>,
-    /// The further ones, one of each action and limit.
-    others: Vec<Winner<'p>>,
-    unknown: Option<Unknown>,
+/// Policies that may win.
+struct PossibleWinners<'p> {
+    /// RankWinner among the policies that are known to match.
+    certain: RankWinner<'p>,
+    /// Further possible winners, one of each action and permission.
+    others: Vec<RankWinner<'p>>,
+    unknown: Option<UnknownFact>,
 }
 
-impl<'p> Winners<'p> {
-    fn of<'m>(matched: impl Iterator<Item = &'m (&'p Policy, Match)> + Clone) -> Self
+impl<'p> PossibleWinners<'p> {
+    fn from_matches<'m>(matched: impl Iterator<Item = &'m (&'p Policy, MatchResult)> + Clone) -> Self
     where
         'p: 'm,
     {
-        let first = matched.clone().find(|(_, matches)| *matches == Match::Yes).map(|(policy, _)| *policy);
+        let first = matched.clone().find(|(_, matches)| *matches == MatchResult::Yes).map(|(policy, _)| *policy);
         let rank = first.map(Policy::rank);
         let not_below = matched.take_while(|(policy, _)| rank.is_none_or(|rank| policy.rank() <= rank));
         let of_rank = not_below
             .clone()
-            .filter(|(policy, matches)| *matches == Match::Yes && Some(policy.rank()) == rank)
+            .filter(|(policy, matches)| *matches == MatchResult::Yes && Some(policy.rank()) == rank)
             .map(|(policy, _)| *policy);
-        let certain = Winner { policy: first, strictest: of_rank.max_by_key(|policy| policy.overrides) };
+        let certain = RankWinner { policy: first, strictest: of_rank.max_by_key(|policy| policy.overrides) };
         let mut unknown = None;
-        let untold = not_below.filter_map(|(policy, matches)| match matches {
-            Match::Unknown(why) => {
+        let unknown_matches = not_below.filter_map(|(policy, matches)| match matches {
+            MatchResult::Unknown(why) => {
                 unknown.get_or_insert_with(|| why.clone());
                 Some(*policy)
             }
-            Match::Yes | Match::No(_) => None,
+            MatchResult::Yes | MatchResult::No(_) => None,
         });
-        let mut untold: Vec<&Policy> = untold.collect();
-        // Those of a rank are in order of these as well, so few of each rank are left.
-        untold.dedup_by_key(|policy| (policy.rank(), policy.action, policy.overrides));
-        Self { certain, others: Self::untold(certain, &untold), unknown }
+        let mut unknown_matches: Vec<&Policy> = unknown_matches.collect();
+        // Policies of one rank are sorted by these two as well, so few of each rank remain.
+        unknown_matches.dedup_by_key(|policy| (policy.rank(), policy.action, policy.overrides));
+        Self { certain, others: Self::other_winners(certain, &unknown_matches), unknown }
     }
 
-    /// The winners and limits that are possible besides the certain one.
-    fn untold(certain: Winner<'p>, untold: &[&'p Policy]) -> Vec<Winner<'p>> {
-        let mut others: Vec<Winner<'p>> = Vec::new();
-        for of_rank in untold.chunk_by(|one, other| one.rank() == other.rank()) {
+    /// Returns the further winners that are possible besides the certain one.
+    fn other_winners(certain: RankWinner<'p>, unknown_matches: &[&'p Policy]) -> Vec<RankWinner<'p>> {
+        let mut others: Vec<RankWinner<'p>> = Vec::new();
+        for of_rank in unknown_matches.chunk_by(|one, other| one.rank() == other.rank()) {
             let is_its_rank = |policy: &&Policy| policy.rank() == of_rank[0].rank();
             let (first, sure) = (certain.policy.filter(is_its_rank), certain.strictest.filter(is_its_rank));
             for winner in of_rank.iter().copied().chain(first) {
                 let least = sure.map_or(winner.overrides, |sure| sure.overrides.max(winner.overrides));
                 for strictest in of_rank.iter().copied().chain(sure).filter(|one| one.overrides >= least) {
-                    let other = Winner { policy: Some(winner), strictest: Some(strictest) };
-                    if !others.iter().any(|known| known.sort() == other.sort()) {
+                    let other = RankWinner { policy: Some(winner), strictest: Some(strictest) };
+                    if !others.iter().any(|known| known.class() == other.class()) {
                         others.push(other);
                     }
                 }
@@ -470,13 +474,13 @@ impl<'p> Winners<'p> {
         others
     }
 
-    fn possible(&self) -> impl Iterator<Item = Winner<'p>> {
+    fn possible(&self) -> impl Iterator<Item = RankWinner<'p>> {
         [self.certain].into_iter().chain(self.others.iter().copied())
     }
 }
 
-impl Winner<'_> {
-    fn sort(&self) -> (Option<Action>, Option<Overrides>) {
+impl RankWinner<'_> {
+    fn class(&self) -> (Option<Action>, Option<OverridePermission>) {
         (self.policy.map(|policy| policy.action), self.strictest.map(|policy| policy.overrides))
     }
 }

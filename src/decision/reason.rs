@@ -1,35 +1,35 @@
-//! The rules that can win, the ways in which one can lose, and the sentences that say so.
+//! Rules that can win a decision, outcomes of rules that do not, and a sentence for each.
 
-use crate::kernel::text::Clean;
+use crate::kernel::text::CleanText;
 use std::fmt;
 
 use jiff::Timestamp;
 
 use super::Action;
-use super::facts::{Missing, Owner, OwnerName};
-use super::policy::{Overrides, Policy};
-use super::suspension::Suspension;
+use super::facts::{MissingReason, Owner, OwnerName};
+use super::policy::{OverridePermission, Policy};
+use super::suspension::InjectionSuspension;
 
-/// The rule that a decision follows, or one that was considered.
+/// Rule that a decision follows, or that it considered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rule<'f> {
-    /// The pod is never touched.
-    Safety(Safety),
-    /// Injection is suspended.
-    Suspension(&'f Suspension),
-    /// The pod, its workload or its namespace wishes so.
-    Override(Override<'f>),
-    /// A policy says so.
+pub enum DecisionRule<'f> {
+    /// A safety rule: the pod is never touched.
+    Safety(SafetyRule),
+    /// A suspension of injection.
+    Suspension(&'f InjectionSuspension),
+    /// An override on the pod, on one of its owners or on its namespace.
+    Override(OverrideRule<'f>),
+    /// An injection policy.
     Policy(&'f Policy),
-    /// Nothing applies.
+    /// No rule applies.
     Nothing,
-    /// The decision hangs on something unknown; the action is the one configured for that.
-    Unknown(Unknown, Action),
+    /// The decision depends on an unknown fact; the action is the one configured for unknowns.
+    Unknown(UnknownFact, Action),
 }
 
-/// Why a pod is never touched.
+/// Reason why a pod is never touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Safety {
+pub enum SafetyRule {
     /// The request does not create a pod.
     NotAPodCreation,
     /// The pod only mirrors a static one; changes would not reach that.
@@ -44,20 +44,20 @@ pub enum Safety {
     WaitsForProxy,
 }
 
-/// An override and what it says.
+/// Override that a decision considered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Override<'f> {
-    /// Where it stands.
-    pub source: Source<'f>,
-    /// Its value, as written.
+pub struct OverrideRule<'f> {
+    /// Object and key on which the override is set.
+    pub source: OverrideSource<'f>,
+    /// Value, as written.
     pub value: &'f str,
-    /// Its reason, as written.
+    /// Reason, as written.
     pub reason: Option<&'f str>,
 }
 
-/// Where an override stands.
+/// Object and key on which an override is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source<'f> {
+pub enum OverrideSource<'f> {
     /// Our annotation on the pod.
     Pod,
     /// The mesh's own marker on the pod, under this key.
@@ -66,65 +66,62 @@ pub enum Source<'f> {
     Legacy(&'static str),
     /// Our annotation on an owner.
     Workload(&'f Owner),
-    /// An owner that does not count, whatever it says.
+    /// An owner whose override does not count, whatever its value.
     UncountedOwner(&'f OwnerName),
     /// Our annotation on the namespace of this name.
     Namespace(&'f str),
 }
 
-/// What has to be known for a decision, and is not.
+/// Fact that a decision needs and that is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unknown {
-    /// The namespace.
-    Namespace(Missing),
+pub enum UnknownFact {
+    Namespace(MissingReason),
     /// An owner of the pod.
-    Owner(OwnerName, Missing),
+    Owner(OwnerName, MissingReason),
     /// The policies.
-    Policies(Missing),
+    Policies(MissingReason),
     /// The suspensions.
-    Suspensions(Missing),
+    Suspensions(MissingReason),
 }
 
-/// A rule that was considered, and what became of it.
+/// Rule that was considered, with its outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Considered<'f> {
-    /// The rule.
-    pub rule: Rule<'f>,
-    /// What became of it.
-    pub outcome: Outcome<'f>,
+pub struct EvaluatedRule<'f> {
+    pub rule: DecisionRule<'f>,
+    pub outcome: RuleOutcome<'f>,
 }
 
-/// What became of a rule that was considered.
+/// Outcome of a rule that was considered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome<'f> {
-    /// The decision follows it.
+pub enum RuleOutcome<'f> {
+    /// The decision follows the rule.
     Won,
-    /// It applies, and an earlier or higher rule won.
+    /// The rule applies, but an earlier or higher rule won.
     Outranked,
-    /// This part of it does not hold for the pod.
-    NoMatch(Part),
-    /// It begins at this instant.
+    /// The part of the rule's match does not hold for the pod.
+    NoMatch(MatchPart),
+    /// The rule begins at this later instant.
     NotYet(Timestamp),
-    /// It ended at this instant.
+    /// The rule ended at this earlier instant.
     Ended(Timestamp),
-    /// A policy does not let it count.
+    /// A policy does not allow the rule to count.
     Refused(&'f Policy),
-    /// It is passed over for the next one.
-    PassedOver(PassedOver<'f>),
-    /// It is in mode Audit, and would lead to this action.
+    /// The override is passed over for the next one.
+    PassedOver(OverrideSkip<'f>),
+    /// The policy is in mode Audit, and would lead to this action.
     Would(Action),
-    /// It is in mode Audit and matches, as too many others do to tell what it would lead to.
+    /// The policy is in mode Audit and matches, but too many others do to evaluate its action.
     Untold,
-    /// It cannot be told whether it applies.
-    Unknown(Unknown),
+    /// Whether the rule applies depends on an unknown fact.
+    Unknown(UnknownFact),
 }
 
-/// Why an override is passed over.
+/// Reason why an override is passed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PassedOver<'f> {
-    /// Its end cannot be read as a time.
+pub enum OverrideSkip<'f> {
+    /// The end of the override is not a time.
     UnreadableEnd(&'f str),
-    /// Its value is none that is known.
+    /// The value is neither on nor off.
     UnknownValue,
     /// The pod arrived with a receipt: the marker is a stale one of ours.
     StaleReceipt,
@@ -138,9 +135,9 @@ pub enum PassedOver<'f> {
     NoSuchOwner,
 }
 
-/// A part of a policy's or a suspension's match.
+/// Part of a policy's or a suspension's match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum MatchPart {
     /// `namespaces`.
     Namespaces,
     /// `namespaceSelector`.
@@ -155,8 +152,8 @@ pub enum Part {
     ServiceAccounts,
 }
 
-impl Part {
-    /// The part's name in YAML.
+impl MatchPart {
+    /// Returns the part's name in YAML.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Namespaces => "namespaces",
@@ -169,8 +166,8 @@ impl Part {
     }
 }
 
-impl Safety {
-    /// One word for it.
+impl SafetyRule {
+    /// Returns the one-word name that audit entries and metrics use.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotAPodCreation => "NotAPodCreation",
@@ -196,8 +193,8 @@ impl Safety {
     }
 }
 
-impl Rule<'_> {
-    /// The kind of rule, in one word: `Safety`, `Suspension`, `Override`, `Policy` or `None`.
+impl DecisionRule<'_> {
+    /// Returns the kind of rule in one word: `Safety`, `Suspension`, `Override`, `Policy` or `None`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Safety(_) => "Safety",
@@ -208,19 +205,19 @@ impl Rule<'_> {
         }
     }
 
-    /// The rule's name among its kind.
+    /// Returns the rule's name among its kind.
     pub fn name(&self) -> String {
         match self {
             Self::Safety(safety) => safety.as_str().to_owned(),
             Self::Suspension(suspension) => suspension.name.to_string(),
-            Self::Override(Override { source, .. }) => source.to_string(),
+            Self::Override(OverrideRule { source, .. }) => source.to_string(),
             Self::Policy(policy) => policy.name.to_string(),
             Self::Nothing => "nothing applies".to_owned(),
             Self::Unknown(..) => "unknown".to_owned(),
         }
     }
 
-    /// The namespace of the policy or suspension, if it has one.
+    /// Returns the namespace of the policy or suspension, if it has one.
     pub fn namespace(&self) -> Option<&str> {
         match self {
             Self::Suspension(suspension) => suspension.namespace.as_deref(),
@@ -229,41 +226,43 @@ impl Rule<'_> {
         }
     }
 
-    /// One sentence that says why a decision follows this rule, without a full stop.
-    pub fn sentence(&self) -> Sentence<'_> {
-        Sentence(self)
+    /// Returns the reason why a decision follows this rule, as one sentence without a full stop.
+    pub fn sentence(&self) -> RuleSentence<'_> {
+        RuleSentence(self)
     }
 }
 
-/// See [`Rule::sentence`].
+/// Text of [`DecisionRule::sentence`].
 #[derive(Debug)]
-pub struct Sentence<'r>(&'r Rule<'r>);
+pub struct RuleSentence<'r>(&'r DecisionRule<'r>);
 
-impl fmt::Display for Sentence<'_> {
+impl fmt::Display for RuleSentence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rule = self.0;
         match rule {
-            Rule::Safety(safety) => f.write_str(safety.sentence()),
-            Rule::Suspension(Suspension { reason, ticket, ends_at, .. }) => {
+            DecisionRule::Safety(safety) => f.write_str(safety.sentence()),
+            DecisionRule::Suspension(InjectionSuspension { reason, ticket, ends_at, .. }) => {
                 write!(f, "injection is suspended by {rule}")?;
                 match ends_at {
-                    Some(end) => write!(f, " until {end}: {}", Clean(reason))?,
-                    None => write!(f, " until somebody ends it: {}", Clean(reason))?,
+                    Some(end) => write!(f, " until {end}: {}", CleanText(reason))?,
+                    None => write!(f, " until somebody ends it: {}", CleanText(reason))?,
                 }
-                ticket.as_ref().map_or(Ok(()), |ticket| write!(f, " ({})", Clean(ticket)))
+                ticket.as_ref().map_or(Ok(()), |ticket| write!(f, " ({})", CleanText(ticket)))
             }
-            Rule::Override(Override { source, value, reason }) => {
-                write!(f, "{}: \"{}\" is set on {}", source.key(), Clean(value), source.place())?;
-                reason.map_or(Ok(()), |reason| write!(f, ": {}", Clean(reason)))
+            DecisionRule::Override(OverrideRule { source, value, reason }) => {
+                write!(f, "{}: \"{}\" is set on {}", source.key(), CleanText(value), source.place())?;
+                reason.map_or(Ok(()), |reason| write!(f, ": {}", CleanText(reason)))
             }
-            Rule::Policy(policy) => write!(f, "{rule} asks for {}", policy.action.as_str()),
-            Rule::Nothing => f.write_str("no suspension, override or policy applies to this pod"),
-            Rule::Unknown(unknown, action) => write!(f, "{unknown}; the configured answer is {}", action.as_str()),
+            DecisionRule::Policy(policy) => write!(f, "{rule} asks for {}", policy.action.as_str()),
+            DecisionRule::Nothing => f.write_str("no suspension, override or policy applies to this pod"),
+            DecisionRule::Unknown(unknown, action) => {
+                write!(f, "{unknown}; the configured answer is {}", action.as_str())
+            }
         }
     }
 }
 
-impl fmt::Display for Rule<'_> {
+impl fmt::Display for DecisionRule<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Safety(safety) => write!(f, "safety rule {}", safety.as_str()),
@@ -271,7 +270,7 @@ impl fmt::Display for Rule<'_> {
                 let kind = if suspension.namespace.is_some() { "SuspensionPolicy" } else { "ClusterSuspensionPolicy" };
                 write!(f, "{kind} {}", suspension.name)
             }
-            Self::Override(Override { source, .. }) => write!(f, "override on {}", source.place()),
+            Self::Override(OverrideRule { source, .. }) => write!(f, "override on {}", source.place()),
             Self::Policy(policy) => write!(f, "{policy}"),
             Self::Nothing => f.write_str("no rule"),
             Self::Unknown(..) => f.write_str("the answer configured for the unknown"),
@@ -286,7 +285,7 @@ impl fmt::Display for Policy {
     }
 }
 
-impl fmt::Display for Source<'_> {
+impl fmt::Display for OverrideSource<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pod => f.write_str("pod"),
@@ -299,8 +298,8 @@ impl fmt::Display for Source<'_> {
     }
 }
 
-impl Source<'_> {
-    /// The label or annotation.
+impl OverrideSource<'_> {
+    /// Returns the key of the label or annotation.
     pub fn key(&self) -> &'static str {
         match self {
             Self::Marker(key) | Self::Legacy(key) => key,
@@ -308,25 +307,25 @@ impl Source<'_> {
         }
     }
 
-    fn place(&self) -> Place<'_> {
-        Place(self)
+    fn place(&self) -> SourcePlace<'_> {
+        SourcePlace(self)
     }
 }
 
-struct Place<'s>(&'s Source<'s>);
+struct SourcePlace<'s>(&'s OverrideSource<'s>);
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for SourcePlace<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Source::Pod | Source::Marker(_) | Source::Legacy(_) => f.write_str("the pod"),
-            Source::Workload(Owner { kind, name, .. }) => write!(f, "{kind} {name}"),
-            Source::UncountedOwner(OwnerName { kind, name }) => write!(f, "{kind} {name}"),
-            Source::Namespace(name) => write!(f, "namespace {}", Clean(name)),
+            OverrideSource::Pod | OverrideSource::Marker(_) | OverrideSource::Legacy(_) => f.write_str("the pod"),
+            OverrideSource::Workload(Owner { kind, name, .. }) => write!(f, "{kind} {name}"),
+            OverrideSource::UncountedOwner(OwnerName { kind, name }) => write!(f, "{kind} {name}"),
+            OverrideSource::Namespace(name) => write!(f, "namespace {}", CleanText(name)),
         }
     }
 }
 
-impl fmt::Display for Unknown {
+impl fmt::Display for UnknownFact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Namespace(missing) => write!(f, "the namespace is not known ({})", missing.as_str()),
@@ -339,8 +338,8 @@ impl fmt::Display for Unknown {
     }
 }
 
-impl Outcome<'_> {
-    /// The outcome in one word.
+impl RuleOutcome<'_> {
+    /// Returns the outcome in one word.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Won => "Won",
@@ -357,7 +356,7 @@ impl Outcome<'_> {
     }
 }
 
-impl fmt::Display for Outcome<'_> {
+impl fmt::Display for RuleOutcome<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Won => f.write_str("the decision follows it"),
@@ -366,10 +365,10 @@ impl fmt::Display for Outcome<'_> {
             Self::NotYet(from) => write!(f, "it begins at {from}"),
             Self::Ended(end) => write!(f, "it ended at {end}"),
             Self::Refused(policy) => match policy.overrides {
-                Overrides::RequireReason => {
+                OverridePermission::RequireReason => {
                     write!(f, "{policy} wants a reason (outrigger.dev/reason), and there is none")
                 }
-                Overrides::Deny | Overrides::Allow => write!(f, "{policy} allows no exception"),
+                OverridePermission::Deny | OverridePermission::Allow => write!(f, "{policy} allows no exception"),
             },
             Self::PassedOver(why) => write!(f, "{why}"),
             Self::Would(action) => {
@@ -381,11 +380,11 @@ impl fmt::Display for Outcome<'_> {
     }
 }
 
-impl fmt::Display for PassedOver<'_> {
+impl fmt::Display for OverrideSkip<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnreadableEnd(text) => {
-                write!(f, "its end \"{}\" is not a time such as 2026-01-31T18:00:00Z", Clean(text))
+                write!(f, "its end \"{}\" is not a time such as 2026-01-31T18:00:00Z", CleanText(text))
             }
             Self::UnknownValue => f.write_str("its value is neither on nor off"),
             Self::StaleReceipt => f.write_str("the pod arrived with a receipt, so the marker is an old one of ours"),

@@ -1,41 +1,41 @@
-//! The annotation that a decision leaves on a pod: what was written there by us, and by which rule.
+//! Receipt: the annotation on a pod that records our marks and the rule that caused them.
 //!
-//! Two forms: `Enable by ClusterInjectionPolicy mesh, revision stable` beside a marker of ours, with the revision only where
-//! one was written; and `revision stable for the pod's own marker` where only the revision label is ours.
+//! Two forms: `Enable by ClusterInjectionPolicy mesh, revision stable` beside a marker of ours (with the revision only
+//! if one was written), and `revision stable for the pod's own marker` if only the revision label is ours.
 
 use super::Action;
-use super::reason::Rule;
+use super::reason::DecisionRule;
 
-/// A receipt on a pod. It grants nothing: what it stands beside is an old mark of ours, or a copy of one.
+/// Receipt on a pod. It grants nothing: the marks beside it are old marks of ours, or copies of such.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt<'r>(pub &'r str);
 
-/// Stands between the rule and the revision.
+/// Separator between the rule and the revision.
 const REVISION: &str = ", revision ";
 const REVISION_ONLY: &str = "revision ";
 const FOR_OWN_MARKER: &str = " for the pod's own marker";
 
 impl<'r> Receipt<'r> {
-    /// The revision that it says was written.
+    /// Returns the revision that was written, according to the receipt.
     pub fn revision(self) -> Option<&'r str> {
-        match self.only_revision() {
+        match self.revision_without_marker() {
             Some(revision) => Some(revision),
             None => self.0.rsplit_once(REVISION).map(|(_, revision)| revision),
         }
     }
 
-    /// Whether it says that the marker was written by us.
+    /// Returns whether the receipt says that we wrote the marker.
     pub fn claims_marker(self) -> bool {
-        self.only_revision().is_none()
+        self.revision_without_marker().is_none()
     }
 
-    fn only_revision(self) -> Option<&'r str> {
+    fn revision_without_marker(self) -> Option<&'r str> {
         self.0.strip_prefix(REVISION_ONLY)?.strip_suffix(FOR_OWN_MARKER)
     }
 }
 
-/// The receipt for a marker of ours, and the revision if one was written with it.
-pub(super) fn for_marker(action: Action, rule: &Rule<'_>, revision: Option<&str>) -> String {
+/// Formats the receipt for a marker of ours, with the revision if one was written beside it.
+pub(super) fn marker_receipt(action: Action, rule: &DecisionRule<'_>, revision: Option<&str>) -> String {
     let receipt = format!("{} by {rule}", action.as_str());
     match revision {
         Some(revision) => receipt + REVISION + revision,
@@ -43,8 +43,8 @@ pub(super) fn for_marker(action: Action, rule: &Rule<'_>, revision: Option<&str>
     }
 }
 
-/// The receipt for a revision that was written beside the pod's own marker.
-pub(super) fn for_revision(revision: &str) -> String {
+/// Formats the receipt for a revision that was written beside the pod's own marker.
+pub(super) fn revision_receipt(revision: &str) -> String {
     format!("{REVISION_ONLY}{revision}{FOR_OWN_MARKER}")
 }
 
@@ -64,6 +64,6 @@ mod tests {
             let receipt = Receipt(text);
             assert_eq!((receipt.claims_marker(), receipt.revision()), (claims_marker, revision), "{text}");
         }
-        assert_eq!(Receipt(&for_revision("a")).revision(), Some("a"));
+        assert_eq!(Receipt(&revision_receipt("a")).revision(), Some("a"));
     }
 }

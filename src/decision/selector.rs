@@ -1,13 +1,13 @@
-//! Labels, Kubernetes label selectors and globs, with the semantics of Kubernetes.
+//! Labels, label selectors and globs, with the semantics of Kubernetes.
 
 use std::borrow::Cow;
 
-/// Labels in order of their keys, so that a look-up is logarithmic however many a client sends.
+/// Labels sorted by key: a look-up is logarithmic, however many a client sends.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Labels<'a> {
-    /// Takes the pairs in any order; fails with the key that stands there twice.
+    /// Sorts the pairs. Fails with the first key that occurs twice.
     pub fn new(mut pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>) -> Result<Self, String> {
         pairs.sort_by(|left, right| left.0.cmp(&right.0));
         match pairs.windows(2).find(|pair| pair[0].0 == pair[1].0) {
@@ -16,20 +16,19 @@ impl<'a> Labels<'a> {
         }
     }
 
-    /// The value under `key`.
     pub fn get(&self, key: &str) -> Option<&str> {
         let position = self.0.binary_search_by(|(other, _)| other.as_ref().cmp(key)).ok()?;
         Some(&self.0[position].1)
     }
 
-    /// All but the one under `key`.
+    /// Returns the labels without `key`.
     #[must_use]
     pub fn without(mut self, key: &str) -> Self {
         self.0.retain(|(other, _)| other != key);
         self
     }
 
-    /// These and one more, which takes the place of the one under its key.
+    /// Returns the labels with `key` set to `value`.
     #[must_use]
     pub fn with(self, key: &str, value: &str) -> Self {
         let Self(mut pairs) = self.without(key);
@@ -38,107 +37,104 @@ impl<'a> Labels<'a> {
         Self(pairs)
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
 impl FromIterator<(String, String)> for Labels<'static> {
-    /// Of a key that comes twice, the last value stays.
+    /// Collects pairs; the last value of a repeated key stays.
     fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Self {
         let sorted: std::collections::BTreeMap<_, _> = pairs.into_iter().collect();
         Self(sorted.into_iter().map(|(key, value)| (Cow::Owned(key), Cow::Owned(value))).collect())
     }
 }
 
-/// A label selector: all requirements must hold; none at all selects everything.
+/// Label selector: all requirements must hold. Without requirements it selects everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selector(Vec<Requirement>);
+pub struct Selector(Vec<SelectorRequirement>);
 
-/// One requirement on one key.
+/// Requirement on one label.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Requirement {
-    /// The label's key.
+pub struct SelectorRequirement {
+    /// Key of the label.
     pub key: Box<str>,
-    /// What is required of it.
-    pub operator: Operator,
+    /// Condition on the label.
+    pub operator: SelectorOperator,
 }
 
-/// What is required of a label.
+/// Condition on a label.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Operator {
-    /// It is there, with one of these values.
+pub enum SelectorOperator {
+    /// The label is present, with one of these values.
     In(Vec<Box<str>>),
-    /// It is absent, or has none of these values.
+    /// The label is absent, or has none of these values.
     NotIn(Vec<Box<str>>),
-    /// It is there.
+    /// The label is present.
     Exists,
-    /// It is absent.
+    /// The label is absent.
     DoesNotExist,
 }
 
 impl Selector {
-    /// A selector of these requirements.
-    pub fn new(requirements: Vec<Requirement>) -> Self {
+    pub fn new(requirements: Vec<SelectorRequirement>) -> Self {
         Self(requirements)
     }
 
-    /// Whether it selects everything, because it requires nothing.
+    /// Returns whether there are no requirements.
     pub fn selects_all(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether any requirement is about `key`.
-    pub fn uses(&self, key: &str) -> bool {
+    /// Returns whether any requirement is about `key`.
+    pub fn uses_key(&self, key: &str) -> bool {
         self.0.iter().any(|requirement| &*requirement.key == key)
     }
 
-    /// What it requires.
-    pub fn requirements(&self) -> &[Requirement] {
+    pub fn requirements(&self) -> &[SelectorRequirement] {
         &self.0
     }
 
-    /// Whether the labels satisfy every requirement.
+    /// Returns whether the labels satisfy every requirement.
     pub fn matches(&self, labels: &Labels<'_>) -> bool {
         self.matches_by(|key| labels.get(key))
     }
 
-    /// Whether the labels that `label` looks up satisfy every requirement.
+    /// Returns whether the labels that `label` looks up satisfy every requirement.
     pub fn matches_by<'l>(&self, label: impl Fn(&str) -> Option<&'l str>) -> bool {
-        self.0.iter().all(|Requirement { key, operator }| {
+        self.0.iter().all(|SelectorRequirement { key, operator }| {
             let value = label(key);
             match operator {
-                Operator::In(values) => value.is_some_and(|value| values.iter().any(|one| &**one == value)),
-                Operator::NotIn(values) => value.is_none_or(|value| values.iter().all(|one| &**one != value)),
-                Operator::Exists => value.is_some(),
-                Operator::DoesNotExist => value.is_none(),
+                SelectorOperator::In(values) => value.is_some_and(|value| values.iter().any(|one| &**one == value)),
+                SelectorOperator::NotIn(values) => value.is_none_or(|value| values.iter().all(|one| &**one != value)),
+                SelectorOperator::Exists => value.is_some(),
+                SelectorOperator::DoesNotExist => value.is_none(),
             }
         })
     }
 }
 
-/// A name pattern in which `*` stands for any run of characters, also for none.
+/// Name pattern in which `*` stands for any run of characters, also for none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Glob(Box<str>);
 
 impl Glob {
-    /// A pattern; every text is one.
+    /// Makes a pattern; every text is one.
     pub fn new(pattern: impl Into<Box<str>>) -> Self {
         Self(pattern.into())
     }
 
-    /// The one name that it matches, if it is no pattern.
+    /// Returns the only name that matches, if the text has no `*`.
     pub fn exact(&self) -> Option<&str> {
         (!self.0.contains('*')).then_some(&*self.0)
     }
 
-    /// Whether it matches every name.
+    /// Returns whether every name matches.
     pub fn matches_all(&self) -> bool {
         !self.0.is_empty() && self.0.bytes().all(|byte| byte == b'*')
     }
 
-    /// Whether `name` matches. At most pattern times name steps, whatever the pattern.
+    /// Returns whether `name` matches, in at most pattern times name steps, whatever the pattern.
     pub fn matches(&self, name: &str) -> bool {
         let (pattern, name) = (self.0.as_bytes(), name.as_bytes());
         let (mut at_pattern, mut at_name) = (0, 0);
@@ -198,14 +194,14 @@ mod tests {
 
     #[test]
     fn not_in_holds_for_an_absent_key() {
-        let selector = |operator| Selector::new(vec![Requirement { key: "k".into(), operator }]);
+        let selector = |operator| Selector::new(vec![SelectorRequirement { key: "k".into(), operator }]);
         let (none, x) = (labels(&[]), labels(&[("k", "x")]));
         let cases = [
-            (Operator::In(vec!["x".into()]), false, true),
-            (Operator::NotIn(vec!["x".into()]), true, false),
-            (Operator::NotIn(vec!["y".into()]), true, true),
-            (Operator::Exists, false, true),
-            (Operator::DoesNotExist, true, false),
+            (SelectorOperator::In(vec!["x".into()]), false, true),
+            (SelectorOperator::NotIn(vec!["x".into()]), true, false),
+            (SelectorOperator::NotIn(vec!["y".into()]), true, true),
+            (SelectorOperator::Exists, false, true),
+            (SelectorOperator::DoesNotExist, true, false),
         ];
         for (operator, without, with) in cases {
             let selector = selector(operator);

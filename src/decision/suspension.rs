@@ -1,49 +1,48 @@
-//! Compiled suspensions of injection: whom they are about, and when they hold.
+//! Compiled suspensions of injection: which pods they match, and when they are in force.
 
 use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use super::policy::Matching;
+use super::policy::PodMatcher;
 
-/// A suspension of injection, ready to be asked. It holds from its start until just before its end.
+/// Compiled suspension of injection, in force from its start until just before its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Suspension {
-    /// Its name.
+pub struct InjectionSuspension {
     pub name: Box<str>,
-    /// Its namespace; `None` for a cluster suspension.
+    /// Namespace; `None` for a cluster suspension.
     pub namespace: Option<Box<str>>,
-    /// Which pods it is about.
-    pub matching: Matching,
-    /// The first instant at which it holds.
+    /// Pods that the suspension affects.
+    pub matcher: PodMatcher,
+    /// First instant in force.
     pub starts_at: Timestamp,
-    /// The first instant at which it no longer holds; `None` for an indefinite one.
+    /// First instant no longer in force; `None` for an indefinite suspension.
     pub ends_at: Option<Timestamp>,
-    /// Why, in its author's words.
+    /// Reason in its author's words.
     pub reason: Box<str>,
-    /// The ticket its author gave.
+    /// Ticket that its author gave.
     pub ticket: Option<Box<str>>,
 }
 
-impl Suspension {
-    /// Whether it holds at this instant.
+impl InjectionSuspension {
+    /// Returns whether the suspension is in force at this instant.
     pub fn holds_at(&self, now: Timestamp) -> bool {
         self.starts_at <= now && self.ends_at.is_none_or(|end| now < end)
     }
 }
 
-/// All suspensions of injection, those that end last first, so that the first that matches names the real end.
+/// All suspensions of injection, ordered by end, latest first: the first match has the real end.
 #[derive(Debug, Default)]
-pub struct Suspensions {
-    cluster: Vec<Suspension>,
-    namespaced: HashMap<Box<str>, Vec<Suspension>>,
+pub struct SuspensionSet {
+    cluster: Vec<InjectionSuspension>,
+    namespaced: HashMap<Box<str>, Vec<InjectionSuspension>>,
 }
 
-impl Suspensions {
-    /// Compiles suspensions.
-    pub fn new(mut all: Vec<Suspension>) -> Self {
+impl SuspensionSet {
+    /// Sorts the suspensions and indexes them by namespace.
+    pub fn new(mut all: Vec<InjectionSuspension>) -> Self {
         all.sort_by(|left, right| {
-            let end = |suspension: &Suspension| suspension.ends_at.unwrap_or(Timestamp::MAX);
+            let end = |suspension: &InjectionSuspension| suspension.ends_at.unwrap_or(Timestamp::MAX);
             end(right).cmp(&end(left)).then_with(|| left.name.cmp(&right.name))
         });
         let mut suspensions = Self::default();
@@ -56,18 +55,18 @@ impl Suspensions {
         suspensions
     }
 
-    /// Those of the whole cluster.
-    pub fn cluster(&self) -> &[Suspension] {
+    /// Returns the cluster suspensions.
+    pub fn cluster(&self) -> &[InjectionSuspension] {
         &self.cluster
     }
 
-    /// Those of all namespaces.
-    pub fn namespaced(&self) -> impl Iterator<Item = &Suspension> {
+    /// Returns the suspensions of all namespaces.
+    pub fn namespaced(&self) -> impl Iterator<Item = &InjectionSuspension> {
         self.namespaced.values().flatten()
     }
 
-    /// Those of one namespace.
-    pub fn of_namespace(&self, namespace: &str) -> &[Suspension] {
+    /// Returns the suspensions of one namespace.
+    pub fn in_namespace(&self, namespace: &str) -> &[InjectionSuspension] {
         self.namespaced.get(namespace).map_or(&[], Vec::as_slice)
     }
 }

@@ -1,104 +1,86 @@
-//! What differs between a cluster and no cluster for whoever serves people, and nothing else.
+//! The two places that hold suspensions, overrides and access rights: a cluster, or a directory without a cluster.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
 use crate::features::suspension::stored::StoredSuspension;
 use crate::kernel::api_error::ApiError;
-use crate::kubernetes::client::access::{Access, Caller, Right, Token};
-use crate::kubernetes::client::overrides::Overrides;
-use crate::kubernetes::client::restarts::Restarts;
-use crate::kubernetes::client::suspensions::Suspensions;
-use crate::kubernetes::intake::files::store::Store;
+use crate::kubernetes::client::access::{AccessRight, BearerToken, Caller, ClusterAccess};
+use crate::kubernetes::client::overrides::OverrideWriter;
+use crate::kubernetes::client::restarts::RestartClient;
+use crate::kubernetes::client::suspensions::ClusterSuspensions;
+use crate::kubernetes::intake::files::store::FileStore;
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
-/// One of the two worlds.
+/// Place that the API serves, with its authentication and authorization.
 pub enum Backend {
-    /// A cluster, which itself says who may what.
-    Cluster(Box<Access>),
-    /// A directory, for whoever has the token.
-    Files(Store, Token),
+    /// Cluster whose API server decides about access.
+    Cluster(Box<ClusterAccess>),
+    /// Directory, and the token that grants all access to it.
+    Files(FileStore, BearerToken),
 }
 
-/// Suspensions with the rights of one caller: of a request, or of whoever runs a command.
-pub enum Writing {
-    /// In a cluster.
-    Cluster(Suspensions),
-    /// In a directory.
-    Files(Store),
+/// Reads and writes suspensions with the rights of one caller: of an API request, or of a command.
+pub enum SuspensionStore {
+    Cluster(ClusterSuspensions),
+    Files(FileStore),
 }
 
 impl Backend {
-    /// Whose token this is.
+    /// Finds the caller that a token belongs to.
     ///
     /// # Errors
     ///
-    /// When it is nobody's.
-    pub async fn authenticate(&self, token: &Token) -> Result<Caller, ApiError> {
+    /// Returns [`ApiError::Unauthorized`] for an unknown token.
+    pub async fn authenticate(&self, token: &BearerToken) -> Result<Caller, ApiError> {
         match self {
             Self::Cluster(access) => access.authenticate(token).await,
             Self::Files(_, own) => {
-                let is_ours = verify_slices_are_equal(own.secret().as_bytes(), token.secret().as_bytes()).is_ok();
+                let is_ours = verify_slices_are_equal(own.as_secret().as_bytes(), token.as_secret().as_bytes()).is_ok();
                 let wrong = "this is not the token; it is in the file that was named at the start";
-                is_ours.then(|| Caller::named("admin")).ok_or_else(|| ApiError::Unauthorized(wrong.to_owned()))
+                is_ours.then(|| Caller::with_name("admin")).ok_or_else(|| ApiError::Unauthorized(wrong.to_owned()))
             }
         }
     }
 
-    /// Whether somebody may do something.
+    /// Checks that a caller has a right.
     ///
     /// # Errors
     ///
-    /// When they may not, or that cannot be told.
-    pub async fn may(&self, caller: &Caller, right: Right<'_>) -> Result<(), ApiError> {
+    /// Returns an error if the caller lacks the right, or the cluster does not answer.
+    pub async fn authorize(&self, caller: &Caller, right: AccessRight<'_>) -> Result<(), ApiError> {
         match self {
-            Self::Cluster(access) => access.may(caller, right).await,
+            Self::Cluster(access) => access.authorize(caller, right).await,
             Self::Files(..) => Ok(()),
         }
     }
 
-    /// Suspensions with the rights of this token.
-    ///
-    /// # Errors
-    ///
-    /// When it is no token.
-    pub fn writing(&self, token: &Token) -> Result<Writing, ApiError> {
+    /// Opens the suspensions with the rights of this token.
+    pub fn suspension_store(&self, token: &BearerToken) -> Result<SuspensionStore, ApiError> {
         match self {
-            Self::Cluster(access) => access.suspensions_of(token).map(Writing::Cluster),
-            Self::Files(store, _) => Ok(Writing::Files(store.clone())),
+            Self::Cluster(access) => access.suspensions_with(token).map(SuspensionStore::Cluster),
+            Self::Files(store, _) => Ok(SuspensionStore::Files(store.clone())),
         }
     }
 
-    /// Restarts with the rights of this token; there are none in a directory, where nothing runs.
-    ///
-    /// # Errors
-    ///
-    /// When it is no token.
-    pub fn restarts(&self, token: &Token) -> Result<Option<Restarts>, ApiError> {
+    /// Opens the restarts with the rights of this token; none in a directory, where nothing runs.
+    pub fn restarts(&self, token: &BearerToken) -> Result<Option<RestartClient>, ApiError> {
         match self {
-            Self::Cluster(access) => access.restarts_of(token).map(Some),
+            Self::Cluster(access) => access.restarts_with(token).map(Some),
             Self::Files(..) => Ok(None),
         }
     }
 
-    /// Overrides with the rights of this token; none of a directory, whose objects are changed by whoever keeps them.
-    ///
-    /// # Errors
-    ///
-    /// When it is no token.
-    pub fn overrides(&self, token: &Token) -> Result<Option<Overrides>, ApiError> {
+    /// Opens the overrides with the rights of this token; none in a directory, whose objects are edited by hand.
+    pub fn overrides(&self, token: &BearerToken) -> Result<Option<OverrideWriter>, ApiError> {
         match self {
-            Self::Cluster(access) => access.overrides_of(token).map(Some),
+            Self::Cluster(access) => access.overrides_with(token).map(Some),
             Self::Files(..) => Ok(None),
         }
     }
 }
 
-impl Writing {
-    /// One suspension.
-    ///
-    /// # Errors
-    ///
-    /// When there is none, or it may not be read.
+impl SuspensionStore {
+    /// Reads one suspension.
     pub async fn get(&self, namespace: Option<&str>, name: &str) -> Result<StoredSuspension, ApiError> {
         match self {
             Self::Cluster(suspensions) => suspensions.get(namespace, name).await,
@@ -106,11 +88,7 @@ impl Writing {
         }
     }
 
-    /// Stores a new one.
-    ///
-    /// # Errors
-    ///
-    /// When it is refused.
+    /// Stores a new suspension.
     pub async fn create(&self, object: &SuspensionObject, dry_run: bool) -> Result<StoredSuspension, ApiError> {
         match self {
             Self::Cluster(suspensions) => suspensions.create(object, dry_run).await,
@@ -118,27 +96,32 @@ impl Writing {
         }
     }
 
-    /// Changes the one that was read.
+    /// Replaces the spec of a suspension.
     ///
     /// # Errors
     ///
-    /// When it is refused, or another by now.
-    pub async fn replace(&self, live: &StoredSuspension, object: &SuspensionObject, dry_run: bool) -> Result<StoredSuspension, ApiError> {
+    /// Returns [`ApiError::Changed`] if the stored version is not the one that was read.
+    pub async fn replace(
+        &self,
+        stored: &StoredSuspension,
+        object: &SuspensionObject,
+        dry_run: bool,
+    ) -> Result<StoredSuspension, ApiError> {
         match self {
-            Self::Cluster(suspensions) => suspensions.replace(live, object, dry_run).await,
-            Self::Files(store) => store.replace(live, object, dry_run).await,
+            Self::Cluster(suspensions) => suspensions.replace(stored, object, dry_run).await,
+            Self::Files(store) => store.replace(stored, object, dry_run).await,
         }
     }
 
-    /// Deletes the one that was read.
+    /// Deletes a suspension.
     ///
     /// # Errors
     ///
-    /// When it is refused, or another by now.
-    pub async fn delete(&self, live: &StoredSuspension, dry_run: bool) -> Result<(), ApiError> {
+    /// Returns [`ApiError::Changed`] if the stored version is not the one that was read.
+    pub async fn delete(&self, stored: &StoredSuspension, dry_run: bool) -> Result<(), ApiError> {
         match self {
-            Self::Cluster(suspensions) => suspensions.delete(live, dry_run).await,
-            Self::Files(store) => store.delete(live, dry_run).await,
+            Self::Cluster(suspensions) => suspensions.delete(stored, dry_run).await,
+            Self::Files(store) => store.delete(stored, dry_run).await,
         }
     }
 }

@@ -1,3 +1,3 @@
-//! Doctor: findings about what stands between rules and their effect.
+//! Doctor: findings about what keeps rules from their effect.
 
 pub mod diagnosis;

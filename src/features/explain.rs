@@ -1,4 +1,4 @@
-//! Explain: one decision in full.
+//! Explanations: one decision in full, with every rule considered.
 
-pub mod about;
 pub mod explanation;
+pub mod workload_facts;

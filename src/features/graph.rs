@@ -1,8 +1,7 @@
-//! What stands between namespaces, workloads and services: which service leads to which workload, what routes to it, and what
-//! is suspended. Pure.
+//! Graph of namespaces, workloads and services: the workloads behind each service, the routes to it, and suspensions. Pure.
 //!
-//! Limits: a host is followed to a service where it is written in full, or short in the namespace of its route; patterns and
-//! what is outside of the cluster are left out.
+//! Limits: a host leads to a service where it is written in full, or short in the namespace of its route. Patterns and hosts
+//! outside the cluster are left out.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,34 +11,35 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::decision::facts::Owner;
-use crate::features::preview::comparison::{Origin, origins_with};
+use crate::features::preview::comparison::{PodSource, pod_sources_with};
 use crate::features::status::running::RunningPods;
-use crate::features::status::states::{State, standing_of};
-use crate::features::suspension::traffic::namespaces_of;
-use crate::features::suspension::whom::whom;
-use crate::kernel::text::sanitized;
+use crate::features::status::states::{WorkloadState, workload_status};
+use crate::features::suspension::targets::find_targets;
+use crate::features::suspension::traffic::target_namespaces;
+use crate::kernel::text::sanitize;
 use crate::kubernetes::inventory::Inventory;
-use crate::kubernetes::inventory::routing::{Route, Service, Standing};
-use crate::kubernetes::inventory::rules::Terms;
+use crate::kubernetes::inventory::routing::{MeshService, RoutingObject, ServiceRoute};
+use crate::kubernetes::inventory::rules::RuleLimits;
 use crate::kubernetes::resources::suspension_object::{self, SuspensionObject};
 
 /// Nodes, and what ties them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Graph {
     /// In order of namespaces, kinds and names.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<GraphNode>,
     /// In order of their ends.
-    pub edges: Vec<Edge>,
+    pub edges: Vec<GraphEdge>,
 }
 
 /// Something in the graph.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Node {
+#[schemars(rename = "Node")]
+pub struct GraphNode {
     /// Names it in edges.
     pub id: String,
     /// What it is.
-    pub is: Is,
+    pub is: NodeKind,
     /// Its kind.
     pub kind: String,
     /// Its namespace; absent of namespaces themselves, and of suspensions of the cluster.
@@ -49,7 +49,7 @@ pub struct Node {
     pub name: String,
     /// Of workloads, how they stand.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<State>,
+    pub state: Option<WorkloadState>,
     /// Of suspensions, what they suspend and whether they hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspends: Option<String>,
@@ -58,7 +58,7 @@ pub struct Node {
 /// What a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "NodeIs")]
-pub enum Is {
+pub enum NodeKind {
     /// A namespace.
     Namespace,
     /// A workload, or a pod that no known workload made.
@@ -75,19 +75,20 @@ pub enum Is {
 
 /// A tie between two nodes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
-pub struct Edge {
+#[schemars(rename = "Edge")]
+pub struct GraphEdge {
     /// The id of a node.
     pub from: String,
     /// The id of another.
     pub to: String,
     /// What the one does to the other.
-    pub does: Does,
+    pub does: EdgeKind,
 }
 
 /// What one node does to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[schemars(rename = "EdgeDoes")]
-pub enum Does {
+pub enum EdgeKind {
     /// A service has its pods from a workload.
     Selects,
     /// A route takes what is for a service, or leads to it.
@@ -98,19 +99,19 @@ pub enum Does {
     Writes,
 }
 
-/// What a graph is of.
+/// Part of the cluster that a graph covers.
 #[derive(Debug, Clone, Copy)]
-pub enum Scope<'s> {
-    /// Everything.
+pub enum GraphScope<'s> {
+    /// The whole cluster.
     All,
-    /// One namespace and what is tied to it.
+    /// One namespace, and everything connected with it.
     Around(&'s str),
-    /// The same for whoever may see that namespace alone: what is tied to it from elsewhere is one node, which tells neither what
-    /// that is nor whether it exists.
+    /// One namespace, for users who may see nothing else. Everything elsewhere is one node, which does not reveal what it is or
+    /// whether it exists.
     Only(&'s str),
 }
 
-impl Scope<'_> {
+impl GraphScope<'_> {
     fn namespace(&self) -> Option<&str> {
         match self {
             Self::All => None,
@@ -118,20 +119,20 @@ impl Scope<'_> {
         }
     }
 
-    fn is_of(&self, namespace: &str) -> bool {
-        self.namespace().is_none_or(|wanted| namespace == wanted)
+    fn includes(&self, namespace: &str) -> bool {
+        self.namespace().is_none_or(|own| namespace == own)
     }
 
     fn hides(&self, namespace: &str) -> bool {
-        matches!(self, Self::Only(wanted) if namespace != *wanted)
+        matches!(self, Self::Only(own) if namespace != *own)
     }
 }
 
-/// The graph of what is wanted.
-pub fn graph(inventory: &Inventory, terms: &Terms, now: Timestamp, scope: Scope<'_>) -> Graph {
-    let is_wanted = |name: &str| scope.is_of(name);
+/// Builds the graph of this part of the cluster at this instant.
+pub fn build_graph(inventory: &Inventory, terms: &RuleLimits, now: Timestamp, scope: GraphScope<'_>) -> Graph {
+    let is_included = |name: &str| scope.includes(name);
     let services = inventory.routing.services();
-    let mut drawing = Drawing {
+    let mut builder = GraphBuilder {
         inventory,
         scope,
         services: services.iter().map(|one| ((&*one.namespace, &*one.name), &**one)).collect(),
@@ -139,72 +140,72 @@ pub fn graph(inventory: &Inventory, terms: &Terms, now: Timestamp, scope: Scope<
         edges: BTreeSet::new(),
     };
     for entry in inventory.namespaces.all() {
-        if is_wanted(&entry.namespace().name) {
-            drawing.namespace(&entry.namespace().name);
+        if is_included(&entry.namespace().name) {
+            builder.add_namespace(&entry.namespace().name);
         }
     }
-    let running = RunningPods::within(inventory, scope.namespace());
-    let origins = origins_with(inventory, &running);
+    let running = RunningPods::in_namespace(inventory, scope.namespace());
+    let origins = pod_sources_with(inventory, &running);
     for origin in &origins {
-        let standing = standing_of(inventory, now, origin, &running);
-        let node = Node {
-            state: Some(standing.state),
-            ..node(Is::Workload, &standing.kind, Some(&standing.namespace), &standing.name)
+        let status = workload_status(inventory, now, origin, &running);
+        let node = GraphNode {
+            state: Some(status.state),
+            ..new_node(NodeKind::Workload, &status.kind, Some(&status.namespace), &status.name)
         };
-        drawing.add(node);
+        builder.add(node);
     }
     let by_namespace = workloads_by_namespace(&origins);
-    for service in services.iter().filter(|service| is_wanted(&service.namespace)) {
-        drawing.service(service, by_namespace.get(&*service.namespace).map_or(&[], Vec::as_slice));
+    for service in services.iter().filter(|service| is_included(&service.namespace)) {
+        builder.add_service(service, by_namespace.get(&*service.namespace).map_or(&[], Vec::as_slice));
     }
     for route in inventory.routing.routes() {
-        drawing.route(&route);
+        builder.add_route(&route);
     }
-    for (object, period) in inventory.standings.suspensions() {
-        let state = period.map(|period| period.state(now));
-        if let Some(state) = state.filter(|state| *state != suspension_object::State::Over) {
-            drawing.suspension(&object, state, terms, (now, &is_wanted));
+    for (object, period) in inventory.rule_records.suspensions() {
+        let state = period.map(|period| period.phase(now));
+        if let Some(state) = state.filter(|state| *state != suspension_object::SuspensionPhase::Over) {
+            builder.add_suspension(&object, state, terms, (now, &is_included));
         }
     }
-    let Drawing { nodes, edges, .. } = drawing;
+    let GraphBuilder { nodes, edges, .. } = builder;
     Graph { nodes: nodes.into_values().collect(), edges: edges.into_iter().collect() }
 }
 
-fn workloads_by_namespace(origins: &[Origin]) -> HashMap<&str, Vec<&Arc<Owner>>> {
+fn workloads_by_namespace(origins: &[PodSource]) -> HashMap<&str, Vec<&Arc<Owner>>> {
     let mut by_namespace: HashMap<&str, Vec<&Arc<Owner>>> = HashMap::new();
-    for workload in origins.iter().filter_map(Origin::workload) {
+    for workload in origins.iter().filter_map(PodSource::workload) {
         by_namespace.entry(&workload.namespace).or_default().push(workload);
     }
     by_namespace
 }
 
-struct Drawing<'d> {
+struct GraphBuilder<'d> {
     inventory: &'d Inventory,
-    scope: Scope<'d>,
-    services: HashMap<(&'d str, &'d str), &'d Service>,
-    nodes: BTreeMap<String, Node>,
-    edges: BTreeSet<Edge>,
+    scope: GraphScope<'d>,
+    services: HashMap<(&'d str, &'d str), &'d MeshService>,
+    nodes: BTreeMap<String, GraphNode>,
+    edges: BTreeSet<GraphEdge>,
 }
 
-impl Drawing<'_> {
-    /// Adds a node, unless it is there, and names it.
-    fn add(&mut self, node: Node) -> String {
+impl GraphBuilder<'_> {
+    /// Adds a node, unless it is in the graph already, and returns its id.
+    fn add(&mut self, node: GraphNode) -> String {
         let id = node.id.clone();
         self.nodes.entry(id.clone()).or_insert(node);
         id
     }
 
-    fn tie(&mut self, from: &str, does: Does, to: &str) {
-        self.edges.insert(Edge { from: from.to_owned(), to: to.to_owned(), does });
+    fn connect(&mut self, from: &str, does: EdgeKind, to: &str) {
+        self.edges.insert(GraphEdge { from: from.to_owned(), to: to.to_owned(), does });
     }
 
-    fn namespace(&mut self, name: &str) -> String {
-        self.add(node(Is::Namespace, "Namespace", None, name))
+    fn add_namespace(&mut self, name: &str) -> String {
+        self.add(new_node(NodeKind::Namespace, "Namespace", None, name))
     }
 
-    fn service(&mut self, service: &Service, workloads: &[&Arc<Owner>]) {
-        let Service { namespace, name, selector, .. } = service;
-        let id = self.add(node(Is::Service, "Service", Some(namespace), name));
+    fn add_service(&mut self, service: &MeshService, workloads: &[&Arc<Owner>]) {
+        let MeshService { namespace, name, selector, .. } = service;
+        let id = self.add(new_node(NodeKind::Service, "Service", Some(namespace), name));
         let Some(selector) = selector else { return };
         for workload in workloads {
             let labels = workload.template.as_ref().and_then(|template| template.pod.labels.as_ref());
@@ -212,110 +213,132 @@ impl Drawing<'_> {
                 selector.iter().all(|(key, value)| labels.get(key) == Some(value))
             };
             if labels.is_some_and(is_behind) {
-                let to = node(Is::Workload, &workload.kind, Some(namespace), &workload.name).id;
-                self.tie(&id, Does::Selects, &to);
+                let to = new_node(NodeKind::Workload, &workload.kind, Some(namespace), &workload.name).id;
+                self.connect(&id, EdgeKind::Selects, &to);
             }
         }
     }
 
-    fn route(&mut self, route: &Route) {
-        let Route { kind, object: Standing { namespace, name, .. }, hosts, on_mesh, leads_to, .. } = route;
-        let ends =
-            |hosts: &[Box<str>]| -> Vec<Node> { hosts.iter().filter_map(|host| self.end(host, namespace)).collect() };
+    fn add_route(&mut self, route: &ServiceRoute) {
+        let ServiceRoute {
+            kind,
+            object: RoutingObject { namespace, name, .. },
+            hosts,
+            on_mesh,
+            destinations: leads_to,
+            ..
+        } = route;
+        let ends = |hosts: &[Box<str>]| -> Vec<GraphNode> {
+            hosts.iter().filter_map(|host| self.resolve_host(host, namespace)).collect()
+        };
         let taken = if *on_mesh { ends(hosts) } else { Vec::new() };
         let led = ends(leads_to);
-        let is_of = |end: &Node| end.namespace.as_deref().is_some_and(|namespace| self.scope.is_of(namespace));
-        if !self.scope.is_of(namespace) && !taken.iter().chain(&led).any(is_of) {
+        let is_of = |end: &GraphNode| end.namespace.as_deref().is_some_and(|namespace| self.scope.includes(namespace));
+        if !self.scope.includes(namespace) && !taken.iter().chain(&led).any(is_of) {
             return;
         }
         let hides = self.scope.hides(namespace);
-        let id = self.add(if hides { elsewhere() } else { node(Is::Route, kind.as_str(), Some(namespace), name) });
+        let id = self.add(if hides {
+            elsewhere_node()
+        } else {
+            new_node(NodeKind::Route, kind.as_str(), Some(namespace), name)
+        });
         let ties = taken.into_iter().map(|end| (end, true)).chain(led.into_iter().map(|end| (end, false)));
-        // What is elsewhere has nothing to do with itself that would be told.
+        // A route between two places elsewhere is not shown.
         for (end, is_taken) in ties.filter(|(end, _)| end.id != id) {
             let end = self.add(end);
             let (from, to) = if is_taken { (&end, &id) } else { (&id, &end) };
-            self.tie(from, Does::Routes, to);
+            self.connect(from, EdgeKind::Routes, to);
         }
     }
 
-    /// What a host means, as written in a route of this namespace.
-    fn end(&self, host: &str, namespace: &str) -> Option<Node> {
+    /// Returns the service that a host names in a route of this namespace.
+    fn resolve_host(&self, host: &str, namespace: &str) -> Option<GraphNode> {
         let host = host.to_lowercase();
         let host = host.strip_suffix(&format!(".svc.{}", self.inventory.routing.domain)).unwrap_or(&host);
         let host = host.strip_suffix(".svc").unwrap_or(host);
         let (name, namespace) = host.split_once('.').unwrap_or((host, namespace));
         if self.scope.hides(namespace) {
-            // Also if there is no such service: whoever writes a route would find out by it.
-            return (!namespace.contains('.') && !host.contains('*')).then(elsewhere);
+            // Even where no such service exists: writing a route must not reveal that.
+            return (!namespace.contains('.') && !host.contains('*')).then(elsewhere_node);
         }
         let service = self.services.get(&(namespace, name))?;
-        Some(node(Is::Service, "Service", Some(&service.namespace), &service.name))
+        Some(new_node(NodeKind::Service, "Service", Some(&service.namespace), &service.name))
     }
 
-    fn suspension(
+    fn add_suspension(
         &mut self,
         object: &SuspensionObject,
-        state: suspension_object::State,
-        terms: &Terms,
-        (now, is_wanted): (Timestamp, &dyn Fn(&str) -> bool),
+        state: suspension_object::SuspensionPhase,
+        terms: &RuleLimits,
+        (now, is_included): (Timestamp, &dyn Fn(&str) -> bool),
     ) {
-        let targets = self.targets(object, terms, now, is_wanted);
+        let targets = self.suspended_nodes(object, terms, now, is_included);
         if targets.is_empty() {
             return;
         }
         let what = if object.suspends_traffic() { "traffic" } else { "injection" };
-        let when = if state == suspension_object::State::InForce { "in force" } else { "scheduled" };
-        let own = node(Is::Suspension, object.kind(), object.namespace.as_deref(), &object.name);
-        let id = self.add(Node { suspends: Some(format!("{what}, {when}")), ..own });
+        let when = if state == suspension_object::SuspensionPhase::InForce { "in force" } else { "scheduled" };
+        let own = new_node(NodeKind::Suspension, object.kind(), object.namespace.as_deref(), &object.name);
+        let id = self.add(GraphNode { suspends: Some(format!("{what}, {when}")), ..own });
         for target in targets {
             let to = self.add(target);
-            self.tie(&id, Does::Suspends, &to);
+            self.connect(&id, EdgeKind::Suspends, &to);
         }
-        for (kind, made) in
-            object.uid.iter().flat_map(|uid| self.inventory.routing.made_for(uid, object.namespace.as_deref()))
+        for (kind, made) in object
+            .uid
+            .iter()
+            .flat_map(|uid| self.inventory.routing.objects_of_suspension(uid, object.namespace.as_deref()))
         {
-            let to = node(Is::Route, kind.as_str(), Some(&made.namespace), &made.name);
+            let to = new_node(NodeKind::Route, kind.as_str(), Some(&made.namespace), &made.name);
             if self.nodes.contains_key(&to.id) {
-                self.tie(&id, Does::Writes, &to.id);
+                self.connect(&id, EdgeKind::Writes, &to.id);
             }
         }
     }
 
-    /// Whom a suspension is about: services, workloads where it names some, or whole namespaces.
-    fn targets(
+    /// Returns the nodes that a suspension suspends: services, workloads where it names some, or whole namespaces.
+    fn suspended_nodes(
         &self,
         object: &SuspensionObject,
-        terms: &Terms,
+        terms: &RuleLimits,
         now: Timestamp,
-        is_wanted: &dyn Fn(&str) -> bool,
-    ) -> Vec<Node> {
+        is_included: &dyn Fn(&str) -> bool,
+    ) -> Vec<GraphNode> {
         let spec = &object.spec;
-        let namespaces = namespaces_of(self.inventory, object).into_iter().filter(|name| is_wanted(name));
+        let namespaces = target_namespaces(self.inventory, object).into_iter().filter(|name| is_included(name));
         if object.suspends_traffic() {
-            let of = |namespace: &String| -> Vec<Node> {
+            let of = |namespace: &String| -> Vec<GraphNode> {
                 let here = spec.services.iter();
                 let here = here.filter(|one| self.services.contains_key(&(namespace.as_str(), one.name.as_str())));
-                here.map(|one| node(Is::Service, "Service", Some(namespace), &one.name)).collect()
+                here.map(|one| new_node(NodeKind::Service, "Service", Some(namespace), &one.name)).collect()
             };
             return namespaces.flat_map(|namespace| of(&namespace)).collect();
         }
         if spec.workloads.is_empty() && spec.pod_selector == Default::default() {
-            return namespaces.map(|name| node(Is::Namespace, "Namespace", None, &name)).collect();
+            return namespaces.map(|name| new_node(NodeKind::Namespace, "Namespace", None, &name)).collect();
         }
-        let workloads = whom(self.inventory, object, terms, now).workloads.into_iter();
-        let workloads = workloads.filter(|one| is_wanted(&one.namespace));
-        workloads.map(|one| node(Is::Workload, &one.kind, Some(&one.namespace), &one.name)).collect()
+        let workloads = find_targets(self.inventory, object, terms, now).workloads.into_iter();
+        let workloads = workloads.filter(|one| is_included(&one.namespace));
+        workloads.map(|one| new_node(NodeKind::Workload, &one.kind, Some(&one.namespace), &one.name)).collect()
     }
 }
 
-fn node(is: Is, kind: &str, namespace: Option<&str>, name: &str) -> Node {
-    let (kind, namespace, name) = (sanitized(kind), namespace.map(sanitized), sanitized(name));
+fn new_node(is: NodeKind, kind: &str, namespace: Option<&str>, name: &str) -> GraphNode {
+    let (kind, namespace, name) = (sanitize(kind), namespace.map(sanitize), sanitize(name));
     let id = format!("{}/{kind}/{name}", namespace.as_deref().unwrap_or_default());
-    Node { id, is, kind, namespace, name, state: None, suspends: None }
+    GraphNode { id, is, kind, namespace, name, state: None, suspends: None }
 }
 
-fn elsewhere() -> Node {
+fn elsewhere_node() -> GraphNode {
     let (id, name) = ("elsewhere".to_owned(), "elsewhere".to_owned());
-    Node { id, is: Is::Elsewhere, kind: "Namespace".to_owned(), namespace: None, name, state: None, suspends: None }
+    GraphNode {
+        id,
+        is: NodeKind::Elsewhere,
+        kind: "Namespace".to_owned(),
+        namespace: None,
+        name,
+        state: None,
+        suspends: None,
+    }
 }

@@ -1,14 +1,14 @@
-//! Overrides as people give them: what is asked for, what is written on which object, and what new pods get from then on.
+//! Use case of `enable`, `disable` and `remove`: a request becomes an edit of each object and a forecast for its new pods.
 //!
-//! Pure: what comes out is written by a caller with the caller's own rights. What new pods get is told by the one `decide`,
-//! asked about the same facts before the change and after it.
+//! Pure: callers write the edits with their own rights. Forecasts come from the one `decide`, run on the same facts before the
+//! change and after it.
 
-pub mod change;
 pub mod edit;
 pub mod field;
-pub mod holders;
-pub mod labels;
+pub mod field_ownership;
+pub mod forecast;
 pub mod listing;
+pub mod namespace_labels;
 pub mod plan;
-pub mod prospect;
+pub mod request;
 pub mod subject;

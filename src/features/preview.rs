@@ -1,10 +1,10 @@
-//! Policies and suspensions that are proposed: read as the API server would, and what they would change.
+//! Previews: the effect of policies and suspensions before they are applied.
 //!
-//! Pure: nothing is applied. What new pods get is told by the one `decide`, asked about the same facts under the rules in force
-//! and under the proposed ones.
+//! Pure: nothing is applied. Proposals are read as the API server reads them. One `decide` judges the same facts twice, under
+//! the rules in force and under the proposed rules.
 
 pub mod adoption;
-pub mod caution;
 pub mod change;
 pub mod comparison;
 pub mod proposal;
+pub mod warnings;

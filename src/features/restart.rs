@@ -1,16 +1,16 @@
-//! Restarting workloads: which, in which waves, how far each has come, and what stands in its way.
+//! Restarting workloads: the plan, the waves, the progress of each workload and the obstacles.
 //!
-//! Pure: what comes out is done by a caller with the caller's own rights. The state of a restart is a mark on each workload
-//! that is still to come, so that whoever has the right to go on with it can.
+//! Pure: a caller executes the results with its own rights. The state of a restart is a mark on each workload that is
+//! not done yet. Anyone with the right to write the workloads can therefore resume the restart.
 
 pub mod budget;
-pub mod left;
 pub mod mark;
-mod object;
+mod object_fields;
 pub mod plan;
 pub mod pods;
 pub mod progress;
-pub mod telling;
+pub mod remaining;
+pub mod report;
+pub mod strategy;
 pub mod wave;
-pub mod way;
 pub mod workload;

@@ -1,4 +1,4 @@
-//! Status: the state of every workload.
+//! Status: the state of every workload, and how its running pods compare with new ones.
 
 pub mod difference;
 pub mod running;

@@ -1,10 +1,10 @@
-//! Suspensions as people handle them: made, extended and ended, and whom they are about.
+//! Suspensions as people handle them: created, extended and ended, with the workloads and services they apply to.
 //!
-//! Pure: what comes out is written by a caller with the caller's own rights. The API and the commands both go through here,
-//! so that they say and refuse the same.
+//! Pure: the result is written by a caller, with the caller's own rights. The API and the commands both use this module,
+//! so that their messages and refusals agree.
 
 pub mod change;
 pub mod stored;
+pub mod targets;
 pub mod traffic;
-pub mod turns;
-pub mod whom;
+pub mod transitions;

@@ -1,29 +1,29 @@
-//! The error of a call to the Kubernetes API, or to the directory that stands in for it.
+//! Error of a call to the Kubernetes API, or to the directory that replaces it.
 
 use thiserror::Error;
 
-/// Why something was not stored, in the words of whoever refuses it.
+/// Reason why a call failed, in the words of the side that refused it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ApiError {
-    /// There is no such suspension, or not any more.
+    /// The object does not exist, or not any more.
     #[error("{0}")]
     NotFound(String),
-    /// There is one of this name already.
+    /// An object of this name exists already.
     #[error("{0}")]
     Exists(String),
-    /// Somebody else has changed it since.
+    /// The object was changed since it was read.
     #[error("{0}")]
     Changed(String),
-    /// It breaks a rule.
+    /// The object breaks a rule.
     #[error("{0}")]
     Invalid(String),
-    /// Nobody is known by these credentials, or not any more.
+    /// The credentials belong to no known user, or not any more.
     #[error("{0}")]
     Unauthorized(String),
-    /// Whoever asks may not.
+    /// The caller lacks a right.
     #[error("{0}")]
     Forbidden(String),
-    /// Nobody answers, or there is no room.
+    /// The other side does not answer, or has no capacity.
     #[error("{0}")]
     Unavailable(String),
 }

@@ -1,26 +1,26 @@
-//! What time it is, passed in, so that a test or `--now` can choose it.
+//! Clock: the present time is passed in, so that a test or `--now` can choose it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Where the time comes from; cheap to clone.
+/// Source of the present time; cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Clock {
-    /// The clock of the machine.
+    /// Clock of the machine.
     System,
-    /// One moment that never passes, for the offline commands and their `--now`.
+    /// Moment that never passes, for the offline commands and their `--now`.
     Fixed(Timestamp),
-    /// A clock that stands still until somebody moves it, for tests.
+    /// Clock that stands still until a test moves it.
     Manual(ManualClock),
 }
 
-/// The hands of a [`Clock::Manual`]: all its clones show the same time.
+/// Settable time of a [`Clock::Manual`]: all clones show the same time.
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<Mutex<Timestamp>>);
 
 impl Clock {
-    /// The present moment.
+    /// Returns the present moment.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         match self {
@@ -32,19 +32,19 @@ impl Clock {
 }
 
 impl ManualClock {
-    /// A clock that shows `start`.
+    /// Makes a clock that shows `start`.
     #[must_use]
     pub fn starting_at(start: Timestamp) -> Self {
         Self(Arc::new(Mutex::new(start)))
     }
 
-    /// A [`Clock`] that follows this one.
+    /// Returns a [`Clock`] that follows this one.
     #[must_use]
     pub fn clock(&self) -> Clock {
         Clock::Manual(self.clone())
     }
 
-    /// Lets `elapsed` pass; a negative one turns the clock back.
+    /// Advances the clock by `elapsed`; a negative duration turns it back.
     pub fn advance(&self, elapsed: SignedDuration) {
         let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *shown = shown.saturating_add(elapsed).expect("adding seconds to a timestamp saturates");

@@ -1,6 +1,6 @@
 //! Random identifiers.
 
-/// An id that nothing else has, of 128 random bits.
+/// Returns a unique id of 128 random bits, formatted like a UUID.
 pub fn fresh_id() -> String {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).expect("the system has random numbers");

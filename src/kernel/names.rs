@@ -1,54 +1,56 @@
-//! Every name that a user types in YAML, once.
+//! Names that a user types in YAML, and names of our own objects in a cluster.
 
-/// The API group of our resources.
+/// API group of our resources.
 pub const GROUP: &str = "outrigger.dev";
-/// The version of it that is served.
+/// Served version of our API group.
 pub const VERSION: &str = "v1alpha1";
 
-/// The override: `"true"` or `"false"`.
+/// Annotation with the value of an override: `"true"` or `"false"`.
 pub const INJECT: &str = "outrigger.dev/inject";
-/// Why an override stands.
+/// Annotation with the reason of an override.
 pub const REASON: &str = "outrigger.dev/reason";
-/// Until when an override counts, as an RFC 3339 time.
+/// Annotation with the end of an override, as an RFC 3339 time.
 pub const UNTIL: &str = "outrigger.dev/until";
-/// The receipt that a decision leaves on a pod.
+/// Annotation with the receipt that a decision leaves on a pod.
 pub const DECISION: &str = "outrigger.dev/decision";
 
-/// A label: the mark of a restart on a workload that it has not done yet.
+/// Label that marks a workload whose restart is pending.
 pub const RESTART: &str = "outrigger.dev/restart";
-/// On a pod template: when it was restarted, as `kubectl rollout restart` writes it and all tools know it.
+/// Annotation on a pod template with the time of its restart, as `kubectl rollout restart` writes it and all tools know
+/// it.
 pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
-/// On a suspension and on everything made for it: the id that ties audit entries together.
+/// Annotation on a suspension and on everything made for it, with the id that ties audit entries together.
 pub const AUDIT_ID: &str = "outrigger.dev/audit-id";
-/// On everything made for a suspension: the UID of that, and the object's own namespace and name, as `UID/NAMESPACE/NAME`.
+/// Annotation on everything made for a suspension, with the UID of the suspension and the object's own namespace and
+/// name: `UID/NAMESPACE/NAME`.
 pub const MADE_FOR: &str = "outrigger.dev/made-for";
-/// The finalizer by which a suspension of traffic outlives its deletion until its routing is gone.
+/// Finalizer by which a suspension of traffic outlives its deletion until its routing is gone.
 pub const ROUTING_FINALIZER: &str = "outrigger.dev/routing";
-/// Who makes and removes an object, by a label that all tools know.
+/// Label that names the owner of an object; all tools know it.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// What that label says on the routing that we make.
+/// Value of [`MANAGED_BY`] on the routing that we make.
 pub const MANAGER: &str = "outrigger";
 
-/// What the kubelet writes on the mirror of a static pod.
+/// Annotation that the kubelet writes on the mirror of a static pod.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// What Istio's injector writes on a pod, about what it has put into it.
+/// Annotation in which Istio's injector records what it has put into a pod.
 pub const INJECTED: &str = "sidecar.istio.io/status";
 
-/// Our webhook configuration: its name sorts before those of the injectors, since the API server calls them in that order.
+/// Name of our webhook configuration. It sorts before those of the injectors: the API server calls them in that order.
 pub const WEBHOOK_CONFIGURATION: &str = "0-outrigger";
-/// Our entry in it. It must not end in `istio.io`, or Istio's tools take it for an injector.
+/// Name of our entry in it. It must not end in `istio.io`, or Istio's tools take it for an injector.
 pub const WEBHOOK: &str = "pods.outrigger.dev";
 
-/// The Secret in our own namespace that holds our certificates.
+/// Secret in our own namespace that holds our certificates.
 pub const CERTIFICATES_SECRET: &str = "outrigger-certificates";
 
-/// The Lease in our own namespace, held by the replica that leads.
+/// Lease in our own namespace, held by the leader.
 pub const LEASE: &str = "outrigger";
 
-/// The Service under which the API server reaches us.
+/// Service by which the API server reaches us.
 pub const SERVICE: &str = "outrigger";
 
-/// The Deployment that runs us.
+/// Deployment that runs us.
 pub const DEPLOYMENT: &str = "outrigger";

@@ -1,32 +1,32 @@
-//! Text from outside: made harmless before it is shown, and the nearest of the words that are known.
+//! Text from outside: removes harmful characters before it is shown, and suggests the nearest known word.
 
 use std::fmt;
 
 use serde::Serializer;
 
-/// Text that a tenant wrote, made harmless: at most 256 characters, no control characters.
+/// Text of a tenant, made harmless for output: at most 256 characters, no control characters.
 #[derive(Debug, Clone, Copy)]
-pub struct Clean<'t>(pub &'t str);
+pub struct CleanText<'t>(pub &'t str);
 
-impl fmt::Display for Clean<'_> {
+impl fmt::Display for CleanText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use fmt::Write;
         self.0.chars().filter(|c| !is_hostile(*c)).take(256).try_for_each(|c| f.write_char(c))
     }
 }
 
-/// [`Clean`] as a text of its own.
-pub fn sanitized(text: &str) -> String {
-    Clean(text).to_string()
+/// Returns the harmless form of a text; see [`CleanText`].
+pub fn sanitize(text: &str) -> String {
+    CleanText(text).to_string()
 }
 
-/// Control characters, and those that change the direction of the text around them.
+/// Returns whether a character is a control character or changes the direction of the text around it.
 pub(crate) fn is_hostile(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The known word that is nearest to one, if any is near.
-pub fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+/// Returns the known word that is most similar to `word`, if any is similar enough.
+pub fn nearest_word<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let scored = known.map(|one| (strsim::jaro_winkler(word, one), one));
     let best = scored.max_by(|left, right| left.0.total_cmp(&right.0))?;
     (best.0 > 0.8).then_some(best.1)
@@ -34,7 +34,7 @@ pub fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&
 
 #[expect(clippy::ptr_arg, reason = "serde asks for it")]
 pub(crate) fn clean<S: Serializer>(text: &String, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&Clean(text))
+    serializer.collect_str(&CleanText(text))
 }
 
 pub(crate) fn maybe_clean<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -8,7 +8,6 @@ pub mod events;
 pub mod evictions;
 pub mod installation;
 pub mod lease;
-pub mod order;
 pub mod overrides;
 pub mod registration;
 pub mod removal;
@@ -17,6 +16,7 @@ pub mod status;
 pub mod suspensions;
 pub mod traffic;
 pub mod trimmed;
+pub mod webhook_order;
 pub mod workload;
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The intake of the inventory: watches, snapshots, single reads, and files.
+//! Intake of the inventory: watches, snapshots, single reads, and files.
 
 pub mod files;
 mod follow;

@@ -1,21 +1,21 @@
-//! What we now believe about the cluster: trimmed maps that watches or files fill, and the facts for one request from them.
+//! Present belief about the cluster: trimmed maps that watches or files fill, and the facts for one request from them.
 //!
-//! Reading takes no lock and copies no object. [`Inventory::facts_for`] is the only place that reads it for a decision.
+//! Reading takes no lock and copies no object. For a decision only [`Inventory::facts_for`] reads the inventory.
 
+mod borrowed_templates;
 pub mod cache;
-mod changes;
-pub mod drifting;
+mod change_counter;
+pub mod demand;
+pub mod drift_counts;
 pub mod injectors;
-mod lent;
+mod interning;
 pub mod owner_kind;
-pub mod proposed;
+pub mod proposed_rules;
 pub mod reads;
 pub mod routing;
 pub mod rule_kind;
+pub mod rule_records;
 pub mod rules;
-mod shared;
-pub mod standings;
-pub mod wanted;
 pub mod workload;
 
 use std::borrow::Cow;
@@ -25,84 +25,82 @@ use arc_swap::ArcSwapOption;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::decision::facts::{
-    ChainEnd, Facts, Missing, Namespace, Owner, OwnerName, OwnerReference, Owners, Pod, RequestKind, RunningPod,
-    SelectorUse, Settings, Template,
+    ChainEnd, DecisionSettings, Facts, MissingReason, NamespaceFacts, Owner, OwnerChain, OwnerName, OwnerReference,
+    PodFacts, PodTemplate, RequestKind, RunningPod, SelectorUse,
 };
-use crate::decision::mesh::{Injector, Mesh, Place};
-use crate::decision::owner_override::{Until, Wish};
-use crate::decision::policy::{Candidates, Policies};
+use crate::decision::mesh::{InjectorKind, MarkerPlace, Mesh};
+use crate::decision::overrides::{Override, OverrideEnd};
+use crate::decision::policy::{PolicyCandidates, PolicySet};
 use crate::kernel::names;
-use cache::Cache;
-use drifting::DriftingPods;
+use borrowed_templates::TemplateBorrowers;
+use cache::ObjectCache;
+use demand::CacheDemand;
+use drift_counts::DriftCounts;
 use injectors::InstalledInjectors;
-use lent::Borrowers;
-use owner_kind::{OwnerKinds, Served, is_gateway};
-use reads::{Found, Outcome, Wanted};
-use routing::Routing;
-use rules::Rules;
-use standings::Standings;
-use wanted::Attention;
+use owner_kind::{KindAvailability, OwnerKinds, is_gateway};
+use reads::{ReadObject, ReadOutcome, ReadTarget};
+use routing::RoutingInventory;
+use rule_records::RuleRecords;
+use rules::RuleIndex;
 
-/// What somebody wants a decision about.
+/// Pod that needs a decision, and the claims of its request.
 #[derive(Debug, Clone, Copy)]
-pub struct Question<'q, 'a> {
-    /// Whether it is the creation of a pod.
+pub struct DecisionRequest<'q, 'a> {
+    /// Kind of the request, such as the creation of a pod.
     pub kind: &'q RequestKind<'a>,
-    /// The pod.
-    pub pod: &'q Pod<'a>,
-    /// The pod's controlling owner, as the pod claims.
+    pub pod: &'q PodFacts<'a>,
+    /// Controlling owner, as the pod claims.
     pub controller: Option<&'q OwnerReference>,
-    /// Whether whoever asks is trusted to create pods in the name of their owners.
+    /// Whether the requester is trusted to create pods in the name of their owners.
     pub requester_is_trusted: bool,
 }
 
-/// What we now believe about the cluster.
+/// Present belief about the cluster.
 #[derive(Debug)]
 pub struct Inventory {
-    /// What the installation was told about deciding.
-    pub settings: Settings,
-    /// The namespaces, by name.
-    pub namespaces: Cache<NamespaceEntry>,
-    /// Everything that can own pods, by UID.
-    pub owners: Cache<Owner>,
-    borrowers: Borrowers,
-    /// Pods that exist, by UID. Decisions do not need them; in a cluster they are kept only while they are wanted.
-    pub pods: Cache<RunningPod>,
-    /// Whether somebody wants them.
-    pub pods_wanted: Attention,
-    /// How many of them are not as new ones would be.
-    pub drifting: DriftingPods,
-    /// The kinds of which those are.
+    /// Settings of the installation for decisions.
+    pub settings: DecisionSettings,
+    /// Namespaces, by name.
+    pub namespaces: ObjectCache<NamespaceEntry>,
+    /// Objects that can own pods, by UID.
+    pub owners: ObjectCache<Owner>,
+    borrowers: TemplateBorrowers,
+    /// Existing pods, by UID. Decisions do not need them; in a cluster they are kept only while they are in demand.
+    pub pods: ObjectCache<RunningPod>,
+    /// Demand for the pods.
+    pub pods_demand: CacheDemand,
+    /// Number of running pods that differ from new ones.
+    pub drift_counts: DriftCounts,
+    /// Kinds of the owners.
     pub owner_kinds: OwnerKinds,
     /// Policies and suspensions.
-    pub rules: Rules,
-    /// How the objects stand that those were read from. Decisions do not need it.
-    pub standings: Standings,
-    /// The installed injectors of the mesh.
+    pub rules: RuleIndex,
+    /// Records of the rule objects. Decisions do not need them.
+    pub rule_records: RuleRecords,
+    /// Installed injectors of the mesh.
     pub injectors: InstalledInjectors,
     /// Routes to services. Decisions do not need them.
-    pub routing: Routing,
-    /// Who is trusted to create pods in the name of their owners.
+    pub routing: RoutingInventory,
+    /// Requesters that are trusted to create pods in the name of their owners.
     pub trusted_requesters: Vec<String>,
 }
 
-/// A namespace, and the policies that can concern it.
+/// Namespace, with the policies that can concern it.
 #[derive(Debug)]
 pub struct NamespaceEntry {
-    namespace: Arc<Namespace>,
-    // Worked out by the first request after a change, since most policies and namespaces never meet.
-    candidates: ArcSwapOption<Candidates>,
+    namespace: Arc<NamespaceFacts>,
+    // Computed by the first request after a change, since most policies and namespaces never meet.
+    candidates: ArcSwapOption<PolicyCandidates>,
 }
 
 impl NamespaceEntry {
-    /// The namespace.
-    pub fn namespace(&self) -> &Namespace {
+    pub fn namespace(&self) -> &NamespaceFacts {
         &self.namespace
     }
 }
 
-impl From<Namespace> for NamespaceEntry {
-    fn from(namespace: Namespace) -> Self {
+impl From<NamespaceFacts> for NamespaceEntry {
+    fn from(namespace: NamespaceFacts) -> Self {
         Self { namespace: Arc::new(namespace), candidates: ArcSwapOption::empty() }
     }
 }
@@ -113,93 +111,101 @@ impl PartialEq for NamespaceEntry {
     }
 }
 
-/// Chains of owners are short; a longer one is a loop.
-const LONGEST_CHAIN: usize = 8;
+/// Limit of a chain of owners; a longer one is a loop.
+const MAX_CHAIN_LENGTH: usize = 8;
 
 impl Inventory {
-    /// An inventory that knows nothing yet.
-    pub fn new(settings: Settings, owner_kinds: OwnerKinds, trusted_requesters: Vec<String>) -> Self {
+    /// Creates an inventory that knows nothing yet.
+    pub fn new(settings: DecisionSettings, owner_kinds: OwnerKinds, trusted_requesters: Vec<String>) -> Self {
         Self {
             settings,
-            namespaces: Cache::default(),
-            owners: Cache::default(),
-            borrowers: Borrowers::default(),
-            pods: Cache::default(),
-            pods_wanted: Attention::default(),
-            drifting: DriftingPods::default(),
+            namespaces: ObjectCache::default(),
+            owners: ObjectCache::default(),
+            borrowers: TemplateBorrowers::default(),
+            pods: ObjectCache::default(),
+            pods_demand: CacheDemand::default(),
+            drift_counts: DriftCounts::default(),
             owner_kinds,
-            rules: Rules::default(),
-            standings: Standings::default(),
+            rules: RuleIndex::default(),
+            rule_records: RuleRecords::default(),
             injectors: InstalledInjectors::default(),
-            routing: Routing::default(),
+            routing: RoutingInventory::default(),
             trusted_requesters,
         }
     }
 
-    /// Whether this requester is trusted to create pods in the name of their owners.
+    /// Returns whether this requester is trusted to create pods in the name of their owners.
     pub fn trusts(&self, username: &str) -> bool {
         self.trusted_requesters.iter().any(|trusted| trusted == username)
     }
 
-    /// Every cache that exists, and whether it has been filled. All of them are when we are ready.
-    pub fn synced(&self) -> Vec<(String, bool)> {
+    /// Returns every cache, and whether it has been filled. We are ready when all are.
+    pub fn cache_states(&self) -> Vec<(String, bool)> {
         let mut caches = vec![("namespaces".to_owned(), self.namespaces.is_synced())];
-        caches.extend(self.owner_kinds.synced());
-        caches.extend(self.rules.synced());
-        if self.settings.mesh.injector != Injector::Unread {
+        caches.extend(self.owner_kinds.cache_states());
+        caches.extend(self.rules.cache_states());
+        if self.settings.mesh.injector != InjectorKind::Unread {
             caches.push(("mutatingwebhookconfigurations".to_owned(), self.injectors.get().is_some()));
         }
         caches
     }
 
-    /// Everything that is not known, without which what is told is not complete: also the pods, which decide nothing.
-    pub fn unread(&self) -> Vec<String> {
-        let caches = self.synced().into_iter().chain([("pods".to_owned(), self.pods.is_synced())]);
+    /// Returns the caches without which a report is incomplete: also the pods, which decide nothing.
+    pub fn unread_caches(&self) -> Vec<String> {
+        let caches = self.cache_states().into_iter().chain([("pods".to_owned(), self.pods.is_synced())]);
         let unfilled = caches.filter(|(_, synced)| !synced).map(|(cache, _)| cache);
-        unfilled.chain(self.owner_kinds.unread()).collect()
+        unfilled.chain(self.owner_kinds.unread_kinds()).collect()
     }
 
-    /// A number that grows with every change of anything that decides what new pods get.
-    pub fn changes(&self) -> u64 {
-        let Self { namespaces, owners, rules, standings, injectors, .. } = self;
-        [&namespaces.changes, &owners.changes, &rules.changes, &standings.changes, &injectors.changes]
+    /// Returns a number that grows with every change that can affect decisions about new pods.
+    pub fn change_count(&self) -> u64 {
+        let Self { namespaces, owners, rules, rule_records, injectors, .. } = self;
+        [&namespaces.changes, &owners.changes, &rules.changes, &rule_records.changes, &injectors.changes]
             .into_iter()
             .map(|changes| changes.count())
             .sum()
     }
 
-    /// The facts for one question; `read` holds what was asked for because a cache did not have it, and what that came to.
+    /// Returns the facts for one request. `read` holds the outcomes of earlier reads for objects that a cache did not
+    /// have.
     ///
-    /// What a filled cache does not have does not exist, unless it was asked for and that failed. Whoever can read has to
-    /// ask for all that is [`wanted`](Self::wanted), since a watch may be late.
-    pub fn facts_for<'a>(&'a self, question: Question<'a, 'a>, read: &[(Wanted, Outcome)]) -> Facts<'a> {
-        let entry = self.namespaces.get(&question.pod.namespace);
+    /// An object that a filled cache does not have does not exist, unless a read of it has failed. A watch may be late,
+    /// so a caller that can read should read all that [`next_read`](Self::next_read) names.
+    pub fn facts_for<'a>(&'a self, request: DecisionRequest<'a, 'a>, read: &[(ReadTarget, ReadOutcome)]) -> Facts<'a> {
+        let entry = self.namespaces.get(&request.pod.namespace);
         let namespace = match &entry {
             Some(entry) => Ok(Arc::clone(&entry.namespace)),
-            None => found(read).find_map(Found::namespace).ok_or_else(|| self.namespaces.missing()),
+            None => read_objects(read).find_map(ReadObject::namespace).ok_or_else(|| self.namespaces.missing_reason()),
         };
-        let policies = self.rules.policies().ok_or(Missing::NotSynced);
+        let policies = self.rules.policies().ok_or(MissingReason::NotSynced);
         Facts {
-            request: question.kind.clone(),
-            pod: question.pod,
-            policies: policies.map(|policies| candidates(policies, entry.as_deref(), &namespace, question.pod)),
-            suspensions: self.rules.suspensions().ok_or(Missing::NotSynced),
-            owners: self.owners_of(question, read),
+            request: request.kind.clone(),
+            pod: request.pod,
+            policies: policies.map(|policies| candidate_policies(policies, entry.as_deref(), &namespace, request.pod)),
+            suspensions: self.rules.suspensions().ok_or(MissingReason::NotSynced),
+            owners: self.owners_for(request, read),
             namespace,
-            injectors: self.injectors.get().ok_or(Missing::NotSynced),
+            injectors: self.injectors.get().ok_or(MissingReason::NotSynced),
             settings: &self.settings,
         }
     }
 
-    /// The facts for a new pod that this workload's template will make, as its controllers will create it.
-    pub fn facts_for_template<'a>(&'a self, workload: &Arc<Owner>, template: &'a Template) -> Facts<'a> {
-        let Template { pod, job, written_at: _ } = template;
-        let question = Question { kind: &RequestKind::PodCreate, pod, controller: None, requester_is_trusted: true };
-        let mut owners = Owners::default();
+    /// Returns the facts for a new pod of this workload's template, as its controllers will create it.
+    pub fn facts_for_template<'a>(&'a self, workload: &Arc<Owner>, template: &'a PodTemplate) -> Facts<'a> {
+        let PodTemplate { pod, job_override: job, written_at: _ } = template;
+        let request =
+            DecisionRequest { kind: &RequestKind::PodCreate, pod, controller: None, requester_is_trusted: true };
+        let mut owners = OwnerChain::default();
         if let Some(wish) = job {
             let Owner { kind: _, name, namespace, .. } = &**workload;
             let (kind, wish) = ("Job".into(), Some(Box::new(wish.clone())));
-            let job = Owner { kind, name: name.clone(), namespace: namespace.clone(), wish, ..Owner::default() };
+            let job = Owner {
+                kind,
+                name: name.clone(),
+                namespace: namespace.clone(),
+                own_override: wish,
+                ..Owner::default()
+            };
             owners.chain.push(Arc::new(job));
             // The selector of a Job asks for its UID.
             owners.selector = Some(SelectorUse::default());
@@ -207,126 +213,133 @@ impl Inventory {
             owners.selector = workload.selector;
         }
         owners.chain.push(Arc::clone(workload));
-        self.follow(&mut owners, workload.controller.as_ref(), &pod.namespace, &[]);
-        Facts { owners, ..self.facts_for(question, &[]) }
+        self.follow_owners(&mut owners, workload.controller.as_ref(), &pod.namespace, &[]);
+        Facts { owners, ..self.facts_for(request, &[]) }
     }
 
-    /// The facts for a new pod of a workload whose template is not read, as far as they can be told without it; `pod` is empty
-    /// but for its namespace.
-    pub fn facts_without_template<'a>(&'a self, workload: &Arc<Owner>, pod: &'a Pod<'a>) -> Facts<'a> {
-        let question = Question { kind: &RequestKind::PodCreate, pod, controller: None, requester_is_trusted: true };
-        let mut owners = Owners { chain: vec![Arc::clone(workload)], ..Owners::default() };
-        self.follow(&mut owners, workload.controller.as_ref(), &pod.namespace, &[]);
-        Facts { owners, ..self.facts_for(question, &[]) }
+    /// Returns the facts for a new pod of a workload whose template is not read, as far as they are known without it.
+    /// `pod` is empty but for its namespace.
+    pub fn facts_without_template<'a>(&'a self, workload: &Arc<Owner>, pod: &'a PodFacts<'a>) -> Facts<'a> {
+        let request =
+            DecisionRequest { kind: &RequestKind::PodCreate, pod, controller: None, requester_is_trusted: true };
+        let mut owners = OwnerChain { chain: vec![Arc::clone(workload)], ..OwnerChain::default() };
+        self.follow_owners(&mut owners, workload.controller.as_ref(), &pod.namespace, &[]);
+        Facts { owners, ..self.facts_for(request, &[]) }
     }
 
-    /// The workload of a pod that exists: the outermost of its owners with a template.
+    /// Returns the workload of an existing pod: the outermost of its owners with a template.
     pub fn workload_of(&self, pod: &RunningPod) -> Option<Arc<Owner>> {
-        let mut chain = self.chain_of(pod);
+        let mut chain = self.owner_chain(pod);
         chain.iter().rposition(|owner| owner.template.is_some()).map(|outermost| chain.swap_remove(outermost))
     }
 
-    /// How the next owner in, or the pod itself, names that workload.
-    pub fn reference_of_workload(&self, pod: &RunningPod) -> Option<OwnerReference> {
-        let chain = self.chain_of(pod);
+    /// Returns the reference to that workload, as the next inner owner, or the pod itself, names it.
+    pub fn workload_reference(&self, pod: &RunningPod) -> Option<OwnerReference> {
+        let chain = self.owner_chain(pod);
         let outermost = chain.iter().rposition(|owner| owner.template.is_some())?;
         let nearer = outermost.checked_sub(1).map(|nearer| &chain[nearer]);
         nearer.map_or(pod.controller.as_ref(), |nearer| nearer.controller.as_ref()).cloned()
     }
 
-    fn chain_of(&self, pod: &RunningPod) -> Vec<Arc<Owner>> {
-        let mut owners = Owners::default();
-        self.follow(&mut owners, pod.controller.as_ref(), &pod.pod.namespace, &[]);
+    fn owner_chain(&self, pod: &RunningPod) -> Vec<Arc<Owner>> {
+        let mut owners = OwnerChain::default();
+        self.follow_owners(&mut owners, pod.controller.as_ref(), &pod.pod.namespace, &[]);
         owners.chain
     }
 
-    /// The workloads whose templates make new pods; what another workload makes, such as its Jobs, is none of its own.
+    /// Returns the workloads whose templates make new pods. Objects that another workload makes, such as its Jobs, do
+    /// not count.
     pub fn workloads(&self) -> Vec<Arc<Owner>> {
         self.workloads_in(None)
     }
 
-    /// The same of one namespace, or of all.
+    /// Returns such workloads of one namespace, or of all.
     pub fn workloads_in(&self, namespace: Option<&str>) -> Vec<Arc<Owner>> {
         let controller =
             |owner: &Owner| owner.controller.as_ref().and_then(|reference| self.owners.get(&reference.uid));
         let makes_pods = |owner: &Owner| {
             owner.template.is_some()
-                && namespace.is_none_or(|wanted| *owner.namespace == *wanted)
+                && namespace.is_none_or(|namespace| *owner.namespace == *namespace)
                 && controller(owner).is_none_or(|controller| controller.template.is_none())
         };
-        sorted(self.owners.those(makes_pods))
+        sort_owners(self.owners.filter(makes_pods))
     }
 
-    /// The workloads whose templates are not read: owners of pods that no other owner controls, as far as we can see.
+    /// Returns the workloads whose templates are not read: owners of pods without a known owner of their own.
     pub fn workloads_without_template(&self) -> Vec<Arc<Owner>> {
         let is_outermost = |owner: &Arc<Owner>| {
-            let is_read =
-                |reference: &OwnerReference| self.owner_kinds.served(&reference.group, &reference.kind) != Served::No;
+            let is_read = |reference: &OwnerReference| {
+                self.owner_kinds.availability(&reference.group, &reference.kind) != KindAvailability::Absent
+            };
             owner.template.is_none() && !owner.is_gateway && !owner.controller.as_ref().is_some_and(is_read)
         };
-        sorted(self.owners.all().into_iter().filter(is_outermost).collect())
+        sort_owners(self.owners.all().into_iter().filter(is_outermost).collect())
     }
 
-    /// What a short read could add to these facts, if anything was not asked for yet. Only a trusted requester makes us
-    /// read.
-    pub fn wanted(&self, question: Question<'_, '_>, facts: &Facts<'_>, read: &[(Wanted, Outcome)]) -> Option<Wanted> {
-        if !question.requester_is_trusted || matches!(question.kind, RequestKind::Other(_)) {
+    /// Returns the next short read that could add to these facts. Only trusted requesters cause reads.
+    pub fn next_read(
+        &self,
+        request: DecisionRequest<'_, '_>,
+        facts: &Facts<'_>,
+        read: &[(ReadTarget, ReadOutcome)],
+    ) -> Option<ReadTarget> {
+        if !request.requester_is_trusted || matches!(request.kind, RequestKind::Other(_)) {
             return None;
         }
-        let namespace: Box<str> = question.pod.namespace.as_ref().into();
+        let namespace: Box<str> = request.pod.namespace.as_ref().into();
         let could_exist = |end: &ChainEnd| matches!(end, ChainEnd::Missing(..) | ChainEnd::Absent(_));
-        let Owners { chain, end, gateway, selector: _ } = &facts.owners;
-        let nearest = || chain.last().map_or(question.controller, |last| last.controller.as_ref());
+        let OwnerChain { chain, end, gateway, selector: _ } = &facts.owners;
+        let nearest = || chain.last().map_or(request.controller, |last| last.controller.as_ref());
         let owner = could_exist(end).then(nearest).flatten();
         let gateway = gateway.as_ref().is_some_and(|gateway| gateway.as_ref().is_err_and(could_exist));
-        let gateway = gateway.then(|| gateway_of(chain, question.controller)).flatten();
-        let of = |reference: &OwnerReference| Wanted::Owner(namespace.clone(), reference.clone());
-        let unknown = facts.namespace.is_err().then(|| Wanted::Namespace(namespace.clone()));
-        let mut wanted = unknown.into_iter().chain(owner.into_iter().chain(gateway).map(of));
-        wanted.find(|wanted| !read.iter().any(|(asked, _)| asked == wanted))
+        let gateway = gateway.then(|| gateway_of(chain, request.controller)).flatten();
+        let of = |reference: &OwnerReference| ReadTarget::Owner(namespace.clone(), reference.clone());
+        let unknown = facts.namespace.is_err().then(|| ReadTarget::Namespace(namespace.clone()));
+        let mut candidates = unknown.into_iter().chain(owner.into_iter().chain(gateway).map(of));
+        candidates.find(|target| !read.iter().any(|(done, _)| done == target))
     }
 
-    /// The read that tells whether the direct owner's selector uses the mesh's marks, if it was not asked for yet.
-    pub fn wanted_selector(
+    /// Returns the read of the direct owner's selector, unless that is known or was read.
+    pub fn selector_read(
         &self,
-        question: Question<'_, '_>,
+        request: DecisionRequest<'_, '_>,
         facts: &Facts<'_>,
-        read: &[(Wanted, Outcome)],
-    ) -> Option<Wanted> {
+        read: &[(ReadTarget, ReadOutcome)],
+    ) -> Option<ReadTarget> {
         let known = facts.owners.selector.is_some() || facts.owners.chain.is_empty();
-        let reference = question.controller.filter(|_| !known && question.requester_is_trusted)?;
-        let wanted = Wanted::Selector(question.pod.namespace.as_ref().into(), reference.clone());
-        (!read.iter().any(|(asked, _)| *asked == wanted)).then_some(wanted)
+        let reference = request.controller.filter(|_| !known && request.requester_is_trusted)?;
+        let target = ReadTarget::Selector(request.pod.namespace.as_ref().into(), reference.clone());
+        (!read.iter().any(|(done, _)| *done == target)).then_some(target)
     }
 
-    fn owners_of(&self, question: Question<'_, '_>, read: &[(Wanted, Outcome)]) -> Owners {
-        let mut owners = Owners::default();
-        let Some(claimed) = question.controller else { return owners };
-        if !question.requester_is_trusted {
+    fn owners_for(&self, request: DecisionRequest<'_, '_>, read: &[(ReadTarget, ReadOutcome)]) -> OwnerChain {
+        let mut owners = OwnerChain::default();
+        let Some(claimed) = request.controller else { return owners };
+        if !request.requester_is_trusted {
             owners.end = ChainEnd::Untrusted(OwnerName::from(claimed));
             return owners;
         }
-        self.follow(&mut owners, Some(claimed), &question.pod.namespace, read);
-        owners.selector = selector_of(&owners.chain, claimed, question.pod, read);
+        self.follow_owners(&mut owners, Some(claimed), &request.pod.namespace, read);
+        owners.selector = selector_of(&owners.chain, claimed, request.pod, read);
         owners
     }
 
     /// Follows controlling owners outward, and looks up the gateway that one of them names.
-    fn follow(
+    fn follow_owners(
         &self,
-        owners: &mut Owners,
+        owners: &mut OwnerChain,
         claimed: Option<&OwnerReference>,
         namespace: &str,
-        read: &[(Wanted, Outcome)],
+        read: &[(ReadTarget, ReadOutcome)],
     ) {
         let mut next = claimed.filter(|claimed| !is_gateway(claimed)).cloned();
         while let Some(reference) = next {
-            match self.known(&reference, namespace, read) {
+            match self.find_owner(&reference, namespace, read) {
                 Ok(owner) if owner.is_gateway => {
                     owners.end = ChainEnd::Absent(OwnerName::from(&reference));
                     break;
                 }
-                Ok(owner) if owners.chain.len() < LONGEST_CHAIN => {
+                Ok(owner) if owners.chain.len() < MAX_CHAIN_LENGTH => {
                     next = owner.controller.clone();
                     owners.chain.push(owner);
                 }
@@ -338,53 +351,58 @@ impl Inventory {
             }
         }
         owners.gateway =
-            gateway_of(&owners.chain, claimed).map(|reference| match self.known(reference, namespace, read)? {
+            gateway_of(&owners.chain, claimed).map(|reference| match self.find_owner(reference, namespace, read)? {
                 owner if owner.is_gateway => Ok(OwnerName { kind: (&*owner.kind).into(), name: owner.name.clone() }),
                 _ => Err(ChainEnd::Absent(OwnerName::from(reference))),
             });
     }
 
-    /// The owner with this UID in this namespace; what the reference says besides the UID is not believed.
-    fn known(
+    /// Returns the owner with this UID in this namespace. Of the reference only the UID is believed.
+    fn find_owner(
         &self,
         reference: &OwnerReference,
         namespace: &str,
-        read: &[(Wanted, Outcome)],
+        read: &[(ReadTarget, ReadOutcome)],
     ) -> Result<Arc<Owner>, ChainEnd> {
-        let served = self.owner_kinds.served(&reference.group, &reference.kind);
-        if served == Served::No {
+        let served = self.owner_kinds.availability(&reference.group, &reference.kind);
+        if served == KindAvailability::Absent {
             return Err(ChainEnd::Unread(OwnerName::from(reference)));
         }
-        let known = self.owners.get(&reference.uid).or_else(|| found(read).find_map(|found| found.owner(reference)));
+        let known =
+            self.owners.get(&reference.uid).or_else(|| read_objects(read).find_map(|found| found.owner(reference)));
         known.filter(|owner| *owner.namespace == *namespace).ok_or_else(|| {
             let name = OwnerName::from(reference);
-            let is_this = |asked: &Wanted| matches!(asked, Wanted::Owner(_, other) if other == reference);
+            let is_this = |asked: &ReadTarget| matches!(asked, ReadTarget::Owner(_, other) if other == reference);
             let outcome = read.iter().find_map(|(asked, outcome)| is_this(asked).then_some(outcome));
             match (outcome, served) {
-                (Some(Outcome::Failed(_)), _) => ChainEnd::Missing(name, Missing::NotRead),
-                (None, Served::NotYet | Served::No) => ChainEnd::Missing(name, Missing::NotSynced),
-                (None, Served::Yes) | (Some(Outcome::NotFound | Outcome::Found(_)), _) => ChainEnd::Absent(name),
+                (Some(ReadOutcome::Failed(_)), _) => ChainEnd::Missing(name, MissingReason::NotRead),
+                (None, KindAvailability::Filling | KindAvailability::Absent) => {
+                    ChainEnd::Missing(name, MissingReason::NotSynced)
+                }
+                (None, KindAvailability::Filled) | (Some(ReadOutcome::NotFound | ReadOutcome::Found(_)), _) => {
+                    ChainEnd::Absent(name)
+                }
             }
         })
     }
 }
 
-/// What was found of what was asked for.
-fn found(read: &[(Wanted, Outcome)]) -> impl Iterator<Item = &Found> {
+/// Returns the objects among the outcomes of reads.
+fn read_objects(read: &[(ReadTarget, ReadOutcome)]) -> impl Iterator<Item = &ReadObject> {
     read.iter().filter_map(|(_, outcome)| match outcome {
-        Outcome::Found(found) => Some(found),
-        Outcome::NotFound | Outcome::Failed(_) => None,
+        ReadOutcome::Found(found) => Some(found),
+        ReadOutcome::NotFound | ReadOutcome::Failed(_) => None,
     })
 }
 
-/// The gateway that the nearest of these owners to name one names, or that the pod itself claims.
+/// Returns the gateway that the pod itself claims, or that its nearest owner names.
 fn gateway_of<'o>(chain: &'o [Arc<Owner>], claimed: Option<&'o OwnerReference>) -> Option<&'o OwnerReference> {
     let of_owner = || chain.iter().find_map(|owner| owner.gateway.as_deref());
     claimed.filter(|claimed| is_gateway(claimed)).or_else(of_owner)
 }
 
-/// By namespace, kind and name.
-fn sorted(mut owners: Vec<Arc<Owner>>) -> Vec<Arc<Owner>> {
+/// Sorts owners by namespace, kind and name.
+fn sort_owners(mut owners: Vec<Arc<Owner>>) -> Vec<Arc<Owner>> {
     fn key(owner: &Owner) -> (&str, &str, &str) {
         (&owner.namespace, &owner.kind, &owner.name)
     }
@@ -392,32 +410,32 @@ fn sorted(mut owners: Vec<Arc<Owner>>) -> Vec<Arc<Owner>> {
     owners
 }
 
-/// The policies that can concern the question's namespace, remembered beside it.
-fn candidates(
-    policies: Arc<Policies>,
+/// Returns the policies that can concern the pod's namespace; they are remembered in the entry of the namespace.
+fn candidate_policies(
+    policies: Arc<PolicySet>,
     entry: Option<&NamespaceEntry>,
-    namespace: &Result<Arc<Namespace>, Missing>,
-    pod: &Pod<'_>,
-) -> (Arc<Policies>, Arc<Candidates>) {
+    namespace: &Result<Arc<NamespaceFacts>, MissingReason>,
+    pod: &PodFacts<'_>,
+) -> (Arc<PolicySet>, Arc<PolicyCandidates>) {
     let Some(entry) = entry else {
         let labels = namespace.as_deref().ok();
-        let candidates = policies.candidates(&pod.namespace, labels);
+        let candidates = policies.candidates_for(&pod.namespace, labels);
         return (policies, Arc::new(candidates));
     };
-    if let Some(remembered) = entry.candidates.load_full().filter(|candidates| policies.made(candidates)) {
+    if let Some(remembered) = entry.candidates.load_full().filter(|candidates| policies.owns(candidates)) {
         return (policies, remembered);
     }
-    let candidates = Arc::new(policies.candidates(&pod.namespace, Some(&entry.namespace)));
+    let candidates = Arc::new(policies.candidates_for(&pod.namespace, Some(&entry.namespace)));
     entry.candidates.store(Some(Arc::clone(&candidates)));
     (policies, candidates)
 }
 
-/// What the direct owner's selector says, as far as that is known without asking for it.
+/// Returns the markers that the direct owner's selector uses, as far as that is known without a read of the selector.
 fn selector_of(
     chain: &[Arc<Owner>],
     claimed: &OwnerReference,
-    pod: &Pod<'_>,
-    read: &[(Wanted, Outcome)],
+    pod: &PodFacts<'_>,
+    read: &[(ReadTarget, ReadOutcome)],
 ) -> Option<SelectorUse> {
     let direct = chain.first()?;
     let generated = || {
@@ -428,29 +446,30 @@ fn selector_of(
     };
     // A Deployment gives its ReplicaSets its own selector and the hash of their template.
     let deployment = || chain.get(1).filter(|owner| &*owner.kind == "Deployment").and_then(|owner| owner.selector);
-    direct.selector.or_else(deployment).or_else(generated).or_else(|| found(read).find_map(Found::selector))
+    direct.selector.or_else(deployment).or_else(generated).or_else(|| read_objects(read).find_map(ReadObject::selector))
 }
 
-/// The override that stands in an object's metadata.
-pub fn wish_of(metadata: &ObjectMeta) -> Wish<'static> {
+/// Reads the override from an object's metadata.
+pub fn read_override(metadata: &ObjectMeta) -> Override<'static> {
     let text =
         |key| metadata.annotations.as_ref().and_then(|annotations| annotations.get(key)).cloned().map(Cow::Owned);
     let inject = text(names::INJECT);
     let since = inject.as_ref().and_then(|_| override_written_at(metadata, &["f:metadata"]));
-    Wish { inject, reason: text(names::REASON), until: text(names::UNTIL).map(Until::read), since }
+    Override { inject, reason: text(names::REASON), until: text(names::UNTIL).map(OverrideEnd::parse), since }
 }
 
-/// When the override below this path of an object was written last, as far as the API server's managed fields tell.
+/// Returns the time of the last write of the override below this path, as far as the API server's managed fields record
+/// it.
 fn override_written_at(metadata: &ObjectMeta, path: &[&str]) -> Option<jiff::Timestamp> {
     let key = format!("f:{}", names::INJECT);
     let path: Vec<&str> = path.iter().copied().chain(["f:annotations", &key]).collect();
     written_at(metadata, &path)
 }
 
-/// Where the managed fields of an object tell of its labels.
-const LABELS: [&str; 2] = ["f:metadata", "f:labels"];
+/// Path of an object's labels in its managed fields.
+const LABELS_PATH: [&str; 2] = ["f:metadata", "f:labels"];
 
-/// When what stands at this path of an object was written last, as far as the API server's managed fields tell.
+/// Returns the time of the last write at this path of an object, as far as the API server's managed fields record it.
 fn written_at(metadata: &ObjectMeta, path: &[&str]) -> Option<jiff::Timestamp> {
     let owns = |fields: &serde_json::Value| path.iter().try_fold(fields, |fields, step| fields.get(*step)).is_some();
     let managed = metadata.managed_fields.iter().flatten();
@@ -458,18 +477,18 @@ fn written_at(metadata: &ObjectMeta, path: &[&str]) -> Option<jiff::Timestamp> {
     of_key.filter_map(|entry| entry.time.as_ref()).map(|time| time.0).max()
 }
 
-/// What is kept of a namespace.
-pub fn namespace_of(metadata: &ObjectMeta, mesh: &Mesh) -> Namespace {
+/// Returns the inventory's view of a namespace.
+pub fn namespace_of(metadata: &ObjectMeta, mesh: &Mesh) -> NamespaceFacts {
     let name = metadata.name.as_deref().unwrap_or_default();
     let mut labels = metadata.labels.clone().unwrap_or_default();
-    // The API server sees to this label; a file may lack it.
+    // The API server always sets this label; a file may lack it.
     labels.entry("kubernetes.io/metadata.name".to_owned()).or_insert_with(|| name.to_owned());
-    let annotations = metadata.annotations.as_ref().filter(|_| mesh.marker_place == Place::Annotation);
-    Namespace {
+    let annotations = metadata.annotations.as_ref().filter(|_| mesh.marker_place == MarkerPlace::Annotation);
+    NamespaceFacts {
         name: name.into(),
         labels: labels.into_iter().collect(),
-        wish: wish_of(metadata),
+        own_override: read_override(metadata),
         marker: annotations.and_then(|annotations| annotations.get(mesh.marker_key)).map(|value| value.as_str().into()),
-        labelled_at: written_at(metadata, &LABELS),
+        labelled_at: written_at(metadata, &LABELS_PATH),
     }
 }

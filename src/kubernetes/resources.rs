@@ -1,21 +1,21 @@
-//! The objects of the cluster that are ours: what users write, what the API server refuses, and what it means.
+//! Custom resources of ours: their schema for users and the API server, and their conversion for decisions.
 //!
-//! Guarantees: each kind is parsed by one conversion, which fails with one sentence and never yields something wider than
-//! what was written. What one object can break alone is refused by the API server, in the same words.
+//! Guarantees: each kind is parsed by one conversion. A conversion fails with one sentence, and never yields anything
+//! wider than what was written. An error within one object is refused by the API server, in the same words.
 
 #![expect(unreachable_pub, reason = "KubeSchema copies each struct, with its visibility, into a function")]
 #![expect(clippy::duplicated_attributes, reason = "every printer column has a type")]
 
 pub mod cluster_injection_policy;
 pub mod cluster_suspension_policy;
-pub mod injecting;
 pub mod injection_policy;
 pub mod invalid;
 pub mod label_selector;
 pub mod matching;
+pub mod policy_fields;
 pub mod status;
 pub mod strict;
-pub mod suspending;
+pub mod suspension_fields;
 pub mod suspension_object;
 pub mod suspension_policy;
 mod syntax;
@@ -24,7 +24,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSONSchemaProps, JSONSchemaPropsOrArray};
 use kube::CustomResourceExt;
 
-/// The definitions of our four kinds, as they are installed.
+/// Returns the definitions of our four kinds, as they are installed.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut crds = vec![
         cluster_injection_policy::ClusterInjectionPolicy::crd(),
@@ -39,7 +39,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     crds
 }
 
-/// Takes the line breaks of our source out of the descriptions: `kubectl explain` sets its own.
+/// Joins the lines of the descriptions: `kubectl explain` sets its own line breaks.
 fn join_lines(schema: &mut JSONSchemaProps) {
     if let Some(description) = &mut schema.description {
         *description = description.replace('\n', " ");

@@ -1,4 +1,4 @@
-//! Accepts connections, and does not spin when the machine cannot give one.
+//! Accepts connections, and pauses instead of spinning if the machine cannot give one.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,25 +11,25 @@ use tracing::warn;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// A socket that pauses after errors which would come again at once, such as no file descriptor left.
+/// Socket that pauses after errors that would repeat at once, such as no file descriptor left.
 #[derive(Debug)]
-pub(super) struct Acceptor {
+pub(super) struct SocketAcceptor {
     socket: TcpListener,
-    pause: Pause,
+    pause: AcceptPause,
 }
 
 #[derive(Debug, Default)]
-struct Pause {
+struct AcceptPause {
     length: Duration,
     until: Option<Instant>,
 }
 
-impl Acceptor {
+impl SocketAcceptor {
     pub(super) fn new(socket: TcpListener) -> Self {
-        Self { socket, pause: Pause::default() }
+        Self { socket, pause: AcceptPause::default() }
     }
 
-    /// The next connection, or `None` when the machine had none to give and a pause has begun. Cancel safe.
+    /// Returns the next connection, or `None` if the machine could not give one and a pause begins. Cancel safe.
     pub(super) async fn accept(&mut self) -> Option<(TcpStream, SocketAddr)> {
         loop {
             if let Some(until) = self.pause.until {
@@ -37,10 +37,10 @@ impl Acceptor {
             }
             match self.socket.accept().await {
                 Ok(accepted) => {
-                    self.pause = Pause::default();
+                    self.pause = AcceptPause::default();
                     return Some(accepted);
                 }
-                Err(cause) if concerns_one_connection(&cause) => {}
+                Err(cause) if affects_one_connection(&cause) => {}
                 Err(cause) => {
                     if self.pause.until.is_none() {
                         warn!(%cause, "failed to accept a connection, trying again: {cause}");
@@ -53,14 +53,14 @@ impl Acceptor {
     }
 }
 
-impl Pause {
+impl AcceptPause {
     fn lengthen(&mut self, now: Instant) {
         self.length = (self.length * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         self.until = Some(now + self.length);
     }
 }
 
-fn concerns_one_connection(cause: &io::Error) -> bool {
+fn affects_one_connection(cause: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(cause.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_from_ten_milliseconds_to_a_second() {
-        let (start, mut pause) = (Instant::now(), Pause::default());
+        let (start, mut pause) = (Instant::now(), AcceptPause::default());
         let pauses: Vec<_> = (0..9)
             .map(|_| {
                 pause.lengthen(start);
@@ -83,8 +83,8 @@ mod tests {
 
     #[test]
     fn a_client_that_hung_up_is_no_reason_to_pause_and_no_descriptor_left_is() {
-        assert!(concerns_one_connection(&io::ErrorKind::ConnectionAborted.into()));
+        assert!(affects_one_connection(&io::ErrorKind::ConnectionAborted.into()));
         let no_descriptor_left = io::Error::from_raw_os_error(24);
-        assert!(!concerns_one_connection(&no_descriptor_left));
+        assert!(!affects_one_connection(&no_descriptor_left));
     }
 }

@@ -1,4 +1,4 @@
-//! Reads request bodies within their limits: of one, of all at once, and of time.
+//! Reads request bodies with_timeout three limits: the size of one body, the size of all bodies at once, and time.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -13,65 +13,65 @@ use tokio::time::sleep;
 
 use super::limits::Limits;
 
-// Most bodies are smaller, and are given their space at once. Of a larger one a client first has to send as much.
-const SMALL: usize = 256 * 1024;
-const UNKNOWN: usize = 8 * 1024;
+// Most bodies are smaller, and get their space at once. For a larger one, the client first has to send this much.
+const SMALL_BODY: usize = 256 * 1024;
+const UNKNOWN_LENGTH: usize = 8 * 1024;
 
-/// Reads bodies, and knows how many bytes of them are held.
+/// Reads bodies, and counts the bytes that are held.
 #[derive(Debug)]
 pub(super) struct BodyReader {
     largest: usize,
     time: Duration,
-    budget: Budget,
+    budget: BodyBudget,
 }
 
-/// A body that was read, and its share of the budget, which comes back when this is dropped.
+/// Body that was read, with its share of the budget. Dropping it gives the share back.
 #[derive(Debug)]
-pub(super) struct Held<'a> {
+pub(super) struct ReadBody<'a> {
     pub(super) bytes: Bytes,
-    pub(super) share: Share<'a>,
+    pub(super) share: BudgetShare<'a>,
 }
 
-/// Why a body was not read.
+/// Reason why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unread {
-    /// It is larger than one body may be.
+pub(super) enum BodyError {
+    /// The body is larger than one body may be.
     TooLarge,
-    /// All bodies together would be larger than they may be.
+    /// All bodies together would exceed their limit.
     Overload,
-    /// It took too long to arrive.
+    /// The body took too long to arrive.
     TooSlow,
-    /// It ended early or its framing is wrong.
+    /// The body ended early or its framing is wrong.
     Broken,
 }
 
 impl BodyReader {
     pub(super) fn new(limits: &Limits) -> Self {
-        let budget = Budget { held: AtomicUsize::new(0), largest: limits.body_bytes_in_flight };
+        let budget = BodyBudget { held: AtomicUsize::new(0), largest: limits.body_bytes_in_flight };
         Self { largest: limits.body_bytes, time: limits.body_timeout, budget }
     }
 
-    pub(super) async fn read(&self, body: Incoming) -> Result<Held<'_>, Unread> {
+    pub(super) async fn read(&self, body: Incoming) -> Result<ReadBody<'_>, BodyError> {
         let announced = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         if announced.is_some_and(|bytes| bytes > self.largest) {
-            return Err(Unread::TooLarge);
+            return Err(BodyError::TooLarge);
         }
-        within(self.time, self.collect(body, announced)).await.unwrap_or(Err(Unread::TooSlow))
+        with_timeout(self.time, self.collect(body, announced)).await.unwrap_or(Err(BodyError::TooSlow))
     }
 
-    async fn collect(&self, mut body: Incoming, announced: Option<usize>) -> Result<Held<'_>, Unread> {
-        let mut share = Share { budget: &self.budget, bytes: 0 };
-        share.grow_to(announced.unwrap_or(UNKNOWN).min(SMALL))?;
+    async fn collect(&self, mut body: Incoming, announced: Option<usize>) -> Result<ReadBody<'_>, BodyError> {
+        let mut share = BudgetShare { budget: &self.budget, bytes: 0 };
+        share.grow_to(announced.unwrap_or(UNKNOWN_LENGTH).min(SMALL_BODY))?;
         let mut collected = Vec::new();
         while let Some(frame) = body.frame().await {
-            let Ok(piece) = frame.map_err(|_| Unread::Broken)?.into_data() else { continue };
-            // A body that came in one piece is passed on as it lies in the read buffer.
-            if collected.is_empty() && announced == Some(piece.len()) && piece.len() <= SMALL {
-                return Ok(Held { bytes: piece, share });
+            let Ok(piece) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
+            // A body in one piece is passed on without a copy, as a part of the read buffer.
+            if collected.is_empty() && announced == Some(piece.len()) && piece.len() <= SMALL_BODY {
+                return Ok(ReadBody { bytes: piece, share });
             }
             let length = collected.len() + piece.len();
             if length > self.largest {
-                return Err(Unread::TooLarge);
+                return Err(BodyError::TooLarge);
             }
             if length > share.bytes {
                 share.grow_to(length.max(2 * share.bytes).min(announced.unwrap_or(self.largest)).max(length))?;
@@ -81,21 +81,21 @@ impl BodyReader {
             }
             collected.extend_from_slice(&piece);
         }
-        Ok(Held { bytes: collected.into(), share })
+        Ok(ReadBody { bytes: collected.into(), share })
     }
 }
 
-/// What `reading` gives, unless it takes longer than `time`.
+/// Returns the result of `reading`, or `None` after `time`.
 ///
-/// hyper hands out a body only once it was asked, also one that is all there, and then wakes the asker. Most bodies are,
-/// so the timer, which takes a lock, is set at the second asking: for most of them not at all.
-async fn within<T>(time: Duration, reading: impl Future<Output = T>) -> Option<T> {
-    let (mut reading, mut asked, mut timer) = (pin!(reading), false, pin!(None));
+/// hyper never hands out a body at the first poll, even if all of it is there; it wakes the task instead. Most bodies
+/// are all there, so the timer, which takes a lock, is set only at the second poll: for most bodies never.
+async fn with_timeout<T>(time: Duration, reading: impl Future<Output = T>) -> Option<T> {
+    let (mut reading, mut polled_before, mut timer) = (pin!(reading), false, pin!(None));
     poll_fn(|context| {
         if let Poll::Ready(read) = reading.as_mut().poll(context) {
             return Poll::Ready(Some(read));
         }
-        if !std::mem::replace(&mut asked, true) {
+        if !std::mem::replace(&mut polled_before, true) {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -107,35 +107,35 @@ async fn within<T>(time: Duration, reading: impl Future<Output = T>) -> Option<T
     .await
 }
 
-/// The bytes of bodies that may be held at once.
+/// BodyBudget of bytes of bodies that may be held at once.
 #[derive(Debug)]
-struct Budget {
+struct BodyBudget {
     held: AtomicUsize,
     largest: usize,
 }
 
-/// What one body takes from the budget.
+/// BudgetShare that one body takes from the budget.
 #[derive(Debug)]
-pub(super) struct Share<'a> {
-    budget: &'a Budget,
+pub(super) struct BudgetShare<'a> {
+    budget: &'a BodyBudget,
     bytes: usize,
 }
 
-impl Share<'_> {
-    fn grow_to(&mut self, bytes: usize) -> Result<(), Unread> {
-        let Budget { held, largest } = self.budget;
-        let allowed = if bytes <= SMALL { *largest } else { *largest / 4 * 3 };
+impl BudgetShare<'_> {
+    fn grow_to(&mut self, bytes: usize) -> Result<(), BodyError> {
+        let BodyBudget { held, largest } = self.budget;
+        let allowed = if bytes <= SMALL_BODY { *largest } else { *largest / 4 * 3 };
         let more = bytes - self.bytes;
         if held.fetch_add(more, Relaxed) + more > allowed {
             held.fetch_sub(more, Relaxed);
-            return Err(Unread::Overload);
+            return Err(BodyError::Overload);
         }
         self.bytes = bytes;
         Ok(())
     }
 }
 
-impl Drop for Share<'_> {
+impl Drop for BudgetShare<'_> {
     fn drop(&mut self) {
         self.budget.held.fetch_sub(self.bytes, Relaxed);
     }
@@ -145,12 +145,12 @@ impl Drop for Share<'_> {
 mod tests {
     use super::*;
 
-    fn budget(largest: usize) -> Budget {
-        Budget { held: AtomicUsize::new(0), largest }
+    fn budget(largest: usize) -> BodyBudget {
+        BodyBudget { held: AtomicUsize::new(0), largest }
     }
 
-    fn share(budget: &Budget) -> Share<'_> {
-        Share { budget, bytes: 0 }
+    fn share(budget: &BodyBudget) -> BudgetShare<'_> {
+        BudgetShare { budget, bytes: 0 }
     }
 
     #[test]
@@ -158,7 +158,7 @@ mod tests {
         let budget = budget(100);
         let (mut first, mut second) = (share(&budget), share(&budget));
         first.grow_to(60).unwrap();
-        assert_eq!(second.grow_to(41), Err(Unread::Overload));
+        assert_eq!(second.grow_to(41), Err(BodyError::Overload));
         first.grow_to(70).unwrap();
         second.grow_to(30).unwrap();
         drop((first, second));
@@ -167,11 +167,11 @@ mod tests {
 
     #[test]
     fn large_bodies_leave_a_quarter_to_small_ones() {
-        let budget = budget(4 * SMALL);
+        let budget = budget(4 * SMALL_BODY);
         let (mut large, mut larger, mut small) = (share(&budget), share(&budget), share(&budget));
-        large.grow_to(2 * SMALL).unwrap();
-        assert_eq!(larger.grow_to(SMALL + 1), Err(Unread::Overload));
-        small.grow_to(SMALL).unwrap();
-        share(&budget).grow_to(SMALL).unwrap();
+        large.grow_to(2 * SMALL_BODY).unwrap();
+        assert_eq!(larger.grow_to(SMALL_BODY + 1), Err(BodyError::Overload));
+        small.grow_to(SMALL_BODY).unwrap();
+        share(&budget).grow_to(SMALL_BODY).unwrap();
     }
 }

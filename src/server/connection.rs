@@ -1,4 +1,4 @@
-//! One connection: its handshake, then its requests, until it ends or a limit ends it.
+//! Connection: serves the handshake, then the requests, until the client or a limit ends it.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -20,21 +20,21 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::activity::Activity;
+use super::activity::ConnectionActivity;
 use super::limits::Limits;
-use super::request::noted;
+use super::request_tracking::track_requests;
 use super::stream::{Transport, WatchedStream};
 use super::tls;
 use super::watchdog::Watchdog;
-use crate::server::shared::{Peer, Shared, count};
+use crate::server::listener_state::{ListenerState, Peer, increment};
 
-/// One accepted connection.
+/// Accepted connection.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) peer: SocketAddr,
     pub(super) tls: Option<Arc<ServerConfig>>,
-    pub(super) shared: Arc<Shared>,
-    pub(super) activity: Arc<Activity>,
+    pub(super) shared: Arc<ListenerState>,
+    pub(super) activity: Arc<ConnectionActivity>,
 }
 
 impl Connection {
@@ -48,10 +48,10 @@ impl Connection {
     {
         let Some((transport, verified)) = self.handshake(socket).await else { return };
         let Self { peer: address, tls: _, shared, activity } = self;
-        activity.established(verified);
+        activity.handshake_ended(verified);
         let stream = TokioIo::new(WatchedStream::new(transport, activity.clone()));
-        let service = noted(service_for(Peer { address, verified }), activity.clone(), shared.clone());
-        let mut connection = pin!(protocol(&shared.limits).serve_connection(stream, service));
+        let service = track_requests(service_for(Peer { address, verified }), activity.clone(), shared.clone());
+        let mut connection = pin!(http_builder(&shared.limits).serve_connection(stream, service));
         let mut watchdog = Watchdog::new(&activity, &shared.limits);
         poll_fn(|context| {
             if let Poll::Ready(end) = connection.as_mut().poll(context) {
@@ -62,7 +62,7 @@ impl Connection {
             }
             let expired = watchdog.poll_expired(context, &activity, &shared.limits);
             if expired.is_ready() {
-                count(&shared.counts.timed_out);
+                increment(&shared.counts.timed_out);
                 debug!(peer = %address, phase = ?activity.phase(), "connection of {address} took too long");
             }
             expired
@@ -72,7 +72,7 @@ impl Connection {
 
     async fn handshake(&self, socket: TcpStream) -> Option<(Transport, bool)> {
         let Self { peer, tls, shared, activity: _ } = self;
-        // An answer is one write, which must not wait for the acknowledgement of the one before.
+        // An answer is one write. It must not wait for the acknowledgement of the one before.
         socket.set_nodelay(true).ok()?;
         let Some(config) = tls else { return Some((Transport::Plain(socket), false)) };
         let handshake = timeout(shared.limits.handshake_timeout, tls::handshake(socket, config));
@@ -84,15 +84,15 @@ impl Connection {
             Ok(Err(cause)) => cause,
             Err(_) => io::ErrorKind::TimedOut.into(),
         };
-        count(&shared.counts.failed_handshakes);
+        increment(&shared.counts.failed_handshakes);
         debug!(%peer, %cause, "handshake with {peer} failed: {cause}");
         None
     }
 }
 
-fn protocol(limits: &Limits) -> http1::Builder {
+fn http_builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
-    // hyper's own head timeout also runs while a connection is idle; the watchdog tells the two apart.
+    // hyper's own head timeout also runs while a connection is idle; the watchdog distinguishes the two.
     builder.header_read_timeout(None).max_header_size(limits.head_bytes);
     // Nobody reads the date of an answer to the API server.
     builder.auto_date_header(false);

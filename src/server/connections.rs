@@ -1,4 +1,4 @@
-//! The open connections of a listener, and which of them goes when there are too many.
+//! Open connections of a listener; closes the least valuable one if there are too many.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -9,30 +9,34 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 use tracing::error;
 
-use super::activity::{Activity, Phase, Standing};
+use super::activity::{ConnectionActivity, ConnectionPhase, EvictionClass};
 
-// A review takes milliseconds, so a client that has been busy for longer is slow, or reads a stream.
+// A review takes milliseconds, so a client that is busy for longer is slow, or reads a stream.
 const SPARED_WHILE_BUSY: Duration = Duration::from_secs(1);
 
-/// All connections of a listener: tracked, and aborted when this is dropped. Owned by the accept loop alone.
+/// All connections of a listener: tracked, and aborted on drop. Owned by the accept loop alone.
 #[derive(Debug, Default)]
-pub(super) struct Connections {
+pub(super) struct OpenConnections {
     tasks: JoinSet<()>,
-    open: HashMap<Id, (AbortHandle, Arc<Activity>)>,
+    open: HashMap<Id, (AbortHandle, Arc<ConnectionActivity>)>,
 }
 
-impl Connections {
+impl OpenConnections {
     pub(super) fn len(&self) -> usize {
         self.open.len()
     }
 
-    pub(super) fn spawn(&mut self, activity: Arc<Activity>, connection: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn(
+        &mut self,
+        activity: Arc<ConnectionActivity>,
+        connection: impl Future<Output = ()> + Send + 'static,
+    ) {
         let handle = self.tasks.spawn(connection);
         self.open.insert(handle.id(), (handle, activity));
     }
 
-    /// Waits until one has ended; `None` when there is none. Cancel safe.
-    pub(super) async fn one_ended(&mut self) -> Option<()> {
+    /// Waits until a connection has ended; returns `None` if there is none. Cancel safe.
+    pub(super) async fn next_ended(&mut self) -> Option<()> {
         let ended = self.tasks.join_next_with_id().await?;
         let id = match ended {
             Ok((id, ())) => id,
@@ -47,13 +51,13 @@ impl Connections {
         Some(())
     }
 
-    /// Closes the one that is missed least; `false` when all have just begun to be served.
-    pub(super) fn give_one_up(&mut self, now: Instant) -> bool {
-        let spared = |activity: &Activity| {
-            activity.standing() == Standing::Busy && now.duration_since(activity.since()) < SPARED_WHILE_BUSY
+    /// Closes the connection of the lowest rank; returns `false` if all have just begun to be served.
+    pub(super) fn evict_one(&mut self, now: Instant) -> bool {
+        let spared = |activity: &ConnectionActivity| {
+            activity.eviction_class() == EvictionClass::Busy && now.duration_since(activity.since()) < SPARED_WHILE_BUSY
         };
         let candidates = self.open.iter().filter(|(_, (_, activity))| !spared(activity));
-        let Some(id) = candidates.min_by_key(|(_, (_, activity))| activity.rank()).map(|(id, _)| *id) else {
+        let Some(id) = candidates.min_by_key(|(_, (_, activity))| activity.eviction_rank()).map(|(id, _)| *id) else {
             return false;
         };
         if let Some((handle, _)) = self.open.remove(&id) {
@@ -62,10 +66,10 @@ impl Connections {
         true
     }
 
-    /// Closes those that wait for a next request.
+    /// Closes the connections that wait for a next request.
     pub(super) fn close_idle(&self) {
         for (handle, activity) in self.open.values() {
-            if activity.phase() == Phase::Idle {
+            if activity.phase() == ConnectionPhase::Idle {
                 handle.abort();
             }
         }

@@ -1,9 +1,9 @@
-//! A listening socket: bind it, serve on it, drain it.
+//! Listening socket: bind it, serve on it, drain it.
 //!
-//! While it drains it still accepts and answers, with `Connection: close`: until the cluster has heard that this replica
-//! is leaving, requests keep coming, over new connections and over kept ones.
+//! A draining listener still accepts and answers, with `Connection: close`. Requests keep coming, over new and kept
+//! connections, until the cluster has heard that this replica is leaving.
 
-use crate::server::shared::{Counts, Peer, Shared, count};
+use crate::server::listener_state::{ListenerCounts, ListenerState, Peer, increment};
 use std::convert::Infallible;
 use std::error::Error;
 use std::io;
@@ -22,26 +22,26 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::accept::Acceptor;
-use super::activity::Activity;
+use super::accept::SocketAcceptor;
+use super::activity::ConnectionActivity;
 use super::connection::Connection;
-use super::connections::Connections;
+use super::connections::OpenConnections;
 use super::limits::Limits;
 
-// The kernel's queue of connections not yet accepted: a burst of pods comes as a burst of connections.
+// Length of the kernel's queue of connections not yet accepted: a burst of pods comes as a burst of connections.
 const BACKLOG: u32 = 4096;
 
-/// A bound socket that does not serve yet.
+/// Bound socket that does not serve yet.
 #[derive(Debug)]
 pub struct Listener {
     name: &'static str,
     address: SocketAddr,
-    acceptor: Acceptor,
+    acceptor: SocketAcceptor,
     tls: Option<Arc<ServerConfig>>,
-    shared: Arc<Shared>,
+    shared: Arc<ListenerState>,
 }
 
-/// Why a listener could not be bound.
+/// Failure to bind a listener.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to listen on {address} ({name}): {cause}")]
 pub struct BindError {
@@ -51,43 +51,44 @@ pub struct BindError {
 }
 
 impl Listener {
-    /// Binds a socket for plain HTTP; needs a runtime. From here on the kernel queues connections.
+    /// Binds a socket for plain HTTP; needs a runtime. From then on, the kernel queues connections.
     ///
     /// # Errors
     ///
-    /// When the address is taken or not ours.
+    /// If the address is taken or not ours.
     pub fn bind(name: &'static str, address: SocketAddr, limits: Limits) -> Result<Self, BindError> {
         let failed = |cause| BindError { name, address, cause };
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;
         socket.set_reuseaddr(true).map_err(failed)?;
-        // Accepted sockets inherit it. A stream that nobody reads any more would otherwise stay for ever.
+        // Accepted sockets inherit this. Without it, a stream that nobody reads any more would stay for ever.
         socket.set_keepalive(true).map_err(failed)?;
         socket.bind(address).map_err(failed)?;
         let socket = socket.listen(BACKLOG).map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
-        let shared = Arc::new(Shared { limits, counts: Arc::default(), draining: AtomicBool::new(false) });
-        Ok(Self { name, address, acceptor: Acceptor::new(socket), tls: None, shared })
+        let shared = Arc::new(ListenerState { limits, counts: Arc::default(), draining: AtomicBool::new(false) });
+        Ok(Self { name, address, acceptor: SocketAcceptor::new(socket), tls: None, shared })
     }
 
-    /// The same listener speaking TLS.
+    /// Returns the listener with TLS.
     #[must_use]
     pub fn with_tls(self, config: Arc<ServerConfig>) -> Self {
         Self { tls: Some(config), ..self }
     }
 
-    /// Where it listens; the port is the real one when 0 was asked for.
+    /// Returns the bound address, with the real port if 0 was requested.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What happens on it, to be read at any time.
+    /// Returns the live counts of events on this listener.
     #[must_use]
-    pub fn counts(&self) -> Arc<Counts> {
+    pub fn counts(&self) -> Arc<ListenerCounts> {
         self.shared.counts.clone()
     }
 
-    /// Serves each connection with what `service_for` makes for it, until `stopping` is cancelled and the drain is over.
+    /// Serves each connection by the service that `service_for` makes, until `stopping` is cancelled and the drain is
+    /// over.
     ///
     /// Dropping the future closes everything at once.
     pub async fn serve<M, S, B>(self, service_for: M, stopping: CancellationToken)
@@ -100,21 +101,21 @@ impl Listener {
     {
         let Self { name, address, mut acceptor, tls, shared } = self;
         let limits = &shared.limits;
-        let mut connections = Connections::default();
+        let mut connections = OpenConnections::default();
         let service_for = Arc::new(service_for);
         info!(%address, "{name} listens on {address}");
-        let mut drained = pin!(drained(&shared, stopping));
+        let mut drained = pin!(wait_until_drained(&shared, stopping));
         loop {
             tokio::select! {
                 () = &mut drained => break,
-                Some(()) = connections.one_ended() => count(&shared.counts.ended),
+                Some(()) = connections.next_ended() => increment(&shared.counts.ended),
                 accepted = acceptor.accept() => {
-                    // Without an accepted one, descriptors have run out, and one of ours frees the next.
+                    // No accepted connection means that descriptors have run out; closing one of ours frees the next.
                     let room = accepted.is_some() && connections.len() < limits.connections;
-                    let room = room || give_one_up(&mut connections, &shared);
+                    let room = room || evict_one(&mut connections, &shared);
                     if let Some((socket, peer)) = accepted && room {
                         let number = shared.counts.accepted.fetch_add(1, Relaxed);
-                        let activity = Arc::new(Activity::new(number, limits));
+                        let activity = Arc::new(ConnectionActivity::new(number, limits));
                         let connection = Connection { peer, tls: tls.clone(), shared: shared.clone(), activity: activity.clone() };
                         connections.spawn(activity, connection.serve(socket, service_for.clone()));
                     }
@@ -123,23 +124,23 @@ impl Listener {
         }
         drop(acceptor);
         connections.close_idle();
-        let finished = timeout(limits.finish, async { while connections.one_ended().await.is_some() {} }).await;
+        let finished = timeout(limits.finish, async { while connections.next_ended().await.is_some() {} }).await;
         let unfinished = connections.len();
         debug_assert!(finished.is_err() || unfinished == 0);
         info!(%address, unfinished, "{name} has drained");
     }
 }
 
-async fn drained(shared: &Shared, stopping: CancellationToken) {
+async fn wait_until_drained(shared: &ListenerState, stopping: CancellationToken) {
     stopping.cancelled().await;
     shared.draining.store(true, Relaxed);
     tokio::time::sleep(shared.limits.drain).await;
 }
 
-fn give_one_up(connections: &mut Connections, shared: &Shared) -> bool {
-    let given_up = connections.give_one_up(Instant::now());
-    if given_up {
-        count(&shared.counts.given_up);
+fn evict_one(connections: &mut OpenConnections, shared: &ListenerState) -> bool {
+    let evicted = connections.evict_one(Instant::now());
+    if evicted {
+        increment(&shared.counts.evicted);
     }
-    given_up
+    evicted
 }

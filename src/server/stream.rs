@@ -1,4 +1,4 @@
-//! The byte stream under a connection: notes what happens on it, and closes so that the last answer arrives.
+//! Byte stream under a connection: records progress, and closes so that the last answer arrives.
 
 use std::io;
 use std::pin::Pin;
@@ -9,32 +9,32 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::activity::{Activity, Phase};
+use super::activity::{ConnectionActivity, ConnectionPhase};
 
 /// Plain TCP or TLS.
 #[derive(Debug)]
 pub(super) enum Transport {
-    /// For the operations listener.
+    /// Plain TCP, for the operations listener.
     Plain(TcpStream),
-    /// For all others.
+    /// TLS, for all other listeners.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A transport whose progress is written into an [`Activity`].
+/// Transport that records its progress in a [`ConnectionActivity`].
 #[derive(Debug)]
 pub(super) struct WatchedStream {
     transport: Transport,
-    activity: Arc<Activity>,
+    activity: Arc<ConnectionActivity>,
     end_sent: bool,
 }
 
 impl WatchedStream {
-    pub(super) fn new(transport: Transport, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(transport: Transport, activity: Arc<ConnectionActivity>) -> Self {
         Self { transport, activity, end_sent: false }
     }
 
-    fn noted<T>(&self, written: Poll<T>) -> Poll<T> {
-        self.activity.wrote(written.is_ready());
+    fn note_progress<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.activity.note_write(written.is_ready());
         written
     }
 }
@@ -66,7 +66,7 @@ impl AsyncRead for WatchedStream {
 impl AsyncWrite for WatchedStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = delegate!(self.poll_write(context, bytes));
-        self.noted(written)
+        self.note_progress(written)
     }
 
     fn poll_write_vectored(
@@ -75,7 +75,7 @@ impl AsyncWrite for WatchedStream {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = delegate!(self.poll_write_vectored(context, slices));
-        self.noted(written)
+        self.note_progress(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -87,14 +87,14 @@ impl AsyncWrite for WatchedStream {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = delegate!(self.poll_flush(context));
-        self.noted(flushed)
+        self.note_progress(flushed)
     }
 
-    // Closing a socket that still holds unread bytes resets the connection, and the client loses the answer that told
-    // it why its body was refused. So we end our side, then read and forget until the client ends its own.
+    // Closing a socket that still holds unread bytes resets the connection. The client would lose the answer that tells
+    // why its body was refused. So we end our side, then read and discard until the client ends its own.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.activity.phase() != Phase::Lingering {
-            self.activity.enter(Phase::Lingering);
+        if self.activity.phase() != ConnectionPhase::Lingering {
+            self.activity.enter(ConnectionPhase::Lingering);
         }
         if !self.end_sent {
             ready!(delegate!(self.poll_shutdown(context)))?;
@@ -108,11 +108,11 @@ impl AsyncWrite for WatchedStream {
     }
 }
 
-/// Reads and forgets until the client has ended its side.
+/// Reads and discards until the client has ended its side.
 pub(super) fn poll_until_end(socket: &mut TcpStream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-    let mut forgotten = [0; 4096];
+    let mut discarded = [0; 4096];
     loop {
-        let mut buffer = ReadBuf::new(&mut forgotten);
+        let mut buffer = ReadBuf::new(&mut discarded);
         ready!(Pin::new(&mut *socket).poll_read(context, &mut buffer))?;
         if buffer.filled().is_empty() {
             return Poll::Ready(Ok(()));

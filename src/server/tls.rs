@@ -1,4 +1,4 @@
-//! TLS 1.2 and 1.3 with a key that can be swapped while connections live.
+//! TLS 1.2 and 1.3 with a key that can be swapped while connections are open.
 
 use std::io;
 use std::sync::Arc;
@@ -19,30 +19,30 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::stream::poll_until_end;
-use crate::certs::bundle::Bundle;
+use crate::certs::bundle::AuthorityBundle;
 use crate::certs::check::{KeyFault, certified_key};
-use crate::certs::issue::Pair;
+use crate::certs::issue::CertificatePair;
 
-/// The certificate and key being served. Clones share it: a swap reaches each handshake that begins after it.
+/// Certificate and key being served. Clones share them: a swap reaches each handshake that begins after it.
 #[derive(Clone, Debug)]
 pub struct ServingKey(Arc<ArcSwap<CertifiedKey>>);
 
 impl ServingKey {
-    /// Serves this pair to begin with.
+    /// Starts with this pair.
     ///
     /// # Errors
     ///
-    /// When it cannot be read or the key does not belong to the certificate.
-    pub fn new(pair: &Pair) -> Result<Self, KeyFault> {
+    /// If the pair cannot be read or the key does not belong to the certificate.
+    pub fn new(pair: &CertificatePair) -> Result<Self, KeyFault> {
         Ok(Self(Arc::new(ArcSwap::from_pointee(certified_key(pair)?))))
     }
 
-    /// Serves this pair from now on; connections that are open stay open.
+    /// Serves this pair from now on. Open connections stay open.
     ///
     /// # Errors
     ///
-    /// As [`Self::new`]; the former pair then stays.
-    pub fn swap(&self, pair: &Pair) -> Result<(), KeyFault> {
+    /// As [`Self::new`]; the former pair then stays in place.
+    pub fn swap(&self, pair: &CertificatePair) -> Result<(), KeyFault> {
         self.0.store(Arc::new(certified_key(pair)?));
         Ok(())
     }
@@ -54,34 +54,34 @@ impl ResolvesServerCert for ServingKey {
     }
 }
 
-/// Whether clients are to show a certificate.
+/// Policy for client certificates.
 #[derive(Clone, Debug, Default)]
 pub enum ClientCertificates {
-    /// They are not asked for one.
+    /// Clients are not asked for a certificate.
     #[default]
-    NotAsked,
-    /// They are asked; one who shows none is served as unverified, one who shows a wrong one is not served.
-    Asked(Bundle),
-    /// One who shows none, or a wrong one, is not served.
-    Required(Bundle),
+    NotRequested,
+    /// Clients are asked. Without a certificate they are served as unverified; with a wrong one they are not served.
+    Optional(AuthorityBundle),
+    /// Clients without a certificate, or with a wrong one, are not served.
+    Required(AuthorityBundle),
 }
 
-/// Why TLS cannot be set up.
+/// Failure to set up TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The authorities of the client certificates cannot be used.
     #[error("failed to use the authorities of the client certificates: {0}")]
     ClientAuthorities(String),
-    /// The library refused, which is a fault of ours.
+    /// The TLS library refused: a bug of ours.
     #[error("failed to set up TLS: {0}")]
     Library(#[from] rustls::Error),
 }
 
-/// What a listener needs to speak TLS.
+/// Returns the TLS configuration of a listener.
 ///
 /// # Errors
 ///
-/// When the authorities of the client certificates cannot be used.
+/// If the authorities of the client certificates cannot be used.
 pub fn server_config(key: ServingKey, clients: &ClientCertificates) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -98,30 +98,30 @@ pub fn server_config(key: ServingKey, clients: &ClientCertificates) -> Result<Ar
 
 fn client_verifier(clients: &ClientCertificates) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let verifier = match clients {
-        ClientCertificates::NotAsked => return Ok(Arc::new(NoClientAuth)),
-        ClientCertificates::Asked(authorities) => verifier_builder(authorities)?.allow_unauthenticated(),
+        ClientCertificates::NotRequested => return Ok(Arc::new(NoClientAuth)),
+        ClientCertificates::Optional(authorities) => verifier_builder(authorities)?.allow_unauthenticated(),
         ClientCertificates::Required(authorities) => verifier_builder(authorities)?,
     };
     verifier.build().map_err(|cause: VerifierBuilderError| TlsError::ClientAuthorities(cause.to_string()))
 }
 
-fn verifier_builder(authorities: &Bundle) -> Result<rustls::server::ClientCertVerifierBuilder, TlsError> {
+fn verifier_builder(authorities: &AuthorityBundle) -> Result<rustls::server::ClientCertVerifierBuilder, TlsError> {
     let mut roots = RootCertStore::empty();
-    for authority in CertificateDer::pem_slice_iter(authorities.pem().as_bytes()).flatten() {
+    for authority in CertificateDer::pem_slice_iter(authorities.to_pem().as_bytes()).flatten() {
         roots.add(authority).map_err(|cause| TlsError::ClientAuthorities(cause.to_string()))?;
     }
     let provider = Arc::new(aws_lc_rs::default_provider());
     Ok(WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider))
 }
 
-// The longest that has to be seen of a client to know what it speaks: two headers and a version.
-const HELLO_START: usize = 11;
+// Bytes of a client's hello that show what it speaks: two headers and a version.
+const HELLO_PREFIX: usize = 11;
 
-/// The server's side of a handshake; the caller bounds its time.
+/// Performs the server's side of a handshake; the caller bounds its time.
 pub(super) async fn handshake(mut socket: TcpStream, config: &Arc<ServerConfig>) -> io::Result<TlsStream<TcpStream>> {
-    let mut start = [0; HELLO_START];
+    let mut start = [0; HELLO_PREFIX];
     let seen = socket.peek(&mut start).await?;
-    if let Some((answer, reason)) = refusal(&start[..seen]) {
+    if let Some((answer, reason)) = refuse_hello(&start[..seen]) {
         socket.write_all(answer).await?;
         socket.shutdown().await?;
         std::future::poll_fn(|context| poll_until_end(&mut socket, context)).await?;
@@ -130,14 +130,14 @@ pub(super) async fn handshake(mut socket: TcpStream, config: &Arc<ServerConfig>)
     TlsAcceptor::from(config.clone()).accept(socket).await
 }
 
-/// What to answer to a client that the TLS library would leave without a useful answer, and why.
-fn refusal(start: &[u8]) -> Option<(&'static [u8], &'static str)> {
+/// Returns the answer and the reason for a client that the TLS library would leave without a useful answer.
+fn refuse_hello(start: &[u8]) -> Option<(&'static [u8], &'static str)> {
     const USE_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\
         Content-Type: text/plain; charset=utf-8\r\n\
         Connection: close\r\n\
         \r\n\
         this port speaks TLS; use https\n";
-    // A fatal alert, protocol_version. The library misses an extension first that older clients do not know.
+    // A fatal alert, protocol_version. The library would first complain of an extension that older clients do not know.
     const TOO_OLD: &[u8] = &[21, 3, 1, 0, 2, 2, 70];
     match start {
         [b'A'..=b'Z', ..] => Some((USE_TLS, "the client speaks plain HTTP")),

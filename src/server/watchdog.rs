@@ -1,4 +1,4 @@
-//! Ends a connection that passes its deadline.
+//! Watchdog: ends a connection that passes its deadline.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -6,11 +6,11 @@ use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::activity::Activity;
+use super::activity::ConnectionActivity;
 use super::limits::Limits;
 
-/// One timer for all deadlines of a connection. A deadline that moves back, which happens with each request, does not
-/// touch the timer: it finds out when it fires.
+/// Timer for all deadlines of a connection. Each request moves the deadline back. That does not touch the timer, which
+/// checks the deadline when it fires.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     timer: Pin<Box<Sleep>>,
@@ -18,21 +18,26 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    pub(super) fn new(activity: &Activity, limits: &Limits) -> Self {
+    pub(super) fn new(activity: &ConnectionActivity, limits: &Limits) -> Self {
         let first = activity.deadline(limits).unwrap_or_else(Instant::now);
         Self { timer: Box::pin(sleep_until(first)), set: false }
     }
 
-    /// Ready when the connection has to be cut off. To be polled after the connection itself, always in one task.
-    pub(super) fn poll_expired(&mut self, context: &mut Context<'_>, activity: &Activity, limits: &Limits) -> Poll<()> {
+    /// Returns ready once the connection has to be cut off. Poll it after the connection itself, always in one task.
+    pub(super) fn poll_expired(
+        &mut self,
+        context: &mut Context<'_>,
+        activity: &ConnectionActivity,
+        limits: &Limits,
+    ) -> Poll<()> {
         loop {
-            // Without a deadline the timer rests; what gives the connection one again also wakes this task.
+            // Without a deadline the timer rests. An event that sets a deadline again also wakes this task.
             let Some(deadline) = activity.deadline(limits) else { return Poll::Pending };
             if deadline < self.timer.deadline() || self.timer.is_elapsed() {
                 self.timer.as_mut().reset(deadline);
                 self.set = false;
             }
-            // A timer that is set wakes this task by itself, and asking it again costs a lock.
+            // A set timer wakes this task by itself; polling it again costs a lock.
             if self.set {
                 return Poll::Pending;
             }

@@ -1,6 +1,6 @@
-//! `outrigger explain`: manifests are read strictly, and what can be explained is.
+//! `outrigger explain`: strict reading of manifests.
 
-use super::State;
+use super::StateDirectory;
 
 pub(crate) const OBJECTS: &str = r#"
 {apiVersion: v1, kind: Namespace, metadata: {name: default, labels: {istio-injection: enabled}}}
@@ -16,7 +16,7 @@ fn deployment(spec: &str) -> String {
 
 #[test]
 fn an_unknown_field_of_a_manifest_is_refused_with_its_path_and_the_nearest() {
-    let state = State::of(OBJECTS);
+    let state = StateDirectory::of(OBJECTS);
     let refused = |manifest: &str| state.run(&["explain", "-f", "-"], manifest).refusal().to_owned();
     assert_eq!(
         refused(&deployment("{hostnetwork: true, containers: [{name: a, image: b}]}")),
@@ -38,14 +38,14 @@ fn an_unknown_field_of_a_manifest_is_refused_with_its_path_and_the_nearest() {
 
 #[test]
 fn several_manifests_are_explained_and_other_kinds_are_said_and_passed_over() {
-    let state = State::of(OBJECTS);
+    let state = StateDirectory::of(OBJECTS);
     let pod = "{apiVersion: v1, kind: Pod, metadata: {name: alone}, spec: {containers: [{name: a, image: b, resources: {limits: {cpu: 1}}}]}}";
     let service = "{apiVersion: v1, kind: Service, metadata: {name: web}}";
-    let told = state.run(&["explain", "-f", "-", "-o", "json"], &[&deployment("{}"), service, pod].join("\n---\n"));
-    assert_eq!(told.code, 0, "{}", told.err);
-    assert_eq!(told.json().as_array().unwrap().len(), 2);
-    assert_eq!(told.err, "outrigger: Service makes no pods that could be explained, and is passed over\n");
-    let told = state.run(&["explain", "-f", "-"], service);
-    assert_eq!(told.code, 2);
-    assert!(told.err.contains("there is neither a pod nor a workload in it"), "{}", told.err);
+    let output = state.run(&["explain", "-f", "-", "-o", "json"], &[&deployment("{}"), service, pod].join("\n---\n"));
+    assert_eq!(output.code, 0, "{}", output.err);
+    assert_eq!(output.json().as_array().unwrap().len(), 2);
+    assert_eq!(output.err, "outrigger: Service makes no pods that could be explained, and is passed over\n");
+    let output = state.run(&["explain", "-f", "-"], service);
+    assert_eq!(output.code, 2);
+    assert!(output.err.contains("there is neither a pod nor a workload in it"), "{}", output.err);
 }

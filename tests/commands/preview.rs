@@ -1,8 +1,8 @@
-//! `outrigger preview`: what would change, and what is refused.
+//! `outrigger preview`: changes, and refusals.
 
 use serde_json::json;
 
-use super::State;
+use super::StateDirectory;
 
 pub(crate) const OBJECTS: &str = r#"
 {apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {istio-injection: enabled}}}
@@ -59,9 +59,10 @@ fn policy(name: &str, spec: &str) -> String {
 
 #[test]
 fn what_changes_is_told_by_namespace_with_the_pods_that_run() {
-    let told = State::of(OBJECTS).run(&["preview", "-f", "-", "-o", "json"], &policy("none", "{action: Disable}"));
-    let json = told.json();
-    assert_eq!(told.code, 1, "{}", told.err);
+    let output =
+        StateDirectory::of(OBJECTS).run(&["preview", "-f", "-", "-o", "json"], &policy("none", "{action: Disable}"));
+    let json = output.json();
+    assert_eq!(output.code, 1, "{}", output.err);
     assert_eq!(json["changes"], json!([{"kind": "ClusterInjectionPolicy", "name": "none", "change": "New"}]));
     assert_eq!(
         json["summary"],
@@ -89,21 +90,21 @@ fn what_changes_is_told_by_namespace_with_the_pods_that_run() {
 
 #[test]
 fn what_becomes_unreachable_is_told_with_why() {
-    let state = State::of(OBJECTS);
+    let state = StateDirectory::of(OBJECTS);
     let policy = policy("all", "{action: Enable, priority: 1}");
-    let told = state.run(&["preview", "-f", "-"], &policy);
-    assert_eq!(told.code, 1, "{}", told.err);
-    assert!(told.out.contains("1 workload would become unreachable"), "{}", told.out);
-    assert!(told.out.contains("Disable, NotInjected -> Enable, Unreachable"), "{}", told.out);
-    assert!(told.out.contains("Unreachable: Namespace has istio-injection=disabled label"), "{}", told.out);
+    let output = state.run(&["preview", "-f", "-"], &policy);
+    assert_eq!(output.code, 1, "{}", output.err);
+    assert!(output.out.contains("1 workload would become unreachable"), "{}", output.out);
+    assert!(output.out.contains("Disable, NotInjected -> Enable, Unreachable"), "{}", output.out);
+    assert!(output.out.contains("Unreachable: Namespace has istio-injection=disabled label"), "{}", output.out);
 }
 
 #[test]
 fn a_policy_that_would_go_away_is_previewed_and_one_that_is_not_there_is_refused() {
-    let state = State::of(OBJECTS);
-    let told = state.run(&["preview", "--delete", "inj/out", "-n", "bank", "-o", "json"], "");
-    assert_eq!(told.code, 1, "{}", told.err);
-    assert_eq!(told.json()["namespaces"][0]["workloads"][0]["after"]["action"], "Leave");
+    let state = StateDirectory::of(OBJECTS);
+    let output = state.run(&["preview", "--delete", "inj/out", "-n", "bank", "-o", "json"], "");
+    assert_eq!(output.code, 1, "{}", output.err);
+    assert_eq!(output.json()["namespaces"][0]["workloads"][0]["after"]["action"], "Leave");
     let refused = state.run(&["preview", "--delete", "injectionpolicy/outt", "-n", "bank"], "");
     assert_eq!(refused.refusal(), "there is no InjectionPolicy bank/outt; did you mean out?");
     let refused = state.run(&["preview", "--delete", "injectionpolici/out", "-n", "bank"], "");
@@ -113,18 +114,18 @@ fn a_policy_that_would_go_away_is_previewed_and_one_that_is_not_there_is_refused
 #[test]
 fn the_same_answer_by_another_rule_is_no_change() {
     let two = format!("{}\n---\n{}", policy("in-force", "{action: Disable}"), OBJECTS.trim_start());
-    let told =
-        State::of(&two).run(&["preview", "-f", "-", "-o", "json"], &policy("higher", "{action: Disable, priority: 9}"));
-    assert_eq!(told.code, 0, "{}", told.out);
-    assert_eq!((&told.json()["summary"]["changed"], &told.json()["summary"]["otherRule"]), (&json!(0), &json!(3)));
+    let output = StateDirectory::of(&two)
+        .run(&["preview", "-f", "-", "-o", "json"], &policy("higher", "{action: Disable, priority: 9}"));
+    assert_eq!(output.code, 0, "{}", output.out);
+    assert_eq!((&output.json()["summary"]["changed"], &output.json()["summary"]["otherRule"]), (&json!(0), &json!(3)));
 }
 
 #[test]
 fn a_policy_in_mode_audit_changes_nothing_unless_it_is_previewed_as_enforced() {
-    let (state, audit) = (State::of(OBJECTS), policy("later", "{action: Disable, mode: Audit}"));
-    let told = state.run(&["preview", "-f", "-"], &audit);
-    assert_eq!(told.code, 0, "{}", told.err);
-    assert!(told.out.contains("is in mode Audit, and changes nothing; --as-enforced shows"), "{}", told.out);
+    let (state, audit) = (StateDirectory::of(OBJECTS), policy("later", "{action: Disable, mode: Audit}"));
+    let output = state.run(&["preview", "-f", "-"], &audit);
+    assert_eq!(output.code, 0, "{}", output.err);
+    assert!(output.out.contains("is in mode Audit, and changes nothing; --as-enforced shows"), "{}", output.out);
     assert_eq!(state.run(&["preview", "-f", "-", "--as-enforced"], &audit).code, 1);
 }
 
@@ -135,18 +136,24 @@ fn a_suspension_counts_from_now_and_one_that_begins_later_says_so() {
             "{{apiVersion: outrigger.dev/v1alpha1, kind: SuspensionPolicy, metadata: {{name: stop}}, spec: {{suspend: Injection, reason: why, {spec}}}}}"
         )
     };
-    let state = State::of(OBJECTS);
-    let told = state.run(&["preview", "-f", "-", "-n", "shop"], &suspension("for: 1h"));
-    assert!(told.code == 1 && told.out.contains("until 2026-11-22T13:00:00Z: why"), "{}{}", told.out, told.err);
-    let told = state.run(&["preview", "-f", "-", "-n", "shop"], &suspension("startsAt: 2026-11-22T15:00:00Z, for: 1h"));
-    assert!(told.code == 0 && told.out.contains("begins at 2026-11-22T15:00:00Z; --now"), "{}{}", told.out, told.err);
-    let told = state.run(&["preview", "-f", "-", "-n", "shpo"], &suspension("for: 1h"));
-    assert_eq!(told.refusal(), "there is no namespace shpo; did you mean shop?");
+    let state = StateDirectory::of(OBJECTS);
+    let output = state.run(&["preview", "-f", "-", "-n", "shop"], &suspension("for: 1h"));
+    assert!(output.code == 1 && output.out.contains("until 2026-11-22T13:00:00Z: why"), "{}{}", output.out, output.err);
+    let output =
+        state.run(&["preview", "-f", "-", "-n", "shop"], &suspension("startsAt: 2026-11-22T15:00:00Z, for: 1h"));
+    assert!(
+        output.code == 0 && output.out.contains("begins at 2026-11-22T15:00:00Z; --now"),
+        "{}{}",
+        output.out,
+        output.err
+    );
+    let output = state.run(&["preview", "-f", "-", "-n", "shpo"], &suspension("for: 1h"));
+    assert_eq!(output.refusal(), "there is no namespace shpo; did you mean shop?");
 }
 
 #[test]
 fn what_is_no_policy_is_refused_with_a_sentence() {
-    let state = State::of(OBJECTS);
+    let state = StateDirectory::of(OBJECTS);
     let refused = |manifest: &str| state.run(&["preview", "-f", "-"], manifest).refusal().to_owned();
     assert_eq!(refused("# nothing"), "there is no policy and no suspension in -");
     assert_eq!(
@@ -186,11 +193,11 @@ metadata: {name: day, namespace: plain}
 spec: {schedule: "@daily", jobTemplate: {spec: {template: {spec: {containers: [{name: a, image: b}]}}}}}
 "#;
 
-/// The notes of previewing a policy.
+/// Previews a policy and returns the notes.
 fn notes(objects: &str, policy: &str) -> Vec<String> {
-    let told = State::of(objects).run(&["preview", "-f", "-", "-o", "json"], policy);
-    assert_eq!(told.code, 1, "{}{}", told.out, told.err);
-    serde_json::from_value(told.json()["notes"].clone()).unwrap()
+    let output = StateDirectory::of(objects).run(&["preview", "-f", "-", "-o", "json"], policy);
+    assert_eq!(output.code, 1, "{}{}", output.out, output.err);
+    serde_json::from_value(output.json()["notes"].clone()).unwrap()
 }
 
 #[test]
@@ -235,10 +242,10 @@ fn markers_that_would_count_as_overrides_are_told_before_the_first_policy() {
         .replace("metadata: {labels: {app: web}}", "metadata: {labels: {app: web, sidecar.istio.io/inject: \"false\"}}")
         .replace("metadata: {labels: {app: ledger}}", "metadata: {annotations: {sidecar.istio.io/inject: \"false\"}}")
         .replace("metadata: {labels: {app: proxy}}", "metadata: {labels: {sidecar.istio.io/inject: \"false\"}}");
-    let state = State::of(&marked);
-    let told = state.run(&["preview", "--adopt", "-o", "json"], "");
-    assert_eq!(told.code, 1, "{}", told.err);
-    let found: Vec<_> = told.json()["markers"]
+    let state = StateDirectory::of(&marked);
+    let output = state.run(&["preview", "--adopt", "-o", "json"], "");
+    assert_eq!(output.code, 1, "{}", output.err);
+    let found: Vec<_> = output.json()["markers"]
         .as_array()
         .unwrap()
         .iter()
@@ -265,6 +272,6 @@ fn markers_that_would_count_as_overrides_are_told_before_the_first_policy() {
     let table = state.run(&["preview", "--adopt"], "").out;
     assert!(table.contains("2 of 2 would count as overrides"), "{table}");
     assert!(table.contains("label sidecar.istio.io/inject=false"), "{table}");
-    let none = State::of(OBJECTS).run(&["preview", "--adopt"], "");
+    let none = StateDirectory::of(OBJECTS).run(&["preview", "--adopt"], "");
     assert!(none.code == 0 && none.out.starts_with("No marker of the mesh stands"), "{}{}", none.out, none.err);
 }

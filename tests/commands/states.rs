@@ -1,11 +1,11 @@
-//! `outrigger status`: who is in the mesh, who is not, and whether that is meant.
+//! `outrigger status`: mesh membership of workloads, and whether it is intended.
 
 use serde_json::{Value, json};
 
-use super::State;
+use super::StateDirectory;
 
-/// One workload as it is told of: its kind and name, its metadata, its template's labels, its pods as age and sidecar.
-struct Workload {
+/// Workload with its pods, each as creation time and revision of the sidecar.
+struct WorkloadFixture {
     kind: &'static str,
     name: &'static str,
     namespace: &'static str,
@@ -17,7 +17,7 @@ const BEFORE: &str = "2026-11-20T10:00:00Z";
 const AFTER: &str = "2026-11-21T10:00:00Z";
 const DEFAULT: Option<&str> = Some("default");
 
-impl Workload {
+impl WorkloadFixture {
     fn objects(&self) -> Vec<Value> {
         let Self { kind, name, namespace, annotations, pods } = self;
         let group = if ["Job", "CronJob"].contains(kind) { "batch" } else { "apps" };
@@ -50,12 +50,16 @@ impl Workload {
     }
 }
 
-fn workload(kind: &'static str, name: &'static str, pods: &'static [(&'static str, Option<&'static str>)]) -> Workload {
-    Workload { kind, name, namespace: "shop", annotations: json!({}), pods }
+fn workload(
+    kind: &'static str,
+    name: &'static str,
+    pods: &'static [(&'static str, Option<&'static str>)],
+) -> WorkloadFixture {
+    WorkloadFixture { kind, name, namespace: "shop", annotations: json!({}), pods }
 }
 
-/// A policy that enables since noon between the two times, and a workload for each state.
-pub(crate) fn state() -> State {
+/// Returns a policy written between the two times, which enables, and a workload for each state.
+pub(crate) fn state() -> StateDirectory {
     let no = json!({"outrigger.dev/inject": "false", "outrigger.dev/reason": "legacy"});
     let workloads = [
         workload("StatefulSet", "meshed", &[(AFTER, DEFAULT), (BEFORE, DEFAULT)]),
@@ -64,10 +68,10 @@ pub(crate) fn state() -> State {
         workload("StatefulSet", "mixed", &[(BEFORE, None), (BEFORE, DEFAULT)]),
         workload("StatefulSet", "moved", &[(BEFORE, Some("canary")), (AFTER, DEFAULT)]),
         workload("CronJob", "nightly", &[]),
-        Workload { annotations: no.clone(), ..workload("DaemonSet", "out", &[(AFTER, None)]) },
-        Workload { annotations: no, ..workload("Job", "stays", &[(AFTER, DEFAULT)]) },
-        Workload { namespace: "closed", ..workload("StatefulSet", "shut", &[(AFTER, None)]) },
-        Workload { namespace: "paused", ..workload("StatefulSet", "asleep", &[(AFTER, DEFAULT)]) },
+        WorkloadFixture { annotations: no.clone(), ..workload("DaemonSet", "out", &[(AFTER, None)]) },
+        WorkloadFixture { annotations: no, ..workload("Job", "stays", &[(AFTER, DEFAULT)]) },
+        WorkloadFixture { namespace: "closed", ..workload("StatefulSet", "shut", &[(AFTER, None)]) },
+        WorkloadFixture { namespace: "paused", ..workload("StatefulSet", "asleep", &[(AFTER, DEFAULT)]) },
     ];
     let mut objects: Vec<Value> = [("shop", "enabled"), ("closed", "disabled"), ("paused", "enabled"), ("bare", "")]
         .map(|(name, label)| {
@@ -84,8 +88,8 @@ pub(crate) fn state() -> State {
         "metadata": {"name": "pause", "namespace": "paused"},
         "spec": {"suspend": "Injection", "reason": "loop", "startsAt": "2026-11-22T11:00:00Z", "for": "2h"},
     }));
-    objects.extend(workloads.iter().flat_map(Workload::objects));
-    State::of(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string())
+    objects.extend(workloads.iter().flat_map(WorkloadFixture::objects));
+    StateDirectory::of(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string())
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! `outrigger status --overrides`: every override that stands, and what becomes of it.
+//! `outrigger status --overrides`: all overrides with their outcomes.
 
 use serde_json::{Value, json};
 
-use super::State;
+use super::StateDirectory;
 
 pub(crate) const OBJECTS: &str = r#"
 {apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {istio-injection: enabled}, annotations: {outrigger.dev/inject: "false"}}}
@@ -47,7 +47,7 @@ spec: {action: Enable, overrides: RequireReason}
 
 #[test]
 fn every_override_is_told_with_what_becomes_of_it() {
-    let told = State::of(OBJECTS).run(&["status", "--overrides", "-o", "json"], "");
+    let told = StateDirectory::of(OBJECTS).run(&["status", "--overrides", "-o", "json"], "");
     assert_eq!(told.code, 0, "{}", told.err);
     let json = told.json();
     let found: Vec<Value> = json["overrides"]
@@ -93,7 +93,7 @@ fn every_override_is_told_with_what_becomes_of_it() {
 
 #[test]
 fn overrides_of_one_namespace_are_told_in_columns() {
-    let told = State::of(OBJECTS).run(&["status", "--overrides", "-n", "shop"], "");
+    let told = StateDirectory::of(OBJECTS).run(&["status", "--overrides", "-n", "shop"], "");
     let expected = [
         "NAMESPACE  WHERE                                                  ASKS FOR  STATE                                   AGE  UNTIL                 REASON",
         "shop       namespace (3 of its workloads)                         Disable   refused by ClusterInjectionPolicy mesh  -    -                     -",
@@ -107,7 +107,7 @@ fn overrides_of_one_namespace_are_told_in_columns() {
 
 #[test]
 fn that_no_override_stands_is_an_answer() {
-    let told =
-        State::of("{apiVersion: v1, kind: Namespace, metadata: {name: shop}}").run(&["status", "--overrides"], "");
+    let told = StateDirectory::of("{apiVersion: v1, kind: Namespace, metadata: {name: shop}}")
+        .run(&["status", "--overrides"], "");
     assert_eq!((told.code, told.out.as_str()), (0, "No override stands.\n"));
 }

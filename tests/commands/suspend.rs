@@ -1,8 +1,8 @@
-//! `outrigger suspend`, `extend` and `resume` on a directory, as a user types them.
+//! Tests of `outrigger suspend`, `extend` and `resume` on a directory.
 
 use serde_json::{Value, json};
 
-use super::{State, Told, outrigger};
+use super::{CommandOutput, StateDirectory, outrigger};
 
 pub(crate) const OBJECTS: &str = r#"
 {apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {istio-injection: enabled}}}
@@ -24,17 +24,17 @@ pub(crate) const OBJECTS: &str = r#"
 {apiVersion: outrigger.dev/v1alpha1, kind: SuspensionPolicy, metadata: {name: hand, namespace: shop}, spec: {suspend: Injection, workloads: [{kind: Job}], reason: written by hand, startsAt: "2026-11-22T11:00:00Z", for: 3h}}
 "#;
 
-impl State {
-    /// Runs a command at another time than noon.
-    fn at(&self, now: &str, arguments: &[&str]) -> Told {
+impl StateDirectory {
+    /// Runs a command at the given time.
+    fn run_at(&self, now: &str, arguments: &[&str]) -> CommandOutput {
         let state = self.0.path().display().to_string();
         outrigger(&[arguments, &["--state", &state, "--now", now]].concat(), None, "")
     }
 
-    fn listed(&self) -> Vec<Value> {
-        let told = self.run(&["suspend", "--list", "-o", "json"], "").json();
+    fn list_suspensions(&self) -> Vec<Value> {
+        let output = self.run(&["suspend", "--list", "-o", "json"], "").json();
         let row = |one: &Value| json!([one["name"], one["suspend"], one["state"], one["endsAt"], one["what"]]);
-        told["suspensions"].as_array().unwrap().iter().map(row).collect()
+        output["suspensions"].as_array().unwrap().iter().map(row).collect()
     }
 }
 
@@ -42,7 +42,7 @@ const HAND: [&str; 5] = ["hand", "Injection", "InForce", "2026-11-22T14:00:00Z",
 
 #[test]
 fn a_suspension_is_made_extended_and_ended_and_decisions_follow() {
-    let state = State::of(OBJECTS);
+    let state = StateDirectory::of(OBJECTS);
     let made = [
         "suspend",
         "injection",
@@ -64,27 +64,31 @@ fn a_suspension_is_made_extended_and_ended_and_decisions_follow() {
     );
     assert!(told.err.contains("until 2026-11-22T14:30:00Z"), "{}", told.err);
     assert!(told.err.contains("New pods of 1 workloads get no sidecar:\n  deployment/web in shop\n"), "{}", told.err);
-    assert_eq!(state.listed()[0], json!(["debug", "Injection", "InForce", "2026-11-22T14:30:00Z", "all workloads"]));
+    assert_eq!(
+        state.list_suspensions()[0],
+        json!(["debug", "Injection", "InForce", "2026-11-22T14:30:00Z", "all workloads"])
+    );
     let again = state.run(&[&made[..], &["--yes"]].concat(), "");
     assert_eq!(again.code, 2);
     assert!(again.err.contains("SuspensionPolicy shop/debug exists already"), "{}", again.err);
     let action = |now: &str| {
-        state.at(now, &["explain", "deployment/web", "-n", "shop", "-o", "json"]).json()["decision"]["action"].clone()
+        state.run_at(now, &["explain", "deployment/web", "-n", "shop", "-o", "json"]).json()["decision"]["action"]
+            .clone()
     };
     assert_eq!((action("2026-11-22T14:29:59Z"), action("2026-11-22T14:30:00Z")), (json!("Disable"), json!("Leave")));
     let longer = state.run(&["extend", "debug", "-n", "shop", "--by", "1h", "--yes"], "");
     assert_eq!(longer.code, 0, "{}", longer.err);
     assert_eq!(action("2026-11-22T15:29:59Z"), "Disable");
-    let over = state.at("2026-11-22T13:00:00Z", &["resume", "debug", "-n", "shop", "--yes"]);
+    let over = state.run_at("2026-11-22T13:00:00Z", &["resume", "debug", "-n", "shop", "--yes"]);
     assert_eq!((over.code, over.out.as_str()), (0, "SuspensionPolicy shop/debug is over.\n"), "{}", over.err);
     assert_eq!(action("2026-11-22T13:00:00Z"), "Leave");
-    let twice = state.at("2026-11-22T13:00:01Z", &["resume", "debug", "-n", "shop", "--yes"]);
+    let twice = state.run_at("2026-11-22T13:00:01Z", &["resume", "debug", "-n", "shop", "--yes"]);
     assert!(twice.refusal().contains("is over since 2026-11-22T13:00:00Z"), "{}", twice.err);
 }
 
 #[test]
 fn nothing_happens_before_somebody_agrees() {
-    let state = State::of(OBJECTS);
+    let state = StateDirectory::of(OBJECTS);
     let asked = ["suspend", "injection", "-n", "shop", "--for", "1h", "--reason", "x"];
     let told = state.run(&asked, "");
     assert_eq!((told.code, told.out.as_str()), (2, ""));
@@ -95,12 +99,12 @@ fn nothing_happens_before_somebody_agrees() {
     let resumed = state.run(&["resume", "hand", "-n", "shop", "--dry-run"], "");
     assert_eq!(resumed.code, 2, "what was written by hand is changed by hand: {}", resumed.err);
     assert!(resumed.err.contains("was written by hand in a file of the directory"), "{}", resumed.err);
-    assert_eq!(state.listed(), [json!(HAND)]);
+    assert_eq!(state.list_suspensions(), [json!(HAND)]);
 }
 
 #[test]
 fn what_it_comes_to_is_said_before() {
-    let state = State::of(OBJECTS);
+    let state = StateDirectory::of(OBJECTS);
     let told = |arguments: &[&str]| {
         let given = ["suspend", arguments[0], "--for", "1h", "--reason", "x", "--yes", "--dry-run"];
         let told = state.run(&[&given[..], &arguments[1..]].concat(), "");
@@ -128,7 +132,7 @@ fn what_it_comes_to_is_said_before() {
 
 #[test]
 fn bad_input_is_refused_with_what_would_be_right() {
-    let state = State::of(OBJECTS);
+    let state = StateDirectory::of(OBJECTS);
     for (arguments, part) in [
         (
             &["injection", "-n", "shop", "--until", "2020-01-01T00:00:00Z"][..],

@@ -1,16 +1,16 @@
-//! `outrigger test`: policies under test, by cases in files.
+//! `outrigger test`: tests of policies by cases in files.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::{Told, outrigger};
+use super::{CommandOutput, outrigger};
 
-fn test(path: &Path, more: &[&str]) -> Told {
+fn test(path: &Path, more: &[&str]) -> CommandOutput {
     outrigger(&[&["test", &path.display().to_string()], more].concat(), None, "")
 }
 
-/// A directory of one case file.
+/// Makes a directory with one case file.
 fn cases(text: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("a.yaml"), text).unwrap();
@@ -30,15 +30,15 @@ cases:
 
 #[test]
 fn the_example_passes() {
-    let told = test(&tests().join("policies"), &[]);
-    assert_eq!((told.code, told.out.as_str(), told.err.as_str()), (0, "6 passed, 0 failed\n", ""));
+    let output = test(&tests().join("policies"), &[]);
+    assert_eq!((output.code, output.out.as_str(), output.err.as_str()), (0, "6 passed, 0 failed\n", ""));
 }
 
 #[test]
 fn our_own_decision_cases_pass_also_by_the_command() {
-    let told = test(&tests().join("cases/decisions"), &["-o", "json"]);
-    assert_eq!(told.code, 0, "{}{}", told.out, told.err);
-    assert!(told.json()["passed"].as_u64().unwrap() >= 60);
+    let output = test(&tests().join("cases/decisions"), &["-o", "json"]);
+    assert_eq!(output.code, 0, "{}{}", output.out, output.err);
+    assert!(output.json()["passed"].as_u64().unwrap() >= 60);
 }
 
 #[test]
@@ -52,8 +52,8 @@ fn what_is_not_as_expected_is_told_field_by_field_with_the_reason() {
 "
     ));
     let junit = cases.path().join("results.xml");
-    let told = test(cases.path(), &["--junit", &junit.display().to_string()]);
-    assert_eq!(told.code, 1, "{}", told.err);
+    let output = test(cases.path(), &["--junit", &junit.display().to_string()]);
+    assert_eq!(output.code, 1, "{}", output.err);
     let expected = r#"FAILED  a.yaml: it says <no> & "why"
         action                          expected  Disable
                                         found     Enable
@@ -65,7 +65,7 @@ fn what_is_not_as_expected_is_told_field_by_field_with_the_reason() {
 
 1 passed, 1 failed
 "#;
-    assert_eq!(told.out, expected);
+    assert_eq!(output.out, expected);
     let xml = std::fs::read_to_string(junit).unwrap();
     assert!(xml.contains(r#"<testsuite name="a.yaml" tests="2" failures="1" errors="0">"#), "{xml}");
     assert!(xml.contains(r#"name="it says &lt;no&gt; &amp; &quot;why&quot;""#), "{xml}");
@@ -79,8 +79,8 @@ fn what_is_not_as_expected_is_told_field_by_field_with_the_reason() {
 #[test]
 fn cases_are_picked_by_a_text_and_none_is_an_error() {
     let path = tests().join("policies");
-    let told = test(&path, &["--filter", "upgrade", "-o", "json"]);
-    assert_eq!((told.code, &told.json()["passed"]), (0, &json!(2)), "{}", told.err);
+    let output = test(&path, &["--filter", "upgrade", "-o", "json"]);
+    assert_eq!((output.code, &output.json()["passed"]), (0, &json!(2)), "{}", output.err);
     assert!(test(&path, &["--filter", "no such case"]).refusal().contains("has \"no such case\" in its name"));
 }
 
@@ -89,9 +89,9 @@ fn what_cannot_fail_is_no_test() {
     let empty = tempfile::tempdir().unwrap();
     assert!(test(empty.path(), &[]).refusal().contains("there are no cases in"));
     let why = |text: &str| {
-        let told = test(cases(text).path(), &[]);
-        assert_eq!(told.code, 2, "{}", told.out);
-        told.out
+        let output = test(cases(text).path(), &[]);
+        assert_eq!(output.code, 2, "{}", output.out);
+        output.out
     };
     assert!(why("cases: []").contains("it has no cases"));
     assert!(why("{apiVersion: v1, kind: Namespace}").contains("manifests are better kept in a directory of their own"));
@@ -103,9 +103,9 @@ fn what_cannot_fail_is_no_test() {
 #[test]
 fn what_is_not_understood_is_named_with_the_nearest() {
     let why = |text: &str| {
-        let told = test(cases(text).path(), &[]);
-        assert_eq!(told.code, 2, "{}", told.out);
-        told.out
+        let output = test(cases(text).path(), &[]);
+        assert_eq!(output.code, 2, "{}", output.out);
+        output.out
     };
     assert!(why("{cases: [{}], stat: []}").contains("stat: unknown field; did you mean state?"));
     let case = |more: &str| format!("{STATE}- {{name: a, pod: {{metadata: {{name: a}}}}, {more}}}");
@@ -146,6 +146,6 @@ cases:
 - {name: c, pod: {metadata: {name: a}}, namespace: loud, expect: {rule: Safety ExcludedNamespace}}
 "#,
     );
-    let told = test(cases.path(), &[]);
-    assert_eq!((told.code, told.out.as_str()), (0, "3 passed, 0 failed\n"), "{}", told.err);
+    let output = test(cases.path(), &[]);
+    assert_eq!((output.code, output.out.as_str()), (0, "3 passed, 0 failed\n"), "{}", output.err);
 }

@@ -1,4 +1,4 @@
-//! `outrigger status --watch`, and what `status` says of what it could not read.
+//! `outrigger status --watch`, and the report of parts that could not be read.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
@@ -10,17 +10,17 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::answering::{Answering, forbidden, list};
-use super::{State, outrigger};
+use super::fake_api_server::{FakeApiServer, forbidden, list};
+use super::{StateDirectory, outrigger};
 use crate::control_plane::await_condition;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const INTERRUPT: i32 = 2;
 
-/// The command while it watches.
-struct Watching(Child);
+/// Running `status --watch`.
+struct WatchProcess(Child);
 
-impl Watching {
+impl WatchProcess {
     fn start(command: &mut Command) -> Self {
         Self(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap())
     }
@@ -31,7 +31,7 @@ impl Watching {
     }
 }
 
-impl Drop for Watching {
+impl Drop for WatchProcess {
     fn drop(&mut self) {
         let _has_ended = self.0.kill();
         let _is_reaped = self.0.wait();
@@ -46,8 +46,8 @@ fn command() -> Command {
 
 #[test]
 fn each_look_that_is_printed_is_a_document_of_its_own() {
-    let state = State::of("{apiVersion: v1, kind: Namespace, metadata: {name: shop}}");
-    let mut watching = Watching::start(command().args(["-o", "yaml", "--state"]).arg(state.0.path()));
+    let state = StateDirectory::of("{apiVersion: v1, kind: Namespace, metadata: {name: shop}}");
+    let mut watching = WatchProcess::start(command().args(["-o", "yaml", "--state"]).arg(state.0.path()));
     let mut lines = watching.lines();
     let first: Vec<String> = lines.by_ref().take_while(|line| !line.starts_with("unread:")).collect();
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "more"}});
@@ -65,14 +65,14 @@ fn each_look_that_is_printed_is_a_document_of_its_own() {
 async fn an_interruption_ends_it_also_while_the_cluster_does_not_answer() {
     let (asked, hears) = mpsc::channel();
     let looks = AtomicUsize::new(0);
-    let server = Answering::start(move |path| match path {
+    let server = FakeApiServer::start(move |path| match path {
         "/api/v1/namespaces" if looks.fetch_add(1, Ordering::Relaxed) > 0 => {
             let _nobody_waits = asked.send(());
             None
         }
         _ => Some(list(&[])),
     });
-    let mut watching = Watching::start(command().env("KUBECONFIG", server.kubeconfig()));
+    let mut watching = WatchProcess::start(command().env("KUBECONFIG", server.kubeconfig()));
     hears.recv_timeout(TIMEOUT).expect("it looks again");
     let sent = Command::new("kill").args(["-s", "INT", &watching.0.id().to_string()]).status();
     assert!(sent.unwrap().success());
@@ -89,7 +89,7 @@ fn pods_that_may_not_be_read_are_named_and_are_no_sign_that_something_is_wrong()
     });
     let labels = json!({"istio-injection": "enabled"});
     let shop = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": labels}});
-    let server = Answering::start(move |path| match path.rsplit('/').next()? {
+    let server = FakeApiServer::start(move |path| match path.rsplit('/').next()? {
         "shop" => Some((200, shop.clone())),
         "deployments" => Some(list(std::slice::from_ref(&web))),
         "mutatingwebhookconfigurations" => Some(list(&crate::decisions::injectors("default"))),

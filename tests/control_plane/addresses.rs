@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::Context;
 
-/// Nothing else listens on this port; who holds it in a range, holds the range.
+/// Port that only a reservation listens on: its holder owns the range.
 const RESERVATION_PORT: u16 = 6442;
 
 /// A /20 below 127.64.0.0/10, held as long as this lives.
@@ -38,7 +38,7 @@ impl AddressRange {
         format!("{}/20", Ipv4Addr::from(self.first))
     }
 
-    /// Where etcd and the API server listen: the ClusterIP that the Service `kubernetes` always gets.
+    /// Returns the address of etcd and the API server: the ClusterIP that the Service `kubernetes` always gets.
     pub(super) fn api_server(&self) -> Ipv4Addr {
         with_last(self.first, 1)
     }

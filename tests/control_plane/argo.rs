@@ -11,7 +11,7 @@ use super::{ControlPlane, build_directory};
 const NAMESPACE: &str = "argo-rollouts";
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Whom its ClusterRole is for; its other manifests are a Deployment and what reads its metrics.
+/// Account that the ClusterRole of Argo Rollouts is for. The other manifests are a Deployment and the readers of its metrics.
 const ACCOUNT: &str = "
 {apiVersion: v1, kind: Namespace, metadata: {name: argo-rollouts}}
 ---
@@ -54,7 +54,7 @@ impl ControlPlane {
     }
 }
 
-/// It listens on all addresses, so the ports are such as nobody has at the moment.
+/// Returns two ports that are free at the moment; the controller listens on all addresses.
 fn free_ports() -> [u16; 2] {
     let listeners = [0, 0].map(|port| TcpListener::bind(("0.0.0.0", port)).expect("there are free ports"));
     listeners.map(|listener| listener.local_addr().expect("it is bound").port())

@@ -1,4 +1,4 @@
-//! Talking to the control plane: Rust clients for several identities, kubectl, and what the audit log has of it all.
+//! Clients of the control plane: Rust clients for several identities, kubectl, and the audit log.
 
 use std::fs::{self, File};
 use std::io;
@@ -105,7 +105,7 @@ impl ControlPlane {
         String::from_utf8(output.stdout).expect("istioctl prints text")
     }
 
-    /// What istiod would send to a sidecar of this namespace about calls to this port, as JSON.
+    /// Returns the routes that istiod would send to a sidecar of this namespace for calls to this port, as JSON.
     pub(crate) async fn routes_of_sidecar(&self, namespace: &str, port: u16) -> String {
         let address = format!("{}:15010", self.service_address("istio-system", "istiod").await);
         let output = self.run_to_end("routes", &[&address, namespace, &port.to_string()], String::new()).await;
@@ -135,7 +135,7 @@ impl ControlPlane {
             .unwrap_or_else(|error| panic!("failed to run {name}: {error}"))
     }
 
-    /// What the API server has audited so far, in order: all requests but those of the cluster's own programs that
+    /// Returns the audit log of the API server so far: all requests but those of the cluster's own programs that
     /// only read.
     pub(crate) fn audit_log(&self) -> Vec<Value> {
         self.audit_lines(|_| true)

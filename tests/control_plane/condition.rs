@@ -1,11 +1,11 @@
-//! Waiting for what will become true, instead of sleeping until it should be.
+//! Waits for a condition instead of sleeping.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Polls until the probe returns `Ok`; its error says what it saw instead, and the last one is in the panic's message.
+/// Polls until the probe returns `Ok`. Its error says what the probe saw instead; the last one is in the panic message.
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! Who may talk to the API server and how it proves itself, made anew for each control plane.
+//! Credentials of a control plane: the users of the API server and its own certificate, created for each run.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -89,7 +89,7 @@ impl Credentials {
         Ok(authority.der().to_vec())
     }
 
-    /// Returns the administrator's.
+    /// Writes the tokens, and returns the administrator's.
     fn write_tokens(&self) -> anyhow::Result<String> {
         let mut lines = String::new();
         let mut admin_token = String::new();

@@ -44,7 +44,7 @@ impl ControlPlane {
         self.run_istiod(revision).await;
     }
 
-    /// What `istioctl` renders for an installation with these values, of the wanted kinds.
+    /// Returns the manifests that `istioctl` renders for these values, of the wanted kinds.
     pub(crate) async fn istio_manifests(&self, values: &[&str], wanted: impl Fn(&str) -> bool) -> String {
         // As in tests/control-plane/build.
         let mut arguments = vec!["manifest", "generate", "--set=profile=minimal"];
@@ -56,7 +56,7 @@ impl ControlPlane {
         documents.collect::<Vec<_>>().join("\n---\n")
     }
 
-    /// The proof of all that has to work for it: certificate, address, templates, the API server's view of the webhook.
+    /// Checks that a pod is injected, which needs certificate, address, templates and the API server's view of the webhook.
     async fn injects(&self) -> anyhow::Result<()> {
         let pod = json!({
             "metadata": { "name": "probe", "labels": { "sidecar.istio.io/inject": "true" } },
@@ -83,14 +83,14 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Where istiod serves `/debug`; its other ports are those of its Service, at the same address.
+    /// Returns the URL of istiod's `/debug`. The other ports are those of its Service, at the same address.
     pub(crate) async fn istiod_debug_url(&self) -> String {
         format!("http://{}:15014/debug", self.service_address(NAMESPACE, "istiod").await)
     }
 
     /// Starts the process of a revision whose manifests are applied.
     async fn run_istiod(&self, revision: &str) {
-        let istiod = named("istiod", revision);
+        let istiod = revision_name("istiod", revision);
         // No pod stands for the process that is started here.
         let deployment = format!("deployment/{istiod}");
         let scaled = self.kubectl(&["scale", &deployment, "--namespace", NAMESPACE, "--replicas=0"]).await;
@@ -124,9 +124,9 @@ impl ControlPlane {
         self.run(Program { name: "pilot-discovery", arguments, environment });
     }
 
-    /// The path of a file with what this key of the revision's mesh configuration says.
+    /// Writes this key of the revision's mesh configuration to a file, and returns its path.
     async fn mesh_file(&self, revision: &str, key: &str) -> String {
-        let name = named("istio", revision);
+        let name = revision_name("istio", revision);
         let configmaps: Api<ConfigMap> = Api::namespaced(self.client(), NAMESPACE);
         let data = configmaps.get(&name).await.map(|found| found.data.unwrap_or_default());
         let data = data.unwrap_or_else(|error| panic!("the manifests have a ConfigMap {name}: {error}"));
@@ -137,8 +137,8 @@ impl ControlPlane {
     }
 }
 
-/// What belongs to a revision carries its name behind its own.
-fn named(name: &str, revision: &str) -> String {
+/// Appends the revision to the name of an object that belongs to it.
+fn revision_name(name: &str, revision: &str) -> String {
     if revision.is_empty() { name.to_owned() } else { format!("{name}-{revision}") }
 }
 

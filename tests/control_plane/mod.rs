@@ -37,7 +37,7 @@ use credentials::Credentials;
 use process::Program;
 use run_directory::RunDirectory;
 
-/// What a control plane consists of besides etcd and the API server.
+/// Parts of a control plane besides etcd and the API server.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Options {
     /// Controller manager, scheduler and a node without a kubelet: Deployments roll out and their pods become Running.

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 
-/// What to start; the name is that of the binary and of the log.
+/// Program to start; its binary and its log have this name.
 pub(super) struct Program {
     pub(super) name: &'static str,
     pub(super) arguments: Vec<String>,
@@ -73,7 +73,7 @@ impl Process {
         assert!(sent.is_ok_and(|status| status.success()), "failed to send {name} to {}", self.name);
     }
 
-    /// A sentence with the end of the log, if the program has ended by itself.
+    /// Returns a sentence with the end of the log, if the program has ended by itself.
     pub(super) fn how_it_ended(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok()??;
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
@@ -98,11 +98,11 @@ fn dying_with_this_process(binary: &Path) -> Command {
     command
 }
 
-type Order = (Command, Sender<io::Result<Child>>);
+type SpawnRequest = (Command, Sender<io::Result<Child>>);
 
 /// To the kernel the parent is the thread, and the thread of a test ends with the test: this one does not.
-static SPAWNER: LazyLock<Sender<Order>> = LazyLock::new(|| {
-    let (orders, queue) = mpsc::channel::<Order>();
+static SPAWNER: LazyLock<Sender<SpawnRequest>> = LazyLock::new(|| {
+    let (orders, queue) = mpsc::channel::<SpawnRequest>();
     thread::spawn(move || {
         for (mut command, answer) in queue {
             let _asker_is_gone = answer.send(command.spawn());

@@ -1,4 +1,4 @@
-//! The control plane is what it says it is.
+//! Smoke tests of the control plane itself.
 
 use std::time::Duration;
 

@@ -1,17 +1,17 @@
-//! Compares what Outrigger says of each row with its pod, and with the calls that the API server recorded.
+//! Compares the prediction for each row with its pod, and with the calls that the API server recorded.
 
 use std::collections::{HashMap, HashSet};
 
 use anyhow::ensure;
 use serde_json::Value;
 
-use super::Tried;
+use super::RowResult;
 use crate::control_plane::{ControlPlane, await_condition};
 use crate::webhook::TIMEOUT;
 use crate::webhook::installed::Outrigger;
 
-/// A sentence for each row that is not as Outrigger says, and for each shape in which some answer never came up.
-pub(super) async fn mismatches(plane: &ControlPlane, outrigger: &Outrigger, tried: &[Tried]) -> Vec<String> {
+/// Returns a sentence for each row that differs from its prediction, and for each shape in which some outcome never came up.
+pub(super) async fn mismatches(plane: &ControlPlane, outrigger: &Outrigger, tried: &[RowResult]) -> Vec<String> {
     let names: HashSet<&str> = tried.iter().map(|tried| tried.name.as_str()).collect();
     let entries = await_condition("an audit entry for each row", TIMEOUT, async || {
         let entries = outrigger.entries_where(|entry| entry["pod"].as_str().is_some_and(|name| names.contains(name)));
@@ -22,8 +22,8 @@ pub(super) async fn mismatches(plane: &ControlPlane, outrigger: &Outrigger, trie
     let entries: HashMap<_, _> = entries.iter().map(|entry| (entry["pod"].as_str(), entry)).collect();
     let calls = injector_calls(plane);
     let mut mismatches = Vec::new();
-    let wanted = |tried: &Tried| OUTCOMES.map(|outcome| (tried.shape, outcome));
-    let mut missing: HashSet<_> = tried.iter().flat_map(wanted).collect();
+    let needed = |tried: &RowResult| OUTCOMES.map(|outcome| (tried.shape, outcome));
+    let mut missing: HashSet<_> = tried.iter().flat_map(needed).collect();
     for tried in tried {
         let entry = entries[&Some(tried.name.as_str())];
         let called = calls.get(&tried.name).map_or(&[][..], Vec::as_slice);
@@ -36,10 +36,10 @@ pub(super) async fn mismatches(plane: &ControlPlane, outrigger: &Outrigger, trie
     mismatches
 }
 
-/// The answers that each shape has to bring forth, or the table tells nothing.
+/// Outcomes that must come up in each shape, or the table proves nothing.
 const OUTCOMES: [&str; 3] = ["Injected", "NotInjected", "Unreachable"];
 
-/// The injector's entries that the API server called, by the pod's name.
+/// Returns the webhooks of the injector that the API server called, by the name of the pod.
 fn injector_calls(plane: &ControlPlane) -> HashMap<String, Vec<String>> {
     let mut calls = HashMap::new();
     for event in plane.audit_log() {
@@ -57,8 +57,8 @@ fn injector_calls(plane: &ControlPlane) -> HashMap<String, Vec<String>> {
     calls
 }
 
-fn mismatch(tried: &Tried, entry: &Value, called: &[String]) -> Option<String> {
-    let Tried { shape, row, sidecar, .. } = tried;
+fn mismatch(tried: &RowResult, entry: &Value, called: &[String]) -> Option<String> {
+    let RowResult { shape, row, sidecar, .. } = tried;
     let (action, effect) = (entry["action"].as_str(), &entry["effect"]);
     let (is_right, found) = match sidecar {
         Ok(revision) => {

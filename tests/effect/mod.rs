@@ -1,4 +1,4 @@
-//! What Outrigger says the injector will do, against what a real istiod then does, in every shape of installation.
+//! Effects that Outrigger predicts, against the effects of a real istiod, in every shape of installation.
 
 mod comparison;
 mod shapes;
@@ -17,18 +17,18 @@ use crate::webhook::installed::{Outrigger, install};
 use crate::webhook::{annotation, is_injected};
 use comparison::mismatches;
 use shapes::{FENCE, SHAPES};
-use table::{Row, rows};
+use table::{TableRow, rows};
 
-/// Creations under way at once.
+/// Pods that are created at the same time.
 const CONCURRENCY: usize = 16;
 
-/// What became of a row in a shape.
-struct Tried {
+/// Result of a row in a shape.
+struct RowResult {
     shape: &'static str,
-    row: Row,
-    /// The name of its pod, which no other has.
+    row: TableRow,
+    /// Unique name of its pod.
     name: String,
-    /// The revision that gave the pod a sidecar, if any did.
+    /// Revision that gave the pod a sidecar; `None` for a pod without one.
     sidecar: kube::Result<Option<String>>,
 }
 
@@ -53,19 +53,19 @@ async fn effect_is_what_istiod_does_in_every_shape_of_installation() {
     assert!(mismatches.is_empty(), "of {} rows, {}:\n{}", tried.len(), mismatches.len(), mismatches.join("\n"));
 }
 
-async fn try_row(client: Client, shape: &'static str, row: Row, name: String) -> Tried {
+async fn try_row(client: Client, shape: &'static str, row: TableRow, name: String) -> RowResult {
     let created = dry_run(client, row.namespace, &row.pod(&name)).await;
-    Tried { shape, row, name, sidecar: created.map(|pod| sidecar_revision(&pod)) }
+    RowResult { shape, row, name, sidecar: created.map(|pod| sidecar_revision(&pod)) }
 }
 
-/// Goes the whole way and stores nothing.
+/// Creates a pod in a dry run, which passes every webhook and stores nothing.
 async fn dry_run(client: Client, namespace: &str, pod: &Value) -> kube::Result<Pod> {
     let pods: Api<Pod> = Api::namespaced(client, namespace);
     let pod = Pod::deserialize(pod).expect("this is a pod");
     pods.create(&PostParams { dry_run: true, ..PostParams::default() }, &pod).await
 }
 
-/// As the injector noted it.
+/// Reads the revision from the status annotation of the injector.
 fn sidecar_revision(pod: &Pod) -> Option<String> {
     let status = annotation(pod, "sidecar.istio.io/status");
     assert_eq!(status.is_some(), is_injected(pod), "{pod:?}");

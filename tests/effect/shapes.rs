@@ -1,7 +1,7 @@
-//! The shapes in which Istio is found installed, put in place one after the other in one control plane.
+//! Shapes of Istio installations, put in place one after the other in one control plane.
 //!
-//! Only the webhook configurations change: both istiods run all the time, and one that no configuration leads to is as
-//! good as absent.
+//! Only the webhook configurations change. Both istiods run all the time; an istiod without a configuration is as good as
+//! absent.
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhook, MutatingWebhookConfiguration};
@@ -14,42 +14,42 @@ use crate::control_plane::{ControlPlane, await_condition};
 use crate::webhook::installed::Outrigger;
 use crate::webhook::{TIMEOUT, bare_pod, is_injected};
 
-/// The namespace of the pods that show that a shape is in place.
+/// Namespace of the pods that show that a shape is in place.
 pub(super) const FENCE: &str = "fence";
 
-/// A way to install Istio.
-pub(super) struct Shape {
+/// One way to install Istio.
+pub(super) struct InstallationShape {
     pub(super) name: &'static str,
-    /// The values of each `istioctl` run that makes it.
+    /// Values of each `istioctl` run that makes the shape.
     installations: &'static [&'static [&'static str]],
-    /// Whether `istioctl tag set default` came after them, as it does in `istioctl install`.
+    /// Whether `istioctl tag set default` follows, as in `istioctl install`.
     tagged: bool,
 }
 
-pub(super) const SHAPES: [Shape; 7] = [
-    Shape { name: "default", installations: &[&[]], tagged: false },
-    Shape { name: "canary", installations: &[&["revision=canary"]], tagged: false },
-    Shape {
+pub(super) const SHAPES: [InstallationShape; 7] = [
+    InstallationShape { name: "default", installations: &[&[]], tagged: false },
+    InstallationShape { name: "canary", installations: &[&["revision=canary"]], tagged: false },
+    InstallationShape {
         name: "canary with tag default",
         installations: &[&["revision=canary", "values.revisionTags[0]=default"]],
         tagged: false,
     },
-    Shape {
+    InstallationShape {
         name: "canary with tag prod",
         installations: &[&["revision=canary", "values.revisionTags[0]=prod"]],
         tagged: false,
     },
-    Shape {
+    InstallationShape {
         name: "default for all namespaces",
         installations: &[&["values.sidecarInjectorWebhook.enableNamespacesByDefault=true"]],
         tagged: false,
     },
-    Shape { name: "default deactivated by its tag", installations: &[&[]], tagged: true },
-    Shape { name: "default and canary", installations: &[&[], &["revision=canary"]], tagged: false },
+    InstallationShape { name: "default deactivated by its tag", installations: &[&[]], tagged: true },
+    InstallationShape { name: "default and canary", installations: &[&[], &["revision=canary"]], tagged: false },
 ];
 
-impl Shape {
-    /// Returns when the API server and Outrigger act upon this shape and nothing that was there before.
+impl InstallationShape {
+    /// Puts the shape in place. Returns when the API server and Outrigger act on it, and on nothing older.
     pub(super) async fn put_in_place(&self, plane: &ControlPlane, outrigger: &Outrigger) {
         let configurations: Api<MutatingWebhookConfiguration> = Api::all(plane.client());
         let injectors = ListParams::default().labels("app=sidecar-injector");
@@ -73,7 +73,7 @@ impl Shape {
         self.pass_fence(plane, outrigger, &injector).await;
     }
 
-    /// Whoever knows of the fence, which is one more injector, knows of all that was written before it.
+    /// Waits for the fence, one more injector: its effect proves that everything written before it is known too.
     async fn pass_fence(&self, plane: &ControlPlane, outrigger: &Outrigger, injector: &MutatingWebhook) {
         let pod_labels = json!({FENCE: self.name.replace(' ', "-")});
         plane.apply(&fence(&pod_labels, injector).to_string()).await;

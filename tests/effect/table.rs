@@ -1,4 +1,4 @@
-//! The table: namespaces, pods and the policies that they are under.
+//! Table of namespaces, pods and the policies that apply to them.
 
 use outrigger::kernel::names;
 use serde_json::{Map, Value, json};
@@ -9,10 +9,10 @@ type Pairs = &'static [(&'static str, &'static str)];
 
 const INJECTION: &str = "istio-injection";
 const REVISION: &str = "istio.io/rev";
-/// The label of a pod that names the policy that it is under.
+/// Label of a pod that names its policy.
 const POLICY: &str = "policy";
 
-/// A namespace and its labels.
+/// Namespaces and their labels.
 pub(super) const NAMESPACES: [(&str, Pairs); 13] = [
     ("silent", &[]),
     ("enabled", &[(INJECTION, "enabled")]),
@@ -29,7 +29,7 @@ pub(super) const NAMESPACES: [(&str, Pairs); 13] = [
     ("disabled-rev-default", &[(INJECTION, "disabled"), (REVISION, "default")]),
 ];
 
-/// What a pod says itself.
+/// Labels and annotations of a pod.
 pub(super) struct PodCase {
     pub(super) name: &'static str,
     labels: Pairs,
@@ -45,7 +45,7 @@ const fn on_host_network(name: &'static str, labels: Pairs) -> PodCase {
     PodCase { name, labels, annotations: &[], host_network: true }
 }
 
-/// Pods that are tried under every policy.
+/// Pods that are created under every policy.
 const USUAL_PODS: [PodCase; 9] = [
     pod("silent", &[], &[]),
     pod("true", &[(INJECT, "true")], &[]),
@@ -58,7 +58,7 @@ const USUAL_PODS: [PodCase; 9] = [
     pod("annotation false", &[], &[(INJECT, "false")]),
 ];
 
-/// Pods that are tried under the usual policies.
+/// Pods that are created under the usual policies only.
 const RARE_PODS: [PodCase; 13] = [
     pod("True", &[(INJECT, "True")], &[]),
     pod("empty", &[(INJECT, "")], &[]),
@@ -94,20 +94,20 @@ fn spec(policy: &str) -> Option<Value> {
     Some(spec)
 }
 
-/// One row of the table.
+/// Row of the table.
 #[derive(Clone, Copy)]
-pub(super) struct Row {
+pub(super) struct TableRow {
     pub(super) namespace: &'static str,
     pub(super) pod: &'static PodCase,
     pub(super) policy: &'static str,
 }
 
-pub(super) fn rows() -> Vec<Row> {
+pub(super) fn rows() -> Vec<TableRow> {
     let mut rows = Vec::new();
     for (namespace, _) in NAMESPACES {
         let mut add = |pods: &'static [PodCase], policies: &[&'static str]| {
             for pod in pods {
-                rows.extend(policies.iter().map(|&policy| Row { namespace, pod, policy }));
+                rows.extend(policies.iter().map(|&policy| TableRow { namespace, pod, policy }));
             }
         };
         add(&USUAL_PODS, &USUAL_POLICIES);
@@ -117,13 +117,13 @@ pub(super) fn rows() -> Vec<Row> {
     rows
 }
 
-/// The policies, the namespaces and one more, and what pods need in them.
+/// Returns the policies, the namespaces and one more, and the service accounts of the pods.
 pub(super) fn objects(one_more: &'static str) -> String {
     let mut objects = Vec::new();
     for (name, labels) in NAMESPACES.into_iter().chain([(one_more, &[][..])]) {
         let metadata = json!({"name": name, "labels": map(labels)});
         objects.push(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}));
-        // Without a controller manager nobody else makes it.
+        // There is no controller manager that would create the account.
         let metadata = json!({"name": "default", "namespace": name});
         objects.push(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}));
     }
@@ -135,8 +135,8 @@ pub(super) fn objects(one_more: &'static str) -> String {
     objects.iter().map(Value::to_string).collect::<Vec<_>>().join("\n---\n")
 }
 
-impl Row {
-    /// The pod, under a name of the caller's.
+impl TableRow {
+    /// Builds the pod under this name.
     pub(super) fn pod(&self, name: &str) -> Value {
         let PodCase { name: _, labels, annotations, host_network } = self.pod;
         let mut labels = map(labels);

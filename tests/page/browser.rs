@@ -1,4 +1,4 @@
-//! A real headless Chromium, driven over the WebDriver protocol by Debian's chromedriver.
+//! Headless Chromium, driven over the WebDriver protocol by Debian's chromedriver.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::control_plane::await_condition;
 
-/// The page is given this long to show something.
+/// Time limit for the page to show something.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Keys, by the names of the protocol.
 pub(crate) const ENTER: &str = "\u{e007}";
@@ -23,7 +23,7 @@ pub(crate) const RIGHT: &str = "\u{e014}";
 pub(crate) const DOWN: &str = "\u{e015}";
 pub(crate) const UP: &str = "\u{e013}";
 
-/// A browser with one window; closed when dropped.
+/// Browser with one window; closed on drop.
 pub(crate) struct Browser {
     driver: Child,
     address: SocketAddr,
@@ -33,13 +33,13 @@ pub(crate) struct Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let _closed_or_dead = self.asked("DELETE", "", None);
+        let _closed_or_dead = self.try_ask("DELETE", "", None);
         let _already_dead = self.driver.kill();
         let _nothing_to_reap = self.driver.wait();
     }
 }
 
-/// Where screenshots are kept, and axe-core is.
+/// Returns the directory of screenshots and axe-core.
 fn directory() -> PathBuf {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_outrigger"));
     let target = binary.ancestors().nth(2).expect("the binary is in target/<profile>").to_owned();
@@ -47,7 +47,7 @@ fn directory() -> PathBuf {
 }
 
 impl Browser {
-    /// One for the test of this name, which its screenshots begin with.
+    /// Starts a browser for a test; names of its screenshots begin with `name`.
     pub(crate) fn start(name: &'static str) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
@@ -77,10 +77,10 @@ impl Browser {
     }
 
     fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Value {
-        self.asked(method, path, body).unwrap_or_else(|error| panic!("{}: {method} {path}: {error}", self.name))
+        self.try_ask(method, path, body).unwrap_or_else(|error| panic!("{}: {method} {path}: {error}", self.name))
     }
 
-    fn asked(&self, method: &str, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
+    fn try_ask(&self, method: &str, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(120)))?;
         let body = body.map(|body| body.to_string()).unwrap_or_default();
@@ -118,12 +118,12 @@ impl Browser {
         self.run(&format!("location.hash = {}", json!(hash)));
     }
 
-    /// Runs a script and returns what it returns.
+    /// Runs a script and returns its result.
     pub(crate) fn run(&self, script: &str) -> Value {
         self.ask("POST", "/execute/sync", Some(json!({"script": script, "args": []})))
     }
 
-    /// The value of an expression.
+    /// Returns the value of an expression.
     pub(crate) fn value(&self, expression: &str) -> Value {
         self.run(&format!("return {expression}"))
     }
@@ -131,14 +131,14 @@ impl Browser {
     /// Waits until an expression holds, and returns its value.
     pub(crate) async fn until(&self, expression: &str) -> Value {
         await_condition(expression, TIMEOUT, async || {
-            let value = self.asked(
+            let value = self.try_ask(
                 "POST",
                 "/execute/sync",
                 Some(json!({"script": format!("return {expression}"), "args": []})),
             )?;
             let holds = !matches!(value, Value::Null | Value::Bool(false));
             if !holds {
-                let text = self.asked(
+                let text = self.try_ask(
                     "POST",
                     "/execute/sync",
                     Some(json!({"script": "return document.body.innerText.slice(0, 1500)", "args": []})),
@@ -150,7 +150,7 @@ impl Browser {
         .await
     }
 
-    /// Waits until something is to be seen.
+    /// Waits until an element is visible.
     pub(crate) async fn until_shown(&self, css: &str) {
         self.until(&format!(
             "document.querySelector({}) !== null && document.querySelector({0}).checkVisibility()",
@@ -166,7 +166,7 @@ impl Browser {
     }
 
     fn element(&self, css: &str) -> anyhow::Result<String> {
-        let found = self.asked("POST", "/element", Some(json!({"using": "css selector", "value": css})))?;
+        let found = self.try_ask("POST", "/element", Some(json!({"using": "css selector", "value": css})))?;
         let id = found.as_object().and_then(|found| found.values().next()).and_then(Value::as_str);
         Ok(id.context("no element")?.to_owned())
     }
@@ -175,7 +175,7 @@ impl Browser {
     pub(crate) async fn click(&self, css: &str) {
         await_condition(&format!("a click on {css}"), TIMEOUT, async || {
             let element = self.element(css)?;
-            self.asked("POST", &format!("/element/{element}/click"), Some(json!({})))
+            self.try_ask("POST", &format!("/element/{element}/click"), Some(json!({})))
         })
         .await;
     }
@@ -196,24 +196,24 @@ impl Browser {
         self.ask("POST", "/actions", Some(json!({"actions": [source]})));
     }
 
-    /// Asks the developer tools for something.
+    /// Runs a command of the developer tools.
     pub(crate) fn tools(&self, command: &str, parameters: &Value) {
         self.ask("POST", "/goog/cdp/execute", Some(json!({"cmd": command, "params": parameters})));
     }
 
-    /// Whether the person prefers dark.
+    /// Sets the preferred color scheme.
     pub(crate) fn prefer(&self, scheme: &str) {
         let feature = json!({"name": "prefers-color-scheme", "value": scheme});
         self.tools("Emulation.setEmulatedMedia", &json!({"features": [feature]}));
     }
 
-    /// As wide and high as this, also where windows are wider.
+    /// Sets the size of the page, independent of the window.
     pub(crate) fn resize(&self, width: u32, height: u32) {
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         self.tools("Emulation.setDeviceMetricsOverride", &size);
     }
 
-    /// Keeps a picture of what is shown, as an artefact.
+    /// Saves a screenshot of the page, as an artefact.
     pub(crate) fn picture(&self, of: &str) {
         let picture = self.ask("GET", "/screenshot", None);
         let bytes = STANDARD.decode(picture.as_str().unwrap()).unwrap();
@@ -222,7 +222,7 @@ impl Browser {
         std::fs::write(directory().join(format!("{}-{of}.png", self.name)), bytes).unwrap();
     }
 
-    /// What is said on the console since somebody asked, without what is expected.
+    /// Returns the console messages since the last call, without the expected ones.
     pub(crate) fn complaints(&self, expected: &[&str]) -> Vec<String> {
         let log = self.ask("POST", "/se/log", Some(json!({"type": "browser"})));
         let entries = log.as_array().unwrap().iter();
@@ -230,7 +230,7 @@ impl Browser {
         texts.filter(|text| !expected.iter().any(|part| text.contains(part))).collect()
     }
 
-    /// What axe-core finds wrong and holds for serious or critical, a line each.
+    /// Returns the serious and critical violations that axe-core finds, one line each.
     pub(crate) fn barriers(&self) -> Vec<String> {
         let path = directory().join("axe.min.js");
         let axe = std::fs::read_to_string(path).expect("tests/page/build provides axe-core");

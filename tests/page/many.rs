@@ -1,27 +1,27 @@
-//! Two thousand workloads: drawn in one pass, and afterwards nothing is touched but what has changed.
+//! Two thousand workloads: drawn in one pass; afterwards only changed elements are touched.
 
 use serde_json::{Value, json};
 
 use super::browser::Browser;
-use super::entered;
-use super::world::{Workload, World};
+use super::log_in;
+use super::world::{PageWorkload, PageWorld};
 
 const MANY: usize = 2000;
 
-/// Counts what is done to the page from here on: nodes that come or go, and attributes and texts that change.
+/// Script that counts changes to the page: added and removed nodes, changed attributes and texts.
 const COUNT: &str = "window.touched = 0; window.seen?.disconnect(); \
     window.seen = new MutationObserver((records) => { for (const one of records) window.touched += one.type === 'childList' ? one.addedNodes.length + one.removedNodes.length : 1; }); \
     window.seen.observe(document.querySelector('.overview'), {subtree: true, childList: true, attributes: true, characterData: true});";
 
 #[tokio::test]
 async fn thousands_of_workloads_are_drawn_once_and_only_what_changes_is_touched() {
-    let (world, browser) = (World::of_workloads(MANY), Browser::start("many"));
+    let (world, browser) = (PageWorld::of_workloads(MANY), Browser::start("many"));
     // How often the page changes on its way to the first picture is seen from its own beginning.
     let script = "window.passes = 0; addEventListener('DOMContentLoaded', () => new MutationObserver((records) => { \
         if (records.some((one) => one.target.classList?.contains('groups') || one.target.classList?.contains('tiles'))) window.passes += 1; })\
         .observe(document, {subtree: true, childList: true}));";
     browser.tools("Page.addScriptToEvaluateOnNewDocument", &json!({"source": script}));
-    entered(&browser, &world).await;
+    log_in(&browser, &world).await;
     browser.until_text(".count", "2000 workloads").await;
     browser.picture("tiles");
     assert_eq!(browser.value("document.querySelectorAll('.tile').length"), MANY);
@@ -35,13 +35,13 @@ async fn thousands_of_workloads_are_drawn_once_and_only_what_changes_is_touched(
     assert!(browser.value(skipped).as_u64().unwrap() > MANY as u64 / 2, "{}", browser.value(skipped));
 
     browser.run(COUNT);
-    let changed = Workload {
+    let changed = PageWorkload {
         kind: "StatefulSet",
         name: "workload-0007",
         namespace: "team-0",
         annotations: json!({"outrigger.dev/inject": "false"}),
         pods: &[("2026-11-21T10:00:00Z", false)],
-        ..Workload::default()
+        ..PageWorkload::default()
     };
     let of_same_name: Vec<Value> = changed.objects();
     world.put("zz-changed.json", &of_same_name);

@@ -1,23 +1,23 @@
-//! The page in a real browser: each thing that somebody does there, clicked through, with pictures kept in `target/page/`.
+//! Page in a real browser: clicks through each action, and saves screenshots in `target/page/`.
 
-mod asking;
 pub(crate) mod browser;
 mod many;
+mod requests;
 mod world;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
 
-use crate::api::ask;
+use crate::api::send_json;
 use crate::control_plane::await_condition;
-use crate::serve::Served;
+use crate::serve::EmbeddedServer;
 use browser::{Browser, DOWN, ENTER, ESCAPE, RIGHT, TAB, UP};
-use world::{HOSTILE, World};
+use world::{HOSTILE, PageWorld};
 
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Logs in, and waits for the overview.
-async fn entered(browser: &Browser, world: &World) {
+async fn log_in(browser: &Browser, world: &PageWorld) {
     browser.go(&world.url());
     browser.until_shown("#token").await;
     browser.write("#token", &world.token());
@@ -31,7 +31,7 @@ fn tile(name: &str) -> String {
 
 #[tokio::test]
 async fn a_token_lets_in_until_it_is_taken_back_and_a_wrong_one_is_told_of() {
-    let (world, browser) = (World::small(), Browser::start("login"));
+    let (world, browser) = (PageWorld::small(), Browser::start("login"));
     browser.go(&world.url());
     browser.until_shown("#token").await;
     browser.picture("empty");
@@ -54,7 +54,7 @@ async fn a_token_lets_in_until_it_is_taken_back_and_a_wrong_one_is_told_of() {
     browser.run("location.reload()");
     browser.until_shown("#token").await;
 
-    entered(&browser, &world).await;
+    log_in(&browser, &world).await;
     // From here on the server hears another token, as when the one that was shown is over.
     browser.tools("Network.enable", &json!({}));
     let other = json!({"headers": {"Authorization": "Bearer another"}});
@@ -67,8 +67,8 @@ async fn a_token_lets_in_until_it_is_taken_back_and_a_wrong_one_is_told_of() {
 
 #[tokio::test]
 async fn the_overview_shows_who_is_in_the_mesh_as_tiles_and_as_a_table() {
-    let (world, browser) = (World::small(), Browser::start("overview"));
-    entered(&browser, &world).await;
+    let (world, browser) = (PageWorld::small(), Browser::start("overview"));
+    log_in(&browser, &world).await;
     browser.picture("tiles");
     for (name, told) in [
         ("checkout", "checkout\nout (unexpected) · StatefulSet\n1/2"),
@@ -141,8 +141,8 @@ async fn the_overview_shows_who_is_in_the_mesh_as_tiles_and_as_a_table() {
 
 #[tokio::test]
 async fn a_workload_is_found_and_explained_by_keyboard_alone_and_its_texts_are_no_markup() {
-    let (world, browser) = (World::small(), Browser::start("explanation"));
-    entered(&browser, &world).await;
+    let (world, browser) = (PageWorld::small(), Browser::start("explanation"));
+    log_in(&browser, &world).await;
     let focused = "document.activeElement.dataset.key ?? document.activeElement.id";
     for _ in 0..40 {
         browser.press(&[TAB]);
@@ -195,9 +195,10 @@ async fn a_workload_is_found_and_explained_by_keyboard_alone_and_its_texts_are_n
 
 #[tokio::test]
 async fn somebody_suspends_extends_and_ends_and_sees_before_what_follows() {
-    let (world, browser) = (World::small(), Browser::start("suspension"));
-    entered(&browser, &world).await;
-    let listed = || ask(&world.served, "GET", "/api/v1/namespaces/shop/suspensions?state=InForce", None, &[]).json();
+    let (world, browser) = (PageWorld::small(), Browser::start("suspension"));
+    log_in(&browser, &world).await;
+    let listed =
+        || send_json(&world.served, "GET", "/api/v1/namespaces/shop/suspensions?state=InForce", None, &[]).json();
     browser.follow("#/ns/shop/StatefulSet/cart");
     browser.click("dialog .acts button").await;
     browser.until_shown("#reason").await;
@@ -254,7 +255,8 @@ async fn somebody_suspends_extends_and_ends_and_sees_before_what_follows() {
     browser.until(&format!("document.querySelector({})?.closest('details') !== null", json!(row))).await;
     assert_eq!(listed()["items"], json!([]));
     let acts = await_condition("the record", TIMEOUT, async || {
-        let acts = world.served.audited(|entry| entry["object"]["name"] == made["name"] && entry["actor"].is_object());
+        let acts =
+            world.served.audit_entries(|entry| entry["object"]["name"] == made["name"] && entry["actor"].is_object());
         ensure!(acts.iter().any(|act| act["act"] == "End" && act["dryRun"].is_null()), "{acts:?}");
         Ok(acts)
     })
@@ -266,8 +268,8 @@ async fn somebody_suspends_extends_and_ends_and_sees_before_what_follows() {
 
 #[tokio::test]
 async fn what_the_server_refuses_is_said_in_its_words_and_changes_nothing() {
-    let (world, browser) = (World::small(), Browser::start("refusal"));
-    entered(&browser, &world).await;
+    let (world, browser) = (PageWorld::small(), Browser::start("refusal"));
+    log_in(&browser, &world).await;
     browser.click("section[aria-labelledby='ns-shop'] .acts button").await;
     browser.until_shown("#what").await;
     browser.run(
@@ -286,15 +288,15 @@ async fn what_the_server_refuses_is_said_in_its_words_and_changes_nothing() {
     browser.picture("traffic");
     browser.press(&[ESCAPE]);
     browser.until("document.querySelector('dialog') === null").await;
-    let all = ask(&world.served, "GET", "/api/v1/suspensions?allNamespaces=true&state=InForce", None, &[]).json();
+    let all = send_json(&world.served, "GET", "/api/v1/suspensions?allNamespaces=true&state=InForce", None, &[]).json();
     assert_eq!(all["items"].as_array().unwrap().len(), 1, "{all}");
     assert_eq!(browser.complaints(&["409 (Conflict)"]), [""; 0]);
 }
 
 #[tokio::test]
 async fn an_override_is_told_before_it_is_written_and_a_directory_says_what_to_write_by_hand() {
-    let (world, browser) = (World::small(), Browser::start("override"));
-    entered(&browser, &world).await;
+    let (world, browser) = (PageWorld::small(), Browser::start("override"));
+    log_in(&browser, &world).await;
     browser.follow("#/ns/shop/StatefulSet/cart");
     browser.click("dialog .acts button:nth-of-type(2)").await;
     browser.until_shown("#action").await;
@@ -323,8 +325,8 @@ async fn an_override_is_told_before_it_is_written_and_a_directory_says_what_to_w
 
 #[tokio::test]
 async fn a_proposal_is_previewed_and_what_is_none_is_refused_without_losing_a_word() {
-    let (world, browser) = (World::small(), Browser::start("preview"));
-    entered(&browser, &world).await;
+    let (world, browser) = (PageWorld::small(), Browser::start("preview"));
+    log_in(&browser, &world).await;
     browser.click("a[data-view='preview']").await;
     browser.until_shown("#proposal").await;
     browser.click("form.preview button.main").await;
@@ -355,15 +357,16 @@ async fn a_proposal_is_previewed_and_what_is_none_is_refused_without_losing_a_wo
     browser.write("#without", "cinj/mesh-by-default");
     browser.click("form.preview button.main").await;
     browser.until_text("#preview-result", "deleted ClusterInjectionPolicy mesh-by-default").await;
-    let standing = ask(&world.served, "GET", "/api/v1/namespaces/shop/workloads/StatefulSet/cart", None, &[]).json();
+    let standing =
+        send_json(&world.served, "GET", "/api/v1/namespaces/shop/workloads/StatefulSet/cart", None, &[]).json();
     assert_eq!(standing["state"], "InMesh", "nothing of it is applied");
     assert_eq!(browser.complaints(&["422 (Unprocessable"]), [""; 0]);
 }
 
 #[tokio::test]
 async fn overrides_the_graph_and_what_is_decided_live_are_shown() {
-    let (world, browser) = (World::small(), Browser::start("views"));
-    entered(&browser, &world).await;
+    let (world, browser) = (PageWorld::small(), Browser::start("views"));
+    log_in(&browser, &world).await;
     browser.click("a[data-view='overrides']").await;
     browser.until_text("table.overrides", HOSTILE).await;
     browser.picture("overrides");
@@ -398,11 +401,11 @@ async fn overrides_the_graph_and_what_is_decided_live_are_shown() {
     // Drift may have been found meanwhile, which is told there, too.
     browser.until_shown(".feed li").await;
     assert_eq!(browser.value("document.querySelectorAll('.feed li.decision').length"), 0);
-    world.served.reviewed().unwrap();
+    world.served.review_sample().unwrap();
     browser.until_text(".feed li.decision", "Enable").await;
     browser.picture("live");
     browser.click("main .tools button").await;
-    world.served.reviewed().unwrap();
+    world.served.review_sample().unwrap();
     browser.until_text("main .tools button", "Go on (").await;
     assert_eq!(browser.value("document.querySelectorAll('.feed li.decision').length"), 1);
     browser.click("main .tools button").await;
@@ -412,8 +415,8 @@ async fn overrides_the_graph_and_what_is_decided_live_are_shown() {
 
 #[tokio::test]
 async fn a_server_that_is_away_is_told_of_and_nothing_is_lost() {
-    let (world, browser) = (World::small(), Browser::start("away"));
-    entered(&browser, &world).await;
+    let (world, browser) = (PageWorld::small(), Browser::start("away"));
+    log_in(&browser, &world).await;
     browser.tools("Network.enable", &json!({}));
     let network =
         |offline: bool| json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
@@ -429,7 +432,7 @@ async fn a_server_that_is_away_is_told_of_and_nothing_is_lost() {
 
 #[tokio::test]
 async fn nothing_stands_seriously_in_the_way_of_whoever_cannot_see() {
-    let (world, browser) = (World::small(), Browser::start("access"));
+    let (world, browser) = (PageWorld::small(), Browser::start("access"));
     browser.go(&world.url());
     browser.until_shown("#token").await;
     let mut found: Vec<String> = Vec::new();
@@ -440,7 +443,7 @@ async fn nothing_stands_seriously_in_the_way_of_whoever_cannot_see() {
         }
     };
     look("login");
-    entered(&browser, &world).await;
+    log_in(&browser, &world).await;
     browser.click(".legend summary").await;
     look("tiles");
     for (hash, shown) in [
@@ -470,7 +473,7 @@ async fn nothing_stands_seriously_in_the_way_of_whoever_cannot_see() {
 
 #[tokio::test]
 async fn the_built_in_sample_shows_what_there_is_to_see() {
-    let (served, browser) = (Served::start(None, 1), Browser::start("sample"));
+    let (served, browser) = (EmbeddedServer::start(None, 1), Browser::start("sample"));
     let token = std::fs::read_to_string(served.file("token")).unwrap();
     browser.go(&format!("https://{}/", served.api));
     browser.until_shown("#token").await;

@@ -1,37 +1,39 @@
-//! What the page is looked at with: a few namespaces with a workload in each state; and very many.
+//! Sample clusters for the page: a few namespaces with a workload in each state, or very many workloads.
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::serve::Served;
+use crate::serve::EmbeddedServer;
 
 const BEFORE: &str = "2026-11-20T10:00:00Z";
 const AFTER: &str = "2026-11-21T10:00:00Z";
-/// A pod that was created after the policy, and has a sidecar.
+/// Pod that was created after the policy, and has a sidecar.
 const MESHED: (&str, bool) = (AFTER, true);
-/// What nothing on the page may take for markup.
+/// Text that the page must not take for markup.
 pub(crate) const HOSTILE: &str = "<img src=x onerror=alert(1)> host network";
 
-/// A server, and the directory of what it tells.
-pub(crate) struct World {
+/// Server, with the directory of its objects.
+pub(crate) struct PageWorld {
     pub(crate) state: tempfile::TempDir,
-    pub(crate) served: Served,
+    pub(crate) served: EmbeddedServer,
 }
 
-impl World {
-    /// One of a few namespaces, with a workload in each state.
+impl PageWorld {
+    /// Starts a server of a few namespaces, with a workload in each state.
     pub(crate) fn small() -> Self {
         Self::of(small())
     }
 
-    /// One of so many workloads, in namespaces of a hundred, the first of which has all of the others.
+    /// Starts a server of `count` workloads: three namespaces have a hundred each, and one has all the others.
     pub(crate) fn of_workloads(count: usize) -> Self {
         let namespaces = ["everything", "team-0", "team-1", "team-2"];
         let mut objects: Vec<Value> = namespaces.map(|name| namespace(name, Some("enabled"))).to_vec();
         for number in 0..count {
             let namespace = if number < 300 { namespaces[1 + number / 100] } else { namespaces[0] };
             let name = format!("workload-{number:04}");
-            objects.extend(Workload { kind: "StatefulSet", name: &name, namespace, ..Workload::default() }.objects());
+            objects.extend(
+                PageWorkload { kind: "StatefulSet", name: &name, namespace, ..PageWorkload::default() }.objects(),
+            );
         }
         objects.push(policy());
         Self::of(objects)
@@ -42,13 +44,13 @@ impl World {
         let all = [objects, crate::decisions::injectors("default")].concat();
         let list = json!({"apiVersion": "v1", "kind": "List", "items": all});
         std::fs::write(state.path().join("state.json"), list.to_string()).unwrap();
-        Self { served: Served::start(Some(state.path()), 1), state }
+        Self { served: EmbeddedServer::start(Some(state.path()), 1), state }
     }
 
-    /// Adds an object, or puts it in place of the one in the same file.
+    /// Writes objects to a file, and replaces those in it.
     pub(crate) fn put(&self, file: &str, objects: &[Value]) {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-        // Written aside and then moved, so that it is never read half.
+        // Written to another file and then moved, so that the server never reads half of it.
         let path = self.state.path().join(file);
         std::fs::write(path.with_extension("new"), list.to_string()).unwrap();
         std::fs::rename(path.with_extension("new"), path).unwrap();
@@ -65,7 +67,7 @@ impl World {
 
 /// A workload, its metadata, and its pods as age and whether each has a sidecar.
 #[derive(Default)]
-pub(crate) struct Workload<'w> {
+pub(crate) struct PageWorkload<'w> {
     pub(crate) kind: &'w str,
     pub(crate) name: &'w str,
     pub(crate) namespace: &'w str,
@@ -74,7 +76,7 @@ pub(crate) struct Workload<'w> {
     pub(crate) pods: &'w [(&'w str, bool)],
 }
 
-impl Workload<'_> {
+impl PageWorkload<'_> {
     pub(crate) fn objects(&self) -> Vec<Value> {
         let Self { kind, name, namespace, app, annotations, pods } = self;
         let group = if ["Job", "CronJob"].contains(kind) { "batch" } else { "apps" };
@@ -108,7 +110,7 @@ impl Workload<'_> {
 
 fn small() -> Vec<Value> {
     let out = json!({"outrigger.dev/inject": "false", "outrigger.dev/reason": HOSTILE});
-    let of = |kind, namespace, name, pods| Workload { kind, name, namespace, pods, ..Workload::default() };
+    let of = |kind, namespace, name, pods| PageWorkload { kind, name, namespace, pods, ..PageWorkload::default() };
     let set = |namespace, name, pods| of("StatefulSet", namespace, name, pods);
     let long = "a-workload-whose-name-is-longer-than-any-tile-could-ever-show-in-one-line";
     let workloads = [
@@ -116,12 +118,12 @@ fn small() -> Vec<Value> {
         set("shop", "catalog", &[MESHED, MESHED, MESHED]),
         set("shop", "checkout", &[(AFTER, false), (BEFORE, true)]),
         set("shop", "reviews", &[MESHED]),
-        Workload { app: Some("reviews"), ..set("shop", "reviews-next", &[MESHED]) },
+        PageWorkload { app: Some("reviews"), ..set("shop", "reviews-next", &[MESHED]) },
         set("shop", "recommendations", &[(BEFORE, false), (BEFORE, true)]),
         set("shop", long, &[MESHED]),
         of("CronJob", "shop", "nightly-report", &[]),
-        Workload { annotations: out.clone(), ..of("DaemonSet", "shop", "node-agent", &[(AFTER, false)]) },
-        Workload { annotations: out, ..of("Job", "shop", "backfill", &[MESHED]) },
+        PageWorkload { annotations: out.clone(), ..of("DaemonSet", "shop", "node-agent", &[(AFTER, false)]) },
+        PageWorkload { annotations: out, ..of("Job", "shop", "backfill", &[MESHED]) },
         set("payments", "ledger", &[MESHED, MESHED]),
         set("payments", "fraud", &[MESHED]),
         set("payments", "gateway", &[(BEFORE, false), (BEFORE, false)]),
@@ -148,7 +150,7 @@ fn small() -> Vec<Value> {
         cluster_policy(&format!("team-{number:02}"), &json!({"action": "Disable", "match": only}))
     });
     objects.extend(teams);
-    objects.extend(workloads.iter().flat_map(Workload::objects));
+    objects.extend(workloads.iter().flat_map(PageWorkload::objects));
     objects
 }
 
@@ -183,7 +185,7 @@ fn route() -> Value {
     json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": metadata, "spec": spec})
 }
 
-/// One that began and ends so many hours from now.
+/// Returns a suspension that begins and ends this many hours from now.
 fn suspension(namespace: &str, name: &str, workload: &str, (from, to): (i64, i64)) -> Value {
     let now = outrigger::kernel::clock::Clock::System.now();
     let at = |hours| (now + SignedDuration::from_hours(hours)).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();

@@ -1,10 +1,10 @@
-//! A client that can misbehave: it sends what it is told, whole or in pieces.
+//! Client that can misbehave: sends any bytes, whole or in pieces.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use outrigger::certs::issue::Pair;
+use outrigger::certs::issue::CertificatePair;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -16,42 +16,42 @@ use tokio_rustls::client::TlsStream;
 
 use super::soon;
 
-pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for T {}
 
-pub(super) struct Client {
-    stream: Box<dyn Stream>,
+pub(super) struct TestClient {
+    stream: Box<dyn ByteStream>,
     read: Vec<u8>,
 }
 
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct ServerReply {
     pub(super) status: u16,
     pub(super) head: String,
     pub(super) body: String,
 }
 
-impl Reply {
-    /// Whether the head holds this line, compared in lower case.
-    pub(super) fn has(&self, line: &str) -> bool {
+impl ServerReply {
+    /// Returns whether the head holds this line, compared in lower case.
+    pub(super) fn has_line(&self, line: &str) -> bool {
         self.head.lines().any(|it| it == line)
     }
 
     pub(super) fn closes(&self) -> bool {
-        self.has("connection: close")
+        self.has_line("connection: close")
     }
 }
 
-impl Client {
+impl TestClient {
     pub(super) async fn over_tcp(address: SocketAddr) -> Self {
         Self::over(Box::new(TcpStream::connect(address).await.expect("it listens")))
     }
 
-    pub(super) async fn over_tls(address: SocketAddr, authority: &Pair) -> io::Result<Self> {
+    pub(super) async fn over_tls(address: SocketAddr, authority: &CertificatePair) -> io::Result<Self> {
         Ok(Self::over(Box::new(handshake(address, client_config(authority, None, &[])).await?)))
     }
 
-    pub(super) fn over(stream: Box<dyn Stream>) -> Self {
+    pub(super) fn over(stream: Box<dyn ByteStream>) -> Self {
         Self { stream, read: Vec::new() }
     }
 
@@ -61,21 +61,21 @@ impl Client {
     }
 
     /// Sends a POST of JSON to the webhook and reads the reply.
-    pub(super) async fn post(&mut self, body: &str) -> Reply {
+    pub(super) async fn post(&mut self, body: &str) -> ServerReply {
         self.send(post(body)).await.expect("the request is taken");
         self.reply().await
     }
 
-    pub(super) async fn reply(&mut self) -> Reply {
+    pub(super) async fn reply(&mut self) -> ServerReply {
         soon(self.try_reply()).await.expect("a reply")
     }
 
-    /// The reply, unless the server closes instead.
-    pub(super) async fn first_reply(&mut self) -> Option<Reply> {
+    /// Returns the reply, or `None` if the server closes instead.
+    pub(super) async fn first_reply(&mut self) -> Option<ServerReply> {
         soon(self.try_reply()).await.ok()
     }
 
-    async fn try_reply(&mut self) -> io::Result<Reply> {
+    async fn try_reply(&mut self) -> io::Result<ServerReply> {
         let end = loop {
             match self.read.windows(4).position(|window| window == b"\r\n\r\n") {
                 Some(end) => break end + 4,
@@ -90,7 +90,7 @@ impl Client {
         let body = String::from_utf8_lossy(&self.read[end..end + length]).into_owned();
         self.read.drain(..end + length);
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        Ok(Reply { status, head, body })
+        Ok(ServerReply { status, head, body })
     }
 
     async fn read_some(&mut self) -> io::Result<()> {
@@ -100,7 +100,7 @@ impl Client {
         }
     }
 
-    /// All that comes until the server closes, which it must.
+    /// Returns all bytes until the server closes; the server must close.
     pub(super) async fn rest(&mut self) -> Vec<u8> {
         let mut rest = std::mem::take(&mut self.read);
         // A connection that was cut off may be reset.
@@ -108,7 +108,7 @@ impl Client {
         rest
     }
 
-    /// Sends the bytes one by one, so slowly that they never end, until the server closes; returns what it said.
+    /// Sends the bytes slowly one by one until the server closes. Returns the server's answer.
     pub(super) async fn dribble(&mut self, bytes: &str) -> Vec<u8> {
         let mut pace = tokio::time::interval(std::time::Duration::from_millis(10));
         let mut said = Vec::new();
@@ -135,7 +135,11 @@ pub(super) fn post_announcing(length: usize) -> String {
     )
 }
 
-pub(super) fn client_config(authority: &Pair, shown: Option<&Pair>, protocols: &[&str]) -> ClientConfig {
+pub(super) fn client_config(
+    authority: &CertificatePair,
+    shown: Option<&CertificatePair>,
+    protocols: &[&str],
+) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(certificate(authority)).expect("an authority");
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
@@ -159,6 +163,6 @@ pub(super) async fn handshake(address: SocketAddr, config: ClientConfig) -> io::
     soon(TlsConnector::from(Arc::new(config)).connect(name, socket)).await
 }
 
-fn certificate(pair: &Pair) -> CertificateDer<'static> {
+fn certificate(pair: &CertificatePair) -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(pair.certificate_pem.as_bytes()).expect("a certificate")
 }

@@ -1,8 +1,8 @@
-//! How many connections there may be, and for how long one may be used.
+//! Limits of connections: their number, their requests and their age.
 
 use std::time::Duration;
 
-use super::client::Client;
+use super::client::TestClient;
 use super::webhook;
 
 #[tokio::test]
@@ -10,7 +10,7 @@ async fn a_newcomer_takes_the_place_of_an_unfinished_connection() {
     let server = webhook().with(|limits| limits.connections = 3).start();
     let mut served = server.connect().await;
     assert_eq!(served.post("{}").await.status, 200);
-    let (mut slow, mut unasked) = (Client::over_tcp(server.address).await, server.connect().await);
+    let (mut slow, mut unasked) = (TestClient::over_tcp(server.address).await, server.connect().await);
     let mut newcomer = server.connect().await;
     assert_eq!(slow.rest().await, b"");
     for client in [&mut served, &mut unasked, &mut newcomer] {
@@ -23,7 +23,7 @@ async fn slow_clients_of_any_number_do_not_lock_a_review_out() {
     let server = webhook().with(|limits| limits.connections = 8).start();
     let mut slow = Vec::new();
     for _ in 0..30 {
-        slow.push(Client::over_tcp(server.address).await);
+        slow.push(TestClient::over_tcp(server.address).await);
     }
     assert_eq!(server.connect().await.post("{}").await.status, 200);
 }
@@ -32,7 +32,7 @@ async fn slow_clients_of_any_number_do_not_lock_a_review_out() {
 async fn a_request_being_served_keeps_its_place_and_the_newcomer_is_closed() {
     let server = webhook().with(|limits| limits.connections = 1).start();
     let mut busy = server.connect_and_wait().await;
-    let mut newcomer = Client::over_tcp(server.address).await;
+    let mut newcomer = TestClient::over_tcp(server.address).await;
     assert_eq!(newcomer.rest().await, b"");
     server.released.notify_one();
     assert_eq!(busy.reply().await.status, 200);

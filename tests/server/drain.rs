@@ -1,4 +1,4 @@
-//! From the signal to stop to the end.
+//! Drain: from the signal to stop to the end of the listener.
 
 use std::time::Duration;
 

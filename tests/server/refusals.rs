@@ -1,9 +1,9 @@
-//! What is refused, with which status and which words.
+//! Refusals: the status and the text of each.
 
-use super::client::{Reply, post, post_announcing};
-use super::{Setup, soon, webhook};
+use super::client::{ServerReply, post, post_announcing};
+use super::{ServerSetup, soon, webhook};
 
-async fn answer_to(setup: Setup, request: &str) -> Reply {
+async fn answer_to(setup: ServerSetup, request: &str) -> ServerReply {
     let server = setup.start();
     let mut client = server.connect().await;
     client.send(request).await.expect("the request is taken");
@@ -18,7 +18,7 @@ async fn a_review_reaches_the_handler_with_its_query_and_keeps_the_connection() 
         let reply = client.post(body).await;
         let expected = format!("{} bytes, \"timeout=3s\", verified false", body.len());
         assert_eq!((reply.status, &*reply.body, reply.closes()), (200, &*expected, false));
-        assert!(reply.has("content-type: application/json") && !reply.head.contains("date:"), "{}", reply.head);
+        assert!(reply.has_line("content-type: application/json") && !reply.head.contains("date:"), "{}", reply.head);
     }
 }
 
@@ -41,8 +41,8 @@ async fn each_refusal_has_its_status_and_says_what_to_do() {
         let reply = answer_to(webhook(), &request).await;
         assert_eq!(reply.status, status, "{request} {reply:?}");
         assert!(reply.body.contains(words) && reply.closes(), "{request} {reply:?}");
-        assert!(reply.has("content-type: text/plain; charset=utf-8"), "{request} {reply:?}");
-        assert_eq!(reply.has("allow: post"), status == 405, "{reply:?}");
+        assert!(reply.has_line("content-type: text/plain; charset=utf-8"), "{request} {reply:?}");
+        assert_eq!(reply.has_line("allow: post"), status == 405, "{reply:?}");
     }
 }
 
@@ -113,7 +113,7 @@ async fn bodies_beyond_what_all_may_hold_are_told_to_come_again_and_then_served(
     let (mut first, mut second) = (server.connect_and_wait().await, server.connect().await);
     let refused = second.post(&" ".repeat(997)).await;
     assert_eq!(refused.status, 503);
-    assert!(refused.has("retry-after: 1") && refused.body.contains("try again in a second"), "{refused:?}");
+    assert!(refused.has_line("retry-after: 1") && refused.body.contains("try again in a second"), "{refused:?}");
     server.released.notify_one();
     assert_eq!(first.reply().await.status, 200);
     assert_eq!(server.connect().await.post(&" ".repeat(1000)).await.status, 200);

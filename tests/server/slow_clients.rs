@@ -2,15 +2,15 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::client::{Client, post, post_announcing};
+use super::client::{TestClient, post, post_announcing};
 use super::{SHORT, soon, webhook};
 
 #[tokio::test]
 async fn a_handshake_that_stalls_or_dribbles_is_cut_off() {
     let server = webhook().with(|limits| limits.handshake_timeout = SHORT).start();
-    assert_eq!(Client::over_tcp(server.address).await.rest().await, b"");
+    assert_eq!(TestClient::over_tcp(server.address).await.rest().await, b"");
     let hello = "\x16\x03\x01\x02\x00".to_owned() + &"\x01".repeat(1000);
-    Client::over_tcp(server.address).await.dribble(&hello).await;
+    TestClient::over_tcp(server.address).await.dribble(&hello).await;
     assert_eq!(server.counts.failed_handshakes.load(Relaxed), 2);
 }
 

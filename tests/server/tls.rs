@@ -1,18 +1,18 @@
-//! The TLS side: versions, protocols, the swap of the key, client certificates, and plain HTTP in the wrong place.
+//! TLS: versions, protocols, the swap of the key, client certificates, and plain HTTP in the wrong place.
 
-use outrigger::certs::issue::{self, Pair};
+use outrigger::certs::issue::{self, CertificatePair};
 use outrigger::server::tls::ClientCertificates;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::client::{Client, client_config, handshake};
-use super::{Server, bundle, leaf, now, webhook};
+use super::client::{TestClient, client_config, handshake};
+use super::{TestServer, bundle, leaf, now, webhook};
 
 #[tokio::test]
 async fn a_client_of_tls_1_1_is_told_its_version_is_the_reason() {
     let server = webhook().start();
-    let mut client = Client::over_tcp(server.address).await;
+    let mut client = TestClient::over_tcp(server.address).await;
     client.send(client_hello(0x02)).await.unwrap();
     // A fatal alert, protocol_version.
     assert_eq!(client.rest().await[5..], [2, 70]);
@@ -21,7 +21,7 @@ async fn a_client_of_tls_1_1_is_told_its_version_is_the_reason() {
 #[tokio::test]
 async fn the_same_hello_of_tls_1_2_is_not_refused_for_its_version() {
     let server = webhook().start();
-    let mut client = Client::over_tcp(server.address).await;
+    let mut client = TestClient::over_tcp(server.address).await;
     client.send(client_hello(0x03)).await.unwrap();
     // A fatal alert, handshake_failure: the hello offers nothing beyond its version.
     assert_eq!(client.rest().await[5..], [2, 40]);
@@ -55,7 +55,7 @@ async fn a_swapped_key_is_served_to_new_connections_and_old_ones_live_on() {
 async fn a_key_that_does_not_belong_is_not_swapped_in() {
     let server = webhook().start();
     let before = served_certificate(&server).await;
-    let mixed = Pair { key_pem: leaf(&server.authority).key_pem, ..leaf(&server.authority) };
+    let mixed = CertificatePair { key_pem: leaf(&server.authority).key_pem, ..leaf(&server.authority) };
     server.key.swap(&mixed).unwrap_err();
     assert_eq!(served_certificate(&server).await, before);
 }
@@ -63,7 +63,7 @@ async fn a_key_that_does_not_belong_is_not_swapped_in() {
 #[tokio::test]
 async fn plain_http_is_told_to_use_https() {
     let server = webhook().start();
-    let mut client = Client::over_tcp(server.address).await;
+    let mut client = TestClient::over_tcp(server.address).await;
     client.send("GET /mutate HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     let said = String::from_utf8(client.rest().await).unwrap();
     assert!(said.starts_with("HTTP/1.0 400 Bad Request\r\n"), "{said}");
@@ -73,43 +73,43 @@ async fn plain_http_is_told_to_use_https() {
 #[tokio::test]
 async fn a_client_that_is_asked_for_a_certificate_is_verified_by_a_good_one_only() {
     let (authority, shown) = client_authority();
-    let server = webhook().asking(ClientCertificates::Asked(bundle(&authority))).start();
-    assert!(says(&server, Some(&shown)).await.unwrap().ends_with("verified true"));
-    assert!(says(&server, None).await.unwrap().ends_with("verified false"));
+    let server = webhook().with_clients(ClientCertificates::Optional(bundle(&authority))).start();
+    assert!(body_for(&server, Some(&shown)).await.unwrap().ends_with("verified true"));
+    assert!(body_for(&server, None).await.unwrap().ends_with("verified false"));
     let (_, foreign) = client_authority();
-    assert_eq!(says(&server, Some(&foreign)).await, None);
+    assert_eq!(body_for(&server, Some(&foreign)).await, None);
 }
 
 #[tokio::test]
 async fn a_client_without_a_required_certificate_is_not_served() {
     let (authority, shown) = client_authority();
-    let server = webhook().asking(ClientCertificates::Required(bundle(&authority))).start();
-    assert!(says(&server, Some(&shown)).await.unwrap().ends_with("verified true"));
-    assert_eq!(says(&server, None).await, None);
+    let server = webhook().with_clients(ClientCertificates::Required(bundle(&authority))).start();
+    assert!(body_for(&server, Some(&shown)).await.unwrap().ends_with("verified true"));
+    assert_eq!(body_for(&server, None).await, None);
 }
 
-/// What the webhook answers to a client that shows this certificate.
-async fn says(server: &Server, shown: Option<&Pair>) -> Option<String> {
+/// Returns the body of the answer to a client with this certificate, or `None` if the client is not served.
+async fn body_for(server: &TestServer, shown: Option<&CertificatePair>) -> Option<String> {
     let config = client_config(&server.authority, shown, &[]);
     let stream = handshake(server.address, config).await.ok()?;
-    let mut client = Client::over(Box::new(stream));
+    let mut client = TestClient::over(Box::new(stream));
     // In TLS 1.3 the client is through before the server has seen its certificate.
     client.send(super::client::post("{}")).await.ok()?;
     let said = client.first_reply().await?;
     Some(said.body)
 }
 
-async fn served_certificate(server: &Server) -> CertificateDer<'static> {
+async fn served_certificate(server: &TestServer) -> CertificateDer<'static> {
     let stream =
         handshake(server.address, client_config(&server.authority, None, &[])).await.expect("the handshake succeeds");
     stream.get_ref().1.peer_certificates().expect("a server shows one")[0].clone().into_owned()
 }
 
-/// An authority and a client's certificate signed by it.
-fn client_authority() -> (Pair, Pair) {
-    let authority = issue::authority(now(), jiff::SignedDuration::from_hours(1)).expect("it is good");
+/// Issues an authority and a client's certificate signed by it.
+fn client_authority() -> (CertificatePair, CertificatePair) {
+    let authority = issue::issue_authority(now(), jiff::SignedDuration::from_hours(1)).expect("it is good");
     let mut params = CertificateParams::default();
-    let signer = outrigger::certs::read::Certificate::first(&authority.certificate_pem).expect("it is good");
+    let signer = outrigger::certs::read::Certificate::parse_first(&authority.certificate_pem).expect("it is good");
     params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
     params.distinguished_name.push(rcgen::DnType::CommonName, signer.common_name);
     let issuer = rcgen::Issuer::new(params, KeyPair::from_pem(&authority.key_pem).expect("it is good"));
@@ -117,11 +117,11 @@ fn client_authority() -> (Pair, Pair) {
     let mut client = CertificateParams::new(["kube-apiserver".to_owned()]).expect("it is good");
     client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     let certificate = client.signed_by(&key, &issuer).expect("it is good");
-    let shown = Pair { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() };
+    let shown = CertificatePair { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() };
     (authority, shown)
 }
 
-/// A hello of TLS 1.`minor - 1` with one cipher suite and no extensions.
+/// Returns a hello of TLS 1.`minor - 1` with one cipher suite and no extensions.
 fn client_hello(minor: u8) -> Vec<u8> {
     let mut hello = vec![0x03, minor];
     hello.extend([7; 32]);

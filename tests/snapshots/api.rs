@@ -5,15 +5,15 @@ use std::process::Command;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use outrigger::api::{Api, router};
+use outrigger::api::{ApiState, router};
 use outrigger::audit;
-use outrigger::backend::Backend;
-use outrigger::clock::ManualClock;
-use outrigger::cluster::access::Token;
-use outrigger::files::{self, store::Store};
-use outrigger::inventory::rules::Terms;
+use outrigger::features::backend::Backend;
+use outrigger::kernel::clock::ManualClock;
+use outrigger::kubernetes::client::access::BearerToken;
+use outrigger::kubernetes::intake::files::{self, store::FileStore};
+use outrigger::kubernetes::inventory::rules::RuleLimits;
 use outrigger::metrics::Metrics;
-use outrigger::server::listener::Peer;
+use outrigger::server::listener_state::Peer;
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 
@@ -21,13 +21,13 @@ use super::{NOW, check, knowing, without_ids};
 
 #[tokio::test]
 async fn the_document_of_the_api_its_answers_and_their_records_are_as_pinned() {
-    let (inventory, terms) = (Arc::new(knowing(files::SAMPLE)), Terms::default());
+    let (inventory, terms) = (Arc::new(knowing(files::SAMPLE)), RuleLimits::default());
     let hands = ManualClock::starting_at(NOW.parse().unwrap());
-    let (log, writer) = audit::log(hands.clock());
-    let metrics = Metrics::new(log.lost().clone());
-    let store = Store::new(None, Arc::clone(&inventory), terms, hands.clock());
-    let backend = Backend::Files(store, Token::new("a-token"));
-    let api = Arc::new(Api::new(inventory, terms, hands.clock(), log, backend, metrics));
+    let (log, writer) = audit::audit_channel(hands.clock());
+    let metrics = Metrics::new(log.lost_counter().clone());
+    let store = FileStore::new(None, Arc::clone(&inventory), terms, hands.clock());
+    let backend = Backend::Files(store, BearerToken::new("a-token"));
+    let api = Arc::new(ApiState::new(inventory, terms, hands.clock(), log, backend, metrics));
     let peer = Peer { address: "192.0.2.1:4321".parse().unwrap(), verified: false };
     let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();

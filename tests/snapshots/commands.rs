@@ -5,11 +5,11 @@ use std::path::Path;
 
 use clap::CommandFactory;
 use outrigger::cli::Cli;
-use outrigger::files;
+use outrigger::kubernetes::intake::files;
 use serde_json::Value;
 
 use super::{NOW, check, root, told, without_ids};
-use crate::commands::{State, explain, overriding, preview, states, status, suspend};
+use crate::commands::{StateDirectory, explain, overrides, preview, states, status, suspend};
 
 #[test]
 fn every_command_says_and_prints_what_is_pinned() {
@@ -31,7 +31,7 @@ fn every_command_says_and_prints_what_is_pinned() {
 /// What the lines of a section come to, one after the other in one directory.
 fn section_told<'l>(section: &str, lines: impl Iterator<Item = &'l str>) -> BTreeMap<String, String> {
     let state = state(section);
-    let objects = files::objects_in(state.0.path()).unwrap();
+    let objects = files::read_objects(state.0.path()).unwrap();
     let known = serde_json::to_string(&objects).unwrap();
     let mut found = BTreeMap::new();
     for line in lines.flat_map(|line| each(line, &objects)) {
@@ -54,26 +54,26 @@ fn section_told<'l>(section: &str, lines: impl Iterator<Item = &'l str>) -> BTre
 }
 
 /// The objects that a section is about.
-fn state(section: &str) -> State {
+fn state(section: &str) -> StateDirectory {
     let text = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
     let own = |objects: &str| {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("objects.yaml"), objects).unwrap();
-        State(directory)
+        StateDirectory(directory)
     };
     match section {
         "sample" => own(files::SAMPLE),
         "nothing" => own(""),
-        "explain" => State::of(explain::OBJECTS),
-        "overriding" => State::of(overriding::OBJECTS),
-        "preview" => State::of(preview::OBJECTS),
+        "explain" => StateDirectory::of(explain::OBJECTS),
+        "overriding" => StateDirectory::of(overrides::OBJECTS),
+        "preview" => StateDirectory::of(preview::OBJECTS),
         "states" => states::state(),
-        "status" => State::of(status::OBJECTS),
-        "suspend" | "acting" => State::of(suspend::OBJECTS),
+        "status" => StateDirectory::of(status::OBJECTS),
+        "suspend" | "acting" => StateDirectory::of(suspend::OBJECTS),
         "reviews" => {
             own(&[text("tests/reviews/state.yaml"), text("tests/snapshots/inputs/policies.yaml")].join("\n---\n"))
         }
-        "policies" => State::of(&text("tests/policies/cluster/shop.yaml")),
+        "policies" => StateDirectory::of(&text("tests/policies/cluster/shop.yaml")),
         of => own(&[
             files::SAMPLE.split("---\n# The injector").next().unwrap(),
             &text(&format!("tests/cases/injectors/{of}.yaml")),

@@ -15,12 +15,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::Parser;
-use outrigger::cli::deciding::DecidingArgs;
-use outrigger::files;
-use outrigger::inventory::Inventory;
-use outrigger::inventory::rules::Terms;
+use outrigger::cli::decision_args::DecisionArgs;
+use outrigger::kubernetes::intake::files;
+use outrigger::kubernetes::inventory::Inventory;
+use outrigger::kubernetes::inventory::rules::RuleLimits;
 
-use crate::commands::Told;
+use crate::commands::CommandOutput;
 
 /// Each is pinned by one test.
 const FOLDERS: [&str; 6] = ["api", "audit", "cases", "commands", "help", "install"];
@@ -32,7 +32,7 @@ const FILES_TOLD: usize = 8;
 #[derive(Parser)]
 struct Flags {
     #[command(flatten)]
-    deciding: DecidingArgs,
+    deciding: DecisionArgs,
 }
 
 fn root() -> PathBuf {
@@ -104,7 +104,7 @@ fn difference(pinned: &str, found: &str) -> String {
 }
 
 /// Runs the binary, alike on every machine.
-fn run(arguments: &[String], input: &[u8]) -> Told {
+fn run(arguments: &[String], input: &[u8]) -> CommandOutput {
     let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
     command.args(arguments).current_dir(root()).env_clear();
     command.envs([("COLUMNS", "100"), ("KUBECONFIG", "/dev/null"), ("TZ", "UTC")]);
@@ -114,12 +114,12 @@ fn run(arguments: &[String], input: &[u8]) -> Told {
     let _unread = child.stdin.take().unwrap().write_all(input);
     let output = child.wait_with_output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints text");
-    Told { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    CommandOutput { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
 }
 
 /// A command and all that came of it; `hidden` names what is another path each time.
 fn told(arguments: &[String], input: &[u8], hidden: &[(&Path, &str)]) -> String {
-    let Told { code, out, err } = run(arguments, input);
+    let CommandOutput { code, out, err } = run(arguments, input);
     let quoted = |word: &String| if word.is_empty() || word.contains(' ') { format!("'{word}'") } else { word.clone() };
     let typed: Vec<String> = arguments.iter().map(quoted).collect();
     let text = format!("$ outrigger {}\nexit code {code}\n--- stdout\n{out}--- stderr\n{err}", typed.join(" "));
@@ -150,8 +150,8 @@ fn with_sorted_pods(text: &str) -> String {
 /// What is known where these objects are.
 fn knowing(objects: &str) -> Inventory {
     let Flags { deciding } = Flags::parse_from(["outrigger", "--own-namespace", "outrigger-system"]);
-    let inventory = deciding.inventory();
-    let problems = files::fill(&inventory, &Terms::default(), &files::objects_of(objects).unwrap());
+    let inventory = deciding.new_inventory();
+    let problems = files::replace_all(&inventory, &RuleLimits::default(), &files::parse_objects(objects).unwrap());
     assert_eq!(problems, Vec::<String>::new());
     inventory
 }

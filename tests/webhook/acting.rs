@@ -1,4 +1,4 @@
-//! Acting through the API on a real control plane: with the caller's own rights, and no others.
+//! Writes by the API on a real control plane: with the caller's own rights, and no others.
 
-mod injecting;
+mod overrides;
 mod restarting;

@@ -1,4 +1,4 @@
-//! The API against a real API server, with users who may and users who may not.
+//! Tests of the API against a real API server, with permitted and other users.
 
 use std::process::Command;
 
@@ -70,20 +70,20 @@ async fn who_may_suspends_with_their_own_rights_and_who_may_not_changes_nothing(
         assert_eq!(status, 200, "{longer}");
         assert_eq!(longer["generation"], 2);
 
-        let gone = bound(&plane, namespace).await;
+        let gone = expired_token(&plane, namespace).await;
         await_condition("a token to be over with what it was bound to", TIMEOUT, async || {
             let (status, answer) = ask("POST", &path, &gone, body("late"), "").await;
             ensure!(status == 401, "{status}: {answer}");
             Ok(())
         })
         .await;
-        recorded(&plane, &outrigger, namespace).await;
+        check_records(&plane, &outrigger, namespace).await;
     })
     .await;
 }
 
-/// What our audit log and the API server's own say of it.
-async fn recorded(plane: &ControlPlane, outrigger: &Outrigger, namespace: &str) {
+/// Checks the entries of our audit log, and of the API server's own.
+async fn check_records(plane: &ControlPlane, outrigger: &Outrigger, namespace: &str) {
     let user = format!("system:serviceaccount:{namespace}:writer");
     let acts = await_condition("the record", TIMEOUT, async || {
         let acts = outrigger.entries_where(|entry| entry["actor"].is_object());
@@ -133,8 +133,8 @@ pub(super) fn binding(namespace: &str, account: &str, role: &str) -> String {
     .to_string()
 }
 
-/// A token of the writer that is over, since what it was bound to is gone.
-async fn bound(plane: &ControlPlane, namespace: &str) -> String {
+/// Returns a token of the writer that is no longer valid, since its bound object is gone.
+async fn expired_token(plane: &ControlPlane, namespace: &str) -> String {
     let secrets: Api<Secret> = Api::namespaced(plane.client(), namespace);
     let secret = serde_json::from_value(json!({"metadata": {"name": "bound"}})).unwrap();
     let uid = secrets.create(&PostParams::default(), &secret).await.unwrap().metadata.uid;

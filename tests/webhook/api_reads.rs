@@ -1,4 +1,4 @@
-//! Who may read what the server knows, as a real API server says of their tokens; and what the page does for whoever may little.
+//! Rights to read through the API, checked by a real API server, and the page of a user with few rights.
 
 use anyhow::ensure;
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ fn deployment(namespace: &str) -> String {
         .to_string()
 }
 
-/// A service of the namespace, and in another one what leads to it.
+/// Returns a service of the namespace, and a route to it in another namespace.
 fn canary(namespace: &str) -> String {
     let host = format!("web.{namespace}.svc.cluster.local");
     let service = json!({
@@ -183,7 +183,7 @@ async fn who_may_view_a_namespace_reads_of_it_alone_and_who_may_not_reads_nothin
     remove(plane).await;
 }
 
-/// The pod of the Deployment was decided about, and one replica says so.
+/// Checks that this replica recorded a decision for the Deployment's pod.
 fn decided(told: &Value, namespace: &str) {
     assert_eq!(told["partial"], true, "other replicas would know of more");
     let items = told["items"].as_array().unwrap();
@@ -191,7 +191,7 @@ fn decided(told: &Value, namespace: &str) {
     assert!(items.iter().all(|item| item["namespace"] == namespace), "{told}");
 }
 
-/// Whoever may not see the cluster is asked for a namespace, and sees that one.
+/// Checks that the page asks a user without cluster rights for a namespace, and shows it.
 async fn page_of_a_namespace(outrigger: &Outrigger, namespace: &str, token: &str) {
     let browser = Browser::start("namespace-only");
     browser.go(&outrigger.api().replace("/api/v1", "/"));

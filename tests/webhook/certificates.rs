@@ -1,4 +1,5 @@
-//! Replicas whose authorities differ: the API server trusts all of them, at every moment, and nobody writes for ever.
+//! Replicas with different authorities: the API server trusts all of them at every moment, and the writes come to an
+//! end.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use outrigger::certs::bundle::Bundle;
+use outrigger::certs::bundle::AuthorityBundle;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -44,26 +45,26 @@ async fn replicas_of_different_authorities_are_all_trusted_and_agree_in_the_end(
     .await;
     assert_eq!(published(&plane).await.unwrap(), (generation, both.clone()), "it was written again");
     let kept = secrets.get("outrigger-certificates").await.unwrap().data.unwrap();
-    let kept = Bundle::from_pem(str::from_utf8(&kept["ca.crt"].0).unwrap()).unwrap();
+    let kept = AuthorityBundle::from_pem(str::from_utf8(&kept["ca.crt"].0).unwrap()).unwrap();
     assert!(kept.contains_all(&both) && both.contains_all(&kept), "the Secret holds {kept:?}");
     for replica in [first, second] {
         assert_eq!(replica.metric("outrigger_registrations_total").unwrap(), 1.0);
     }
 }
 
-/// The generation of our configuration, and whom it trusts.
-async fn published(plane: &ControlPlane) -> anyhow::Result<(Option<i64>, Bundle)> {
+/// Returns the generation of our configuration, and the authorities in it.
+async fn published(plane: &ControlPlane) -> anyhow::Result<(Option<i64>, AuthorityBundle)> {
     let configurations: Api<MutatingWebhookConfiguration> = Api::all(plane.client());
     let configuration = configurations.get("0-outrigger").await?;
     let webhook = configuration.webhooks.into_iter().flatten().next().context("no entry")?;
     let bundle = webhook.client_config.ca_bundle.context("no bundle")?;
-    Ok((configuration.metadata.generation, Bundle::from_pem(str::from_utf8(&bundle.0)?)?))
+    Ok((configuration.metadata.generation, AuthorityBundle::from_pem(str::from_utf8(&bundle.0)?)?))
 }
 
-/// The leaf that a replica shows to an API server that trusts these authorities; it is an error that it does not trust it.
-async fn leaf_trusted_by(trusted: &Bundle, replica: &Outrigger) -> anyhow::Result<Vec<u8>> {
+/// Returns the leaf that a replica shows to an API server with these authorities; panics if the leaf is not trusted.
+async fn leaf_trusted_by(trusted: &AuthorityBundle, replica: &Outrigger) -> anyhow::Result<Vec<u8>> {
     let mut roots = RootCertStore::empty();
-    for authority in CertificateDer::pem_slice_iter(trusted.pem().as_bytes()) {
+    for authority in CertificateDer::pem_slice_iter(trusted.to_pem().as_bytes()) {
         roots.add(authority?)?;
     }
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
@@ -71,7 +72,7 @@ async fn leaf_trusted_by(trusted: &Bundle, replica: &Outrigger) -> anyhow::Resul
     let name = ServerName::try_from("outrigger.outrigger-system.svc")?;
     let socket = TcpStream::connect(replica.webhook()).await?;
     let stream = TlsConnector::from(Arc::new(config)).connect(name, socket).await;
-    // Not an error that is waited out: an API server would have missed a pod.
+    // Do not wait this error out: an API server would have missed a pod.
     let stream =
         stream.unwrap_or_else(|error| panic!("what is shown at {} is not trusted: {error}", replica.webhook()));
     Ok(stream.get_ref().1.peer_certificates().context("it shows no certificate")?[0].to_vec())

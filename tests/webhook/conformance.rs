@@ -1,4 +1,4 @@
-//! The API of a cluster against its own document, with the rights of somebody who may suspend.
+//! Checks the API of a cluster against its own OpenAPI document, with the rights of a user who may suspend.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::TIMEOUT;
 use super::api::{account, asked, binding};
 use super::installed::{Outrigger, install};
-use crate::conformance::{Asked, conforms};
+use crate::conformance::{ConformanceRun, assert_conforms};
 use crate::control_plane::{ControlPlane, Options, await_condition, with_temp_namespace};
 
 #[tokio::test]
@@ -35,8 +35,9 @@ async fn the_api_of_a_cluster_is_what_its_document_says() {
         let document = document(&url).await;
         let (token, namespace) = (token.clone(), namespace.to_owned());
         let run = move || {
-            let asked = Asked { url: &url, authority: None, token: &token, namespace: &namespace, examples: 15 };
-            conforms(&asked, &document);
+            let asked =
+                ConformanceRun { url: &url, authority: None, token: &token, namespace: &namespace, examples: 15 };
+            assert_conforms(&asked, &document);
         };
         tokio::task::spawn_blocking(run).await.unwrap();
         let made = outrigger.entries_where(|entry| entry["act"] == "Create" && entry["outcome"] == "Allowed");
@@ -45,7 +46,7 @@ async fn the_api_of_a_cluster_is_what_its_document_says() {
     .await;
 }
 
-/// What is served to anybody.
+/// Returns the document that is served without authentication.
 async fn document(url: &str) -> Value {
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--insecure", "--max-time", "20", &format!("{url}/openapi.json")]);

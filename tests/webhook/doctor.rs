@@ -1,4 +1,4 @@
-//! `outrigger doctor` against a real cluster, well and unwell.
+//! `outrigger doctor` against a real cluster, in good order and in bad.
 
 use std::process::{Command, Output};
 

@@ -1,4 +1,4 @@
-//! While it drains it answers, and what it answers from is of that moment.
+//! A draining replica still answers, from current facts.
 
 use anyhow::ensure;
 

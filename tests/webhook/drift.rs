@@ -1,4 +1,4 @@
-//! Pods that the webhook missed, or that are older than a rule, are found on a real cluster, told of, and repaired on request.
+//! Drift on a real cluster: pods that the webhook missed, or that are older than a rule, are reported, and repaired on request.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,9 +17,9 @@ use super::{TIMEOUT, await_label, bare_pod, create, is_injected, policy};
 use crate::commands::outrigger;
 use crate::control_plane::{ControlPlane, Options, await_condition, with_temp_namespace};
 
-/// Drift is found within this time after an outage.
+/// Time within which drift is found after an outage.
 pub(super) const A_MINUTE: Duration = Duration::from_secs(60);
-/// Until everything is repaired.
+/// Time within which everything is repaired.
 pub(super) const REPAIRED: Duration = Duration::from_secs(120);
 
 #[tokio::test]
@@ -199,7 +199,7 @@ pub(super) async fn await_metric(outrigger: &Outrigger, timeout: Duration, name:
     .await;
 }
 
-/// As `kubectl` shows them: the notes by kind and name.
+/// Returns the notes of events by kind and name of their object, as `kubectl` shows them.
 async fn events(plane: &ControlPlane, namespace: &str, reason: &str) -> BTreeMap<String, String> {
     let selector = format!("--field-selector=reason={reason}");
     let shown = plane.kubectl(&["get", "events", "-n", namespace, &selector, "-o", "json"]).await;
@@ -223,7 +223,7 @@ pub(super) async fn await_event(plane: &ControlPlane, namespace: &str, reason: &
     .await;
 }
 
-/// The pods that were to be evicted by us, by the API server's own audit log.
+/// Returns the pods that we asked to evict, by the API server's own audit log.
 fn evictions(plane: &ControlPlane) -> Vec<String> {
     let is_ours = |event: &&Value| {
         event["objectRef"]["subresource"] == "eviction"
@@ -298,7 +298,7 @@ fn deployment(namespace: &str, name: &str, replicas: u32) -> String {
     .to_string()
 }
 
-/// No pod of it may be taken away.
+/// Returns a PodDisruptionBudget that allows no eviction of this app.
 fn budget(namespace: &str, app: &str) -> String {
     json!({
         "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": app, "namespace": namespace},

@@ -1,4 +1,4 @@
-//! What happens when we are down, when somebody wipes our registration, and when the API server goes away.
+//! Failures: our webhook is down, somebody wipes our registration, the API server goes away.
 
 use std::time::Duration;
 

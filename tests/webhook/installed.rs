@@ -14,10 +14,10 @@ use super::TIMEOUT;
 use crate::control_plane::{ControlPlane, Process, await_condition};
 
 pub(super) const NAMESPACE: &str = "outrigger-system";
-/// Whom the API server sees when our binary calls it.
+/// User name of our binary at the API server.
 pub(super) const OUR_USER: &str = "system:serviceaccount:outrigger-system:outrigger";
 
-/// A running Outrigger; killed when dropped.
+/// Running Outrigger; killed on drop.
 pub(crate) struct Outrigger {
     process: Process,
     webhook: SocketAddr,
@@ -28,7 +28,7 @@ pub(crate) struct Outrigger {
 static SHARED: OnceCell<Outrigger> = OnceCell::const_new();
 
 impl Outrigger {
-    /// The one in the shared control plane.
+    /// Returns the Outrigger of the shared control plane.
     pub(super) async fn shared() -> (&'static ControlPlane, &'static Self) {
         let plane = ControlPlane::shared().await;
         let start = async || {
@@ -44,13 +44,13 @@ impl Outrigger {
         Self::start_at(plane, run, webhook, 1, &[]).await
     }
 
-    /// The same with further flags.
+    /// Starts the binary with further flags.
     pub(super) async fn start_with(plane: &ControlPlane, run: &str, flags: &[&str]) -> Self {
         let webhook = SocketAddr::from((plane.service_address(NAMESPACE, "outrigger").await, 443));
         Self::start_at(plane, run, webhook, 1, flags).await
     }
 
-    /// The same, and it will go on answering for so long after it was asked to stop.
+    /// Starts the binary with a drain of this many seconds.
     pub(super) async fn start_draining_for(plane: &ControlPlane, run: &str, seconds: u32) -> Self {
         let webhook = SocketAddr::from((plane.service_address(NAMESPACE, "outrigger").await, 443));
         Self::start_at(plane, run, webhook, seconds, &[]).await
@@ -96,27 +96,27 @@ impl Outrigger {
         outrigger
     }
 
-    /// Kills it, as a crash would.
+    /// Kills the process, as a crash would.
     pub(super) fn kill(self) {
         drop(self.process);
     }
 
-    /// Where it answers people.
+    /// Returns the base URL of the API.
     pub(super) fn api(&self) -> String {
         format!("https://{}:8443/api/v1", self.webhook.ip())
     }
 
-    /// Where it answers reviews.
+    /// Returns the address of the webhook.
     pub(super) fn webhook(&self) -> SocketAddr {
         self.webhook
     }
 
-    /// Asks it to stop in order.
+    /// Asks the process to stop in order.
     pub(super) fn terminate(&self) {
         self.process.signal("TERM");
     }
 
-    /// What a counter or gauge stands at; labels belong to the name.
+    /// Returns the value of a counter or gauge; labels belong to the name.
     pub(super) fn metric(&self, name: &str) -> anyhow::Result<f64> {
         let (_, text) = self.get("/metrics")?;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -136,7 +136,7 @@ impl Outrigger {
         Ok((status, body.to_owned()))
     }
 
-    /// Waits until so many audit entries of a namespace are as wanted, and returns those.
+    /// Waits for `count` audit entries of a namespace that match, and returns them.
     pub(super) async fn await_entries(
         &self,
         namespace: &str,
@@ -152,12 +152,12 @@ impl Outrigger {
         .await
     }
 
-    /// The audit entries of one namespace so far, in order.
+    /// Returns the audit entries of one namespace so far, in order.
     pub(super) fn entries(&self, namespace: &str) -> Vec<Value> {
         self.entries_where(|entry| entry["namespace"] == namespace)
     }
 
-    /// The audit entries so far that are wanted, in order.
+    /// Returns the audit entries so far that match, in order.
     pub(crate) fn entries_where(&self, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
         let log = std::fs::read_to_string(&self.audit_log).unwrap_or_default();
         let (whole_lines, _) = log.rsplit_once('\n').unwrap_or_default();
@@ -166,12 +166,12 @@ impl Outrigger {
     }
 }
 
-/// Applies what `outrigger install` prints.
+/// Applies the output of `outrigger install`.
 pub(crate) async fn install(plane: &ControlPlane) {
     install_with(plane, &[]).await;
 }
 
-/// The same with further flags.
+/// Applies the output of `outrigger install` with further flags.
 pub(super) async fn install_with(plane: &ControlPlane, flags: &[&str]) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
     let printed = command.args(["install", "--image", "outrigger:test"]).args(flags).output();

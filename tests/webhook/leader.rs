@@ -1,4 +1,4 @@
-//! The one replica there is leads by the rights that are installed, and lets go when it is told to stop.
+//! A single replica leads with the installed rights, and releases the Lease when it stops.
 
 use anyhow::ensure;
 use k8s_openapi::api::coordination::v1::Lease;

@@ -1,23 +1,23 @@
-//! Outrigger as a user runs it: installed by its own manifests, with its own rights, asked by a real API server.
+//! Outrigger as a user runs it: installed by its own manifests, with its own rights, called by a real API server.
 
 mod acting;
 mod api;
 mod api_reads;
-mod blocked;
+mod blocked_service;
 mod certificates;
 mod conformance;
 mod doctor;
 mod drain;
 mod drift;
 mod failures;
+mod finalizers;
+mod injector_rules;
 pub(crate) mod installed;
 mod leader;
-mod letting_go;
-mod looking;
 mod order;
-mod overriding;
-mod own_rules;
-mod page_acts;
+mod overrides;
+mod page_actions;
+mod read_commands;
 mod reads;
 mod repairing;
 mod replicas;
@@ -45,7 +45,7 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const INJECT: &str = "sidecar.istio.io/inject";
 const RECEIPT: &str = "outrigger.dev/decision";
 
-/// A policy of one namespace that enables or disables everything in it.
+/// Returns a policy of one namespace that enables or disables every pod in it.
 fn policy(namespace: &str, action: &str) -> String {
     json!({
         "apiVersion": "outrigger.dev/v1alpha1", "kind": "InjectionPolicy",
@@ -76,18 +76,18 @@ fn value<'p>(pairs: Option<&'p BTreeMap<String, String>>, key: &str) -> Option<&
     pairs.and_then(|pairs| pairs.get(key)).map(String::as_str)
 }
 
-/// Whether the real injector gave the pod its sidecar, in either form.
+/// Returns whether the real injector gave the pod its sidecar, in either form.
 pub(crate) fn is_injected(pod: &Pod) -> bool {
     let spec = pod.spec.as_ref().expect("a pod has a spec");
     spec.containers.iter().chain(spec.init_containers.iter().flatten()).any(|container| container.name == "istio-proxy")
 }
 
-/// Waits until the webhook knows what was just applied to a namespace: until a dry run ends with this label.
+/// Waits until the webhook knows the objects just applied to a namespace: until a dry run ends with this label.
 async fn await_label(plane: &ControlPlane, namespace: &str, expected: Option<&str>) {
     await_label_of(plane, namespace, bare_pod("probe"), expected).await;
 }
 
-/// The same with a pod that says something itself.
+/// Does the same as [`await_label`] with another pod.
 async fn await_label_of(plane: &ControlPlane, namespace: &str, pod: Value, expected: Option<&str>) {
     await_condition("the webhook to know the rules", TIMEOUT, async || {
         let pod = create(plane.client(), namespace, pod.clone(), true).await;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::SignedDuration;
-use outrigger::certs::issue::{authority, leaf};
+use outrigger::certs::issue::{issue_authority, issue_leaf};
 use outrigger::kernel::clock::Clock;
-use outrigger::server::endpoint::{Endpoint, json as answer};
+use outrigger::server::endpoint::{WebhookEndpoint, json_response as answer};
 use outrigger::server::limits::Limits;
 use outrigger::server::listener::Listener;
 use outrigger::server::tls::{ClientCertificates, ServingKey, server_config};
@@ -50,7 +50,7 @@ async fn webhooks_before_and_after_ours_do_not_break_it() {
     .await;
 }
 
-/// Registers a webhook for one namespace that always answers with this patch, and serves it until stopped.
+/// Registers a webhook for one namespace that always answers with this patch, and serves it until it is stopped.
 async fn neighbour(
     plane: &ControlPlane,
     namespace: &str,
@@ -61,9 +61,9 @@ async fn neighbour(
 ) -> impl Future<Output = ()> + use<> {
     let address = plane.free_cluster_ip();
     let now = Clock::System.now();
-    let signer = authority(now, SignedDuration::from_hours(1)).unwrap();
-    let pair = leaf(&signer, &[address.to_string()], now, SignedDuration::from_hours(1)).unwrap();
-    let tls = server_config(ServingKey::new(&pair).unwrap(), &ClientCertificates::NotAsked).unwrap();
+    let signer = issue_authority(now, SignedDuration::from_hours(1)).unwrap();
+    let pair = issue_leaf(&signer, &[address.to_string()], now, SignedDuration::from_hours(1)).unwrap();
+    let tls = server_config(ServingKey::new(&pair).unwrap(), &ClientCertificates::NotRequested).unwrap();
     let limits = Limits::default();
     let listener = Listener::bind("neighbour", SocketAddr::from((address, 443)), limits.clone()).unwrap().with_tls(tls);
     let configuration = json!({
@@ -82,7 +82,7 @@ async fn neighbour(
         }],
     });
     let patch = BASE64_STANDARD.encode(patch.to_string());
-    let endpoint = Arc::new(Endpoint::new("/mutate", &limits, move |_, body, _| {
+    let endpoint = Arc::new(WebhookEndpoint::new("/mutate", &limits, move |_, body, _| {
         let review: Value = serde_json::from_slice(&body).unwrap();
         let response =
             json!({"uid": review["request"]["uid"], "allowed": true, "patchType": "JSONPatch", "patch": patch});

@@ -1,4 +1,4 @@
-//! The short reads: a new ReplicaSet's first pods, and requesters who may not make us read.
+//! Short reads: the first pods of a new ReplicaSet, and requesters who may not make us read.
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::Pod;

@@ -1,7 +1,6 @@
-//! What an outage missed of a StatefulSet, a DaemonSet and Argo Rollouts is found, and comes back by eviction, each with its
-//! real controller.
+//! Repair of a StatefulSet, a DaemonSet and Argo Rollouts after an outage, each with its real controller.
 //!
-//! Their pods wait at a scheduling gate until the test lets them in, so that it shows who waits for them.
+//! Their pods wait at a scheduling gate until the test lets them in, so that the test sees whether repairs wait for them.
 
 use std::collections::BTreeSet;
 
@@ -21,32 +20,32 @@ use super::{await_label, is_injected, policy};
 use crate::control_plane::{ControlPlane, Options, await_condition, with_temp_namespace};
 
 const FLAGS: [&str; 3] = ["--repair-drift", "--repair-per-minute=40", "--drift-interval=1s"];
-/// That of forty in a minute.
-const DISTANCE: SignedDuration = SignedDuration::from_millis(1500);
-/// Longer than that and the next look, at times in whole seconds: whoever did not wait would have evicted another.
-const HELD: SignedDuration = SignedDuration::from_secs(4);
+/// Time between two evictions at forty in a minute.
+const EVICTION_INTERVAL: SignedDuration = SignedDuration::from_millis(1500);
+/// Time longer than that interval plus a scan, with times in whole seconds. Repairs that did not wait would evict in it.
+const HELD_TIME: SignedDuration = SignedDuration::from_secs(4);
 
-/// A workload, and what its pods are to be.
-struct Subject<'n> {
+/// Workload of the test, and whether its pods should be injected.
+struct RepairedWorkload<'n> {
     namespace: &'n str,
     object: &'static str,
     app: &'static str,
     is_injected: bool,
 }
 
-impl Subject<'_> {
-    /// Whether one of its pods is ready and as it is to be.
+impl RepairedWorkload<'_> {
+    /// Returns whether a pod is ready and has the expected sidecar, or none.
     fn is_right(&self, pod: &Pod) -> bool {
         is_ready(pod) && is_injected(pod) == self.is_injected
     }
 }
 
-fn subjects<'n>(enabled: &'n str, disabled: &'n str) -> [Subject<'n>; 4] {
+fn repaired_workloads<'n>(enabled: &'n str, disabled: &'n str) -> [RepairedWorkload<'n>; 4] {
     [
-        Subject { namespace: enabled, object: "StatefulSet/db", app: "db", is_injected: true },
-        Subject { namespace: enabled, object: "Rollout/canary", app: "canary", is_injected: true },
-        Subject { namespace: disabled, object: "DaemonSet/agent", app: "agent", is_injected: false },
-        Subject { namespace: disabled, object: "Rollout/referring", app: "web", is_injected: false },
+        RepairedWorkload { namespace: enabled, object: "StatefulSet/db", app: "db", is_injected: true },
+        RepairedWorkload { namespace: enabled, object: "Rollout/canary", app: "canary", is_injected: true },
+        RepairedWorkload { namespace: disabled, object: "DaemonSet/agent", app: "agent", is_injected: false },
+        RepairedWorkload { namespace: disabled, object: "Rollout/referring", app: "web", is_injected: false },
     ]
 }
 
@@ -56,17 +55,17 @@ async fn pods_of_every_kind_that_were_missed_are_evicted_one_at_a_time_and_come_
     tokio::join!(install_with(&plane, &["--repair-drift"]), plane.start_rollouts());
     with_temp_namespace(&plane, &[], async |enabled| {
         with_temp_namespace(&plane, &[("istio-injection", "enabled")], async |disabled| {
-            let subjects = subjects(enabled, disabled);
-            let first = they_begin_right(&plane, &subjects).await;
-            they_grow_while_nobody_answers(&plane, &subjects, &first).await;
+            let repaired_workloads = repaired_workloads(enabled, disabled);
+            let first = they_begin_right(&plane, &repaired_workloads).await;
+            they_grow_while_nobody_answers(&plane, &repaired_workloads, &first).await;
             let outrigger = Outrigger::start_with(&plane, "after", &FLAGS).await;
-            they_are_found(&plane, &outrigger, &subjects).await;
-            let after = they_are_repaired(&plane, &outrigger, &subjects).await;
+            they_are_found(&plane, &outrigger, &repaired_workloads).await;
+            let after = they_are_repaired(&plane, &outrigger, &repaired_workloads).await;
             assert!(
                 first.iter().zip(&after).all(|(first, after)| uids(first).is_subset(&uids(after))),
                 "those were right"
             );
-            for ((subject, first), after) in subjects.iter().zip(&first).zip(&after) {
+            for ((subject, first), after) in repaired_workloads.iter().zip(&first).zip(&after) {
                 each_was_evicted_when_the_one_before_was_back(&plane, subject, first, after);
             }
             they_were_evicted_in_no_haste(&plane);
@@ -77,8 +76,8 @@ async fn pods_of_every_kind_that_were_missed_are_evicted_one_at_a_time_and_come_
 }
 
 /// One pod each, created while our webhook answers.
-async fn they_begin_right(plane: &ControlPlane, subjects: &[Subject<'_>]) -> Vec<Vec<Pod>> {
-    let (enabled, disabled) = (subjects[0].namespace, subjects[3].namespace);
+async fn they_begin_right(plane: &ControlPlane, repaired_workloads: &[RepairedWorkload<'_>]) -> Vec<Vec<Pod>> {
+    let (enabled, disabled) = (repaired_workloads[0].namespace, repaired_workloads[3].namespace);
     let outrigger = Outrigger::start(plane, "before").await;
     plane.apply(&policy(enabled, "Enable")).await;
     await_label(plane, enabled, Some("true")).await;
@@ -94,7 +93,8 @@ async fn they_begin_right(plane: &ControlPlane, subjects: &[Subject<'_>]) -> Vec
     }
     apply(plane, enabled, vec![db, canary, budget("db"), budget("canary")]).await;
     apply(plane, disabled, vec![agent, web, referring, budget("agent"), budget("web")]).await;
-    let first = await_pods(plane, subjects, 1, SignedDuration::ZERO, |subject, pod| subject.is_right(pod)).await;
+    let first =
+        await_pods(plane, repaired_workloads, 1, SignedDuration::ZERO, |subject, pod| subject.is_right(pod)).await;
     // It goes on for a second, and gives up its Lease: what is missed is younger than the last change, in whole seconds.
     outrigger.terminate();
     await_condition("it to be gone", A_MINUTE, async || {
@@ -106,27 +106,31 @@ async fn they_begin_right(plane: &ControlPlane, subjects: &[Subject<'_>]) -> Vec
 }
 
 /// The API server goes on without us.
-async fn they_grow_while_nobody_answers(plane: &ControlPlane, subjects: &[Subject<'_>], first: &[Vec<Pod>]) {
+async fn they_grow_while_nobody_answers(
+    plane: &ControlPlane,
+    repaired_workloads: &[RepairedWorkload<'_>],
+    first: &[Vec<Pod>],
+) {
     // A DaemonSet grows with its nodes.
-    for subject in subjects.iter().filter(|subject| subject.app != "agent") {
+    for subject in repaired_workloads.iter().filter(|subject| subject.app != "agent") {
         let scaled = plane.kubectl(&["scale", subject.object, "-n", subject.namespace, "--replicas=3"]).await;
         assert!(scaled.status.success(), "{}", String::from_utf8_lossy(&scaled.stderr));
     }
     tokio::join!(plane.add_node("node-2"), plane.add_node("node-3"));
-    let grown = await_pods(plane, subjects, 3, SignedDuration::ZERO, |_, pod| is_ready(pod)).await;
-    for ((subject, first), pods) in subjects.iter().zip(first).zip(&grown) {
+    let grown = await_pods(plane, repaired_workloads, 3, SignedDuration::ZERO, |_, pod| is_ready(pod)).await;
+    for ((subject, first), pods) in repaired_workloads.iter().zip(first).zip(&grown) {
         let missed = |pod: &&Pod| !uids(first).contains(uid(pod)) && !subject.is_right(pod);
         assert_eq!(pods.iter().filter(missed).count(), 2, "{}", subject.object);
     }
 }
 
-async fn they_are_found(plane: &ControlPlane, outrigger: &Outrigger, subjects: &[Subject<'_>]) {
+async fn they_are_found(plane: &ControlPlane, outrigger: &Outrigger, repaired_workloads: &[RepairedWorkload<'_>]) {
     await_metric(outrigger, A_MINUTE, "outrigger_drifting_workloads", 4.0).await;
     for expected in ["Injected", "NotInjected"] {
         let metric = format!("outrigger_drifting_pods{{expected=\"{expected}\"}}");
         await_metric(outrigger, A_MINUTE, &metric, 4.0).await;
     }
-    for Subject { namespace, object, is_injected, .. } in subjects {
+    for RepairedWorkload { namespace, object, is_injected, .. } in repaired_workloads {
         let own = format!("none: outrigger.dev/inject: \"false\" is set on {}", object.replace('/', " "));
         let (has, why, unasked) = if *is_injected {
             ("no", "one: InjectionPolicy all asks for Enable", "the webhooks were")
@@ -141,9 +145,13 @@ async fn they_are_found(plane: &ControlPlane, outrigger: &Outrigger, subjects: &
     }
 }
 
-async fn they_are_repaired(plane: &ControlPlane, outrigger: &Outrigger, subjects: &[Subject<'_>]) -> Vec<Vec<Pod>> {
-    let after = await_pods(plane, subjects, 3, HELD, |subject, pod| subject.is_right(pod)).await;
-    for Subject { namespace, object, .. } in subjects {
+async fn they_are_repaired(
+    plane: &ControlPlane,
+    outrigger: &Outrigger,
+    repaired_workloads: &[RepairedWorkload<'_>],
+) -> Vec<Vec<Pod>> {
+    let after = await_pods(plane, repaired_workloads, 3, HELD_TIME, |subject, pod| subject.is_right(pod)).await;
+    for RepairedWorkload { namespace, object, .. } in repaired_workloads {
         await_event(plane, namespace, "SidecarDriftRepair", object, "evicted Pod ").await;
         let note = "all 3 pods are as a new one would be";
         await_event(plane, namespace, "SidecarDriftResolved", object, note).await;
@@ -158,7 +166,7 @@ async fn they_are_repaired(plane: &ControlPlane, outrigger: &Outrigger, subjects
 /// By the API server's own audit log, in which whoever does not wait is refused for the sake of the budget.
 fn each_was_evicted_when_the_one_before_was_back(
     plane: &ControlPlane,
-    Subject { namespace, object, .. }: &Subject<'_>,
+    RepairedWorkload { namespace, object, .. }: &RepairedWorkload<'_>,
     first: &[Pod],
     after: &[Pod],
 ) {
@@ -185,7 +193,7 @@ fn they_were_evicted_in_no_haste(plane: &ControlPlane) {
     let mut asked: Vec<_> = log.iter().filter(|event| is_eviction(event)).map(requested_at).collect();
     asked.sort();
     let distances: Vec<_> = asked.windows(2).map(|pair| pair[1].duration_since(pair[0])).collect();
-    assert!(distances.iter().all(|distance| *distance >= DISTANCE), "{distances:?}");
+    assert!(distances.iter().all(|distance| *distance >= EVICTION_INTERVAL), "{distances:?}");
 }
 
 fn is_eviction(event: &Value) -> bool {
@@ -199,14 +207,14 @@ fn requested_at(event: &Value) -> Timestamp {
 /// Waits until each has so many pods and all are as wanted; lets in those that have been held for so long.
 async fn await_pods(
     plane: &ControlPlane,
-    subjects: &[Subject<'_>],
+    repaired_workloads: &[RepairedWorkload<'_>],
     count: usize,
     held: SignedDuration,
-    wanted: impl Fn(&Subject<'_>, &Pod) -> bool,
+    wanted: impl Fn(&RepairedWorkload<'_>, &Pod) -> bool,
 ) -> Vec<Vec<Pod>> {
     await_condition(&format!("{count} pods of each"), REPAIRED, async || {
         let (mut all, mut seen) = (Vec::new(), Vec::new());
-        for subject in subjects {
+        for subject in repaired_workloads {
             let pods = pods(plane, subject.namespace, subject.app).await?;
             for pod in pods.iter().filter(|pod| is_gated(pod) && created_at(pod) + held <= now()) {
                 let pods: Api<Pod> = Api::namespaced(plane.client(), subject.namespace);

@@ -1,4 +1,4 @@
-//! Two replicas: what one began, the other ends when the first is gone.
+//! Two replicas: the second ends a suspension that the first began.
 
 use anyhow::ensure;
 use serde_json::json;

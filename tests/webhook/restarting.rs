@@ -1,4 +1,5 @@
-//! Restarts on a real control plane: in waves, past budgets, by eviction; halted, interrupted, refused and gone on with.
+//! Restarts on a real control plane: waves, budgets and evictions; a restart is halted, interrupted, refused and
+//! resumed.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,13 +12,13 @@ use serde_json::{Value, json};
 
 use super::TIMEOUT;
 use super::installed::Outrigger;
-use crate::commands::{Told, outrigger};
+use crate::commands::{CommandOutput, outrigger};
 use crate::control_plane::{ControlPlane, Options, await_condition, with_temp_namespace};
 
 /// Long enough for hundreds of workloads on a busy machine.
 const LONG: Duration = Duration::from_secs(180);
 
-/// A workload of a kind, whose pods become ready.
+/// Makes a workload of the kind, whose pods become ready.
 pub(super) fn workload(kind: &str, name: &str, spec: Value) -> Value {
     let mut spec = spec;
     let labels = json!({"app": name});
@@ -33,7 +34,8 @@ pub(super) fn deployment(name: &str) -> Value {
     workload("Deployment", name, json!({"replicas": 1}))
 }
 
-/// The new pod of which never finds a node: the old one has the port, and stays until the new one is ready.
+/// Makes a Deployment whose new pod never finds a node: the old pod has the port, and stays until the new one is
+/// ready.
 pub(super) fn stuck(name: &str) -> Value {
     static NEXT: AtomicU32 = AtomicU32::new(20_000);
     let port = json!([{"containerPort": 80, "hostPort": NEXT.fetch_add(1, Ordering::Relaxed)}]);
@@ -41,7 +43,7 @@ pub(super) fn stuck(name: &str) -> Value {
     workload("Deployment", name, json!({"replicas": 1, "template": {"spec": {"containers": containers}}}))
 }
 
-/// What lets such a one go on.
+/// Patch that lets such a Deployment proceed.
 pub(super) const UNSTUCK: &str = r#"{"spec": {"strategy": {"type": "Recreate", "rollingUpdate": null}}}"#;
 
 pub(super) async fn apply(plane: &ControlPlane, namespace: &str, objects: Vec<Value>) {
@@ -62,7 +64,7 @@ pub(super) async fn items(plane: &ControlPlane, namespace: &str, kinds: &str) ->
     listed["items"].as_array_mut().unwrap().drain(..).collect()
 }
 
-/// Waits until the pods of so many workloads are all there and ready.
+/// Waits until exactly this number of pods is ready.
 pub(super) async fn await_ready(plane: &ControlPlane, namespace: &str, pods: usize) {
     await_condition("the pods to be ready", LONG, async || {
         let ready = items(plane, namespace, "pods").await.into_iter().filter(is_ready).count();
@@ -97,32 +99,32 @@ fn uids(objects: &[Value]) -> Vec<&str> {
     objects.iter().map(|object| object["metadata"]["uid"].as_str().unwrap()).collect()
 }
 
-fn restart(plane: &ControlPlane, namespace: &str, arguments: &[&str]) -> Told {
+fn restart(plane: &ControlPlane, namespace: &str, arguments: &[&str]) -> CommandOutput {
     outrigger(&[&["restart", "-n", namespace], arguments].concat(), Some(&plane.kubeconfig_path()), "")
 }
 
-/// The command while it runs.
-struct Running {
+/// Running command.
+struct RestartProcess {
     child: Child,
     out: PathBuf,
     err: PathBuf,
 }
 
-impl Running {
+impl RestartProcess {
     fn start(plane: &ControlPlane, namespace: &str, arguments: &[&str]) -> Self {
         Self::start_named(plane, namespace, "one", arguments)
     }
 
-    /// One of several in a namespace.
+    /// Starts one of several commands in a namespace.
     fn start_named(plane: &ControlPlane, namespace: &str, which: &str, arguments: &[&str]) -> Self {
-        Self::of(plane, &plane.kubeconfig_path(), namespace, which, arguments)
+        Self::spawn(plane, &plane.kubeconfig_path(), namespace, which, arguments)
     }
 
     fn start_as(plane: &ControlPlane, kubeconfig: &Path, namespace: &str, arguments: &[&str]) -> Self {
-        Self::of(plane, kubeconfig, namespace, "one", arguments)
+        Self::spawn(plane, kubeconfig, namespace, "one", arguments)
     }
 
-    fn of(plane: &ControlPlane, kubeconfig: &Path, namespace: &str, which: &str, arguments: &[&str]) -> Self {
+    fn spawn(plane: &ControlPlane, kubeconfig: &Path, namespace: &str, which: &str, arguments: &[&str]) -> Self {
         let file = |end: &str| plane.directory().join(format!("restart-{namespace}-{which}.{end}"));
         let (out, err) = (file("out"), file("err"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
@@ -131,13 +133,13 @@ impl Running {
         Self { child: command.spawn().unwrap(), out, err }
     }
 
-    fn said(&self) -> String {
+    fn stderr(&self) -> String {
         std::fs::read_to_string(&self.err).unwrap()
     }
 
-    async fn await_words(&self, words: &str) {
+    async fn await_output(&self, words: &str) {
         await_condition(&format!("the words {words:?}"), 2 * TIMEOUT, async || {
-            let said = self.said();
+            let said = self.stderr();
             ensure!(said.contains(words), "it said: {said}");
             Ok(())
         })
@@ -149,17 +151,17 @@ impl Running {
         assert!(sent.unwrap().success());
     }
 
-    async fn end(mut self) -> Told {
+    async fn end(mut self) -> CommandOutput {
         let code = await_condition("the command to end", LONG, async || match self.child.try_wait()? {
             Some(status) => Ok(status.code().unwrap()),
-            None => anyhow::bail!("it said: {}", self.said()),
+            None => anyhow::bail!("it said: {}", self.stderr()),
         })
         .await;
-        Told { code, out: std::fs::read_to_string(&self.out).unwrap(), err: self.said() }
+        CommandOutput { code, out: std::fs::read_to_string(&self.out).unwrap(), err: self.stderr() }
     }
 }
 
-impl Drop for Running {
+impl Drop for RestartProcess {
     fn drop(&mut self) {
         let _has_ended = self.child.kill();
         let _is_reaped = self.child.wait();
@@ -251,10 +253,10 @@ async fn a_drained_budget_is_waited_for_and_others_go_before() {
         await_ready(plane, namespace, 3).await;
         await_allowed(plane, namespace, 0).await;
         let before = items(plane, namespace, "pods").await;
-        let running = Running::start(plane, namespace, &["--all", "--yes", "--at-once", "1", "--timeout", "60s"]);
-        running.await_words("deployment/web is restarted").await;
+        let running = RestartProcess::start(plane, namespace, &["--all", "--yes", "--at-once", "1", "--timeout", "60s"]);
+        running.await_output("deployment/web is restarted").await;
         running
-            .await_words("Waiting for budgets: statefulset/db: PodDisruptionBudget db allows no disruption: 2 pods are healthy, and it asks for 2")
+            .await_output("Waiting for budgets: statefulset/db: PodDisruptionBudget db allows no disruption: 2 pods are healthy, and it asks for 2")
             .await;
         let db = &items(plane, namespace, "statefulsets").await[0];
         assert_eq!((state(db), restarted_at(db)), ("pending", None));
@@ -281,9 +283,9 @@ async fn of_several_restarts_under_one_budget_one_goes_at_a_time() {
 
         let theirs = "outrigger.dev/restart=ffffffff.rolling.1.1795608000";
         kubectl(plane, &["label", "statefulset/c", "-n", namespace, theirs]).await;
-        let running = Running::start(plane, namespace, &["statefulset/a", "--yes", "--timeout", "4m"]);
+        let running = RestartProcess::start(plane, namespace, &["statefulset/a", "--yes", "--timeout", "4m"]);
         running
-            .await_words("statefulset/a: restart ffffffff replaces pods of statefulset/c, which PodDisruptionBudget all covers too")
+            .await_output("statefulset/a: restart ffffffff replaces pods of statefulset/c, which PodDisruptionBudget all covers too")
             .await;
         let sets = items(plane, namespace, "statefulsets").await;
         assert_eq!((state(&sets[0]), restarted_at(&sets[0])), ("pending", None));
@@ -293,11 +295,11 @@ async fn of_several_restarts_under_one_budget_one_goes_at_a_time() {
 
         let at_once = names.map(|name| {
             let arguments = [&format!("statefulset/{name}"), "--yes", "--timeout", "4m"];
-            Running::start_named(plane, namespace, name, &arguments)
+            RestartProcess::start_named(plane, namespace, name, &arguments)
         });
         await_condition("all to be restarted", LONG, async || {
             let sets = items(plane, namespace, "statefulsets").await;
-            let down = sets.iter().filter(|one| state(one) == "rolling" && is_told(one) && !is_up(one)).count();
+            let down = sets.iter().filter(|one| state(one) == "rolling" && is_started(one) && !is_up(one)).count();
             assert!(down < 2, "{sets:?}");
             ensure!(sets.iter().all(|one| mark(one).is_none() && restarted_at(one).is_some()), "{sets:?}");
             Ok(())
@@ -311,13 +313,14 @@ async fn of_several_restarts_under_one_budget_one_goes_at_a_time() {
     .await;
 }
 
-/// Whether its pod template says what its mark does, or something later.
-fn is_told(object: &Value) -> bool {
+/// Returns whether the pod template has the time of the mark, or a later one.
+fn is_started(object: &Value) -> bool {
     let since: i64 = mark(object).unwrap().rsplit('.').next().unwrap().parse().unwrap();
     restarted_at(object).is_some_and(|at| at.parse::<jiff::Timestamp>().unwrap().as_second() >= since)
 }
 
-/// Whether its controller has replaced its only pod, which is ready. Its mark may stay until its restart looks again.
+/// Returns whether the controller has replaced the only pod, which is ready. The mark may stay until the restart
+/// looks again.
 fn is_up(set: &Value) -> bool {
     let status = &set["status"];
     let is_current = status["observedGeneration"] == set["metadata"]["generation"];
@@ -363,10 +366,10 @@ async fn what_replaces_nothing_by_itself_is_evicted_one_pod_after_another() {
         await_ready(plane, namespace, 6).await;
         await_allowed(plane, namespace, 0).await;
         let before = items(plane, namespace, "pods").await;
-        let running = Running::start(plane, namespace, &["--all", "--yes", "--timeout", "60s"]);
-        running.await_words("daemonset/agent is restarted").await;
-        running.await_words("replicaset/old is restarted").await;
-        running.await_words("statefulset/db: pod/db-2 to be let go: Cannot evict pod").await;
+        let running = RestartProcess::start(plane, namespace, &["--all", "--yes", "--timeout", "60s"]);
+        running.await_output("daemonset/agent is restarted").await;
+        running.await_output("replicaset/old is restarted").await;
+        running.await_output("statefulset/db: pod/db-2 to be let go: Cannot evict pod").await;
         let pods = items(plane, namespace, "pods").await;
         assert_eq!(pods.iter().filter(|pod| uids(&before).contains(&uids(&[(*pod).clone()])[0])).count(), 3);
         apply(plane, namespace, vec![budget("db", 2)]).await;
@@ -406,9 +409,9 @@ async fn an_interrupt_ends_it_in_order_and_it_can_be_gone_on_with() {
     with_temp_namespace(plane, &[], async |namespace| {
         apply(plane, namespace, vec![deployment("a"), stuck("b-stuck"), deployment("c")]).await;
         await_ready(plane, namespace, 3).await;
-        let running = Running::start(plane, namespace, &["--all", "--yes", "--at-once", "1"]);
-        running.await_words("1 of 3 are over; now restarting deployment/b-stuck").await;
-        running.await_words("Waiting for deployment/b-stuck: ").await;
+        let running = RestartProcess::start(plane, namespace, &["--all", "--yes", "--at-once", "1"]);
+        running.await_output("1 of 3 are over; now restarting deployment/b-stuck").await;
+        running.await_output("Waiting for deployment/b-stuck: ").await;
         running.signal("INT");
         let stopped = running.end().await;
         assert_eq!(stopped.code, 1, "{}{}", stopped.out, stopped.err);
@@ -420,7 +423,7 @@ async fn an_interrupt_ends_it_in_order_and_it_can_be_gone_on_with() {
         assert_eq!(states, ["none", "rolling", "pending"]);
         let resume = stopped.out.lines().find_map(|line| line.strip_prefix("Go on with: outrigger restart ")).unwrap();
         let resume: Vec<&str> = resume.split(' ').chain(["--yes", "--timeout", "60s"]).collect();
-        // Without the one that is stuck.
+        // Without the stuck one.
         let resumed =
             restart(plane, namespace, &[&resume[..2], &resume[4..], &["--except", "deploy/b-stuck"]].concat());
         assert_eq!(resumed.code, 0, "{}{}", resumed.out, resumed.err);
@@ -501,18 +504,20 @@ async fn an_api_server_that_goes_away_in_the_middle_is_asked_again_and_one_that_
     with_temp_namespace(&plane, &[], async |namespace| {
         apply(&plane, namespace, vec![stuck("a-stuck"), deployment("b")]).await;
         await_ready(&plane, namespace, 2).await;
-        let running = Running::start(&plane, namespace, &["--all", "--yes", "--at-once", "1", "--timeout", "4m"]);
-        running.await_words("now restarting deployment/a-stuck").await;
+        let running =
+            RestartProcess::start(&plane, namespace, &["--all", "--yes", "--at-once", "1", "--timeout", "4m"]);
+        running.await_output("now restarting deployment/a-stuck").await;
         plane.kill("kube-apiserver");
-        running.await_words("Asking the API server again: ").await;
+        running.await_output("Asking the API server again: ").await;
         plane.start_api_server().await;
-        running.await_words("The API server answers again.").await;
+        running.await_output("The API server answers again.").await;
         running.signal("TERM");
         let stopped = running.end().await;
         assert_eq!(stopped.code, 1, "{}{}", stopped.out, stopped.err);
 
-        let running = Running::start(&plane, namespace, &["--resume", "--yes", "--patience", "1s", "--timeout", "4m"]);
-        running.await_words("Waiting for deployment/a-stuck").await;
+        let running =
+            RestartProcess::start(&plane, namespace, &["--resume", "--yes", "--patience", "1s", "--timeout", "4m"]);
+        running.await_output("Waiting for deployment/a-stuck").await;
         plane.kill("kube-apiserver");
         let stopped = running.end().await;
         assert_eq!(stopped.code, 2, "{}{}", stopped.out, stopped.err);
@@ -542,8 +547,9 @@ async fn what_others_do_to_it_meanwhile_is_respected_and_said() {
         let others = ["b", "c", "d", "e", "f"].map(deployment);
         apply(plane, namespace, [vec![stuck("a-held")], others.to_vec()].concat()).await;
         await_ready(plane, namespace, 6).await;
-        let running = Running::start(plane, namespace, &["--all", "--yes", "--at-once", "1", "--timeout", "60s"]);
-        running.await_words("now restarting deployment/a-held").await;
+        let running =
+            RestartProcess::start(plane, namespace, &["--all", "--yes", "--at-once", "1", "--timeout", "60s"]);
+        running.await_output("now restarting deployment/a-held").await;
         kubectl(plane, &["label", "deployment/b", "-n", namespace, "outrigger.dev/restart-"]).await;
         kubectl(plane, &["delete", "deployment/c", "-n", namespace]).await;
         kubectl(plane, &["label", "deployment/d", "-n", namespace, "team=a"]).await;
@@ -560,7 +566,7 @@ async fn what_others_do_to_it_meanwhile_is_respected_and_said() {
             done.out
         );
         assert!(done.out.contains("Passed over: deployment/f: it is scaled to zero"), "{}", done.out);
-        // What is named and not restarted is no yes.
+        // A named workload that is not restarted means exit code 1.
         let some = restart(plane, namespace, &["deployment/a-held", "deployment/f", "--dry-run", "-o", "json"]);
         assert_eq!((some.code, &some.json()["skipped"][0]["name"]), (1, &json!("f")), "{}", some.err);
         let deployments = items(plane, namespace, "deployments").await;
@@ -585,7 +591,7 @@ async fn a_pod_template_that_somebody_puts_back_halts_it_and_going_on_tells_it_a
         apply(plane, namespace, vec![stuck("a-undone")]).await;
         await_ready(plane, namespace, 1).await;
         let before = items(plane, namespace, "pods").await;
-        let running = Running::start(plane, namespace, &["--all", "--yes", "--timeout", "4m"]);
+        let running = RestartProcess::start(plane, namespace, &["--all", "--yes", "--timeout", "4m"]);
         await_condition("the roll-out to be undone", TIMEOUT, async || {
             let undone = plane.kubectl(&["rollout", "undo", "deployment/a-undone", "-n", namespace]).await;
             ensure!(undone.status.success(), "{}", String::from_utf8_lossy(&undone.stderr));
@@ -608,7 +614,7 @@ async fn a_pod_template_that_somebody_puts_back_halts_it_and_going_on_tells_it_a
     .await;
 }
 
-/// What takes the mark off whatever is written in a namespace.
+/// Makes an admission policy that removes the mark from every object of a namespace.
 fn policy_against_marks(name: &str, namespace: &str) -> [Value; 2] {
     let group = "admissionregistration.k8s.io/v1";
     let marked = "has(object.metadata.labels) && 'outrigger.dev/restart' in object.metadata.labels";
@@ -670,9 +676,13 @@ async fn rights_that_are_over_in_the_middle_stop_it_and_somebody_else_can_go_on(
             Ok(())
         })
         .await;
-        let running =
-            Running::start_as(plane, &kubeconfig, namespace, &["--all", "--yes", "--at-once", "1", "--timeout", "4m"]);
-        running.await_words("now restarting deployment/a-watched").await;
+        let running = RestartProcess::start_as(
+            plane,
+            &kubeconfig,
+            namespace,
+            &["--all", "--yes", "--at-once", "1", "--timeout", "4m"],
+        );
+        running.await_output("now restarting deployment/a-watched").await;
         kubectl(plane, &["delete", "serviceaccount/tenant", "-n", namespace]).await;
         let stopped = running.end().await;
         assert_eq!(stopped.code, 2, "{}{}", stopped.out, stopped.err);

@@ -1,9 +1,9 @@
-//! Argo Rollouts, with their real controller: overridden, restarted, and seen as what they are.
+//! Argo Rollouts with their real controller: overrides, restarts and states.
 
 use serde_json::{Value, json};
 
 use super::installed::{Outrigger, install};
-use super::overriding::{done, kubectl, run};
+use super::overrides::{done, kubectl, run};
 use super::restarting::{apply, await_ready, is_ready, items};
 use crate::control_plane::{ControlPlane, Options, with_temp_namespace};
 
@@ -20,7 +20,7 @@ fn service(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec})
 }
 
-/// The state of each workload, as `status` tells it.
+/// Returns the state of each workload, from `outrigger status`.
 fn states(plane: &ControlPlane, namespace: &str) -> Vec<(String, String)> {
     let told = run(plane, &["status", "-n", namespace, "-o", "json"]);
     let told = told.json();
@@ -35,7 +35,7 @@ fn state(plane: &ControlPlane, namespace: &str, workload: &str) -> String {
     found.unwrap_or_else(|| panic!("there is no {workload}: {states:?}")).1.clone()
 }
 
-/// Whether a Rollout has only pods that are ready and stay, and which of them have a sidecar.
+/// Returns for each pod whether it has a sidecar, and asserts that all pods are ready and stay.
 async fn sidecars(plane: &ControlPlane, namespace: &str, name: &str) -> Vec<bool> {
     let pods = items(plane, namespace, "pods").await;
     let pods = pods.iter().filter(|pod| pod["metadata"]["labels"]["app"] == name);
@@ -60,7 +60,7 @@ async fn rollouts_are_overridden_and_restarted_and_waited_for_as_their_controlle
         await_ready(&plane, namespace, 4).await;
         assert_eq!(sidecars(&plane, namespace, "canary").await, [true; 3]);
 
-        // Its pods are as old as its restart, to the second, and are replaced all the same.
+        // The pods may be as old as the restart, to the second, and are replaced nevertheless.
         let told = with(&["disable", "rollout/canary", "rollout/blue", "--reason", "own proxy", "--restart"]);
         assert!(told.out.contains("is over. Restarted: 2"), "{}{}", told.out, told.err);
         assert_eq!(sidecars(&plane, namespace, "canary").await, [false; 3]);
@@ -70,7 +70,7 @@ async fn rollouts_are_overridden_and_restarted_and_waited_for_as_their_controlle
         assert!(receipt.eq(["blue", "canary", "canary", "canary"].map(|name| format!("Disable by override on Rollout {name}"))), "{pods:?}");
         assert_eq!(state(&plane, namespace, "Rollout/canary"), "OutIntended");
 
-        // The controller says that it is restarted as soon as the only pod is evicted; that one's successor finds no node.
+        // The controller reports the restart as done when the only pod is evicted. Its successor finds no node.
         kubectl(&plane, &["cordon", "node-1"]).await;
         let halted = run(&plane, &["restart", "rollout/blue", "-n", namespace, "--yes", "--timeout", "5s"]);
         assert_eq!(halted.code, 1, "{}{}", halted.out, halted.err);

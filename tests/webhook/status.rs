@@ -1,4 +1,4 @@
-//! What the leader says in the status of policies and suspensions, and how often it does.
+//! Statuses of policies and suspensions that the leader writes, and how often it writes.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::installed::{NAMESPACE, OUR_USER, Outrigger, install};
 use super::{TIMEOUT, policy};
 use crate::control_plane::{ControlPlane, Options, await_condition, with_temp_namespace};
 
-/// Nothing is to be written for so long.
+/// Time in which nothing may be written.
 const QUIET: SignedDuration = SignedDuration::from_secs(60);
 
 #[tokio::test]
@@ -237,7 +237,7 @@ async fn kubectl_shows_what_they_do(plane: &ControlPlane, namespace: &str) {
     assert_eq!(words_of("/debug")[..2], ["Injection", "Over"]);
 }
 
-/// By the API server's own audit log, which is older than a minute and goes on.
+/// Checks the API server's own audit log, which is older than a minute and continues.
 async fn nothing_is_written_for_a_minute(plane: &ControlPlane) {
     let first = plane.audit_log().last().map(received).expect("something was audited");
     let a_minute_and_a_half = Duration::from_secs(90);
@@ -298,7 +298,7 @@ async fn await_event(plane: &ControlPlane, type_: &str, reason: &str, note: &str
     .await;
 }
 
-/// Waits until the status of an object is as wanted, and returns it.
+/// Waits until the status of an object satisfies the check, and returns it.
 async fn await_status(
     plane: &ControlPlane,
     kind: &str,
@@ -315,7 +315,7 @@ async fn await_status(
     .await
 }
 
-/// Whether a condition has this status and reason, and this part of a message.
+/// Checks that a condition has this status and reason, and this part of a message.
 fn says(status: &Value, of: &str, truth: &str, reason: &str, message: &str) -> anyhow::Result<()> {
     let found = condition(status, of);
     ensure!(found["status"] == truth && found["reason"] == reason, "{of} is another");

@@ -1,4 +1,4 @@
-//! Suspensions by the commands, against a real API server and a real injector: by the clock, and with the user's own rights.
+//! Tests of suspensions by commands, against a real API server and a real injector: by the clock, and with the user's own rights.
 
 use anyhow::ensure;
 use jiff::{SignedDuration, Timestamp};

@@ -1,4 +1,4 @@
-//! Suspensions of traffic against a real API server and a real istiod: what is written, what callers' proxies are told, what is left.
+//! Tests of suspensions of traffic against a real API server and a real istiod: written objects, proxy configuration, clean-up.
 
 use std::time::Duration;
 
@@ -107,7 +107,7 @@ async fn an_end_that_nobody_saw_is_made_good_and_what_was_half_done_is_finished(
 }
 
 async fn the_whole_service_answers_with_an_error(plane: &ControlPlane, namespace: &str) {
-    assert!(!told_to_callers(plane, namespace).await.contains("\"abort\""));
+    assert!(!caller_configuration(plane, namespace).await.contains("\"abort\""));
     plane.apply(&suspension(namespace, "pause", 3500, json!([{"name": "reviews"}]))).await;
     let status = await_status(plane, namespace, "pause", |status| says(status, "Active", "True", "InForce")).await;
     assert_eq!(status["left"], "50m");
@@ -126,7 +126,7 @@ async fn the_whole_service_answers_with_an_error(plane: &ControlPlane, namespace
     let subset = |version| json!({"name": version, "labels": {"version": version}});
     assert_eq!(rule.data["spec"], json!({"host": host, "subsets": [subset("v1"), subset("v2"), subset("v3")]}));
     await_condition("istiod to tell callers of the abort", TIMEOUT, async || {
-        let told = told_to_callers(plane, namespace).await;
+        let told = caller_configuration(plane, namespace).await;
         ensure!(told.contains("\"abort\"") && told.contains("\"httpStatus\":503"), "{told}");
         Ok(())
     })
@@ -182,7 +182,7 @@ async fn deleting_it_removes_everything(plane: &ControlPlane, namespace: &str, o
     let made: Vec<_> = acts.iter().filter(|act| act["act"] == "Route").map(|act| &act["object"]["kind"]).collect();
     assert_eq!(made[..2], ["DestinationRule", "VirtualService"], "and in this");
     await_condition("istiod to tell callers that it is over", TIMEOUT, async || {
-        ensure!(!told_to_callers(plane, namespace).await.contains("\"abort\""), "it still aborts");
+        ensure!(!caller_configuration(plane, namespace).await.contains("\"abort\""), "it still aborts");
         Ok(())
     })
     .await;
@@ -191,7 +191,7 @@ async fn deleting_it_removes_everything(plane: &ControlPlane, namespace: &str, o
 async fn some_versions_get_no_share_until_the_end(plane: &ControlPlane, namespace: &str, outrigger: &Outrigger) {
     plane.apply(&suspension(namespace, "shift", 8, json!([{"name": "reviews", "versions": ["v2"]}]))).await;
     await_status(plane, namespace, "shift", |status| says(status, "Active", "True", "InForce")).await;
-    let told = told_to_callers(plane, namespace).await;
+    let told = caller_configuration(plane, namespace).await;
     assert!(told.contains("|v1|reviews") && told.contains("|v3|reviews") && told.contains("\"weight\":50"), "{told}");
     let over = await_status(plane, namespace, "shift", |status| says(status, "Active", "False", "Over")).await;
     let ended: jiff::Timestamp = over["endsAt"].as_str().unwrap().parse().unwrap();
@@ -202,7 +202,7 @@ async fn some_versions_get_no_share_until_the_end(plane: &ControlPlane, namespac
     delete(plane, SUSPENSION, namespace, "shift").await;
 }
 
-/// The acts of a suspension, once there are some of each of these.
+/// Waits until a suspension has audit entries of all these kinds, and returns its entries.
 async fn await_acts(outrigger: &Outrigger, id: &str, wanted: &[&str]) -> Vec<Value> {
     await_condition("the acts in the audit log", TIMEOUT, async || {
         let acts = outrigger.entries_where(|entry| entry["id"] == id);
@@ -213,7 +213,7 @@ async fn await_acts(outrigger: &Outrigger, id: &str, wanted: &[&str]) -> Vec<Val
     .await
 }
 
-async fn told_to_callers(plane: &ControlPlane, namespace: &str) -> String {
+async fn caller_configuration(plane: &ControlPlane, namespace: &str) -> String {
     plane.routes_of_sidecar(namespace, PORT).await
 }
 
@@ -241,7 +241,7 @@ async fn await_gone(plane: &ControlPlane, kind: [&str; 4], namespace: &str, name
     .await;
 }
 
-/// The routing objects of one namespace.
+/// Returns the routing objects of one namespace.
 pub(super) async fn routing(plane: &ControlPlane, namespace: &str) -> Vec<String> {
     let mut names = Vec::new();
     for kind in [VIRTUAL_SERVICE, DESTINATION_RULE] {
@@ -252,7 +252,7 @@ pub(super) async fn routing(plane: &ControlPlane, namespace: &str) -> Vec<String
     names
 }
 
-/// Every routing object of the cluster that is not of another test, with its state.
+/// Returns all routing objects of the cluster, with their state, except those of other tests.
 async fn all_routing(plane: &ControlPlane) -> Vec<String> {
     let mut all = Vec::new();
     for kind in [VIRTUAL_SERVICE, DESTINATION_RULE] {
@@ -300,7 +300,7 @@ pub(super) fn suspension(namespace: &str, name: &str, seconds: i64, services: Va
     .to_string()
 }
 
-/// A service with three versions.
+/// Objects of a service with three versions.
 pub(super) fn reviews(namespace: &str) -> String {
     let service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "reviews", "namespace": namespace},

@@ -1,4 +1,4 @@
-//! Versions of a suspended service, as an injector of the real mesh takes them.
+//! Versions of a suspended service, as the control plane of the real mesh takes them.
 
 use std::time::Duration;
 

@@ -12,20 +12,20 @@ use super::installed::Outrigger;
 use super::{INJECT, RECEIPT, annotation, await_label, await_label_of, bare_pod, create, is_injected, label, policy};
 use crate::control_plane::{ControlPlane, await_condition, with_temp_namespace};
 
-/// A CronJob runs at the full minute.
+/// Time for a CronJob to run, which it does at the full minute.
 const A_MINUTE: Duration = Duration::from_secs(90);
 
 const KINDS: [&str; 6] = ["Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod"];
 
-/// Rules, workloads under them, and what the pods of all of them must come to.
+/// Rules, workloads under them, and the expected outcome for their pods.
 #[derive(Default)]
 struct Scenario {
     name: &'static str,
     /// Labels of the namespace.
     labels: &'static [(&'static str, &'static str)],
-    /// Objects to apply first, in the namespace of this name.
+    /// Objects to apply first, for the namespace of this name.
     rules: Option<fn(&str) -> String>,
-    /// The label that a bare pod of the template ends with once the rules have arrived.
+    /// Label that a bare pod of the template gets once the rules have arrived.
     arrived: Option<&'static str>,
     /// Annotations of the workloads' own metadata.
     annotations: Value,
@@ -169,7 +169,7 @@ async fn pods_of_every_kind_of_workload_get_what_the_rules_say_and_istiod_obeys(
     let scenarios = scenarios();
     let run = |scenario| {
         with_temp_namespace(plane, scenario_labels(scenario), async |namespace| {
-            played(plane, outrigger, namespace, scenario).await
+            play_scenario(plane, outrigger, namespace, scenario).await
         })
     };
     let failures = futures::future::join_all(scenarios.iter().map(run)).await.concat();
@@ -181,7 +181,12 @@ fn scenario_labels(scenario: &Scenario) -> &'static [(&'static str, &'static str
 }
 
 /// Creates one workload of each kind under the rules, and compares what became of its pod.
-async fn played(plane: &ControlPlane, outrigger: &Outrigger, namespace: &str, scenario: &Scenario) -> Vec<String> {
+async fn play_scenario(
+    plane: &ControlPlane,
+    outrigger: &Outrigger,
+    namespace: &str,
+    scenario: &Scenario,
+) -> Vec<String> {
     let Scenario { annotations, template, .. } = scenario;
     if let Some(rules) = scenario.rules {
         plane.apply(&rules(namespace)).await;
@@ -197,12 +202,18 @@ async fn played(plane: &ControlPlane, outrigger: &Outrigger, namespace: &str, sc
             found.items.into_iter().next().context("there is none")
         })
         .await;
-        failures.extend(compared(kind, namespace, &pod, outrigger, scenario).await);
+        failures.extend(compare_pod(kind, namespace, &pod, outrigger, scenario).await);
     }
     failures
 }
 
-async fn compared(kind: &str, namespace: &str, pod: &Pod, outrigger: &Outrigger, scenario: &Scenario) -> Vec<String> {
+async fn compare_pod(
+    kind: &str,
+    namespace: &str,
+    pod: &Pod,
+    outrigger: &Outrigger,
+    scenario: &Scenario,
+) -> Vec<String> {
     let name = format!("web-{}", kind.to_lowercase());
     let owner = if kind == "Pod" { "the pod".to_owned() } else { format!("{kind} {name}") };
     let fill = |text: &str| text.replace("{namespace}", namespace).replace("{workload}", &owner);

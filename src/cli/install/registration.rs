@@ -1,4 +1,4 @@
-//! What the API server is told: for which new pods it asks us, and what it does while we do not answer.
+//! Registration with the API server: for which new pods it asks us, and how it treats them while we do not answer.
 
 use clap::ValueEnum;
 use k8s_openapi::api::admissionregistration::v1::{
@@ -6,37 +6,40 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
-use super::{InstallArgs, cluster_metadata, texts};
+use super::{InstallArgs, cluster_metadata, strings};
 use crate::kernel::names::{SERVICE, WEBHOOK, WEBHOOK_CONFIGURATION};
 
-pub(super) fn configuration(args: &InstallArgs) -> MutatingWebhookConfiguration {
-    MutatingWebhookConfiguration { metadata: cluster_metadata(WEBHOOK_CONFIGURATION), webhooks: Some(vec![pods(args)]) }
+pub(super) fn webhook_configuration(args: &InstallArgs) -> MutatingWebhookConfiguration {
+    MutatingWebhookConfiguration {
+        metadata: cluster_metadata(WEBHOOK_CONFIGURATION),
+        webhooks: Some(vec![pod_webhook(args)]),
+    }
 }
 
-fn pods(args: &InstallArgs) -> MutatingWebhook {
+fn pod_webhook(args: &InstallArgs) -> MutatingWebhook {
     let policy = args.failure_policy.to_possible_value().expect("no variant is skipped");
     MutatingWebhook {
         name: WEBHOOK.to_owned(),
         client_config: WebhookClientConfig {
             service: Some(ServiceReference {
-                namespace: args.deciding.namespace.clone(),
+                namespace: args.decision_args.namespace.clone(),
                 name: SERVICE.to_owned(),
                 path: Some("/mutate".to_owned()),
                 port: Some(443),
             }),
-            // The server writes its own, and an apply of this leaves that alone.
+            // The server writes its own bundle, and an apply of this manifest leaves that alone.
             ca_bundle: None,
             url: None,
         },
         rules: Some(vec![RuleWithOperations {
-            api_groups: Some(texts([""])),
-            api_versions: Some(texts(["v1"])),
-            operations: Some(texts(["CREATE"])),
-            resources: Some(texts(["pods"])),
+            api_groups: Some(strings([""])),
+            api_versions: Some(strings(["v1"])),
+            operations: Some(strings(["CREATE"])),
+            resources: Some(strings(["pods"])),
             scope: Some("Namespaced".to_owned()),
         }]),
         failure_policy: Some(policy.get_name().to_owned()),
-        // By the name that the API server itself writes, which no tenant can change.
+        // The API server itself writes this label, and no tenant can change it.
         namespace_selector: Some(LabelSelector {
             match_expressions: Some(vec![LabelSelectorRequirement {
                 key: "kubernetes.io/metadata.name".to_owned(),
@@ -45,13 +48,13 @@ fn pods(args: &InstallArgs) -> MutatingWebhook {
             }]),
             match_labels: None,
         }),
-        // Tenants write the labels of their pods, so those do not decide whether we are asked.
+        // Tenants write the labels of their pods, so labels must not decide whether we are asked.
         object_selector: None,
         match_conditions: None,
         match_policy: Some("Equivalent".to_owned()),
         reinvocation_policy: Some("Never".to_owned()),
         side_effects: "NoneOnDryRun".to_owned(),
         timeout_seconds: Some(3),
-        admission_review_versions: texts(["v1"]),
+        admission_review_versions: strings(["v1"]),
     }
 }

@@ -1,4 +1,4 @@
-//! What runs: the Deployment, the Services that lead to it, and what keeps it up and closed.
+//! The Deployment of the server, its Services, and the objects that keep it available and closed.
 
 use std::collections::BTreeMap;
 
@@ -18,68 +18,68 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
-use super::access::NAME;
-use super::{InstallArgs, document, labels, selected, texts};
-use crate::cli::deciding::DecidingArgs;
-use crate::decision::mesh::{MESHES, Place};
+use super::rbac::NAME;
+use super::{InstallArgs, object_labels, selector_labels, strings, to_document};
+use crate::cli::decision_args::DecisionArgs;
+use crate::decision::mesh::{MESHES, MarkerPlace};
 use crate::kernel::names::{CERTIFICATES_SECRET, DEPLOYMENT, LEASE, SERVICE};
 
-/// A port of the container.
-struct Port {
+/// Named port of the container.
+struct NamedPort {
     name: &'static str,
     number: i32,
 }
 
-const WEBHOOK: Port = Port { name: "webhook", number: 9443 };
-const API: Port = Port { name: "api", number: 8443 };
-const OPERATIONS: Port = Port { name: "operations", number: 8080 };
+const WEBHOOK: NamedPort = NamedPort { name: "webhook", number: 9443 };
+const API: NamedPort = NamedPort { name: "api", number: 8443 };
+const OPERATIONS: NamedPort = NamedPort { name: "operations", number: 8080 };
 const PRIORITY_CLASS: &str = "system-cluster-critical";
 
 pub(super) fn services(args: &InstallArgs) -> Vec<Value> {
     let mut webhook = service(args, SERVICE, 443, &WEBHOOK);
-    // Under the same name, which the certificate tells.
+    // The API shares the name of the webhook, since the certificate is for that name.
     let api = service(args, SERVICE, API.number, &API).spec.and_then(|spec| spec.ports).unwrap_or_default();
     webhook.spec.get_or_insert_default().ports.get_or_insert_default().extend(api);
     let mut operations = service(args, &format!("{SERVICE}-operations"), OPERATIONS.number, &OPERATIONS);
     // Metrics are of use most while a pod is not ready.
     operations.spec.get_or_insert_default().publish_not_ready_addresses = Some(true);
-    vec![document(webhook), document(operations)]
+    vec![to_document(webhook), to_document(operations)]
 }
 
 pub(super) fn documents(args: &InstallArgs) -> Vec<Value> {
     let secret =
         Secret { metadata: args.metadata(CERTIFICATES_SECRET), type_: Some("Opaque".to_owned()), ..Secret::default() };
-    // Without a spec, so that an apply leaves alone who holds it.
+    // Without a spec an apply leaves the holder alone.
     let lease = Lease { metadata: args.metadata(LEASE), spec: None };
     let budget = PodDisruptionBudget {
         metadata: args.metadata(NAME),
         spec: Some(PodDisruptionBudgetSpec {
-            // Not a minimum, which would hold up every drain of a node while there is one pod only.
+            // A minimum would block every drain of a node while there is only one pod.
             max_unavailable: Some(IntOrString::Int(1)),
-            selector: Some(our_pods()),
+            selector: Some(own_pod_selector()),
             unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
             min_available: None,
         }),
         status: None,
     };
     vec![
-        document(secret),
-        document(lease),
-        document(quota(args)),
-        document(deployment(args)),
-        document(budget),
-        document(network_policy(args)),
+        to_document(secret),
+        to_document(lease),
+        to_document(quota(args)),
+        to_document(deployment(args)),
+        to_document(budget),
+        to_document(network_policy(args)),
     ]
 }
 
 fn deployment(args: &InstallArgs) -> Deployment {
-    let (mut labels, mut annotations) = (labels(), BTreeMap::new());
-    let ours = args.deciding.mesh;
+    let (mut labels, mut annotations) = (object_labels(), BTreeMap::new());
+    let own_mesh = args.decision_args.mesh;
     // Whatever the mesh does, our own pods start without it.
-    for mesh in MESHES.iter().filter(|mesh| ["istio", "linkerd", ours.name].contains(&mesh.name)) {
+    for mesh in MESHES.iter().filter(|mesh| ["istio", "linkerd", own_mesh.name].contains(&mesh.name)) {
         let marks = match mesh.marker_place {
-            Place::Label => &mut labels,
-            Place::Annotation => &mut annotations,
+            MarkerPlace::Label => &mut labels,
+            MarkerPlace::Annotation => &mut annotations,
         };
         marks.insert(mesh.marker_key.to_owned(), mesh.off[0].to_owned());
     }
@@ -87,7 +87,7 @@ fn deployment(args: &InstallArgs) -> Deployment {
         metadata: args.metadata(DEPLOYMENT),
         spec: DeploymentSpec {
             replicas: Some(args.replicas),
-            selector: our_pods(),
+            selector: own_pod_selector(),
             strategy: Some(DeploymentStrategy {
                 type_: Some("RollingUpdate".to_owned()),
                 rolling_update: Some(RollingUpdateDeployment {
@@ -129,7 +129,7 @@ fn pod(args: &InstallArgs) -> PodSpec {
             max_skew: 1,
             topology_key: "kubernetes.io/hostname".to_owned(),
             when_unsatisfiable: "ScheduleAnyway".to_owned(),
-            label_selector: Some(our_pods()),
+            label_selector: Some(own_pod_selector()),
             ..TopologySpreadConstraint::default()
         }]),
         containers: vec![container(args)],
@@ -144,9 +144,9 @@ fn container(args: &InstallArgs) -> Container {
     Container {
         name: "outrigger".to_owned(),
         image: Some(args.image.clone()),
-        args: Some(arguments(args)),
+        args: Some(server_arguments(args)),
         env: Some(vec![
-            // glibc would keep the memory of large bodies for itself; so it gives them back.
+            // Without this glibc would keep the memory of large bodies for itself.
             EnvVar { name: "MALLOC_MMAP_THRESHOLD_".to_owned(), value: Some("131072".to_owned()), value_from: None },
             EnvVar { name: "POD_NAME".to_owned(), value: None, value_from: Some(own_field("metadata.name")) },
         ]),
@@ -156,14 +156,14 @@ fn container(args: &InstallArgs) -> Container {
         readiness_probe: Some(probe("/readyz", 2, 2)),
         resources: Some(ResourceRequirements {
             requests: quantities(&[("cpu", "50m"), ("memory", "64Mi")]),
-            // The docs of `server::limits` say what of this is for what.
+            // The docs of `server::limits` account for this memory.
             limits: quantities(&[("memory", "352Mi")]),
             claims: None,
         }),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             read_only_root_filesystem: Some(true),
-            capabilities: Some(Capabilities { drop: Some(texts(["ALL"])), add: None }),
+            capabilities: Some(Capabilities { drop: Some(strings(["ALL"])), add: None }),
             ..SecurityContext::default()
         }),
         ..Container::default()
@@ -175,9 +175,9 @@ fn own_field(path: &str) -> EnvVarSource {
     EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() }
 }
 
-/// The command line of the server: everything that decides is told, so that a newer default changes nothing unseen.
-fn arguments(args: &InstallArgs) -> Vec<String> {
-    let DecidingArgs {
+/// Returns the command line of the server. Every setting of decisions is explicit, so that a newer default changes nothing unseen.
+fn server_arguments(args: &InstallArgs) -> Vec<String> {
+    let DecisionArgs {
         mesh,
         exclude_namespaces: _,
         namespace,
@@ -187,7 +187,7 @@ fn arguments(args: &InstallArgs) -> Vec<String> {
         write,
         longest_suspension,
         cluster_domain,
-    } = &args.deciding;
+    } = &args.decision_args;
     let mut arguments = vec![
         "serve".to_owned(),
         format!("--webhook-listen=0.0.0.0:{}", WEBHOOK.number),
@@ -202,7 +202,7 @@ fn arguments(args: &InstallArgs) -> Vec<String> {
     arguments.push(format!("--when-unknown={}", unknown.get_name()));
     let write = write.to_possible_value().expect("no variant is skipped");
     arguments.push(format!("--write={}", write.get_name()));
-    // Ours too: with none of these the server would take its default list.
+    // Our own namespace is listed too: without any such flag the server would use its default list.
     arguments.extend(args.excluded_namespaces().into_iter().map(|excluded| format!("--exclude-namespace={excluded}")));
     let kinds = owner_kinds.iter();
     arguments.extend(
@@ -213,7 +213,7 @@ fn arguments(args: &InstallArgs) -> Vec<String> {
     arguments
 }
 
-/// Where a cluster limits the priority class to `kube-system`, a quota in the namespace is what allows it here.
+/// Returns the quota that allows our priority class in clusters that limit it to `kube-system`.
 fn quota(args: &InstallArgs) -> ResourceQuota {
     ResourceQuota {
         metadata: args.metadata(NAME),
@@ -223,7 +223,7 @@ fn quota(args: &InstallArgs) -> ResourceQuota {
                 match_expressions: Some(vec![ScopedResourceSelectorRequirement {
                     scope_name: "PriorityClass".to_owned(),
                     operator: "In".to_owned(),
-                    values: Some(texts([PRIORITY_CLASS])),
+                    values: Some(strings([PRIORITY_CLASS])),
                 }]),
             }),
             scopes: None,
@@ -232,9 +232,10 @@ fn quota(args: &InstallArgs) -> ResourceQuota {
     }
 }
 
-/// Everything may reach our three ports: neither the API server nor the kubelet can be selected. Nothing reaches another.
+/// Returns the policy that opens our three ports to everything, since neither the API server nor the kubelet can be selected. All
+/// other ports are closed.
 fn network_policy(args: &InstallArgs) -> NetworkPolicy {
-    let port = |port: Port| NetworkPolicyPort {
+    let port = |port: NamedPort| NetworkPolicyPort {
         port: Some(IntOrString::String(port.name.to_owned())),
         protocol: Some("TCP".to_owned()),
         end_port: None,
@@ -242,8 +243,8 @@ fn network_policy(args: &InstallArgs) -> NetworkPolicy {
     NetworkPolicy {
         metadata: args.metadata(NAME),
         spec: Some(NetworkPolicySpec {
-            pod_selector: Some(our_pods()),
-            policy_types: Some(texts(["Ingress"])),
+            pod_selector: Some(own_pod_selector()),
+            policy_types: Some(strings(["Ingress"])),
             ingress: Some(vec![NetworkPolicyIngressRule {
                 ports: Some([WEBHOOK, API, OPERATIONS].map(port).to_vec()),
                 from: None,
@@ -253,11 +254,11 @@ fn network_policy(args: &InstallArgs) -> NetworkPolicy {
     }
 }
 
-fn service(args: &InstallArgs, name: &str, number: i32, target: &Port) -> Service {
+fn service(args: &InstallArgs, name: &str, number: i32, target: &NamedPort) -> Service {
     Service {
         metadata: args.metadata(name),
         spec: Some(ServiceSpec {
-            selector: Some(selected()),
+            selector: Some(selector_labels()),
             ports: Some(vec![ServicePort {
                 name: Some(target.name.to_owned()),
                 port: number,
@@ -271,7 +272,7 @@ fn service(args: &InstallArgs, name: &str, number: i32, target: &Port) -> Servic
     }
 }
 
-fn container_port(port: &Port) -> ContainerPort {
+fn container_port(port: &NamedPort) -> ContainerPort {
     ContainerPort {
         name: Some(port.name.to_owned()),
         container_port: port.number,
@@ -294,6 +295,6 @@ fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> Probe {
     }
 }
 
-fn our_pods() -> LabelSelector {
-    LabelSelector { match_labels: Some(selected()), match_expressions: None }
+fn own_pod_selector() -> LabelSelector {
+    LabelSelector { match_labels: Some(selector_labels()), match_expressions: None }
 }

@@ -1,48 +1,52 @@
-//! Every override, and what becomes of it.
+//! `outrigger status --overrides`: lists all overrides with their outcomes.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use crate::cli::looking::{Looked, Output, columns};
-use crate::features::overrides::listing::{Place, Standing, standing};
+use crate::cli::snapshot::{ClusterSnapshot, OutputFormat, format_columns};
+use crate::features::overrides::listing::{OverridePlace, OverrideRow, list_overrides};
 
-/// Everything that is printed.
+/// JSON output of the command.
 #[derive(Debug, Serialize)]
-struct Told {
-    overrides: Vec<Standing>,
-    /// Parts that could not be read, without which the answer is not complete.
+struct OverrideListOutput {
+    overrides: Vec<OverrideRow>,
+    /// Parts of the cluster that could not be read; the output is incomplete without them.
     unread: Vec<String>,
 }
 
-/// Tells them, of one namespace if one is given.
-pub(super) fn tell(looked: &Looked, namespace: Option<&str>, output: Output) -> anyhow::Result<()> {
-    let mut overrides = standing(&looked.inventory, looked.now);
+/// Prints the overrides of all namespaces, or of one.
+pub(super) fn print_overrides(
+    snapshot: &ClusterSnapshot,
+    namespace: Option<&str>,
+    output: OutputFormat,
+) -> anyhow::Result<()> {
+    let mut overrides = list_overrides(&snapshot.inventory, snapshot.now);
     overrides.retain(|one| namespace.is_none_or(|namespace| one.namespace == namespace));
-    output.print(&Told { overrides, unread: looked.unread() }, |told| table(told, looked.now))
+    output.print(&OverrideListOutput { overrides, unread: snapshot.unread() }, |output| table(output, snapshot.now))
 }
 
-/// The overrides for people.
-fn table(told: &Told, now: Timestamp) -> String {
-    let Told { overrides, unread } = told;
-    let rows: Vec<_> = overrides.iter().map(|one| row(one, now)).collect();
+/// Formats the overrides for people.
+fn table(output: &OverrideListOutput, now: Timestamp) -> String {
+    let OverrideListOutput { overrides, unread } = output;
+    let rows: Vec<_> = overrides.iter().map(|one| table_row(one, now)).collect();
     let titles = ["NAMESPACE", "WHERE", "ASKS FOR", "STATE", "AGE", "UNTIL", "REASON"];
-    let mut text = if rows.is_empty() { "No override stands.\n".to_owned() } else { columns(titles, &rows) };
+    let mut text = if rows.is_empty() { "No override stands.\n".to_owned() } else { format_columns(titles, &rows) };
     if !unread.is_empty() {
         text.push_str(&format!("\nNot complete: these could not be read: {}\n", unread.join(", ")));
     }
     text
 }
 
-fn row(standing: &Standing, now: Timestamp) -> [String; 7] {
-    let Standing { namespace, place, object, key, value, action, reason, since, until, outcome, why, by, workloads } =
-        standing;
+fn table_row(row: &OverrideRow, now: Timestamp) -> [String; 7] {
+    let OverrideRow { namespace, place, object, key, value, action, reason, since, until, outcome, why, by, workloads } =
+        row;
     let place = match place {
-        Place::Namespace => format!("namespace ({workloads} of its workloads)"),
-        Place::Workload => object.clone(),
-        Place::PodTemplate => format!("{object}, pod template"),
-        Place::Pod => object.clone(),
+        OverridePlace::Namespace => format!("namespace ({workloads} of its workloads)"),
+        OverridePlace::Workload => object.clone(),
+        OverridePlace::PodTemplate => format!("{object}, pod template"),
+        OverridePlace::Pod => object.clone(),
     };
-    // Ours is the usual one.
+    // Our own key is the usual one, so it is not named.
     let place = if key == crate::kernel::names::INJECT { place } else { format!("{place}: {key}") };
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     let by_rule = || by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
@@ -55,15 +59,15 @@ fn row(standing: &Standing, now: Timestamp) -> [String; 7] {
         other => format!("{other}: {why}"),
     };
     let action = action.map_or_else(|| format!("{value:?}"), str::to_owned);
-    let age = since.map_or_else(|| "-".to_owned(), |since| age(now.duration_since(since)));
+    let age = since.map_or_else(|| "-".to_owned(), |since| format_age(now.duration_since(since)));
     [namespace.clone(), place, action, state, age, or_dash(until), or_dash(reason)]
 }
 
-/// How long something stands, as kubectl tells an age.
-fn age(stands: SignedDuration) -> String {
-    let minutes = stands.as_mins().max(0);
+/// Formats an age as kubectl does.
+fn format_age(age: SignedDuration) -> String {
+    let minutes = age.as_mins().max(0);
     match minutes {
-        0 => format!("{}s", stands.as_secs().max(0)),
+        0 => format!("{}s", age.as_secs().max(0)),
         1..120 => format!("{minutes}m"),
         120..2880 => format!("{}h", minutes / 60),
         _ => format!("{}d", minutes / 1440),

@@ -1,18 +1,18 @@
-//! The suspensions that there are.
+//! Lists the existing suspensions.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::cli::looking::{Looked, Output, columns};
-use crate::features::suspension::turns::left;
-use crate::kernel::text::sanitized;
-use crate::kubernetes::resources::suspending::Period;
+use crate::cli::snapshot::{ClusterSnapshot, OutputFormat, format_columns};
+use crate::features::suspension::transitions::remaining_time;
+use crate::kernel::text::sanitize;
+use crate::kubernetes::resources::suspension_fields::SuspensionPeriod;
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
-/// A suspension as it is told of.
+/// Suspension as a command prints it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::cli) struct Told {
+pub(in crate::cli) struct SuspensionRow {
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<String>,
@@ -25,39 +25,39 @@ pub(in crate::cli) struct Told {
     ends_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     left: Option<String>,
-    /// Whom it is about, in words.
+    /// Targets, in words.
     what: String,
     reason: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     ticket: Option<String>,
 }
 
-impl Told {
-    pub(in crate::cli) fn of(object: &SuspensionObject, period: Option<Period>, now: Timestamp) -> Self {
+impl SuspensionRow {
+    pub(in crate::cli) fn new(object: &SuspensionObject, period: Option<SuspensionPeriod>, now: Timestamp) -> Self {
         Self {
             kind: object.kind(),
-            namespace: object.namespace.as_deref().map(sanitized),
-            name: sanitized(&object.name),
+            namespace: object.namespace.as_deref().map(sanitize),
+            name: sanitize(&object.name),
             suspend: if object.suspends_traffic() { "Traffic" } else { "Injection" },
-            state: period.map_or("Invalid", |period| period.state(now).as_str()),
+            state: period.map_or("Invalid", |period| period.phase(now).as_str()),
             starts_at: period.map(|period| period.starts_at).filter(|start| *start != Timestamp::MIN),
             ends_at: period.and_then(|period| period.ends_at),
-            left: period.and_then(|period| left(&period, now)),
-            what: what(object),
-            reason: sanitized(&object.spec.reason),
-            ticket: object.spec.ticket.as_deref().map(sanitized),
+            left: period.and_then(|period| remaining_time(&period, now)),
+            what: describe_targets(object),
+            reason: sanitize(&object.spec.reason),
+            ticket: object.spec.ticket.as_deref().map(sanitize),
         }
     }
 }
 
-fn what(object: &SuspensionObject) -> String {
+fn describe_targets(object: &SuspensionObject) -> String {
     let spec = &object.spec;
     let services = spec.services.iter().map(|service| match &service.versions[..] {
         [] => service.name.clone(),
         versions => format!("{} ({})", service.name, versions.join(", ")),
     });
     let workloads = spec.workloads.iter().map(|one| format!("{}/{}", one.kind.to_lowercase(), one.name));
-    let named: Vec<String> = services.chain(workloads).map(|name| sanitized(&name)).collect();
+    let named: Vec<String> = services.chain(workloads).map(|name| sanitize(&name)).collect();
     let named = match (&named[..], spec.pod_selector.is_empty()) {
         ([], true) => "all workloads".to_owned(),
         ([], false) => "pods by label".to_owned(),
@@ -67,35 +67,39 @@ fn what(object: &SuspensionObject) -> String {
     match &spec.namespaces.include[..] {
         _ if object.namespace.is_some() => named,
         [] => format!("{named} in namespaces by label"),
-        include => format!("{named} in {}", sanitized(&include.join(", "))),
+        include => format!("{named} in {}", sanitize(&include.join(", "))),
     }
 }
 
-/// Everything that is printed.
+/// Output of `outrigger suspend --list`.
 #[derive(Debug, Serialize)]
-struct Listed {
-    suspensions: Vec<Told>,
-    /// Parts that could not be read, without which the answer is not complete.
+struct SuspensionListOutput {
+    suspensions: Vec<SuspensionRow>,
+    /// Kinds that could not be read, so that the list may be incomplete.
     unread: Vec<String>,
 }
 
-/// Lists them, of one namespace and of the cluster if a namespace is given.
-pub(super) fn list(looked: &Looked, namespace: Option<&str>, output: Output) -> anyhow::Result<()> {
-    let mut all = looked.inventory.standings.suspensions();
+/// Prints the suspensions; with a namespace, only those of the namespace and of the cluster.
+pub(super) fn print_list(
+    snapshot: &ClusterSnapshot,
+    namespace: Option<&str>,
+    output: OutputFormat,
+) -> anyhow::Result<()> {
+    let mut all = snapshot.inventory.rule_records.suspensions();
     all.retain(|(object, _)| {
         let own = object.namespace.as_deref();
         own.is_none() || namespace.is_none() || own == namespace
     });
-    let suspensions = all.iter().map(|(object, period)| Told::of(object, *period, looked.now)).collect();
-    let mut unread = looked.unread();
+    let suspensions = all.iter().map(|(object, period)| SuspensionRow::new(object, *period, snapshot.now)).collect();
+    let mut unread = snapshot.unread();
     unread.retain(|cache| cache.ends_with("SuspensionPolicy"));
-    output.print(&Listed { suspensions, unread }, table)
+    output.print(&SuspensionListOutput { suspensions, unread }, format_table)
 }
 
-fn table(listed: &Listed) -> String {
-    let Listed { suspensions, unread } = listed;
+fn format_table(listed: &SuspensionListOutput) -> String {
+    let SuspensionListOutput { suspensions, unread } = listed;
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let row = |one: &Told| {
+    let row = |one: &SuspensionRow| {
         [
             one.namespace.clone().unwrap_or_else(|| "(cluster)".to_owned()),
             one.name.clone(),
@@ -110,7 +114,7 @@ fn table(listed: &Listed) -> String {
     };
     let rows: Vec<_> = suspensions.iter().map(row).collect();
     let titles = ["NAMESPACE", "NAME", "SUSPENDS", "STATE", "LEFT", "ENDS", "WHAT", "REASON", "TICKET"];
-    let mut text = if rows.is_empty() { "Nothing is suspended.\n".to_owned() } else { columns(titles, &rows) };
+    let mut text = if rows.is_empty() { "Nothing is suspended.\n".to_owned() } else { format_columns(titles, &rows) };
     if !unread.is_empty() {
         text.push_str(&format!("\nNot complete: these could not be read: {}\n", unread.join(", ")));
     }

@@ -1,59 +1,59 @@
-//! Whom a suspension hits, told before it is made.
+//! Describes the effect of a suspension before it is created.
 
 use jiff::Timestamp;
 
-use crate::cli::looking::Looked;
-use crate::cli::times::told;
+use crate::cli::snapshot::ClusterSnapshot;
+use crate::cli::times::format_instant;
 use crate::decision::decide;
 use crate::decision::facts::RunningPod;
-use crate::decision::reason::{Outcome, Rule as Reason};
-use crate::features::explain::about::of_new_pod;
+use crate::decision::reason::{DecisionRule as Reason, RuleOutcome};
+use crate::features::explain::workload_facts::with_new_pod_facts;
 use crate::features::status::running::RunningPods;
-use crate::features::suspension::traffic::routing_for;
-use crate::features::suspension::whom::{Whom, whom};
+use crate::features::suspension::targets::{SuspensionTargets, find_targets};
+use crate::features::suspension::traffic::plan_routing;
 use crate::kubernetes::inventory::rule_kind::RuleKind;
-use crate::kubernetes::inventory::rules::Rule;
-use crate::kubernetes::resources::suspending::Period;
+use crate::kubernetes::inventory::rules::ParsedRule;
+use crate::kubernetes::resources::suspension_fields::SuspensionPeriod;
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
-/// How many are named.
+/// Limit of the workloads that are named.
 const MOST_NAMED: usize = 10;
 
-/// What is to be told, and whether something stands in the way.
+/// Sentences about a new suspension, and its obstacles.
 #[derive(Debug, Default)]
-pub(super) struct Summary {
-    /// Sentences for people, in order.
+pub(super) struct SuspensionSummary {
+    /// Sentences, in the order in which they are printed.
     pub(super) lines: Vec<String>,
-    /// What stands in the way, a sentence each; then nothing is done.
+    /// Obstacles, a sentence each; with any of them, nothing is created.
     pub(super) obstacles: Vec<String>,
 }
 
-impl Summary {
-    pub(super) fn of(looked: &Looked, draft: &SuspensionObject) -> Self {
+impl SuspensionSummary {
+    pub(super) fn new(snapshot: &ClusterSnapshot, draft: &SuspensionObject) -> Self {
         let mut summary = Self::default();
-        let Ok(period) = draft.period(looked.terms.longest_suspension) else { return summary };
-        summary.lines.push(format!("{} {}", lead(draft), lasting(&period, looked.now)));
+        let Ok(period) = draft.period(snapshot.rule_limits.longest_suspension) else { return summary };
+        summary.lines.push(format!("{} {}", describe_subject(draft), describe_period(&period, snapshot.now)));
         if period.is_shortened {
             summary.lines.push("The installation's maximum ends it earlier than was asked for.".to_owned());
         }
         if draft.suspends_traffic() {
-            summary.traffic(looked, draft);
+            summary.add_traffic(snapshot, draft);
         } else {
-            summary.injection(looked, draft, &period);
+            summary.add_injection(snapshot, draft, &period);
         }
         summary
     }
 
-    fn injection(&mut self, looked: &Looked, draft: &SuspensionObject, period: &Period) {
-        let Looked { inventory, now, terms, .. } = looked;
-        let found = whom(inventory, draft, terms, *now);
-        let Whom { workloads, unknown, also } = &found;
-        let of_namespaces = match found.namespaces().len() {
+    fn add_injection(&mut self, snapshot: &ClusterSnapshot, draft: &SuspensionObject, period: &SuspensionPeriod) {
+        let ClusterSnapshot { inventory, now, rule_limits: terms, .. } = snapshot;
+        let targets = find_targets(inventory, draft, terms, *now);
+        let SuspensionTargets { workloads, unknown, overlapping: also } = &targets;
+        let of_namespaces = match targets.namespaces().len() {
             1 => String::new(),
             namespaces => format!(" of {namespaces} namespaces"),
         };
         match workloads.len() {
-            0 if !looked.problems.is_empty() => {
+            0 if !snapshot.problems.is_empty() => {
                 self.lines.push("Whom it hits is not known, since not everything could be read.".to_owned());
             }
             0 if *unknown == 0 => {
@@ -70,10 +70,9 @@ impl Summary {
             self.lines.push(format!("Of {unknown} more it cannot be told, since their pod templates are not read."));
         }
         if inventory.pods.is_synced() {
-            let running = RunningPods::of(inventory);
+            let running = RunningPods::from_inventory(inventory);
             let has_sidecar = |pod: &&std::sync::Arc<RunningPod>| pod.sidecar.is_some();
-            let with: usize =
-                workloads.iter().map(|one| running.of_workload(one).iter().filter(has_sidecar).count()).sum();
+            let with: usize = workloads.iter().map(|one| running.pods_of(one).iter().filter(has_sidecar).count()).sum();
             if with > 0 {
                 self.lines
                     .push(format!("{with} running pods keep the sidecar that they have, until they are replaced."));
@@ -83,33 +82,39 @@ impl Summary {
             let also = also.join(", ");
             self.lines.push(format!("Some are suspended by {also} too; they are as long as any of them holds."));
         }
-        self.refused(looked, draft, period, &found);
+        self.add_refusals(snapshot, draft, period, &targets);
     }
 
-    /// A policy that allows no exception is not departed from by a suspension of a namespace.
-    fn refused(&mut self, looked: &Looked, draft: &SuspensionObject, period: &Period, found: &Whom) {
-        let Looked { inventory, now, terms, .. } = looked;
-        let Ok((_, compiled)) = draft.compiled(terms.longest_suspension) else { return };
+    /// Counts workloads whose policy allows no exception: there, a suspension of a namespace has no effect.
+    fn add_refusals(
+        &mut self,
+        snapshot: &ClusterSnapshot,
+        draft: &SuspensionObject,
+        period: &SuspensionPeriod,
+        targets: &SuspensionTargets,
+    ) {
+        let ClusterSnapshot { inventory, now, rule_limits: terms, .. } = snapshot;
+        let Ok((_, compiled)) = draft.compile(terms.longest_suspension) else { return };
         let kind =
             if draft.namespace.is_some() { RuleKind::SuspensionPolicy } else { RuleKind::ClusterSuspensionPolicy };
         let name = (draft.namespace.clone().unwrap_or_default().into(), draft.name.as_str().into());
-        inventory.rules.insert(kind, name, Rule::Suspension(compiled));
+        inventory.rules.insert(kind, name, ParsedRule::Suspension(compiled));
         let at = period.starts_at.max(*now);
         let mut refused = 0;
         let mut by = None;
-        for workload in &found.workloads {
-            of_new_pod(inventory, workload, |facts| {
+        for workload in &targets.workloads {
+            with_new_pod_facts(inventory, workload, |facts| {
                 let decision = decide(facts, at);
                 let is_ours = |rule: &Reason<'_>| matches!(rule, Reason::Suspension(one) if *one.name == *draft.name);
                 let ours = decision.considered.iter().find(|one| is_ours(&one.rule));
-                if let Some(Outcome::Refused(policy)) = ours.map(|one| &one.outcome) {
+                if let Some(RuleOutcome::Refused(policy)) = ours.map(|one| &one.outcome) {
                     refused += 1;
                     by.get_or_insert_with(|| policy.to_string());
                 }
             });
         }
         if let Some(by) = by {
-            let all = found.workloads.len();
+            let all = targets.workloads.len();
             let sentence = format!(
                 "It has no effect on {refused} of {all} workloads: {by} allows no exception; a cluster suspension does it."
             );
@@ -117,8 +122,8 @@ impl Summary {
         }
     }
 
-    fn traffic(&mut self, looked: &Looked, draft: &SuspensionObject) {
-        for one in routing_for(&looked.inventory, draft, looked.now) {
+    fn add_traffic(&mut self, snapshot: &ClusterSnapshot, draft: &SuspensionObject) {
+        for one in plan_routing(&snapshot.inventory, draft, snapshot.now) {
             let named =
                 if one.namespace.is_empty() { one.service } else { format!("{}/{}", one.namespace, one.service) };
             match one.routing {
@@ -134,15 +139,15 @@ impl Summary {
     }
 }
 
-fn lead(draft: &SuspensionObject) -> String {
+fn describe_subject(draft: &SuspensionObject) -> String {
     let what = if draft.suspends_traffic() { "traffic" } else { "injection" };
-    format!("{} suspends {what}", draft.named())
+    format!("{} suspends {what}", draft.describe())
 }
 
-fn lasting(Period { starts_at, ends_at, .. }: &Period, now: Timestamp) -> String {
-    let from = if *starts_at > now { format!("from {} ", told(*starts_at)) } else { String::new() };
+fn describe_period(SuspensionPeriod { starts_at, ends_at, .. }: &SuspensionPeriod, now: Timestamp) -> String {
+    let from = if *starts_at > now { format!("from {} ", format_instant(*starts_at)) } else { String::new() };
     match ends_at {
-        Some(end) => format!("{from}until {}", told(*end)),
+        Some(end) => format!("{from}until {}", format_instant(*end)),
         None => format!("{from}until somebody ends it"),
     }
 }

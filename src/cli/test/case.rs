@@ -1,4 +1,4 @@
-//! Case files: what is the state of a cluster, which pod is new in it, and what is expected to become of that.
+//! Case files: the state of a cluster, a new pod in it, and the expected decision.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,96 +10,96 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
-use super::expectation::{Expected, Found};
-use crate::admission::{MOST_LABELS, request};
-use crate::cli::deciding::DecidingArgs;
-use crate::cli::explain::{explained, of_manifest};
-use crate::cli::looking::Looked;
+use super::expectation::{CaseExpectation, CaseResult};
+use crate::admission::{MAX_LABELS, request};
+use crate::cli::decision_args::DecisionArgs;
+use crate::cli::explain::{explain_manifest, explain_target};
 use crate::cli::manifest;
-use crate::cli::subject::{Subject, Target, subjects_of};
+use crate::cli::snapshot::ClusterSnapshot;
+use crate::cli::target::{ManifestSubject, TargetRef, manifest_subjects};
 use crate::features::explain::explanation::Explanation;
-use crate::kernel::text::nearest;
+use crate::kernel::text::nearest_word;
 use crate::kubernetes::intake::files;
-use crate::kubernetes::inventory::rules::Terms;
-use crate::kubernetes::inventory::{Inventory, Question};
-use crate::kubernetes::resources::strict::strictly;
+use crate::kubernetes::inventory::rules::RuleLimits;
+use crate::kubernetes::inventory::{DecisionRequest, Inventory};
+use crate::kubernetes::resources::strict::read_strictly;
 
-/// What time it is where a case does not say: never now, since a case is to mean the same every day.
+/// Time of cases that set none. It is fixed, so that a case means the same every day.
 const NOW: &str = "2026-11-22T12:00:00Z";
-/// Who creates a pod where a case does not say.
+/// Requester of cases that set none.
 const REQUESTER: &str = "system:serviceaccount:kube-system:replicaset-controller";
 
-/// A file of cases, and what they share.
+/// File of cases, and the parts that they share.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct CaseFile {
-    /// See [`Case::now`].
+    /// See [`TestCase::now`].
     now: Option<Timestamp>,
-    /// See [`Case::namespace`].
+    /// See [`TestCase::namespace`].
     namespace: Option<String>,
-    /// See [`Case::settings`]; a case's own come on top.
+    /// See [`TestCase::settings`]; those of a case come on top.
     settings: BTreeMap<String, Value>,
-    /// See [`Case::state`]; a case's own comes on top.
+    /// See [`TestCase::state`]; that of a case comes on top.
     state: Vec<Value>,
     cases: Vec<Value>,
 }
 
-/// One case.
+/// Case of a file.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct Case {
-    /// A sentence.
+#[serde(default, rename = "Case", rename_all = "camelCase")]
+pub(super) struct TestCase {
+    /// Name of the case, a sentence.
     pub(super) name: String,
-    /// What time it is.
+    /// Time of the decision.
     now: Option<Timestamp>,
-    /// The namespace of a subject that names none.
+    /// Namespace of a subject that names none.
     namespace: Option<String>,
-    /// Settings of deciding, by the names of their flags: `{mesh: linkerd, exclude-namespace: [a, b]}`.
+    /// Settings of decisions, by the names of their flags: `{mesh: linkerd, exclude-namespace: [a, b]}`.
     settings: BTreeMap<String, Value>,
-    /// The same, as on a command line.
+    /// Settings of decisions, as on a command line.
     flags: Vec<String>,
     /// Objects, and paths of manifests or of directories of them, relative to the file.
     state: Vec<Value>,
-    /// A file `../injectors/NAME.yaml` with the webhook configurations of a mesh, which many cases share.
+    /// Name of a file `../injectors/NAME.yaml` with the webhook configurations of a mesh, shared by many cases.
     injectors: Option<String>,
-    /// What a server has not read yet.
+    /// Caches that the server has not filled yet.
     not_synced: Vec<String>,
-    /// Whom it is about: `deployment/web` of the state, or a manifest of a pod or a workload.
+    /// Subject of the decision: `deployment/web` of the state, or a manifest of a pod or a workload.
     subject: Value,
-    /// The same, for a pod; what every pod has may be left out. Null is a pod that is not sent, as for a deletion.
-    #[serde(deserialize_with = "given")]
+    /// Subject of the decision, if it is a pod; fields that every pod has may be left out. Null is a pod that is not sent, as for a
+    /// deletion.
+    #[serde(deserialize_with = "deserialize_present")]
     pod: Option<Value>,
-    /// Who creates the pod.
+    /// User who creates the pod.
     requester: Option<String>,
     /// Fields of the API server's request that are not those of the creation of a pod.
     request: Map<String, Value>,
-    /// What is expected.
-    pub(super) expect: Expected,
-    /// Where paths begin.
+    pub(super) expect: CaseExpectation,
+    /// Directory that paths are relative to.
     #[serde(skip)]
     directory: PathBuf,
 }
 
 #[derive(Parser)]
-struct Flags {
+struct CaseFlags {
     #[command(flatten)]
-    deciding: DecidingArgs,
+    decision_args: DecisionArgs,
 }
 
 impl CaseFile {
-    /// The cases of a file, each with what the file says for all.
-    pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Case>> {
+    /// Reads the cases of a file. Each case gets the shared parts of the file.
+    pub(super) fn read(path: &Path) -> anyhow::Result<Vec<TestCase>> {
         let text = std::fs::read_to_string(path).context("cannot be read")?;
         let file: Value = serde_saphyr::from_str(&text).map_err(|error| anyhow!("it is no YAML: {error}"))?;
         ensure!(
             file.get("cases").is_some(),
             "it has no cases; manifests are better kept in a directory of their own, which `state` can name"
         );
-        let Self { now, namespace, settings, state, cases } = strictly(&file)?;
+        let Self { now, namespace, settings, state, cases } = read_strictly(&file)?;
         ensure!(!cases.is_empty(), "it has no cases");
-        let shared = |(index, case): (usize, &Value)| {
+        let with_shared_parts = |(index, case): (usize, &Value)| {
             let title = case["name"].as_str().map_or_else(|| format!("case {}", index + 1), |name| format!("{name:?}"));
-            let mut case: Case = strictly(case).context(title.clone())?;
+            let mut case: TestCase = read_strictly(case).context(title.clone())?;
             case.check().context(title)?;
             case.now = case.now.or(now);
             case.namespace = case.namespace.or_else(|| namespace.clone());
@@ -109,11 +109,11 @@ impl CaseFile {
             case.directory = path.parent().unwrap_or(Path::new("")).to_owned();
             Ok(case)
         };
-        cases.iter().enumerate().map(shared).collect()
+        cases.iter().enumerate().map(with_shared_parts).collect()
     }
 }
 
-impl Case {
+impl TestCase {
     fn check(&self) -> anyhow::Result<()> {
         ensure!(!self.name.trim().is_empty(), "it has no name");
         ensure!(
@@ -124,154 +124,164 @@ impl Case {
         Ok(())
     }
 
-    /// What is decided.
-    pub(super) fn found(&self) -> anyhow::Result<Found> {
-        let deciding = self.deciding()?;
+    /// Decides about the subject in the state of the case.
+    pub(super) fn decide(&self) -> anyhow::Result<CaseResult> {
+        let decision_args = self.decision_args()?;
         let objects = self.objects()?;
-        let (inventory, terms) = (deciding.inventory(), deciding.terms());
-        let problems = files::fill(&inventory, &terms, &objects);
+        let (inventory, rule_limits) = (decision_args.new_inventory(), decision_args.rule_limits());
+        let problems = files::replace_all(&inventory, &rule_limits, &objects);
         ensure!(problems.is_empty(), "in the state: {}", problems.join("; "));
         if self.not_synced.is_empty() {
-            return self.found_in(inventory, terms, &objects);
+            return self.decide_in(inventory, rule_limits, &objects);
         }
-        let known: Vec<_> = inventory.synced().into_iter().map(|(cache, _)| cache).collect();
+        let known: Vec<_> = inventory.cache_states().into_iter().map(|(cache, _)| cache).collect();
         if let Some(unknown) = self.not_synced.iter().find(|one| !known.contains(one)) {
             bail!("notSynced: there is no {unknown:?}; known are {}", known.join(", "));
         }
-        let partial = deciding.inventory();
-        files::fill_listed(&partial, &terms, &objects, |cache| !self.not_synced.iter().any(|one| one == cache));
-        self.found_in(partial, terms, &objects)
+        let partial = decision_args.new_inventory();
+        files::replace_listed(&partial, &rule_limits, &objects, |cache| {
+            !self.not_synced.iter().any(|one| one == cache)
+        });
+        self.decide_in(partial, rule_limits, &objects)
     }
 
-    fn found_in(&self, inventory: Inventory, terms: Terms, objects: &[Value]) -> anyhow::Result<Found> {
+    fn decide_in(
+        &self,
+        inventory: Inventory,
+        rule_limits: RuleLimits,
+        objects: &[Value],
+    ) -> anyhow::Result<CaseResult> {
         let now = self.now.unwrap_or_else(|| NOW.parse().expect("this is a time"));
-        let looked = Looked { inventory: Arc::new(inventory), terms, now, problems: Vec::new() };
+        let cluster = ClusterSnapshot { inventory: Arc::new(inventory), rule_limits, now, problems: Vec::new() };
         match (&self.pod, &self.subject) {
-            (Some(pod), _) => self.of_pod(&looked, pod),
-            (None, Value::String(target)) => self.of_target(&looked, target, objects),
-            (None, manifest) if manifest["kind"] == "Pod" => self.of_pod(&looked, manifest),
-            (None, manifest) => self.of_workload(&looked, manifest),
+            (Some(pod), _) => self.decide_pod(&cluster, pod),
+            (None, Value::String(target)) => self.decide_target(&cluster, target, objects),
+            (None, manifest) if manifest["kind"] == "Pod" => self.decide_pod(&cluster, manifest),
+            (None, manifest) => self.decide_workload(&cluster, manifest),
         }
     }
 
     /// Decides about a pod as the API server would send it.
-    fn of_pod(&self, looked: &Looked, pod: &Value) -> anyhow::Result<Found> {
-        // What is sent besides pods may look like anything.
+    fn decide_pod(&self, cluster: &ClusterSnapshot, pod: &Value) -> anyhow::Result<CaseResult> {
+        // A request about another object may have any shape.
         if pod.is_object() && self.request.is_empty() {
-            strictly::<k8s_openapi::api::core::v1::Pod>(pod).context("in the pod")?;
+            read_strictly::<k8s_openapi::api::core::v1::Pod>(pod).context("in the pod")?;
         }
         let mut pod = pod.clone();
         if pod.is_object() && pod["spec"].is_null() {
             pod["spec"] = json!({"containers": [{"name": "main", "image": "example.test/main:1"}]});
         }
         let namespace = pod["metadata"]["namespace"].as_str().unwrap_or(self.namespace()).to_owned();
-        let mut sent = json!({
+        let mut request = json!({
             "uid": "case", "operation": "CREATE", "namespace": namespace, "dryRun": false, "object": pod,
             "kind": {"group": "", "version": "v1", "kind": "Pod"},
             "resource": {"group": "", "version": "v1", "resource": "pods"},
             "userInfo": {"username": self.requester.as_deref().unwrap_or(REQUESTER)},
         });
-        sent.as_object_mut().into_iter().for_each(|sent| sent.extend(self.request.clone()));
-        let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": sent});
+        request.as_object_mut().into_iter().for_each(|request| request.extend(self.request.clone()));
+        let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
         let review = review.to_string();
-        let inventory = &looked.inventory;
-        let request = request::parse::<MOST_LABELS>(review.as_bytes(), inventory.settings.mesh)?;
-        let question = Question {
+        let inventory = &cluster.inventory;
+        let request = request::parse_review::<MAX_LABELS>(review.as_bytes(), inventory.settings.mesh)?;
+        let question = DecisionRequest {
             kind: &request.kind,
             pod: &request.pod,
             controller: request.controller.as_ref(),
             requester_is_trusted: inventory.trusts(&request.username),
         };
-        let explanation = Explanation::of(&inventory.facts_for(question, &[]), looked.now);
-        Found::of(explanation, &pod)
+        let explanation = Explanation::from_facts(&inventory.facts_for(question, &[]), cluster.now);
+        CaseResult::apply(explanation, &pod)
     }
 
-    /// Decides about something of the state.
-    fn of_target(&self, looked: &Looked, target: &str, objects: &[Value]) -> anyhow::Result<Found> {
-        let target: Target = target.parse().map_err(|why| anyhow!("the subject {target:?}: {why}"))?;
-        let explanation = explained(looked, &target, self.namespace())?;
-        let kind = if target.is_pod() { "Pod".to_owned() } else { target.kind(&looked.inventory.owner_kinds)? };
-        let is_meant = |object: &&Value| {
+    /// Decides about an object of the state.
+    fn decide_target(&self, cluster: &ClusterSnapshot, target: &str, objects: &[Value]) -> anyhow::Result<CaseResult> {
+        let target: TargetRef = target.parse().map_err(|why| anyhow!("the subject {target:?}: {why}"))?;
+        let explanation = explain_target(cluster, &target, self.namespace())?;
+        let kind =
+            if target.is_pod() { "Pod".to_owned() } else { target.resolve_kind(&cluster.inventory.owner_kinds)? };
+        let is_target = |object: &&Value| {
             let metadata = &object["metadata"];
             object["kind"] == kind && metadata["name"] == target.name && metadata["namespace"] == self.namespace()
         };
-        Found::of(explanation, objects.iter().find(is_meant).map_or(&Value::Null, pod_of))
+        CaseResult::apply(explanation, objects.iter().find(is_target).map_or(&Value::Null, pod_part))
     }
 
-    /// Decides about the new pods of a workload that the case alone knows.
-    fn of_workload(&self, looked: &Looked, manifest: &Value) -> anyhow::Result<Found> {
-        let inventory = &looked.inventory;
+    /// Decides about the new pods of a workload that is not in the state.
+    fn decide_workload(&self, cluster: &ClusterSnapshot, manifest: &Value) -> anyhow::Result<CaseResult> {
+        let inventory = &cluster.inventory;
         let mesh = inventory.settings.mesh;
-        let subjects = subjects_of(std::slice::from_ref(manifest), self.namespace(), &inventory.owner_kinds, mesh)?;
-        let [subject @ Subject::Workload(_)] = &subjects[..] else {
+        let subjects =
+            manifest_subjects(std::slice::from_ref(manifest), self.namespace(), &inventory.owner_kinds, mesh)?;
+        let [subject @ ManifestSubject::Workload(_)] = &subjects[..] else {
             bail!("the subject is neither a pod nor a workload")
         };
-        Found::of(of_manifest(looked, subject), pod_of(manifest))
+        CaseResult::apply(explain_manifest(cluster, subject), pod_part(manifest))
     }
 
     fn namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or("default")
     }
 
-    /// Everything in the state: paths are read, objects are as they stand.
+    /// Collects the objects of the state, also from the paths in it.
     fn objects(&self) -> anyhow::Result<Vec<Value>> {
         let injectors = self.injectors.iter().map(|name| json!(format!("../injectors/{name}.yaml")));
         let mut objects = Vec::new();
         for part in self.state.iter().cloned().chain(injectors) {
             match part.as_str() {
                 Some("-") => bail!("state: standard input is no path"),
-                Some(path) => objects.extend(manifest::objects_at(&self.directory.join(path)).context("state")?),
+                Some(path) => objects.extend(manifest::read_objects(&self.directory.join(path)).context("state")?),
                 None => objects.push(part),
             }
         }
         Ok(objects)
     }
 
-    fn deciding(&self) -> anyhow::Result<DecidingArgs> {
+    fn decision_args(&self) -> anyhow::Result<DecisionArgs> {
         let mut arguments = vec!["case".to_owned()];
         for (name, value) in &self.settings {
             check_setting(name)?;
             match value {
-                Value::Array(values) => arguments.extend(values.iter().map(|value| flag(name, value))),
-                value => arguments.push(flag(name, value)),
+                Value::Array(values) => arguments.extend(values.iter().map(|value| to_flag(name, value))),
+                value => arguments.push(to_flag(name, value)),
             }
         }
         arguments.extend(self.flags.iter().cloned());
         if !arguments.iter().any(|argument| argument.starts_with("--own-namespace")) {
-            // Not that of an environment in which the test happens to run.
+            // The environment of the test must not matter.
             arguments.push("--own-namespace=outrigger-system".to_owned());
         }
-        let flags = Flags::try_parse_from(arguments).map_err(|error| {
-            let told = error.to_string();
-            let first = told.lines().next().unwrap_or_default();
+        let flags = CaseFlags::try_parse_from(arguments).map_err(|error| {
+            let message = error.to_string();
+            let first = message.lines().next().unwrap_or_default();
             anyhow!("settings: {}", first.trim_start_matches("error: "))
         })?;
-        Ok(flags.deciding)
+        Ok(flags.decision_args)
     }
 }
 
-/// What is given, also where it is null.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+/// Deserializes a field that is present, also if it is null.
+fn deserialize_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
 
 fn check_setting(name: &str) -> anyhow::Result<()> {
-    let command = DecidingArgs::augment_args(Flags::command());
+    let command = DecisionArgs::augment_args(CaseFlags::command());
     let known: Vec<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
     if known.contains(&name) {
         return Ok(());
     }
-    let meant = nearest(name, known.iter().copied()).map(|meant| format!("did you mean {meant}? ")).unwrap_or_default();
+    let meant =
+        nearest_word(name, known.iter().copied()).map(|meant| format!("did you mean {meant}? ")).unwrap_or_default();
     bail!("settings.{name}: unknown setting; {meant}known are {}", known.join(", "))
 }
 
-fn flag(name: &str, value: &Value) -> String {
+fn to_flag(name: &str, value: &Value) -> String {
     let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     format!("--{name}={value}")
 }
 
-/// The pod that an object is, or that its template makes.
-fn pod_of(object: &Value) -> &Value {
+/// Returns the object itself if it is a pod, otherwise its pod template.
+fn pod_part(object: &Value) -> &Value {
     let spec = &object["spec"];
     match object["kind"].as_str() {
         Some("Pod") => object,

@@ -1,60 +1,60 @@
-//! What a case expects, against what is decided.
+//! Expectations of a case, and their comparison with the decision.
 
 use anyhow::Context;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::features::explain::explanation::{Considered, Explanation, RuleName, Told, WorkloadName};
+use crate::features::explain::explanation::{DecisionSummary, ExplainedRule, ExplainedWorkload, Explanation, RuleRef};
 
-/// What is expected; what is not named may be anything.
+/// Expected decision. Absent fields may have any value.
 #[derive(Debug, Default, PartialEq, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct Expected {
+#[serde(default, rename = "Expected", rename_all = "camelCase")]
+pub(super) struct CaseExpectation {
     /// `Enable`, `Disable`, `Remove` or `Leave`.
     action: Option<String>,
-    /// The kind and the name of the rule that wins, such as `Policy mesh-by-default`.
+    /// Kind and name of the rule that wins, such as `Policy mesh-by-default`.
     rule: Option<String>,
-    /// A part of why.
+    /// Part of the reason.
     reason: Option<String>,
-    /// The workload, such as `Deployment/web`, or `none`.
+    /// Workload, such as `Deployment/web`, or `none`.
     workload: Option<String>,
-    /// Until when it holds.
+    /// End of the decision.
     until: Option<Timestamp>,
-    /// The other rules that have to do with the pod, in order, such as `Override pod: Refused`.
+    /// Other rules that have to do with the pod, in order, such as `Override pod: Refused`.
     considered: Option<Vec<String>>,
     /// `Injected`, `NotInjected`, `Unreachable` or `Unknown`.
     effect: Option<String>,
-    /// A part of why.
+    /// Part of the reason of the effect.
     effect_reason: Option<String>,
-    /// The injector's webhook that is called.
+    /// Webhook of the injector that is called.
     webhook: Option<String>,
-    /// The revision of the control plane that it leads to.
+    /// Revision of the control plane behind the webhook.
     revision: Option<String>,
-    /// Labels that the pod ends with, or without, where the value is null.
+    /// Labels of the patched pod; null stands for a label that must be absent.
     labels: Map<String, Value>,
-    /// The same for annotations.
+    /// Annotations of the patched pod; null stands for an annotation that must be absent.
     annotations: Map<String, Value>,
 }
 
-/// Something that is not as expected.
+/// Field whose value is not the expected one.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Difference {
+pub(super) struct FieldDifference {
     pub(super) field: String,
     pub(super) expected: String,
     pub(super) found: String,
 }
 
-/// What is decided, and the pod's metadata after that.
+/// Decision of a case, and the metadata of the patched pod.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct CaseResult {
     explanation: Explanation,
     metadata: Value,
 }
 
-impl Found {
-    /// The same, with what is written on this pod.
-    pub(super) fn of(explanation: Explanation, pod: &Value) -> anyhow::Result<Self> {
+impl CaseResult {
+    /// Applies the patch of the decision to this pod.
+    pub(super) fn apply(explanation: Explanation, pod: &Value) -> anyhow::Result<Self> {
         let metadata = match &pod["metadata"] {
             Value::Null => json!({}),
             metadata => metadata.clone(),
@@ -64,22 +64,22 @@ impl Found {
         Ok(Self { explanation, metadata: pod["metadata"].take() })
     }
 
-    /// Why it is so.
-    pub(super) fn because(&self) -> String {
-        let Explanation { decision: Told { action, rule, reason, .. }, effect, .. } = &self.explanation;
-        let rule = if rule.kind == "None" { String::new() } else { format!(" by {}", in_words(rule)) };
+    /// Explains the decision in one line.
+    pub(super) fn explain(&self) -> String {
+        let Explanation { decision: DecisionSummary { action, rule, reason, .. }, effect, .. } = &self.explanation;
+        let rule = if rule.kind == "None" { String::new() } else { format!(" by {}", describe_rule(rule)) };
         format!("{action}{rule}: {reason}; {}: {}", effect.outcome.as_str(), effect.reason)
     }
 }
 
-impl Expected {
-    /// Whether it expects nothing.
+impl CaseExpectation {
+    /// Returns whether every field is absent.
     pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Everything that is not as expected.
-    pub(super) fn differences(&self, found: &Found) -> Vec<Difference> {
+    /// Compares the expected fields with the result.
+    pub(super) fn differences(&self, result: &CaseResult) -> Vec<FieldDifference> {
         let Self {
             action,
             rule,
@@ -94,51 +94,54 @@ impl Expected {
             labels,
             annotations,
         } = self;
-        let Found { explanation: Explanation { decision, effect: told, workload: of, .. }, metadata } = found;
-        let mut comparing = Comparing(Vec::new());
-        comparing.same("action", action.as_deref(), || decision.action.to_owned());
-        comparing.same("rule", rule.as_deref(), || in_words(&decision.rule));
-        comparing.part("reason", reason.as_deref(), &decision.reason);
-        comparing.same("workload", workload.as_deref(), || {
-            of.as_ref().map_or_else(|| "none".to_owned(), |WorkloadName { kind, name }| format!("{kind}/{name}"))
+        let CaseResult { explanation, metadata } = result;
+        let Explanation { decision, effect: found_effect, workload: found_workload, .. } = explanation;
+        let mut comparison = FieldComparison(Vec::new());
+        comparison.compare("action", action.as_deref(), || decision.action.to_owned());
+        comparison.compare("rule", rule.as_deref(), || describe_rule(&decision.rule));
+        comparison.compare_part("reason", reason.as_deref(), &decision.reason);
+        comparison.compare("workload", workload.as_deref(), || {
+            found_workload
+                .as_ref()
+                .map_or_else(|| "none".to_owned(), |ExplainedWorkload { kind, name }| format!("{kind}/{name}"))
         });
         let until = until.map(|until| until.to_string());
-        comparing.same("until", until.as_deref(), || {
+        comparison.compare("until", until.as_deref(), || {
             decision.until.map_or_else(|| "none".to_owned(), |until| until.to_string())
         });
         let considered = considered.as_ref().map(|considered| considered.join("; "));
-        comparing.same("considered", considered.as_deref(), || worth_telling(&decision.considered));
-        comparing.same("effect", effect.as_deref(), || told.outcome.as_str().to_owned());
-        comparing.part("effectReason", effect_reason.as_deref(), &told.reason);
+        comparison.compare("considered", considered.as_deref(), || describe_considered(&decision.considered));
+        comparison.compare("effect", effect.as_deref(), || found_effect.outcome.as_str().to_owned());
+        comparison.compare_part("effectReason", effect_reason.as_deref(), &found_effect.reason);
         let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
-        comparing.same("webhook", webhook.as_deref(), || or_none(&told.webhook));
-        comparing.same("revision", revision.as_deref(), || or_none(&told.revision));
-        comparing.map("labels", labels, &metadata["labels"]);
-        comparing.map("annotations", annotations, &metadata["annotations"]);
-        comparing.0
+        comparison.compare("webhook", webhook.as_deref(), || or_none(&found_effect.webhook));
+        comparison.compare("revision", revision.as_deref(), || or_none(&found_effect.revision));
+        comparison.compare_map("labels", labels, &metadata["labels"]);
+        comparison.compare_map("annotations", annotations, &metadata["annotations"]);
+        comparison.0
     }
 }
 
-/// Collects what is not the same.
-struct Comparing(Vec<Difference>);
+/// Collector of differences.
+struct FieldComparison(Vec<FieldDifference>);
 
-impl Comparing {
-    fn same(&mut self, field: &str, expected: Option<&str>, found: impl FnOnce() -> String) {
+impl FieldComparison {
+    fn compare(&mut self, field: &str, expected: Option<&str>, found: impl FnOnce() -> String) {
         let Some(expected) = expected else { return };
         let found = found();
         if found != expected {
-            self.tell(field, expected.to_owned(), found);
+            self.push(field, expected.to_owned(), found);
         }
     }
 
-    fn part(&mut self, field: &str, expected: Option<&str>, found: &str) {
+    fn compare_part(&mut self, field: &str, expected: Option<&str>, found: &str) {
         if let Some(expected) = expected.filter(|expected| !found.contains(expected)) {
-            self.tell(field, format!("something with {expected:?}"), found.to_owned());
+            self.push(field, format!("something with {expected:?}"), found.to_owned());
         }
     }
 
-    fn map(&mut self, field: &str, expected: &Map<String, Value>, found: &Value) {
-        let in_words = |value: &Value| match value {
+    fn compare_map(&mut self, field: &str, expected: &Map<String, Value>, found: &Value) {
+        let describe = |value: &Value| match value {
             Value::Null => "none".to_owned(),
             Value::String(text) => text.clone(),
             other => other.to_string(),
@@ -146,22 +149,22 @@ impl Comparing {
         for (key, expected) in expected {
             let found = found.get(key).unwrap_or(&Value::Null);
             if found != expected {
-                self.tell(&format!("{field}.{key}"), in_words(expected), in_words(found));
+                self.push(&format!("{field}.{key}"), describe(expected), describe(found));
             }
         }
     }
 
-    fn tell(&mut self, field: &str, expected: String, found: String) {
-        self.0.push(Difference { field: field.to_owned(), expected, found });
+    fn push(&mut self, field: &str, expected: String, found: String) {
+        self.0.push(FieldDifference { field: field.to_owned(), expected, found });
     }
 }
 
-fn in_words(rule: &RuleName) -> String {
+fn describe_rule(rule: &RuleRef) -> String {
     format!("{} {}", rule.kind, rule.name)
 }
 
-/// The rules that have to do with the pod and did not win, as the audit log tells them.
-fn worth_telling(considered: &[Considered]) -> String {
-    let told = considered.iter().filter(|one| !["Won", "NoMatch"].contains(&one.outcome));
-    told.map(|one| format!("{}: {}", in_words(&one.rule), one.outcome)).collect::<Vec<_>>().join("; ")
+/// Describes the rules that have to do with the pod and did not win, as the audit log does.
+fn describe_considered(considered: &[ExplainedRule]) -> String {
+    let others = considered.iter().filter(|one| !["Won", "NoMatch"].contains(&one.outcome));
+    others.map(|one| format!("{}: {}", describe_rule(&one.rule), one.outcome)).collect::<Vec<_>>().join("; ")
 }

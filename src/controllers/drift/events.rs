@@ -1,7 +1,7 @@
-//! Events that are published one after the other, beside what has something to tell.
+//! Queue of events on drifting workloads, which are published one after the other.
 //!
-//! Guarantees: whoever tells something waits for nobody. Limits: at most [`QUEUE`] wait; what comes while they do, and what has
-//! waited for longer than [`STALE`], is lost.
+//! Guarantees: adding an event never waits. Limits: at most [`QUEUE`] events wait. Further events are lost, and so are events that
+//! have waited for longer than [`STALE`].
 
 use std::time::Duration;
 
@@ -10,80 +10,87 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use crate::features::drift::Subject;
-use crate::kubernetes::client::events::{Events, Unpublished};
+use crate::features::drift::DriftSubject;
+use crate::kubernetes::client::events::{EventError, EventPublisher};
 
-/// So many wait at most.
+/// Number of events that wait at most.
 const QUEUE: usize = 1000;
-/// What has waited for longer is no news.
+/// Age at which a waiting event is dropped.
 const STALE: Duration = Duration::from_secs(600);
-/// Events keep this distance.
+/// Time between two events.
 const BETWEEN_EVENTS: Duration = Duration::from_millis(50);
 
-/// Takes events; nobody publishes them where there is no cluster.
+/// Sending end of the queue; without a cluster events are discarded.
 #[derive(Debug)]
-pub(super) struct Teller(Option<mpsc::Sender<Telling>>);
+pub(super) struct DriftEventQueue(Option<mpsc::Sender<QueuedEvent>>);
 
-/// Publishes them.
-pub(super) struct Publisher {
-    queue: mpsc::Receiver<Telling>,
-    events: Option<Events>,
+/// Receiving end of the queue, which publishes the events.
+pub(super) struct DriftEventWorker {
+    queue: mpsc::Receiver<QueuedEvent>,
+    events: Option<EventPublisher>,
 }
 
 #[derive(Debug)]
-struct Telling {
-    subject: Subject,
-    of: EventType,
+struct QueuedEvent {
+    subject: DriftSubject,
+    type_: EventType,
     reason: (&'static str, &'static str),
     note: String,
-    since: Instant,
+    queued_at: Instant,
 }
 
-/// A queue and its two ends.
-pub(super) fn queue(events: Option<Events>) -> (Teller, Publisher) {
+/// Creates a queue, and returns its two ends.
+pub(super) fn event_queue(events: Option<EventPublisher>) -> (DriftEventQueue, DriftEventWorker) {
     let (sender, queue) = mpsc::channel(QUEUE);
-    (Teller(events.is_some().then_some(sender)), Publisher { queue, events })
+    (DriftEventQueue(events.is_some().then_some(sender)), DriftEventWorker { queue, events })
 }
 
-impl Teller {
-    /// Tells something of an object.
-    pub(super) fn tell(&self, subject: &Subject, of: EventType, reason: (&'static str, &'static str), note: &str) {
+impl DriftEventQueue {
+    /// Queues an event on an object, or logs that it is lost.
+    pub(super) fn push(
+        &self,
+        subject: &DriftSubject,
+        type_: EventType,
+        reason: (&'static str, &'static str),
+        note: &str,
+    ) {
         let Some(queue) = &self.0 else { return };
-        let telling = Telling { subject: subject.clone(), of, reason, note: note.to_owned(), since: Instant::now() };
-        if let Err(unqueued) = queue.try_send(telling) {
-            unqueued.into_inner().is_lost("too many others wait");
+        let event =
+            QueuedEvent { subject: subject.clone(), type_, reason, note: note.to_owned(), queued_at: Instant::now() };
+        if let Err(unqueued) = queue.try_send(event) {
+            unqueued.into_inner().log_loss("too many others wait");
         }
     }
 }
 
-impl Publisher {
-    /// Publishes what is told, for as long as it is polled.
+impl DriftEventWorker {
+    /// Publishes queued events for as long as it is polled.
     pub(super) async fn run(mut self) {
         let Some(events) = self.events else { return std::future::pending().await };
-        while let Some(telling) = self.queue.recv().await {
-            if telling.since.elapsed() > STALE {
-                telling.is_lost("it has waited for too long");
+        while let Some(event) = self.queue.recv().await {
+            if event.queued_at.elapsed() > STALE {
+                event.log_loss("it has waited for too long");
                 continue;
             }
-            telling.publish(&events).await;
+            event.publish(&events).await;
             sleep(BETWEEN_EVENTS).await;
         }
     }
 }
 
-impl Telling {
-    async fn publish(self, events: &Events) {
-        let Self { subject, of, reason, note, since: _ } = self;
-        match events.tell_of(&subject, of, reason, &note).await {
+impl QueuedEvent {
+    async fn publish(self, events: &EventPublisher) {
+        let Self { subject, type_, reason, note, queued_at: _ } = self;
+        match events.publish_for_subject(&subject, type_, reason, &note).await {
             Ok(()) => {}
-            // Its namespace is gone, and it with it.
-            Err(Unpublished::Refused(kube::Error::Api(answer))) if answer.code == 404 => {}
-            Err(why) => warn!(workload = subject.named(), "cannot publish an event: {why}"),
+            // The namespace is deleted, and the workload with it.
+            Err(EventError::Refused(kube::Error::Api(answer))) if answer.code == 404 => {}
+            Err(why) => warn!(workload = subject.display_name(), "cannot publish an event: {why}"),
         }
     }
 
-    fn is_lost(&self, why: &str) {
+    fn log_loss(&self, why: &str) {
         let Self { subject, reason: (reason, _), .. } = self;
-        warn!(workload = subject.named(), "an event {reason} is not published: {why}");
+        warn!(workload = subject.display_name(), "an event {reason} is not published: {why}");
     }
 }

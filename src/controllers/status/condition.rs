@@ -1,30 +1,28 @@
-//! Conditions: what is said of an object, settled with what stands on it.
+//! Conditions of our resources, merged with the conditions that are stored already.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-/// What a condition is to say.
+/// Condition that a status should have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Saying {
-    /// Its type.
-    pub(super) of: &'static str,
-    pub(super) status: Truth,
-    /// One word for why.
+pub(super) struct PlannedCondition {
+    pub(super) type_: &'static str,
+    pub(super) status: ConditionStatus,
+    /// Reason, in one word.
     pub(super) reason: &'static str,
-    /// A sentence, without a full stop.
+    /// Sentence without a full stop.
     pub(super) message: String,
 }
 
-/// The status of a condition.
+/// Status of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Truth {
+pub(super) enum ConditionStatus {
     True,
     False,
-    /// It cannot be told.
     Unknown,
 }
 
-impl Truth {
+impl ConditionStatus {
     fn as_str(self) -> &'static str {
         match self {
             Self::True => "True",
@@ -34,49 +32,50 @@ impl Truth {
     }
 }
 
-impl From<bool> for Truth {
+impl From<bool> for ConditionStatus {
     fn from(truth: bool) -> Self {
         if truth { Self::True } else { Self::False }
     }
 }
 
-impl Saying {
+impl PlannedCondition {
     pub(super) fn new(
-        of: &'static str,
-        status: impl Into<Truth>,
+        type_: &'static str,
+        status: impl Into<ConditionStatus>,
         reason: &'static str,
         message: impl Into<String>,
     ) -> Self {
-        Self { of, status: status.into(), reason, message: message.into() }
+        Self { type_, status: status.into(), reason, message: message.into() }
     }
 }
 
-/// The conditions as they are to stand: one whose status does not change keeps the time of its last transition.
-pub(super) fn settled(
-    sayings: Vec<Saying>,
-    standing: &[Condition],
+/// Merges planned conditions with the stored ones. A condition whose status does not change keeps its transition time.
+pub(super) fn merge_conditions(
+    planned: Vec<PlannedCondition>,
+    stored: &[Condition],
     generation: Option<i64>,
     now: Timestamp,
 ) -> Vec<Condition> {
-    let settled = |Saying { of, status, reason, message }: Saying| {
-        let before = standing.iter().find(|one| one.type_ == of && one.status == status.as_str());
+    let merge = |PlannedCondition { type_, status, reason, message }: PlannedCondition| {
+        let before = stored.iter().find(|one| one.type_ == type_ && one.status == status.as_str());
         Condition {
-            type_: of.to_owned(),
+            type_: type_.to_owned(),
             status: status.as_str().to_owned(),
             reason: reason.to_owned(),
             message,
             observed_generation: generation,
-            last_transition_time: before.map_or(Time(whole_seconds(now)), |before| before.last_transition_time.clone()),
+            last_transition_time: before
+                .map_or(Time(truncate_to_seconds(now)), |before| before.last_transition_time.clone()),
         }
     };
-    sayings.into_iter().map(settled).collect()
+    planned.into_iter().map(merge).collect()
 }
 
-/// Those conditions that stand and are ours to write, in our order; others on the object are somebody else's.
-pub(super) fn ours(standing: &[Condition], wanted: &[Condition]) -> Vec<Condition> {
-    wanted.iter().filter_map(|one| standing.iter().find(|other| other.type_ == one.type_)).cloned().collect()
+/// Selects the stored conditions that are ours, in our order. Others on the object belong to somebody else.
+pub(super) fn own_conditions(stored: &[Condition], planned: &[Condition]) -> Vec<Condition> {
+    planned.iter().filter_map(|one| stored.iter().find(|other| other.type_ == one.type_)).cloned().collect()
 }
 
-fn whole_seconds(instant: Timestamp) -> Timestamp {
+fn truncate_to_seconds(instant: Timestamp) -> Timestamp {
     instant.checked_sub(SignedDuration::from_nanos(instant.subsec_nanosecond().into())).unwrap_or(instant)
 }

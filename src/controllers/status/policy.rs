@@ -1,63 +1,72 @@
-//! What is said of a policy.
+//! Conditions of policies.
 
-use super::condition::{Saying, Truth};
-use super::survey::{EXAMPLES, Matched, OfPolicy, Survey};
+use super::condition::{ConditionStatus, PlannedCondition};
+use super::survey::{EXAMPLES, MatchTally, PolicyTally, WorkloadSurvey};
 use crate::decision::Action;
-use crate::decision::policy::{Mode, Overrides, Policy};
+use crate::decision::policy::{EnforcementMode, OverridePermission, Policy};
 
-/// What is said of one that cannot be read; the sentence names it, and what is wrong.
-pub(super) fn invalid(why: &str) -> Vec<Saying> {
+/// Returns the conditions of a policy that cannot be parsed. `why` names the policy and the mistake.
+pub(super) fn invalid_conditions(why: &str) -> Vec<PlannedCondition> {
     let nothing = "the policy cannot be read, and decides nothing";
     vec![
-        Saying::new("Ready", false, "Invalid", why),
-        Saying::new("Conflict", Truth::Unknown, "Invalid", nothing),
-        Saying::new("Ineffective", Truth::Unknown, "Invalid", nothing),
+        PlannedCondition::new("Ready", false, "Invalid", why),
+        PlannedCondition::new("Conflict", ConditionStatus::Unknown, "Invalid", nothing),
+        PlannedCondition::new("Ineffective", ConditionStatus::Unknown, "Invalid", nothing),
     ]
 }
 
-/// What is said of one that takes part; `before_us` are the injectors that the API server calls before us.
-pub(super) fn sayings(survey: &Survey, policy: &Policy, known: &OfPolicy, before_us: &[&str]) -> Vec<Saying> {
-    vec![ready(policy, &known.matched), conflict(survey, policy, known), ineffective(policy, known, before_us)]
+/// Returns the conditions of a valid policy. `before_us` are the injectors that the API server calls before us.
+pub(super) fn policy_conditions(
+    survey: &WorkloadSurvey,
+    policy: &Policy,
+    tally: &PolicyTally,
+    before_us: &[&str],
+) -> Vec<PlannedCondition> {
+    vec![
+        ready_condition(policy, &tally.matched),
+        conflict_condition(survey, policy, tally),
+        ineffective_condition(policy, tally, before_us),
+    ]
 }
 
-fn ready(policy: &Policy, matched: &Matched) -> Saying {
+fn ready_condition(policy: &Policy, matched: &MatchTally) -> PlannedCondition {
     let does = match policy.mode {
-        Mode::Enforce => "it takes part in decisions",
-        Mode::Audit => "it is evaluated and recorded, and changes nothing",
+        EnforcementMode::Enforce => "it takes part in decisions",
+        EnforcementMode::Audit => "it is evaluated and recorded, and changes nothing",
     };
-    let message = format!("{does}; {}", about(matched));
-    let parts = parts_of_tenants(policy);
+    let message = format!("{does}; {}", describe_matches(matched));
+    let parts = tenant_parts(policy);
     if parts.is_empty() {
-        let reason = if policy.mode == Mode::Enforce { "Enforced" } else { "Audited" };
-        return Saying::new("Ready", true, reason, message);
+        let reason = if policy.mode == EnforcementMode::Enforce { "Enforced" } else { "Audited" };
+        return PlannedCondition::new("Ready", true, reason, message);
     }
-    let forbids = if policy.overrides == Overrides::Deny { "overrides: Deny" } else { "action: Disable" };
+    let forbids = if policy.overrides == OverridePermission::Deny { "overrides: Deny" } else { "action: Disable" };
     let message = format!(
         "{message}; {forbids} is selected by {}, which tenants write: what they label or name otherwise is out of its reach",
         parts.join(", ")
     );
-    Saying::new("Ready", true, "SelectsByTenantLabels", message)
+    PlannedCondition::new("Ready", true, "SelectsByTenantLabels", message)
 }
 
-/// How many workloads a rule is about, in words.
-pub(super) fn about(matched: &Matched) -> String {
-    let Matched { workloads, unknown, unknown_example } = matched;
+/// Describes how many workloads a rule matches.
+pub(super) fn describe_matches(matched: &MatchTally) -> String {
+    let MatchTally { workloads, unknown, unknown_example } = matched;
     match unknown_example {
-        None => format!("it matches {}", count(*workloads)),
+        None => format!("it matches {}", count_workloads(*workloads)),
         Some(example) => format!(
             "it matches at least {}; of {unknown} more that cannot be told, because their pod templates are not read, such as {example}",
-            count(*workloads)
+            count_workloads(*workloads)
         ),
     }
 }
 
-/// The parts by which a cluster policy forbids something to those who write them.
-fn parts_of_tenants(policy: &Policy) -> Vec<&'static str> {
-    let forbids = policy.overrides == Overrides::Deny || policy.action == Action::Disable;
+/// Returns the parts of a cluster policy that tenants can evade, because they write what these select by.
+fn tenant_parts(policy: &Policy) -> Vec<&'static str> {
+    let forbids = policy.overrides == OverridePermission::Deny || policy.action == Action::Disable;
     if policy.namespace.is_some() || !forbids {
         return Vec::new();
     }
-    let matching = &policy.matching;
+    let matching = &policy.matcher;
     let parts = [
         (!matching.workloads.is_empty(), "workloads"),
         (!matching.workload_selector.selects_all(), "workloadSelector"),
@@ -67,13 +76,13 @@ fn parts_of_tenants(policy: &Policy) -> Vec<&'static str> {
     parts.into_iter().filter_map(|(given, part)| given.then_some(part)).collect()
 }
 
-fn conflict(survey: &Survey, policy: &Policy, known: &OfPolicy) -> Saying {
-    if policy.mode == Mode::Audit {
-        return Saying::new("Conflict", false, "Audited", "in mode Audit it is no rival of another");
+fn conflict_condition(survey: &WorkloadSurvey, policy: &Policy, tally: &PolicyTally) -> PlannedCondition {
+    if policy.mode == EnforcementMode::Audit {
+        return PlannedCondition::new("Conflict", false, "Audited", "in mode Audit it is no rival of another");
     }
-    let OfPolicy { conflicts, conflicting_workloads, .. } = known;
+    let PolicyTally { conflicts, conflicting_workloads, .. } = tally;
     if conflicts.is_empty() {
-        return Saying::new(
+        return PlannedCondition::new(
             "Conflict",
             false,
             "NoConflict",
@@ -90,46 +99,47 @@ fn conflict(survey: &Survey, policy: &Policy, known: &OfPolicy) -> Saying {
     let message = format!(
         "of the same rank, {}; this is about {}, for which Disable goes before Remove before Enable, and the strictest overrides holds",
         others.join("; "),
-        count(*conflicting_workloads)
+        count_workloads(*conflicting_workloads)
     );
-    Saying::new("Conflict", true, "SameRank", message)
+    PlannedCondition::new("Conflict", true, "SameRank", message)
 }
 
-fn overrides(overrides: Overrides) -> &'static str {
+fn overrides(overrides: OverridePermission) -> &'static str {
     match overrides {
-        Overrides::Allow => "Allow",
-        Overrides::RequireReason => "RequireReason",
-        Overrides::Deny => "Deny",
+        OverridePermission::Allow => "Allow",
+        OverridePermission::RequireReason => "RequireReason",
+        OverridePermission::Deny => "Deny",
     }
 }
 
-fn ineffective(policy: &Policy, known: &OfPolicy, before_us: &[&str]) -> Saying {
-    let OfPolicy { matched, unreachable, unreachable_examples, unforeseen, unforeseen_example, .. } = known;
+fn ineffective_condition(policy: &Policy, tally: &PolicyTally, before_us: &[&str]) -> PlannedCondition {
+    let PolicyTally { matched, unreachable, unreachable_examples, unforeseen, unforeseen_example, .. } = tally;
     let more = unreachable.saturating_sub(EXAMPLES);
     let action = policy.action.as_str();
     let out_of_reach = (*unreachable > 0).then(|| {
         let and_more = if more > 0 { format!("; and {more} more") } else { String::new() };
-        let of = count(matched.workloads);
+        let of = count_workloads(matched.workloads);
         format!(
             "{action} cannot have its effect on {unreachable} of {of}: {}{and_more}",
             unreachable_examples.join("; ")
         )
     });
-    if policy.mode == Mode::Enforce && !before_us.is_empty() {
-        let order = crate::kubernetes::client::order::sentence(before_us);
+    if policy.mode == EnforcementMode::Enforce && !before_us.is_empty() {
+        let order = crate::kubernetes::client::webhook_order::describe_order(before_us);
         let message = out_of_reach.map_or(order.clone(), |out_of_reach| format!("{order}; {out_of_reach}"));
-        return Saying::new("Ineffective", true, "WrongOrder", message);
+        return PlannedCondition::new("Ineffective", true, "WrongOrder", message);
     }
     match (out_of_reach, unforeseen_example) {
-        (Some(message), _) => Saying::new("Ineffective", true, "Unreachable", message),
+        (Some(message), _) => PlannedCondition::new("Ineffective", true, "Unreachable", message),
         (None, Some(example)) => {
-            let message = format!("what the injector will do with {} is not known: {example}", count(*unforeseen));
-            Saying::new("Ineffective", Truth::Unknown, "Unforeseen", message)
+            let message =
+                format!("what the injector will do with {} is not known: {example}", count_workloads(*unforeseen));
+            PlannedCondition::new("Ineffective", ConditionStatus::Unknown, "Unforeseen", message)
         }
-        (None, None) => Saying::new("Ineffective", false, "Effective", "nothing keeps it from its effect"),
+        (None, None) => PlannedCondition::new("Ineffective", false, "Effective", "nothing keeps it from its effect"),
     }
 }
 
-fn count(workloads: usize) -> String {
+fn count_workloads(workloads: usize) -> String {
     if workloads == 1 { "1 workload".to_owned() } else { format!("{workloads} workloads") }
 }

@@ -1,8 +1,8 @@
-//! One pass over all workloads, by which every policy and suspension learns what it is about.
+//! Survey of all workloads, which counts for every policy and suspension what it matches and achieves.
 //!
-//! It can be made in pieces: what the rules are is settled at the beginning, and stays the same to the end.
-//! Cost: each workload meets the policies that can concern its namespace, and is decided once, plus once for each policy in
-//! mode Audit that matches it.
+//! A survey can run in pieces: the rules are fixed when it begins, and stay the same until its end.
+//! Cost: each workload is matched against the policies that can concern its namespace, and is decided once, plus once for each
+//! policy in mode Audit that matches it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,85 +10,85 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::decision::decide_with;
-use crate::decision::effect::{Consequence, Outcome, consequence};
-use crate::decision::facts::{Facts, Owner, Pod};
-use crate::decision::marks::{Mark, Marks};
-use crate::decision::policy::{Candidates, Matching, Mode, Policies, Policy};
-use crate::decision::reason::{Rule, Safety};
-use crate::decision::suspension::{Suspension, Suspensions};
+use crate::decision::effect::{Consequence, EffectOutcome, consequence};
+use crate::decision::facts::{Facts, Owner, PodFacts};
+use crate::decision::marks::{MarkChange, PodMarks};
+use crate::decision::policy::{EnforcementMode, PodMatcher, Policy, PolicyCandidates, PolicySet};
+use crate::decision::reason::{DecisionRule, SafetyRule};
+use crate::decision::suspension::{InjectionSuspension, SuspensionSet};
 use crate::decision::{Action, Decision};
-use crate::features::explain::about::{is_about, told, without_template};
+use crate::features::explain::workload_facts::{selects_workload, without_template_parts, workload_title};
 use crate::kubernetes::inventory::Inventory;
-use crate::kubernetes::inventory::rule_kind::RuleName;
+use crate::kubernetes::inventory::rule_kind::NamespacedName;
 
-/// How many examples a sentence names.
+/// Number of examples that a sentence names.
 pub(super) const EXAMPLES: usize = 3;
 
-/// What is known so far of what the rules are about.
+/// Counts of a survey so far.
 #[derive(Debug)]
-pub(super) struct Survey {
+pub(super) struct WorkloadSurvey {
     pub(super) now: Timestamp,
-    pub(super) policies: Arc<Policies>,
-    suspensions: Arc<Suspensions>,
-    /// Of each policy, in order of rank.
-    of_policies: Vec<OfPolicy>,
-    of_suspensions: HashMap<RuleName, Matched>,
-    /// The first instant at which the answer to all this changes by itself.
+    pub(super) policies: Arc<PolicySet>,
+    suspensions: Arc<SuspensionSet>,
+    /// Tally of each policy, in order of rank.
+    policy_tallies: Vec<PolicyTally>,
+    suspension_tallies: HashMap<NamespacedName, MatchTally>,
+    /// First instant at which the result changes by itself.
     pub(super) changes_at: Option<Timestamp>,
-    /// The policies that can concern the namespace that was looked at last: workloads come by namespace.
-    candidates: Option<(Arc<str>, Arc<Candidates>)>,
+    /// Policies that can concern the namespace visited last; workloads are sorted by namespace.
+    candidates: Option<(Arc<str>, Arc<PolicyCandidates>)>,
 }
 
-/// What a rule is about.
+/// Number of workloads that a rule matches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Matched {
-    /// Workloads that it is about for certain.
+pub(super) struct MatchTally {
+    /// Workloads that certainly match.
     pub(super) workloads: usize,
-    /// Workloads of which that cannot be told, and the first of them.
+    /// Workloads that may match.
     pub(super) unknown: usize,
     pub(super) unknown_example: Option<String>,
 }
 
-/// What is known of a policy.
+/// Counts for one policy.
 #[derive(Debug, Default)]
-pub(super) struct OfPolicy {
-    pub(super) matched: Matched,
-    /// Workloads about which it differs from another of its rank: the other, and the first of them.
+pub(super) struct PolicyTally {
+    pub(super) matched: MatchTally,
+    /// Policies of the same rank that differ on some workload: position, and the first such workload.
     pub(super) conflicts: Vec<(usize, String)>,
     pub(super) conflicting_workloads: usize,
-    /// Workloads for which it wins and cannot have its effect, and why for the first of them.
+    /// Workloads on which the policy wins and cannot have its effect, with reasons for the first ones.
     pub(super) unreachable: usize,
     pub(super) unreachable_examples: Vec<String>,
-    /// Workloads for which it wins and nobody knows what the injector does, and why for the first of them.
+    /// Workloads on which the policy wins and the injector is unpredictable, with the reason for the first one.
     pub(super) unforeseen: usize,
     pub(super) unforeseen_example: Option<String>,
-    /// In mode Audit: workloads whose new pods would be different.
+    /// Workloads whose new pods the policy would change, in mode Audit.
     pub(super) would_change: usize,
-    /// Its matching without what a template says, where it asks for that.
-    without_template: Option<Box<Matching>>,
+    /// Matcher without the parts that need a pod template, if there are such parts.
+    without_template: Option<Box<PodMatcher>>,
 }
 
-impl Survey {
-    /// A survey that has seen no workload yet; none while the rules are not known.
+impl WorkloadSurvey {
+    /// Begins a survey. `None` while the rules are not known.
     pub(super) fn begin(inventory: &Inventory, now: Timestamp) -> Option<Self> {
         let (policies, suspensions) = (inventory.rules.policies()?, inventory.rules.suspensions()?);
-        let of_policy = |policy: &Policy| OfPolicy {
-            without_template: without_template(&policy.matching).map(Box::new),
-            ..OfPolicy::default()
+        let new_tally = |policy: &Policy| PolicyTally {
+            without_template: without_template_parts(&policy.matcher).map(Box::new),
+            ..PolicyTally::default()
         };
-        let of_policies = policies.all().iter().map(of_policy).collect();
+        let policy_tallies = policies.all().iter().map(new_tally).collect();
         Some(Self {
             now,
             policies,
             suspensions,
-            of_policies,
-            of_suspensions: HashMap::new(),
+            policy_tallies,
+            suspension_tallies: HashMap::new(),
             changes_at: None,
             candidates: None,
         })
     }
 
-    /// The workloads to be looked at, by namespace.
+    /// Lists the workloads to visit, sorted by namespace.
     pub(super) fn workloads(inventory: &Inventory) -> Vec<Arc<Owner>> {
         let mut workloads = inventory.workloads();
         workloads.extend(inventory.workloads_without_template());
@@ -96,26 +96,26 @@ impl Survey {
         workloads
     }
 
-    /// What is known of each policy, by namespace and name.
-    pub(super) fn of_policies(&self) -> HashMap<(&str, &str), (&Policy, &OfPolicy)> {
-        let known = self.policies.all().iter().zip(&self.of_policies);
+    /// Returns the tally of each policy, by namespace and name.
+    pub(super) fn policy_tallies(&self) -> HashMap<(&str, &str), (&Policy, &PolicyTally)> {
+        let known = self.policies.all().iter().zip(&self.policy_tallies);
         known.map(|known| ((known.0.namespace.as_deref().unwrap_or_default(), &*known.0.name), known)).collect()
     }
 
-    /// What the suspensions of injection are about; those about nothing are left out.
-    pub(super) fn suspended(&self) -> HashMap<RuleName, Matched> {
-        self.of_suspensions.clone()
+    /// Returns the tally of each suspension of injection. Suspensions without any match are left out.
+    pub(super) fn suspension_tallies(&self) -> HashMap<NamespacedName, MatchTally> {
+        self.suspension_tallies.clone()
     }
 
-    /// Something changes by itself at this instant, if it is still to come.
-    pub(super) fn changes_at(&mut self, instant: Option<Timestamp>) {
+    /// Notes that the result changes at this instant, if that is in the future.
+    pub(super) fn note_change_at(&mut self, instant: Option<Timestamp>) {
         let next = [self.changes_at, instant].into_iter().flatten().filter(|instant| *instant > self.now).min();
         self.changes_at = next;
     }
 
-    /// Looks at one workload.
-    pub(super) fn look_at(&mut self, inventory: &Inventory, workload: &Arc<Owner>) {
-        let empty = Pod { namespace: (&*workload.namespace).into(), ..Pod::default() };
+    /// Counts one workload for every rule.
+    pub(super) fn visit(&mut self, inventory: &Inventory, workload: &Arc<Owner>) {
+        let empty = PodFacts { namespace: (&*workload.namespace).into(), ..PodFacts::default() };
         let facts = match &workload.template {
             Some(template) => inventory.facts_for_template(workload, template),
             None => inventory.facts_without_template(workload, &empty),
@@ -125,70 +125,72 @@ impl Survey {
         let ruled = Ok((Arc::clone(&policies), Arc::clone(&candidates)));
         let facts = Facts { policies: ruled, suspensions: Ok(Arc::clone(&suspensions)), ..facts };
         let decision = decide_with(&facts, self.now, None);
-        if matches!(decision.rule, Rule::Safety(safety) if safety != Safety::WaitsForProxy) {
+        if matches!(decision.rule, DecisionRule::Safety(safety) if safety != SafetyRule::WaitsForProxy) {
             return;
         }
-        self.changes_at(decision.until);
+        self.note_change_at(decision.until);
         let matching = self.matching_policies(&policies, &candidates, &facts, workload);
-        self.conflicts(&policies, &matching, workload);
+        self.count_conflicts(&policies, &matching, workload);
         if workload.template.is_some() {
-            self.effects(&policies, &matching, &facts, &decision, workload);
+            self.count_effects(&policies, &matching, &facts, &decision, workload);
         }
-        self.suspensions(&suspensions, &facts, workload);
+        self.count_suspensions(&suspensions, &facts, workload);
     }
 
-    fn candidates(&mut self, workload: &Owner, facts: &Facts<'_>) -> Arc<Candidates> {
+    fn candidates(&mut self, workload: &Owner, facts: &Facts<'_>) -> Arc<PolicyCandidates> {
         if let Some((namespace, candidates)) = &self.candidates
             && *namespace == workload.namespace
         {
             return Arc::clone(candidates);
         }
         let namespace = facts.namespace.as_deref().ok();
-        let candidates = Arc::new(self.policies.candidates(&workload.namespace, namespace));
+        let candidates = Arc::new(self.policies.candidates_for(&workload.namespace, namespace));
         self.candidates = Some((workload.namespace.clone(), Arc::clone(&candidates)));
         candidates
     }
 
-    /// The positions of the policies that are about this workload for certain, in order of rank.
+    /// Returns the positions of the policies that certainly match this workload, in order of rank.
     fn matching_policies(
         &mut self,
-        policies: &Policies,
-        candidates: &Candidates,
+        policies: &PolicySet,
+        candidates: &PolicyCandidates,
         facts: &Facts<'_>,
         workload: &Owner,
     ) -> Vec<usize> {
         let mut matching = Vec::new();
         for policy in policies.ranked(candidates, &facts.owners) {
             let position = position_of(policies, policy);
-            let OfPolicy { matched, without_template, .. } = &mut self.of_policies[position];
-            if matched.count(is_about(&policy.matching, without_template.as_deref(), facts, workload), workload) {
+            let PolicyTally { matched, without_template, .. } = &mut self.policy_tallies[position];
+            if matched.add(selects_workload(&policy.matcher, without_template.as_deref(), facts, workload), workload) {
                 matching.push(position);
             }
         }
         matching
     }
 
-    fn conflicts(&mut self, policies: &Policies, matching: &[usize], workload: &Owner) {
+    fn count_conflicts(&mut self, policies: &PolicySet, matching: &[usize], workload: &Owner) {
         let all = policies.all();
         let enforced: Vec<usize> =
-            matching.iter().copied().filter(|position| all[*position].mode == Mode::Enforce).collect();
+            matching.iter().copied().filter(|position| all[*position].mode == EnforcementMode::Enforce).collect();
         for of_rank in enforced.chunk_by(|left, right| all[*left].rank() == all[*right].rank()) {
             let Some((first, others)) = of_rank.split_first() else { continue };
-            let Some(differing) = others.iter().find(|other| differ(&all[*first], &all[**other])) else { continue };
+            let Some(differing) = others.iter().find(|other| policies_differ(&all[*first], &all[**other])) else {
+                continue;
+            };
             for position in of_rank {
-                let other = if differ(&all[*position], &all[*first]) { *first } else { *differing };
-                let OfPolicy { conflicts, conflicting_workloads, .. } = &mut self.of_policies[*position];
+                let other = if policies_differ(&all[*position], &all[*first]) { *first } else { *differing };
+                let PolicyTally { conflicts, conflicting_workloads, .. } = &mut self.policy_tallies[*position];
                 *conflicting_workloads += 1;
                 if conflicts.len() < EXAMPLES && conflicts.iter().all(|(known, _)| *known != other) {
-                    conflicts.push((other, told(workload)));
+                    conflicts.push((other, workload_title(workload)));
                 }
             }
         }
     }
 
-    fn effects(
+    fn count_effects(
         &mut self,
-        policies: &Policies,
+        policies: &PolicySet,
         matching: &[usize],
         facts: &Facts<'_>,
         decision: &Decision<'_>,
@@ -199,84 +201,85 @@ impl Survey {
             let policy = &policies.all()[*position];
             let would;
             let (decided, follows) = match policy.mode {
-                Mode::Enforce => (decision, &follows),
-                Mode::Audit => {
+                EnforcementMode::Enforce => (decision, &follows),
+                EnforcementMode::Audit => {
                     let promoted = decide_with(facts, self.now, Some(policy));
                     let promoted_follows = consequence(facts, &promoted);
-                    let changes = different((decision, &follows), (&promoted, &promoted_follows));
-                    self.of_policies[*position].would_change += usize::from(changes);
+                    let changes = pods_differ((decision, &follows), (&promoted, &promoted_follows));
+                    self.policy_tallies[*position].would_change += usize::from(changes);
                     would = (promoted, promoted_follows);
                     (&would.0, &would.1)
                 }
             };
-            if matches!(&decided.rule, Rule::Policy(winner) if std::ptr::eq(*winner, policy)) {
-                self.of_policies[*position].effect(follows, workload);
+            if matches!(&decided.rule, DecisionRule::Policy(winner) if std::ptr::eq(*winner, policy)) {
+                self.policy_tallies[*position].add_effect(follows, workload);
             }
         }
     }
 
-    fn suspensions(&mut self, suspensions: &Suspensions, facts: &Facts<'_>, workload: &Owner) {
-        let all = suspensions.cluster().iter().chain(suspensions.of_namespace(&workload.namespace));
-        for Suspension { matching, name, namespace, .. } in all {
-            let without = if workload.template.is_none() { without_template(matching) } else { None };
-            let is_about = is_about(matching, without.as_ref(), facts, workload);
-            let name: RuleName = (namespace.clone().unwrap_or_default(), name.clone());
-            self.of_suspensions.entry(name).or_default().count(is_about, workload);
+    fn count_suspensions(&mut self, suspensions: &SuspensionSet, facts: &Facts<'_>, workload: &Owner) {
+        let all = suspensions.cluster().iter().chain(suspensions.in_namespace(&workload.namespace));
+        for InjectionSuspension { matcher: matching, name, namespace, .. } in all {
+            let without = if workload.template.is_none() { without_template_parts(matching) } else { None };
+            let is_selected = selects_workload(matching, without.as_ref(), facts, workload);
+            let name: NamespacedName = (namespace.clone().unwrap_or_default(), name.clone());
+            self.suspension_tallies.entry(name).or_default().add(is_selected, workload);
         }
     }
 }
 
-impl Matched {
-    /// Counts a workload, and says whether the rule is about it for certain.
-    fn count(&mut self, is_about: Option<bool>, workload: &Owner) -> bool {
-        match is_about {
+impl MatchTally {
+    /// Counts a workload, and returns whether it certainly matches.
+    fn add(&mut self, is_selected: Option<bool>, workload: &Owner) -> bool {
+        match is_selected {
             Some(true) => self.workloads += 1,
             Some(false) => {}
             None => {
                 self.unknown += 1;
-                self.unknown_example.get_or_insert_with(|| told(workload));
+                self.unknown_example.get_or_insert_with(|| workload_title(workload));
             }
         }
-        is_about == Some(true)
+        is_selected == Some(true)
     }
 }
 
-impl OfPolicy {
-    fn effect(&mut self, follows: &Consequence<'_>, workload: &Owner) {
+impl PolicyTally {
+    fn add_effect(&mut self, follows: &Consequence<'_>, workload: &Owner) {
         match follows.effect.outcome {
-            Outcome::Injected | Outcome::NotInjected => {}
-            Outcome::Unreachable => {
+            EffectOutcome::Injected | EffectOutcome::NotInjected => {}
+            EffectOutcome::Unreachable => {
                 self.unreachable += 1;
                 if self.unreachable_examples.len() < EXAMPLES {
-                    self.unreachable_examples.push(format!("{}: {}", told(workload), follows.effect.why));
+                    self.unreachable_examples.push(format!("{}: {}", workload_title(workload), follows.effect.reason));
                 }
             }
-            Outcome::Unknown => {
+            EffectOutcome::Unknown => {
                 self.unforeseen += 1;
-                self.unforeseen_example.get_or_insert_with(|| format!("{}: {}", told(workload), follows.effect.why));
+                self.unforeseen_example
+                    .get_or_insert_with(|| format!("{}: {}", workload_title(workload), follows.effect.reason));
             }
         }
     }
 }
 
-fn position_of(policies: &Policies, policy: &Policy) -> usize {
+fn position_of(policies: &PolicySet, policy: &Policy) -> usize {
     let position = policies.all().element_offset(policy);
-    position.expect("it is one of them")
+    position.expect("the policy is an element of the set")
 }
 
-/// Whether two policies of one rank tell different things about a pod.
-fn differ(left: &Policy, right: &Policy) -> bool {
+/// Returns whether two policies of the same rank decide differently.
+fn policies_differ(left: &Policy, right: &Policy) -> bool {
     (left.action, left.overrides, &left.revision) != (right.action, right.overrides, &right.revision)
 }
 
-/// Whether new pods would be different, apart from the receipt, which names the rule.
-fn different(before: (&Decision<'_>, &Consequence<'_>), after: (&Decision<'_>, &Consequence<'_>)) -> bool {
-    fn told<'t>(
+/// Returns whether new pods would differ in more than the receipt, which names the rule.
+fn pods_differ(before: (&Decision<'_>, &Consequence<'_>), after: (&Decision<'_>, &Consequence<'_>)) -> bool {
+    fn visible_parts<'t>(
         (decision, follows): (&Decision<'_>, &'t Consequence<'_>),
-    ) -> (Action, Outcome, Option<&'t str>, [&'t Mark; 3]) {
-        let Consequence { marks: Marks { marker, legacy, revision, receipt: _ }, effect, withheld: _ } = follows;
+    ) -> (Action, EffectOutcome, Option<&'t str>, [&'t MarkChange; 3]) {
+        let Consequence { marks: PodMarks { marker, legacy, revision, receipt: _ }, effect, withheld: _ } = follows;
         let leads_to = effect.entry().and_then(|entry| entry.revision.as_deref());
         (decision.action, effect.outcome, leads_to, [marker, legacy, revision])
     }
-    told(before) != told(after)
+    visible_parts(before) != visible_parts(after)
 }

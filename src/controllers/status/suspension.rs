@@ -1,8 +1,8 @@
-//! What is said of suspensions, and of their begin and end when those come.
+//! Writes the statuses of suspensions, and reports when they begin and end.
 //!
-//! Guarantee: a begin and an end are told at least once, by an event and in the audit log: what was last told is the status
-//! that stands, so that a leader that comes later, also after the end, tells what the one before it could not.
-//! Cost: a look at the suspensions twice a second; no workload is looked at for it.
+//! Guarantee: a begin and an end are reported at least once, by an event and in the audit log. The stored status is the last
+//! report, so a later leader, even after the end, reports what the previous one could not.
+//! Cost: a scan of the suspensions twice a second; workloads are not scanned for it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
@@ -13,122 +13,136 @@ use kube::runtime::events::EventType;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::warn;
 
-use super::condition::{Saying, Truth, settled};
-use super::policy::about;
-use super::survey::Matched;
-use super::{Action, Known, News, PAUSE, TICK, conditions_of, number, traffic, urgent_first, write, written};
-use crate::audit::Log;
-use crate::audit::act::Deed;
-use crate::features::suspension::turns::{Turn, Turns, entry, left};
+use super::condition::{ConditionStatus, PlannedCondition, merge_conditions};
+use super::policy::describe_matches;
+use super::survey::MatchTally;
+use super::{
+    PAUSE, SharedMatches, StatusAction, StatusUrgency, TICK, conditions_of, plan_write, sort_by_urgency, to_i64,
+    traffic, write_all,
+};
+use crate::audit::AuditLog;
+use crate::audit::act_entry::ActKind;
+use crate::features::suspension::transitions::{SuspensionTransition, TransitionTracker, audit_entry, remaining_time};
 use crate::kernel::clock::Clock;
-use crate::kubernetes::client::events::Events;
-use crate::kubernetes::client::status::Writer;
+use crate::kubernetes::client::events::EventPublisher;
+use crate::kubernetes::client::status::StatusWriter;
 use crate::kubernetes::inventory::Inventory;
-use crate::kubernetes::inventory::rule_kind::{RuleKind, RuleName};
-use crate::kubernetes::inventory::rules::Rule;
-use crate::kubernetes::inventory::standings::Standing;
-use crate::kubernetes::resources::status::{Status, SuspensionStatus};
-use crate::kubernetes::resources::suspending::Period;
-use crate::kubernetes::resources::suspension_object::State;
+use crate::kubernetes::inventory::rule_kind::{NamespacedName, RuleKind};
+use crate::kubernetes::inventory::rule_records::RuleRecord;
+use crate::kubernetes::inventory::rules::ParsedRule;
+use crate::kubernetes::resources::status::{RuleStatus, SuspensionStatus};
+use crate::kubernetes::resources::suspension_fields::SuspensionPeriod;
+use crate::kubernetes::resources::suspension_object::SuspensionPhase;
 
-/// Whom it is told when a suspension begins and ends.
+/// Reports the begin and the end of a suspension.
 #[derive(Clone)]
-pub struct Telling {
-    /// Events on the suspension.
-    pub events: Events,
-    /// Entries in the audit log.
-    pub audit: Log,
+pub struct TransitionReporter {
+    pub events: EventPublisher,
+    pub audit: AuditLog,
 }
 
-/// What is to be written for suspensions; `matched` is what the last survey has counted, if there was one.
-pub(super) fn planned(
+/// Plans the status writes of all suspensions; `matched` are the counts of the last survey, if there was one.
+pub(super) fn plan_statuses(
     inventory: &Inventory,
     now: Timestamp,
-    matched: Option<&HashMap<RuleName, Matched>>,
-) -> Vec<(News, Action)> {
-    let of = |(kind, name, standing): (RuleKind, RuleName, Standing)| {
-        // A rule of another generation is met when it has come.
+    matched: Option<&HashMap<NamespacedName, MatchTally>>,
+) -> Vec<(StatusUrgency, StatusAction)> {
+    let plan = |(kind, name, record): (RuleKind, NamespacedName, RuleRecord)| {
+        // A rule of a newer generation is handled when it arrives.
         let rule = inventory.rules.get(kind, &name)?;
         let counted = matched.map(|matched| matched.get(&name).cloned().unwrap_or_default());
-        let status = status(inventory, &standing, &rule, counted.as_ref(), now);
-        write(kind, &name, &standing, status)
+        let status = status(inventory, &record, &rule, counted.as_ref(), now);
+        plan_write(kind, &name, &record, status)
     };
-    inventory.standings.of_suspensions().into_iter().filter_map(of).collect()
+    inventory.rule_records.suspension_records().into_iter().filter_map(plan).collect()
 }
 
 fn status(
     inventory: &Inventory,
-    standing: &Standing,
-    rule: &Rule,
-    counted: Option<&Matched>,
+    record: &RuleRecord,
+    rule: &ParsedRule,
+    counted: Option<&MatchTally>,
     now: Timestamp,
-) -> Status {
-    let stood = match &standing.status {
-        Some(Status::Suspension(status)) => status.matched_workloads,
-        Some(Status::Policy(_)) | None => None,
+) -> RuleStatus {
+    let stored_count = match &record.status {
+        Some(RuleStatus::Suspension(status)) => status.matched_workloads,
+        Some(RuleStatus::Policy(_)) | None => None,
     };
-    let mut status = SuspensionStatus { observed_generation: standing.generation, ..SuspensionStatus::default() };
-    let sayings = match (rule, standing.period, &standing.suspension) {
-        (Rule::Invalid(why), ..) => invalid(why),
-        (Rule::Suspension(_), Some(period), _) => {
-            // What it was about while it held is no longer counted.
-            let is_over = period.state(now) == State::Over;
+    let mut status = SuspensionStatus { observed_generation: record.generation, ..SuspensionStatus::default() };
+    let conditions = match (rule, record.period, &record.suspension) {
+        (ParsedRule::Invalid(why), ..) => invalid_conditions(why),
+        (ParsedRule::Suspension(_), Some(period), _) => {
+            // The targets of a suspension that is over are no longer counted.
+            let is_over = period.phase(now) == SuspensionPhase::Over;
             let counted = counted.filter(|_| !is_over);
-            status.matched_workloads = counted.map_or(stood, |matched| Some(number(matched.workloads)));
-            sayings(&period, counted, stood, now)
+            status.matched_workloads = counted.map_or(stored_count, |matched| Some(to_i64(matched.workloads)));
+            injection_conditions(&period, counted, stored_count, now)
         }
-        (Rule::Traffic(_), Some(period), Some(suspension)) => {
-            traffic::sayings(inventory, suspension, &period, now, &mut status)
+        (ParsedRule::Traffic(_), Some(period), Some(suspension)) => {
+            traffic::traffic_conditions(inventory, suspension, &period, now, &mut status)
         }
-        (Rule::Suspension(_) | Rule::Traffic(_) | Rule::Policy(_), ..) => invalid("its times cannot be read"),
+        (ParsedRule::Suspension(_) | ParsedRule::Traffic(_) | ParsedRule::Policy(_), ..) => {
+            invalid_conditions("its times cannot be read")
+        }
     };
-    if !matches!(rule, Rule::Invalid(_))
-        && let Some(period) = standing.period
+    if !matches!(rule, ParsedRule::Invalid(_))
+        && let Some(period) = record.period
     {
         status.starts_at = Some(Time(period.starts_at)).filter(|_| period.starts_at != Timestamp::MIN);
         status.ends_at = period.ends_at.map(Time);
-        status.left = left(&period, now);
+        status.left = remaining_time(&period, now);
     }
-    let stands = standing.status.as_ref().map(conditions_of).unwrap_or_default();
-    status.conditions = settled(sayings, stands, standing.generation, now);
-    Status::Suspension(status)
+    let existing = record.status.as_ref().map(conditions_of).unwrap_or_default();
+    status.conditions = merge_conditions(conditions, existing, record.generation, now);
+    RuleStatus::Suspension(status)
 }
 
-/// What is said of one that cannot be read; the sentence names it, and what is wrong.
-fn invalid(why: &str) -> Vec<Saying> {
+/// Builds the conditions of an invalid suspension; `why` names it, and the error.
+fn invalid_conditions(why: &str) -> Vec<PlannedCondition> {
     let nothing = "the suspension cannot be read, and suspends nothing";
     vec![
-        Saying::new("Ready", false, "Invalid", why),
-        Saying::new("Active", false, "Invalid", nothing),
-        Saying::new("Expired", Truth::Unknown, "Invalid", nothing),
-        Saying::new("Failed", true, "Invalid", nothing),
+        PlannedCondition::new("Ready", false, "Invalid", why),
+        PlannedCondition::new("Active", false, "Invalid", nothing),
+        PlannedCondition::new("Expired", ConditionStatus::Unknown, "Invalid", nothing),
+        PlannedCondition::new("Failed", true, "Invalid", nothing),
     ]
 }
 
-/// What is said of one of injection at this instant; what an expired one is about is no longer counted.
-fn sayings(period: &Period, matched: Option<&Matched>, stood: Option<i64>, now: Timestamp) -> Vec<Saying> {
-    let told = told(period, "new pods get no sidecar", now);
-    let state = period.state(now);
-    let is_over = state == State::Over;
-    let ready = match (matched, stood) {
-        _ if is_over => told.clone(),
-        (Some(matched), _) => about(matched),
-        (None, Some(stood)) => {
-            about(&Matched { workloads: usize::try_from(stood).unwrap_or_default(), ..Matched::default() })
-        }
+/// Builds the conditions of a suspension of injection at this instant; `stored_count` is the count of the stored status.
+fn injection_conditions(
+    period: &SuspensionPeriod,
+    matched: Option<&MatchTally>,
+    stored_count: Option<i64>,
+    now: Timestamp,
+) -> Vec<PlannedCondition> {
+    let sentence = describe_period(period, "new pods get no sidecar", now);
+    let state = period.phase(now);
+    let is_over = state == SuspensionPhase::Over;
+    let ready = match (matched, stored_count) {
+        _ if is_over => sentence.clone(),
+        (Some(matched), _) => describe_matches(matched),
+        (None, Some(stored_count)) => describe_matches(&MatchTally {
+            workloads: usize::try_from(stored_count).unwrap_or_default(),
+            ..MatchTally::default()
+        }),
         (None, None) => "it is not counted yet whom it matches".to_owned(),
     };
     vec![
-        Saying::new("Ready", true, "Understood", ready),
-        Saying::new("Active", state == State::InForce, state.as_str(), told.clone()),
-        Saying::new("Expired", is_over, state.as_str(), told),
-        Saying::new("Failed", false, "Understood", "it is put into force by every decision, without further steps"),
+        PlannedCondition::new("Ready", true, "Understood", ready),
+        PlannedCondition::new("Active", state == SuspensionPhase::InForce, state.as_str(), sentence.clone()),
+        PlannedCondition::new("Expired", is_over, state.as_str(), sentence),
+        PlannedCondition::new(
+            "Failed",
+            false,
+            "Understood",
+            "it is put into force by every decision, without further steps",
+        ),
     ]
 }
 
-/// What it does from when until when, as a sentence of this instant.
-pub(super) fn told(period: &Period, does: &str, now: Timestamp) -> String {
-    let Period { starts_at, ends_at, is_shortened } = period;
+/// Describes the effect and the period of a suspension, as of this instant.
+pub(super) fn describe_period(period: &SuspensionPeriod, does: &str, now: Timestamp) -> String {
+    let SuspensionPeriod { starts_at, ends_at, is_shortened } = period;
     let until = match ends_at {
         Some(end) if *is_shortened => format!("until {end}, which the installation's maximum has brought forward"),
         Some(end) => format!("until {end}"),
@@ -144,91 +158,98 @@ pub(super) fn told(period: &Period, does: &str, now: Timestamp) -> String {
     }
 }
 
-/// Keeps the statuses of suspensions, and tells when they begin and end.
-pub(super) async fn keep(inventory: &Arc<Inventory>, clock: &Clock, writer: &Writer, known: &Known, telling: &Telling) {
+/// Keeps the statuses of suspensions up to date, and reports when they begin and end; runs until dropped.
+pub(super) async fn run(
+    inventory: &Arc<Inventory>,
+    clock: &Clock,
+    writer: &StatusWriter,
+    known: &SharedMatches,
+    reporter: &TransitionReporter,
+) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut seen, mut turns, mut told) = (None, Turns::default(), HashMap::new());
+    let (mut seen, mut transitions, mut reported) = (None, TransitionTracker::default(), HashMap::new());
     loop {
         ticks.tick().await;
-        if !inventory.synced().iter().all(|(_, synced)| *synced) {
+        if !inventory.cache_states().iter().all(|(_, synced)| *synced) {
             continue;
         }
         let now = clock.now();
-        let all = inventory.standings.suspensions();
-        // Where one that held is taken away there is no status left to tell it by.
-        for (turn, suspension) in turns.look(&all, now) {
-            if let Turn::Deleted(true) = turn {
-                telling.audit.record(&entry(
+        let all = inventory.rule_records.suspensions();
+        // A deleted suspension has no status left, so the end of one that was in force is reported here.
+        for (transition, suspension) in transitions.observe(&all, now) {
+            if let SuspensionTransition::Deleted(true) = transition {
+                reporter.audit.record(&audit_entry(
                     &suspension,
-                    Deed::Over,
+                    ActKind::Over,
                     now,
                     Some("it was deleted while it held".to_owned()),
                 ));
             }
         }
         let (surveys, matched) = known.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let words: Vec<_> = all.iter().map(|(_, period)| period.map(|one| (one.state(now), left(&one, now)))).collect();
-        let look = Some((inventory.standings.changes(), inventory.routing.changes(), surveys, words));
-        if look == seen {
+        let words: Vec<_> =
+            all.iter().map(|(_, period)| period.map(|one| (one.phase(now), remaining_time(&one, now)))).collect();
+        let observed = Some((inventory.rule_records.change_count(), inventory.routing.change_count(), surveys, words));
+        if observed == seen {
             continue;
         }
-        let writes = planned(inventory, now, matched.as_deref());
-        let actions = urgent_first(writes);
-        for Action::Write { kind, name, status, .. } in &actions {
-            telling.tell(inventory, *kind, name, status, now, &mut told).await;
+        let writes = plan_statuses(inventory, now, matched.as_deref());
+        let actions = sort_by_urgency(writes);
+        for StatusAction::Write { kind, name, status, .. } in &actions {
+            reporter.report_transition(inventory, *kind, name, status, now, &mut reported).await;
         }
-        if written(inventory, writer, actions).await {
-            (seen, told) = (look, HashMap::new());
+        if write_all(inventory, writer, actions).await {
+            (seen, reported) = (observed, HashMap::new());
         } else {
             sleep(PAUSE).await;
         }
     }
 }
 
-impl Telling {
-    /// Tells what has begun or ended, where this status says so and neither the one that stands does nor what was told
-    /// already: a status that cannot be written is tried again and again.
-    async fn tell(
+impl TransitionReporter {
+    /// Reports a begin or an end if the new status shows it, but the stored status and the reports since do not. Writing a status
+    /// may be retried many times, and must not be reported again.
+    async fn report_transition(
         &self,
         inventory: &Inventory,
         kind: RuleKind,
-        name: &RuleName,
-        status: &Status,
+        name: &NamespacedName,
+        status: &RuleStatus,
         now: Timestamp,
-        told: &mut HashMap<Option<String>, String>,
+        reported: &mut HashMap<Option<String>, String>,
     ) {
-        let Some(standing) = inventory.standings.get(kind, name) else { return };
-        let Some(suspension) = &standing.suspension else { return };
-        let reason = |status: &Status| {
+        let Some(record) = inventory.rule_records.get(kind, name) else { return };
+        let Some(suspension) = &record.suspension else { return };
+        let reason = |status: &RuleStatus| {
             let active = conditions_of(status).iter().find(|condition| condition.type_ == "Active").cloned();
             active.map(|active| (active.reason, active.message))
         };
-        let before = standing.status.as_ref().and_then(reason).map(|(reason, _)| reason);
+        let before = record.status.as_ref().and_then(reason).map(|(reason, _)| reason);
         let Some((after, message)) = reason(status) else { return };
         if before.as_deref() == Some(&after)
-            || told.insert(standing.uid.clone(), after.clone()).as_ref() == Some(&after)
+            || reported.insert(record.uid.clone(), after.clone()).as_ref() == Some(&after)
         {
             return;
         }
-        let (deed, event) = match (&*after, before.as_deref()) {
-            ("InForce", _) => (Some(Deed::Begin), "Begun"),
-            ("Over", _) => (Some(Deed::Over), "Ended"),
+        let (act, event) = match (&*after, before.as_deref()) {
+            ("InForce", _) => (Some(ActKind::Begin), "Begun"),
+            ("Over", _) => (Some(ActKind::Over), "Ended"),
             ("Scheduled" | "Applying" | "Ending" | "Invalid", _) => return,
             _ => (None, "Failed"),
         };
         let was_missed =
-            deed == Some(Deed::Over) && !matches!(before.as_deref(), Some("InForce" | "Ending" | "Overdue"));
+            act == Some(ActKind::Over) && !matches!(before.as_deref(), Some("InForce" | "Ending" | "Overdue"));
         let note = match was_missed {
             true => format!("{message}, while nobody was there to tell of it"),
             false => message,
         };
-        let type_ = if deed.is_some() { EventType::Normal } else { EventType::Warning };
-        if let Err(why) = self.events.tell(suspension, type_, event, &note).await {
-            warn!(suspension = suspension.named(), "cannot publish an event: {why}");
+        let type_ = if act.is_some() { EventType::Normal } else { EventType::Warning };
+        if let Err(why) = self.events.publish_suspension(suspension, type_, event, &note).await {
+            warn!(suspension = suspension.describe(), "cannot publish an event: {why}");
         }
-        if let Some(deed) = deed {
-            self.audit.record(&entry(suspension, deed, now, Some(note)));
+        if let Some(act) = act {
+            self.audit.record(&audit_entry(suspension, act, now, Some(note)));
         }
     }
 }

@@ -1,68 +1,67 @@
-//! What stands between rules and their effect: findings about injectors, namespaces and rules. Pure.
+//! Findings about injectors, namespaces and rules that keep rules from their effect. Pure.
 
 use serde::Serialize;
 
-use crate::decision::effect::Why;
-use crate::decision::facts::{Namespace, Pod};
-use crate::decision::injector::{Injectors, Prediction, View};
-use crate::decision::mesh::{Injector, Mesh};
+use crate::decision::effect::EffectReason;
+use crate::decision::facts::{NamespaceFacts, PodFacts};
+use crate::decision::injector::{InjectionPrediction, InjectorView, Injectors};
+use crate::decision::mesh::{InjectorKind, Mesh};
 use crate::kernel::names::WEBHOOK_CONFIGURATION;
 use crate::kubernetes::inventory::Inventory;
 
-/// One thing that was looked at.
+/// Result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was looked at, in one word.
+    /// Subject of the check, in one word.
     pub check: &'static str,
-    /// How it is.
-    pub state: State,
-    /// What was found, in one sentence.
+    pub state: FindingState,
+    /// Result, in one sentence.
     pub found: String,
-    /// What to do about it.
+    /// Advice on what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
 }
 
-/// How something is.
+/// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum State {
-    /// As it should be.
+pub enum FindingState {
+    /// All is well.
     Good,
-    /// It may be meant so.
+    /// The result may be intended.
     Warning,
-    /// It keeps rules from having their effect.
+    /// The result keeps rules from their effect.
     Problem,
 }
 
-/// How many of a kind are named before only their number is told.
-const NAMED: usize = 5;
+/// Number of objects that a finding names; of the others it gives the number.
+const MAX_NAMED: usize = 5;
 
 impl Finding {
-    /// Something that is as it should be.
+    /// Creates a finding that all is well.
     pub fn good(check: &'static str, found: impl Into<String>) -> Self {
-        Self { check, state: State::Good, found: found.into(), advice: None }
+        Self { check, state: FindingState::Good, found: found.into(), advice: None }
     }
 
-    /// Something that may be meant so.
+    /// Creates a finding that may be intended.
     pub fn warning(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { check, state: State::Warning, found: found.into(), advice: Some(advice.into()) }
+        Self { check, state: FindingState::Warning, found: found.into(), advice: Some(advice.into()) }
     }
 
-    /// Something that keeps rules from having their effect.
+    /// Creates a finding that keeps rules from their effect.
     pub fn problem(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { check, state: State::Problem, found: found.into(), advice: Some(advice.into()) }
+        Self { check, state: FindingState::Problem, found: found.into(), advice: Some(advice.into()) }
     }
 }
 
-/// What can be told from the inventory alone.
-pub fn findings(inventory: &Inventory) -> Vec<Finding> {
+/// Returns the findings that need only the inventory.
+pub fn diagnose(inventory: &Inventory) -> Vec<Finding> {
     let mesh = inventory.settings.mesh;
-    let mut findings = vec![rules(inventory)];
+    let mut findings = vec![check_rules(inventory)];
     match inventory.injectors.get() {
-        _ if mesh.injector == Injector::Unread => {
+        _ if mesh.injector == InjectorKind::Unread => {
             findings.push(Finding::warning(
                 "injector",
-                Why::Mesh(mesh).to_string(),
+                EffectReason::Mesh(mesh).to_string(),
                 "effects are Unknown with this mesh",
             ));
         }
@@ -72,15 +71,15 @@ pub fn findings(inventory: &Inventory) -> Vec<Finding> {
             "without the right to list them every effect is Unknown",
         )),
         Some(injectors) => {
-            findings.push(order(&injectors));
-            findings.push(installed(&injectors, mesh));
-            findings.push(namespaces(inventory, &injectors));
+            findings.push(check_order(&injectors));
+            findings.push(check_injector(&injectors, mesh));
+            findings.push(check_namespaces(inventory, &injectors));
         }
     }
     findings
 }
 
-fn rules(inventory: &Inventory) -> Finding {
+fn check_rules(inventory: &Inventory) -> Finding {
     let invalid = inventory.rules.invalid();
     if inventory.rules.policies().is_none() || inventory.rules.suspensions().is_none() {
         return Finding::warning("rules", "policies or suspensions are not known", "see what could not be read, above");
@@ -92,26 +91,28 @@ fn rules(inventory: &Inventory) -> Finding {
         let slash = if namespace.is_empty() { "" } else { "/" };
         format!("{} {namespace}{slash}{name} ({why})", kind.as_str())
     });
-    let found = format!("{} cannot be read and decide nothing: {}", invalid.len(), some(named.collect()));
+    let found = format!("{} cannot be read and decide nothing: {}", invalid.len(), list_first(named.collect()));
     Finding::problem("rules", found, "mend or delete them")
 }
 
-/// Whether an injector is asked before us.
-fn order(injectors: &Injectors) -> Finding {
+/// Checks that no injector is called before us.
+fn check_order(injectors: &Injectors) -> Finding {
     let mut before: Vec<_> = injectors.entries().iter().filter(|entry| entry.runs_before_us).collect();
     before.dedup_by_key(|entry| &entry.configuration);
     if before.is_empty() {
         return Finding::good("order", format!("{WEBHOOK_CONFIGURATION} sorts before every injector's configuration"));
     }
     let named = before.iter().map(|entry| entry.configuration.to_string()).collect();
-    let found =
-        format!("the API server calls {} before {WEBHOOK_CONFIGURATION}: it does not see what we write", some(named));
+    let found = format!(
+        "the API server calls {} before {WEBHOOK_CONFIGURATION}: it does not see what we write",
+        list_first(named)
+    );
     Finding::problem("order", found, "give that configuration a name that sorts after ours, byte by byte")
 }
 
-fn installed(injectors: &Injectors, mesh: &'static Mesh) -> Finding {
+fn check_injector(injectors: &Injectors, mesh: &'static Mesh) -> Finding {
     if injectors.entries().is_empty() {
-        let found = Why::NoInjector(mesh).to_string();
+        let found = EffectReason::NoInjector(mesh).to_string();
         return Finding::warning("injector", found, "install the mesh, or name it with --mesh");
     }
     let revisions = mesh.revision_label.map(|label| injectors.revisions(label)).unwrap_or_default();
@@ -123,8 +124,8 @@ fn installed(injectors: &Injectors, mesh: &'static Mesh) -> Finding {
     Finding::good("injector", by)
 }
 
-/// Namespaces whose labels ask for a sidecar and reach no injector.
-fn namespaces(inventory: &Inventory, injectors: &Injectors) -> Finding {
+/// Checks that every namespace whose labels ask for sidecars reaches an injector.
+fn check_namespaces(inventory: &Inventory, injectors: &Injectors) -> Finding {
     if !inventory.namespaces.is_synced() {
         return Finding::warning("namespaces", "the namespaces are not known", "without them every effect is Unknown");
     }
@@ -132,17 +133,17 @@ fn namespaces(inventory: &Inventory, injectors: &Injectors) -> Finding {
     let mut namespaces: Vec<_> = inventory.namespaces.all();
     namespaces.sort_by(|left, right| left.namespace().name.cmp(&right.namespace().name));
     let excluded =
-        |namespace: &Namespace| inventory.settings.excluded_namespaces.iter().any(|one| **one == *namespace.name);
-    let in_vain = namespaces.iter().map(|entry| entry.namespace()).filter(|namespace| !excluded(namespace));
-    let in_vain: Vec<_> = in_vain.filter_map(|namespace| asks_in_vain(namespace, injectors, mesh)).collect();
-    if in_vain.is_empty() {
+        |namespace: &NamespaceFacts| inventory.settings.excluded_namespaces.iter().any(|one| **one == *namespace.name);
+    let unreached = namespaces.iter().map(|entry| entry.namespace()).filter(|namespace| !excluded(namespace));
+    let unreached: Vec<_> = unreached.filter_map(|namespace| describe_unreached(namespace, injectors, mesh)).collect();
+    if unreached.is_empty() {
         return Finding::good("namespaces", "every namespace that asks for sidecars reaches an injector");
     }
-    let found = format!("{} ask for sidecars and reach no injector: {}", in_vain.len(), some(in_vain));
+    let found = format!("{} ask for sidecars and reach no injector: {}", unreached.len(), list_first(unreached));
     Finding::warning("namespaces", found, "label them for a revision or tag that is installed")
 }
 
-fn asks_in_vain(namespace: &Namespace, injectors: &Injectors, mesh: &Mesh) -> Option<String> {
+fn describe_unreached(namespace: &NamespaceFacts, injectors: &Injectors, mesh: &Mesh) -> Option<String> {
     let labels: Vec<_> =
         mesh.namespace_labels.iter().filter_map(|key| Some((*key, namespace.labels.get(key)?))).collect();
     // With any other value the first label asks for no sidecar.
@@ -150,15 +151,15 @@ fn asks_in_vain(namespace: &Namespace, injectors: &Injectors, mesh: &Mesh) -> Op
     if labels.is_empty() || says_no {
         return None;
     }
-    let pod = Pod { namespace: namespace.name.to_string().into(), ..Pod::default() };
-    let prediction = injectors.predict(&View::sent(&pod, namespace, mesh), mesh);
+    let pod = PodFacts { namespace: namespace.name.to_string().into(), ..PodFacts::default() };
+    let prediction = injectors.predict(&InjectorView::as_sent(&pod, namespace, mesh), mesh);
     let labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    (prediction == Prediction::NotCalled).then(|| format!("{} ({})", namespace.name, labels.join(", ")))
+    (prediction == InjectionPrediction::NotCalled).then(|| format!("{} ({})", namespace.name, labels.join(", ")))
 }
 
-/// The first few, and how many more there are.
-fn some(all: Vec<String>) -> String {
-    let more = all.len().saturating_sub(NAMED);
-    let named = all.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
+/// Lists the first few names, and how many more there are.
+fn list_first(all: Vec<String>) -> String {
+    let more = all.len().saturating_sub(MAX_NAMED);
+    let named = all.into_iter().take(MAX_NAMED).collect::<Vec<_>>().join(", ");
     if more > 0 { format!("{named} and {more} more") } else { named }
 }

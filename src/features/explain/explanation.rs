@@ -1,4 +1,4 @@
-//! One decision told in full: every rule considered, what is written, what the injector makes of it.
+//! Explanation of a decision in full: every rule considered, the patch, and the effect of the injector.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use json_patch::PatchOperation;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::decision::effect::{Effect, Outcome, consequence};
+use crate::decision::effect::{Effect, EffectOutcome, consequence};
 use crate::decision::facts::{Facts, Owner, RequestKind, RunningPod};
-use crate::decision::patch::patch;
-use crate::decision::policy::{Match, Policy};
+use crate::decision::patch::marks_patch;
+use crate::decision::policy::{MatchResult, Policy};
 use crate::decision::reason;
 use crate::decision::{Decision, decide};
-use crate::features::status::running::{Counts, RunningPods};
-use crate::kernel::text::{Clean, sanitized};
-use crate::kubernetes::inventory::{Inventory, Question};
+use crate::features::status::running::{PodCounts, RunningPods};
+use crate::kernel::text::{CleanText, sanitize};
+use crate::kubernetes::inventory::{DecisionRequest, Inventory};
 
 /// A decision about one pod, and what follows from it.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -24,16 +24,16 @@ pub struct Explanation {
     /// The pod.
     pub pod: PodName,
     /// The pod's workload; null for a bare pod.
-    pub workload: Option<WorkloadName>,
+    pub workload: Option<ExplainedWorkload>,
     /// What is decided.
-    pub decision: Told,
+    pub decision: DecisionSummary,
     /// What the injector will do.
-    pub effect: EffectTold,
+    pub effect: EffectSummary,
     /// What is written on the pod, as a JSON Patch.
     pub patch: Vec<PatchOperation>,
     /// What the workload's running pods have, where pods are known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub running: Option<Counts>,
+    pub running: Option<PodCounts>,
 }
 
 /// A pod's name; null where the API server will make one.
@@ -47,7 +47,8 @@ pub struct PodName {
 
 /// A workload's name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct WorkloadName {
+#[schemars(rename = "WorkloadName")]
+pub struct ExplainedWorkload {
     /// Its kind.
     pub kind: String,
     /// Its name.
@@ -57,23 +58,24 @@ pub struct WorkloadName {
 /// A decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Decision")]
-pub struct Told {
+pub struct DecisionSummary {
     /// What is to happen.
     pub action: &'static str,
     /// The rule that won.
-    pub rule: RuleName,
+    pub rule: RuleRef,
     /// Why, in one sentence.
     pub reason: String,
     /// Until when that holds, where the rule itself ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
     /// Every rule considered.
-    pub considered: Vec<Considered>,
+    pub considered: Vec<ExplainedRule>,
 }
 
 /// How a rule is named.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct RuleName {
+#[schemars(rename = "RuleName")]
+pub struct RuleRef {
     /// `Safety`, `Suspension`, `Override`, `Policy` or `None`.
     pub kind: &'static str,
     /// Its name among its kind.
@@ -86,9 +88,9 @@ pub struct RuleName {
 /// A rule that was considered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "ConsideredRule")]
-pub struct Considered {
+pub struct ExplainedRule {
     /// The rule.
-    pub rule: RuleName,
+    pub rule: RuleRef,
     /// What became of it, in one word.
     pub outcome: &'static str,
     /// Why.
@@ -101,11 +103,11 @@ pub struct Considered {
 /// What the injector will do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Effect")]
-pub struct EffectTold {
+pub struct EffectSummary {
     /// In one word.
-    #[serde(serialize_with = "word")]
+    #[serde(serialize_with = "serialize_outcome")]
     #[schemars(with = "String")]
-    pub outcome: Outcome,
+    pub outcome: EffectOutcome,
     /// Why, in one sentence.
     pub reason: String,
     /// The webhook entry that is called.
@@ -117,25 +119,25 @@ pub struct EffectTold {
 }
 
 impl Explanation {
-    /// Decides about these facts at this instant, and tells everything.
-    pub fn of(facts: &Facts<'_>, now: Timestamp) -> Self {
+    /// Decides about these facts at this instant, and keeps every rule considered.
+    pub fn from_facts(facts: &Facts<'_>, now: Timestamp) -> Self {
         let decision = decide(facts, now);
         let mut all = decision.considered.clone();
-        all.extend(passed_by(facts, &decision));
+        all.extend(unconsidered_policies(facts, &decision));
         let consequence = consequence(facts, &decision);
-        let considered = all.iter().map(|one| Considered {
+        let considered = all.iter().map(|one| ExplainedRule {
             rule: (&one.rule).into(),
             outcome: one.outcome.as_str(),
             reason: one.outcome.to_string(),
             title: one.rule.to_string(),
         });
         Self {
-            pod: PodName { namespace: sanitized(&facts.pod.namespace), name: facts.pod.name.as_deref().map(sanitized) },
+            pod: PodName { namespace: sanitize(&facts.pod.namespace), name: facts.pod.name.as_deref().map(sanitize) },
             workload: facts
                 .owners
                 .workload()
-                .map(|owner| WorkloadName { kind: sanitized(&owner.kind), name: sanitized(&owner.name) }),
-            decision: Told {
+                .map(|owner| ExplainedWorkload { kind: sanitize(&owner.kind), name: sanitize(&owner.name) }),
+            decision: DecisionSummary {
                 action: decision.action.as_str(),
                 rule: (&decision.rule).into(),
                 reason: decision.rule.sentence().to_string(),
@@ -143,80 +145,81 @@ impl Explanation {
                 considered: considered.collect(),
             },
             effect: (&consequence.effect).into(),
-            patch: patch(facts.pod, facts.settings.mesh, &consequence.marks),
+            patch: marks_patch(facts.pod, facts.settings.mesh, &consequence.marks),
             running: None,
         }
     }
 
-    /// What a new pod of this workload would get, beside what its running pods have.
-    pub fn of_workload(inventory: &Inventory, workload: &Arc<Owner>, running: &RunningPods, now: Timestamp) -> Self {
+    /// Explains the next new pod of this workload, and counts its running pods where pods are known.
+    pub fn for_workload(inventory: &Inventory, workload: &Arc<Owner>, running: &RunningPods, now: Timestamp) -> Self {
         let template = workload.template.as_deref().expect("a workload has a template");
         let facts = inventory.facts_for_template(workload, template);
-        let pods = inventory.pods.is_synced().then(|| running.of_workload(workload));
-        Self::of(&facts, now).beside(pods, &facts, now)
+        let pods = inventory.pods.is_synced().then(|| running.pods_of(workload));
+        Self::from_facts(&facts, now).with_running(pods, &facts, now)
     }
 
-    /// What a pod would get that were created now as this one was.
-    pub fn of_running(inventory: &Inventory, running: &Arc<RunningPod>, now: Timestamp) -> Self {
-        let pod = running.as_asked();
+    /// Explains a pod that would be created now as this running pod was.
+    pub fn for_running_pod(inventory: &Inventory, running: &Arc<RunningPod>, now: Timestamp) -> Self {
+        let pod = running.as_requested();
         let controller = running.controller.as_ref();
-        let question = Question { kind: &RequestKind::PodCreate, pod: &pod, controller, requester_is_trusted: true };
+        let question =
+            DecisionRequest { kind: &RequestKind::PodCreate, pod: &pod, controller, requester_is_trusted: true };
         let facts = inventory.facts_for(question, &[]);
-        Self::of(&facts, now).beside(Some(std::slice::from_ref(running)), &facts, now)
+        Self::from_facts(&facts, now).with_running(Some(std::slice::from_ref(running)), &facts, now)
     }
 
-    /// The same beside what these running pods have.
-    fn beside(self, pods: Option<&[Arc<RunningPod>]>, facts: &Facts<'_>, now: Timestamp) -> Self {
+    /// Adds the counts of these running pods; `None` where pods are not known.
+    fn with_running(self, pods: Option<&[Arc<RunningPod>]>, facts: &Facts<'_>, now: Timestamp) -> Self {
         let follows = consequence(facts, &decide(facts, now));
-        Self { running: pods.map(|pods| Counts::of(pods, facts, &follows)), ..self }
+        Self { running: pods.map(|pods| PodCounts::count(pods, facts, &follows)), ..self }
     }
 }
 
-/// The policies that a decision does not even look at, because their namespaces or workloads tell that they cannot match.
-fn passed_by<'f>(facts: &'f Facts<'_>, decision: &Decision<'f>) -> Vec<reason::Considered<'f>> {
+/// Returns the policies that the decision did not look at, since an index by namespace and workload rules them out.
+fn unconsidered_policies<'f>(facts: &'f Facts<'_>, decision: &Decision<'f>) -> Vec<reason::EvaluatedRule<'f>> {
     let Ok((policies, _)) = &facts.policies else { return Vec::new() };
-    if matches!(decision.rule, reason::Rule::Safety(_)) {
+    if matches!(decision.rule, reason::DecisionRule::Safety(_)) {
         return Vec::new();
     }
     let looked_at: HashSet<*const Policy> = decision
         .considered
         .iter()
         .filter_map(|one| match &one.rule {
-            reason::Rule::Policy(policy) => Some(std::ptr::from_ref(*policy)),
+            reason::DecisionRule::Policy(policy) => Some(std::ptr::from_ref(*policy)),
             _ => None,
         })
         .collect();
-    let can_be_meant = |policy: &&Policy| policy.namespace.as_deref().is_none_or(|own| *own == *facts.pod.namespace);
-    let others =
-        policies.all().iter().filter(can_be_meant).filter(|one| !looked_at.contains(&std::ptr::from_ref(*one)));
-    let considered = others.filter_map(|policy| match policy.matching.matches(facts) {
-        Match::No(part) => {
-            Some(reason::Considered { rule: reason::Rule::Policy(policy), outcome: reason::Outcome::NoMatch(part) })
-        }
-        Match::Yes | Match::Unknown(_) => None,
+    let can_apply = |policy: &&Policy| policy.namespace.as_deref().is_none_or(|own| *own == *facts.pod.namespace);
+    let others = policies.all().iter().filter(can_apply).filter(|one| !looked_at.contains(&std::ptr::from_ref(*one)));
+    let considered = others.filter_map(|policy| match policy.matcher.matches(facts) {
+        MatchResult::No(part) => Some(reason::EvaluatedRule {
+            rule: reason::DecisionRule::Policy(policy),
+            outcome: reason::RuleOutcome::NoMatch(part),
+        }),
+        MatchResult::Yes | MatchResult::Unknown(_) => None,
     });
     considered.collect()
 }
 
-impl From<&reason::Rule<'_>> for RuleName {
-    fn from(rule: &reason::Rule<'_>) -> Self {
-        let namespace = rule.namespace().map(|namespace| Clean(namespace).to_string());
-        Self { kind: rule.kind(), name: Clean(&rule.name()).to_string(), namespace }
+impl From<&reason::DecisionRule<'_>> for RuleRef {
+    fn from(rule: &reason::DecisionRule<'_>) -> Self {
+        let namespace = rule.namespace().map(|namespace| CleanText(namespace).to_string());
+        Self { kind: rule.kind(), name: CleanText(&rule.name()).to_string(), namespace }
     }
 }
 
-impl From<&Effect<'_>> for EffectTold {
+impl From<&Effect<'_>> for EffectSummary {
     fn from(effect: &Effect<'_>) -> Self {
         let entry = effect.entry();
         Self {
             outcome: effect.outcome,
-            reason: effect.why.to_string(),
+            reason: effect.reason.to_string(),
             webhook: entry.map(|entry| entry.webhook.to_string()),
             revision: entry.and_then(|entry| entry.revision.as_deref()).map(str::to_owned),
         }
     }
 }
 
-fn word<S: serde::Serializer>(outcome: &Outcome, serializer: S) -> Result<S::Ok, S::Error> {
+fn serialize_outcome<S: serde::Serializer>(outcome: &EffectOutcome, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(outcome.as_str())
 }

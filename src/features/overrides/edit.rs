@@ -1,126 +1,134 @@
-//! What is written on an object: which labels and annotations get which values, and which go.
+//! Edits of an object's metadata: labels and annotations to set or remove, and the patches that do it.
 
-use crate::features::overrides::field::{Field, Map};
+use crate::features::overrides::field::{MetadataField, MetadataMap};
 
 use jiff::Timestamp;
 use serde_json::{Map as Object, Value, json};
 
-use super::change::{Asked, Change, Place, Refusal, refuse};
-use super::labels::{label_fields, labels_of};
-use super::subject::Subject;
+use super::namespace_labels::{current_labels, label_fields};
+use super::request::{OverrideAction, OverrideMechanism, OverrideRefusal, OverrideRequest, refuse};
+use super::subject::OverrideSubject;
 use crate::decision::facts::Owner;
 use crate::decision::mesh;
 use crate::decision::mesh::Mesh;
 use crate::kernel::names;
-use crate::kernel::text::Clean;
+use crate::kernel::text::CleanText;
 use crate::kubernetes::inventory::Inventory;
 
-/// A change of one object's labels and annotations.
+/// Edit of one object's labels or annotations.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Edit {
-    /// The object.
-    pub object: ObjectName,
-    /// Under which name the fields are owned. Each place has its own, so that applying one leaves the others as they are.
-    pub manager: &'static str,
-    /// Where in the object the metadata is that holds them.
-    pub path: &'static [&'static str],
-    /// The labels and annotations.
-    pub fields: Vec<Field>,
-    /// What stood there when this was found to make sense, and has to stand there still.
-    pub seen: Vec<Field>,
+pub struct MetadataEdit {
+    /// Object to edit.
+    pub target: EditTarget,
+    /// Field manager that owns the fields. Each mechanism has its own, so that an apply for one leaves the others as they are.
+    pub field_manager: &'static str,
+    /// Path from the object's root to the metadata that holds the fields.
+    pub metadata_path: &'static [&'static str],
+    /// Labels and annotations to set or remove.
+    pub fields: Vec<MetadataField>,
+    /// Fields that the plan relied on. The edit fails if their values have changed since.
+    pub expected: Vec<MetadataField>,
 }
 
-/// Names an object, and how it is asked for.
+/// Object to edit, with all that its URL needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ObjectName {
-    /// The API group; empty for the core group.
+pub struct EditTarget {
+    /// API group; empty for the core group.
     pub group: String,
-    /// The version.
     pub version: String,
-    /// The resource's name in URLs.
+    /// Resource name in URLs, such as `deployments`.
     pub plural: String,
-    /// The kind.
     pub kind: String,
-    /// Its namespace, unless it is one.
+    /// Namespace of the object; none for a namespace.
     pub namespace: Option<String>,
-    /// Its name.
     pub name: String,
 }
 
-const OWN: &[&str] = &["metadata"];
-const TEMPLATE: &[&str] = &["spec", "template", "metadata"];
-const JOB_TEMPLATE: &[&str] = &["spec", "jobTemplate", "spec", "template", "metadata"];
+const OBJECT_METADATA: &[&str] = &["metadata"];
+const POD_TEMPLATE_METADATA: &[&str] = &["spec", "template", "metadata"];
+const JOB_TEMPLATE_METADATA: &[&str] = &["spec", "jobTemplate", "spec", "template", "metadata"];
 
-impl Edit {
-    /// What is to be written for a change.
+impl MetadataEdit {
+    /// Plans the edit of one subject for a request.
     ///
     /// # Errors
     ///
-    /// When this cannot be written on such an object, or would silently undo something else.
-    pub fn of(asked: &Asked, subject: &Subject, inventory: &Inventory) -> Result<Self, Refusal> {
-        let object = ObjectName::of(subject, inventory)?;
+    /// Fails if the mechanism does not exist on such an object, or if the edit would silently defeat another label.
+    pub fn from_request(
+        request: &OverrideRequest,
+        subject: &OverrideSubject,
+        inventory: &Inventory,
+    ) -> Result<Self, OverrideRefusal> {
+        let target = EditTarget::from_subject(subject, inventory)?;
         let mesh = inventory.settings.mesh;
-        let mut seen = Vec::new();
-        let (manager, path, fields) = match (&asked.place, subject) {
-            (Place::Annotations, _) => ("outrigger-override", OWN, own_annotations(asked)),
-            (Place::PodTemplate, Subject::Workload(owner)) => {
-                ("outrigger-template", template_path(owner)?, marker(asked.change, mesh))
+        let mut expected = Vec::new();
+        let (field_manager, metadata_path, fields) = match (&request.mechanism, subject) {
+            (OverrideMechanism::Annotations, _) => {
+                ("outrigger-override", OBJECT_METADATA, override_annotations(request))
             }
-            (Place::PodTemplate, Subject::Namespace(_)) => {
-                return refuse(format!("{} has no pod template", subject.named()));
+            (OverrideMechanism::PodTemplate, OverrideSubject::Workload(owner)) => {
+                ("outrigger-template", pod_template_path(owner)?, marker_fields(request.action, mesh))
             }
-            (Place::NamespaceLabel(choice), Subject::Namespace(namespace)) => {
-                seen = labels_of(namespace);
-                ("outrigger-label", OWN, label_fields(asked.change, choice, namespace, mesh)?)
+            (OverrideMechanism::PodTemplate, OverrideSubject::Namespace(_)) => {
+                return refuse(format!("{} has no pod template", subject.describe()));
             }
-            (Place::NamespaceLabel(_), Subject::Workload(_)) => {
-                return refuse(format!("{} is no namespace, whose labels Istio reads", subject.named()));
+            (OverrideMechanism::NamespaceLabel(choice), OverrideSubject::Namespace(namespace)) => {
+                expected = current_labels(namespace);
+                ("outrigger-label", OBJECT_METADATA, label_fields(request.action, choice, namespace, mesh)?)
+            }
+            (OverrideMechanism::NamespaceLabel(_), OverrideSubject::Workload(_)) => {
+                return refuse(format!("{} is no namespace, whose labels Istio reads", subject.describe()));
             }
         };
-        Ok(Self { object, manager, path, fields, seen })
+        Ok(Self { target, field_manager, metadata_path, fields, expected })
     }
 
-    /// The configuration of these fields to apply to the object of this UID in this state.
-    pub fn applied(&self, fields: &[Field], uid: &str, version: &str) -> Value {
-        self.written(uid, version, fields.iter())
+    /// Returns the apply configuration of these fields, bound to this UID and resource version.
+    pub fn apply_configuration(&self, fields: &[MetadataField], uid: &str, version: &str) -> Value {
+        self.patch_document(uid, version, fields.iter())
     }
 
-    /// The merge patch that does the same whoever owns what, to the object of this UID in this state.
-    pub fn merged(&self, uid: &str, version: &str) -> Value {
-        self.written(uid, version, self.fields.iter())
+    /// Returns the merge patch of all fields, bound to this UID and resource version. The owners of the fields do not matter.
+    pub fn merge_patch(&self, uid: &str, version: &str) -> Value {
+        self.patch_document(uid, version, self.fields.iter())
     }
 
-    /// What stands in an object in the place of a field.
-    pub fn standing<'o>(&self, object: &'o Value, field: &Field) -> Option<&'o str> {
-        let metadata = self.path.iter().try_fold(object, |object, step| object.get(*step))?;
-        metadata.get(field.of.as_str())?.get(&field.key)?.as_str()
+    /// Returns the value that an object has for a field now.
+    pub fn current_value<'o>(&self, object: &'o Value, field: &MetadataField) -> Option<&'o str> {
+        let metadata = self.metadata_path.iter().try_fold(object, |object, step| object.get(*step))?;
+        metadata.get(field.map.metadata_key())?.get(&field.key)?.as_str()
     }
 
-    /// What has changed in an object since it was looked at, and not to what is wanted anyway; in a sentence.
-    pub fn departure(&self, object: &Value) -> Option<String> {
-        let told = |field: &Field, value: Option<&str>| match value {
-            Some(value) => format!("{} {}=\"{}\"", field.of.word(), field.key, Clean(value)),
-            None => format!("no {} {}", field.of.word(), field.key),
+    /// Describes the first relied-on field that has changed since planning. A change to the requested value is accepted.
+    pub fn unexpected_change(&self, object: &Value) -> Option<String> {
+        let describe = |field: &MetadataField, value: Option<&str>| match value {
+            Some(value) => format!("{} {}=\"{}\"", field.map.noun(), field.key, CleanText(value)),
+            None => format!("no {} {}", field.map.noun(), field.key),
         };
-        self.seen.iter().find_map(|seen| {
-            let stands = self.standing(object, seen);
-            let is_wanted = |field: &Field| field.key == seen.key && field.value.as_deref() == stands;
-            let departs = stands != seen.value.as_deref() && !self.fields.iter().any(is_wanted);
-            departs
-                .then(|| format!("there is {} now, and was {}", told(seen, stands), told(seen, seen.value.as_deref())))
+        self.expected.iter().find_map(|expected| {
+            let current = self.current_value(object, expected);
+            let is_requested = |field: &MetadataField| field.key == expected.key && field.value.as_deref() == current;
+            let has_changed = current != expected.value.as_deref() && !self.fields.iter().any(is_requested);
+            has_changed.then(|| {
+                format!(
+                    "there is {} now, and was {}",
+                    describe(expected, current),
+                    describe(expected, expected.value.as_deref())
+                )
+            })
         })
     }
 
-    fn written<'f>(&self, uid: &str, version: &str, fields: impl Iterator<Item = &'f Field>) -> Value {
-        let ObjectName { group, version: of_kind, kind, namespace, name, .. } = &self.object;
-        let api_version = if group.is_empty() { of_kind.clone() } else { format!("{group}/{of_kind}") };
+    fn patch_document<'f>(&self, uid: &str, version: &str, fields: impl Iterator<Item = &'f MetadataField>) -> Value {
+        let EditTarget { group, version: api_version, kind, namespace, name, .. } = &self.target;
+        let api_version = if group.is_empty() { api_version.clone() } else { format!("{group}/{api_version}") };
         let metadata = json!({"name": name, "uid": uid, "resourceVersion": version});
         let mut object = json!({"apiVersion": api_version, "kind": kind, "metadata": metadata});
         if let Some(namespace) = namespace {
             object["metadata"]["namespace"] = json!(namespace);
         }
-        for Field { of, key, value } in fields {
-            let steps = self.path.iter().copied().chain([of.as_str()]);
+        for MetadataField { map, key, value } in fields {
+            let steps = self.metadata_path.iter().copied().chain([map.metadata_key()]);
             let place = steps.fold(&mut object, |object, step| {
                 let within = object.as_object_mut().expect("every step is an object");
                 within.entry(step).or_insert_with(|| Value::Object(Object::new()))
@@ -131,10 +139,10 @@ impl Edit {
     }
 }
 
-impl ObjectName {
-    fn of(subject: &Subject, inventory: &Inventory) -> Result<Self, Refusal> {
+impl EditTarget {
+    fn from_subject(subject: &OverrideSubject, inventory: &Inventory) -> Result<Self, OverrideRefusal> {
         match subject {
-            Subject::Namespace(namespace) => Ok(Self {
+            OverrideSubject::Namespace(namespace) => Ok(Self {
                 group: String::new(),
                 version: "v1".to_owned(),
                 plural: "namespaces".to_owned(),
@@ -142,9 +150,9 @@ impl ObjectName {
                 namespace: None,
                 name: namespace.name.to_string(),
             }),
-            Subject::Workload(owner) => {
-                let Some(kind) = inventory.owner_kinds.named(&owner.group, &owner.kind) else {
-                    return refuse(format!("{} is of a kind that is not read here", subject.named()));
+            OverrideSubject::Workload(owner) => {
+                let Some(kind) = inventory.owner_kinds.find(&owner.group, &owner.kind) else {
+                    return refuse(format!("{} is of a kind that is not read here", subject.describe()));
                 };
                 Ok(Self {
                     group: kind.group.clone(),
@@ -158,53 +166,58 @@ impl ObjectName {
         }
     }
 
-    /// How rights name it, such as `deployments.apps`.
-    pub fn resource(&self) -> String {
+    /// Returns the resource as RBAC names it, such as `deployments.apps`.
+    pub fn resource_name(&self) -> String {
         let Self { group, plural, .. } = self;
         if group.is_empty() { plural.clone() } else { format!("{plural}.{group}") }
     }
 }
 
-/// Our three annotations: what is not asked for goes, since a reason or an end of an earlier override is none of this one.
-fn own_annotations(Asked { change, reason, until, .. }: &Asked) -> Vec<Field> {
-    let field = |key: &str, value| Field { of: Map::Annotation, key: key.to_owned(), value };
+/// Returns our three annotations. Those without a value are removed: a reason or an end of an earlier override does not hold
+/// for this one.
+fn override_annotations(OverrideRequest { action: change, reason, until, .. }: &OverrideRequest) -> Vec<MetadataField> {
+    let field = |key: &str, value| MetadataField { map: MetadataMap::Annotation, key: key.to_owned(), value };
     let until = until.map(|until: Timestamp| until.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
     vec![
-        field(names::INJECT, change.asks().map(|on| on.to_string())),
+        field(names::INJECT, change.injects().map(|on| on.to_string())),
         field(names::REASON, reason.clone()),
         field(names::UNTIL, until),
     ]
 }
 
-/// The mesh's marker, and none of the annotation that contradicts it.
-fn marker(change: Change, mesh: &Mesh) -> Vec<Field> {
+/// Sets the mesh's marker, and removes the legacy annotation, which could contradict it.
+fn marker_fields(change: OverrideAction, mesh: &Mesh) -> Vec<MetadataField> {
     let values = |on: bool| if on { mesh.on } else { mesh.off };
-    let value = change.asks().and_then(|on| values(on).first()).map(|value| (*value).to_owned());
+    let value = change.injects().and_then(|on| values(on).first()).map(|value| (*value).to_owned());
     let of = match mesh.marker_place {
-        mesh::Place::Label => Map::Label,
-        mesh::Place::Annotation => Map::Annotation,
+        mesh::MarkerPlace::Label => MetadataMap::Label,
+        mesh::MarkerPlace::Annotation => MetadataMap::Annotation,
     };
-    let marker = Field { of, key: mesh.marker_key.to_owned(), value };
-    let legacy = mesh.legacy_annotation.map(|key| Field { of: Map::Annotation, key: key.to_owned(), value: None });
+    let marker = MetadataField { map: of, key: mesh.marker_key.to_owned(), value };
+    let legacy = mesh.legacy_annotation.map(|key| MetadataField {
+        map: MetadataMap::Annotation,
+        key: key.to_owned(),
+        value: None,
+    });
     [marker].into_iter().chain(legacy).collect()
 }
 
-/// Where a workload keeps the metadata of its pods.
-fn template_path(owner: &Owner) -> Result<&'static [&'static str], Refusal> {
-    let named = || Subject::Workload(owner.clone().into()).named();
+/// Returns the path to the metadata of a workload's pod template.
+fn pod_template_path(owner: &Owner) -> Result<&'static [&'static str], OverrideRefusal> {
+    let named = || OverrideSubject::Workload(owner.clone().into()).describe();
     match &owner.template {
         _ if &*owner.kind == "Job" && &*owner.group == "batch" => refuse(format!(
             "{} has a pod template that nobody can change; an override on the Job itself can be",
             named()
         )),
-        _ if let Some(from) = &owner.template_from => refuse(format!(
+        _ if let Some(from) = &owner.template_source => refuse(format!(
             "{} has no pod template of its own, but that of {}/{}; name that, or leave --template out",
             named(),
-            Clean(&from.kind.to_lowercase()),
-            Clean(&from.name)
+            CleanText(&from.kind.to_lowercase()),
+            CleanText(&from.name)
         )),
         None => refuse(format!("{} has no pod template that is known here", named())),
-        Some(template) if template.job.is_some() => Ok(JOB_TEMPLATE),
-        Some(_) => Ok(TEMPLATE),
+        Some(template) if template.job_override.is_some() => Ok(JOB_TEMPLATE_METADATA),
+        Some(_) => Ok(POD_TEMPLATE_METADATA),
     }
 }

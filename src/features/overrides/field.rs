@@ -1,6 +1,6 @@
-//! One label or annotation of an object.
+//! A label or annotation of an object, with the value that an edit gives it.
 
-use crate::kernel::text::Clean;
+use crate::kernel::text::CleanText;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt;
@@ -8,9 +8,10 @@ use std::fmt;
 /// A label or an annotation, and what is to become of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "LabelOrAnnotation")]
-pub struct Field {
+pub struct MetadataField {
     /// Which of the two it is.
-    pub of: Map,
+    #[serde(rename = "of")]
+    pub map: MetadataMap,
     /// The key.
     pub key: String,
     /// The value that is to stand there; none where it is to go.
@@ -21,34 +22,34 @@ pub struct Field {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(rename = "LabelsOrAnnotations")]
-pub enum Map {
+pub enum MetadataMap {
     /// Labels.
     Label,
     /// Annotations.
     Annotation,
 }
 
-impl fmt::Display for Field {
+impl fmt::Display for MetadataField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (of, key) = (self.of.word(), &self.key);
+        let (of, key) = (self.map.noun(), &self.key);
         match &self.value {
-            Some(value) => write!(f, "{of} {key}=\"{}\"", Clean(value)),
+            Some(value) => write!(f, "{of} {key}=\"{}\"", CleanText(value)),
             None => write!(f, "{of} {key} taken away"),
         }
     }
 }
 
-impl Map {
-    /// What an object calls them.
-    pub(super) fn as_str(self) -> &'static str {
+impl MetadataMap {
+    /// Returns the field of an object's metadata, such as `labels`.
+    pub(super) fn metadata_key(self) -> &'static str {
         match self {
             Self::Label => "labels",
             Self::Annotation => "annotations",
         }
     }
 
-    /// What sentences call one of them.
-    pub(super) fn word(self) -> &'static str {
+    /// Returns the noun for one of them, such as `label`.
+    pub(super) fn noun(self) -> &'static str {
         match self {
             Self::Label => "label",
             Self::Annotation => "annotation",

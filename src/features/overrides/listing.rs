@@ -1,4 +1,4 @@
-//! Every override that stands, and what becomes of it: told by the decisions that it is considered in.
+//! Lists all existing overrides with their outcomes, taken from the decisions that consider them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,24 +7,24 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::decision::decide;
-use crate::decision::facts::{Facts, Pod, RequestKind};
-use crate::decision::owner_override::{Until, Wish};
-use crate::decision::reason::{Outcome, Override, PassedOver, Rule, Source};
+use crate::decision::facts::{Facts, PodFacts, RequestKind};
+use crate::decision::overrides::{Override, OverrideEnd};
+use crate::decision::reason::{DecisionRule, OverrideRule, OverrideSkip, OverrideSource, RuleOutcome};
 use crate::decision::{Action, Decision};
-use crate::features::preview::comparison::{Origin, origins_with};
+use crate::features::preview::comparison::{PodSource, pod_sources_with};
 use crate::features::status::running::RunningPods;
-use crate::kernel::text::sanitized;
-use crate::kubernetes::inventory::{Inventory, Question};
+use crate::kernel::text::sanitize;
+use crate::kubernetes::inventory::{DecisionRequest, Inventory};
 
 /// An override, and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Override")]
-pub struct Standing {
+pub struct OverrideRow {
     /// The namespace that it is in, or on.
     pub namespace: String,
     /// On what kind of place it stands.
-    pub place: Place,
+    pub place: OverridePlace,
     /// The object, such as `Deployment/web`; of a pod template its workload.
     pub object: String,
     /// The annotation or label.
@@ -57,7 +57,7 @@ pub struct Standing {
 /// On what an override stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[schemars(rename = "OverridePlace")]
-pub enum Place {
+pub enum OverridePlace {
     /// A namespace.
     Namespace,
     /// A workload's own metadata.
@@ -68,149 +68,164 @@ pub enum Place {
     Pod,
 }
 
-/// What becomes of each override, of the whole inventory.
-pub fn standing(inventory: &Inventory, now: Timestamp) -> Vec<Standing> {
-    standing_within(inventory, now, None)
+/// Lists the overrides of the whole inventory.
+pub fn list_overrides(inventory: &Inventory, now: Timestamp) -> Vec<OverrideRow> {
+    list_overrides_within(inventory, now, None)
 }
 
-/// The same of one namespace, or of all.
-pub fn standing_within(inventory: &Inventory, now: Timestamp, within: Option<&str>) -> Vec<Standing> {
-    let mut found = Vec::new();
+/// Lists the overrides of one namespace, or of all.
+pub fn list_overrides_within(inventory: &Inventory, now: Timestamp, within: Option<&str>) -> Vec<OverrideRow> {
+    let mut rows = Vec::new();
     let mut occupied = BTreeSet::new();
-    for origin in origins_with(inventory, &RunningPods::within(inventory, within)) {
-        occupied.insert(origin.namespace().to_owned());
-        found.extend(origin.about(inventory, |facts| of_facts(facts, now, Some(&origin))));
+    for source in pod_sources_with(inventory, &RunningPods::in_namespace(inventory, within)) {
+        occupied.insert(source.namespace().to_owned());
+        rows.extend(source.with_facts(inventory, |facts| rows_from_facts(facts, now, Some(&source))));
     }
     for entry in inventory.namespaces.all() {
         let namespace = entry.namespace();
-        let is_wanted = within.is_none_or(|wanted| *namespace.name == *wanted);
-        if is_wanted && namespace.wish.inject.is_some() && !occupied.contains(&*namespace.name) {
-            // Nothing is in it yet; what a pod would meet is told.
-            let pod = Pod { namespace: (&*namespace.name).into(), ..Pod::default() };
+        let is_included = within.is_none_or(|namespace_name| *namespace.name == *namespace_name);
+        if is_included && namespace.own_override.inject.is_some() && !occupied.contains(&*namespace.name) {
+            // The namespace is empty: the outcome is that of a pod that would be created in it.
+            let pod = PodFacts { namespace: (&*namespace.name).into(), ..PodFacts::default() };
             let kind = &RequestKind::PodCreate;
-            let question = Question { kind, pod: &pod, controller: None, requester_is_trusted: true };
-            found.extend(of_facts(&inventory.facts_for(question, &[]), now, None));
+            let question = DecisionRequest { kind, pod: &pod, controller: None, requester_is_trusted: true };
+            rows.extend(rows_from_facts(&inventory.facts_for(question, &[]), now, None));
         }
     }
-    counted(found)
+    count_duplicates(rows)
 }
 
-/// The same standing only once, counted.
-fn counted(found: Vec<Standing>) -> Vec<Standing> {
-    let mut counts: BTreeMap<Standing, usize> = BTreeMap::new();
-    for one in found {
-        let workloads = one.workloads;
-        *counts.entry(Standing { workloads: 0, ..one }).or_default() += workloads;
+/// Merges equal rows, and adds up their workloads.
+fn count_duplicates(rows: Vec<OverrideRow>) -> Vec<OverrideRow> {
+    let mut counts: BTreeMap<OverrideRow, usize> = BTreeMap::new();
+    for row in rows {
+        let workloads = row.workloads;
+        *counts.entry(OverrideRow { workloads: 0, ..row }).or_default() += workloads;
     }
-    counts.into_iter().map(|(one, workloads)| Standing { workloads, ..one }).collect()
+    counts.into_iter().map(|(row, workloads)| OverrideRow { workloads, ..row }).collect()
 }
 
-fn of_facts(facts: &Facts<'_>, now: Timestamp, origin: Option<&Origin>) -> Vec<Standing> {
+fn rows_from_facts(facts: &Facts<'_>, now: Timestamp, source: Option<&PodSource>) -> Vec<OverrideRow> {
     let decision = decide(facts, now);
-    let telling = Telling { facts, decision: &decision, origin };
+    let context = OverrideRowContext { facts, decision: &decision, source };
     let considered = decision.considered.iter().filter_map(|one| match &one.rule {
-        Rule::Override(Override { source: Source::UncountedOwner(_), .. }) => None,
-        Rule::Override(own) => Some(telling.considered(own, &one.outcome)),
-        Rule::Safety(_) | Rule::Suspension(_) | Rule::Policy(_) | Rule::Nothing | Rule::Unknown(..) => None,
+        DecisionRule::Override(OverrideRule { source: OverrideSource::UncountedOwner(_), .. }) => None,
+        DecisionRule::Override(own) => Some(context.considered_row(own, &one.outcome)),
+        DecisionRule::Safety(_)
+        | DecisionRule::Suspension(_)
+        | DecisionRule::Policy(_)
+        | DecisionRule::Nothing
+        | DecisionRule::Unknown(..) => None,
     });
-    let mut told: Vec<_> = considered.collect();
-    if told.is_empty() && matches!(decision.rule, Rule::Safety(_)) {
-        told.extend(telling.in_vain());
+    let mut rows: Vec<_> = considered.collect();
+    if rows.is_empty() && matches!(decision.rule, DecisionRule::Safety(_)) {
+        rows.extend(context.ignored_rows());
     }
-    told
+    rows
 }
 
-struct Telling<'t, 'f, 'a> {
+struct OverrideRowContext<'t, 'f, 'a> {
     facts: &'t Facts<'a>,
     decision: &'t Decision<'f>,
-    origin: Option<&'t Origin>,
+    source: Option<&'t PodSource>,
 }
 
-impl Telling<'_, '_, '_> {
-    fn considered(&self, own: &Override<'_>, outcome: &Outcome<'_>) -> Standing {
+impl OverrideRowContext<'_, '_, '_> {
+    fn considered_row(&self, own: &OverrideRule<'_>, outcome: &RuleOutcome<'_>) -> OverrideRow {
         let by = match outcome {
-            Outcome::Refused(policy) | Outcome::PassedOver(PassedOver::Stripped(policy)) => Some(policy.to_string()),
-            Outcome::Outranked => Some(self.decision.rule.to_string()),
-            Outcome::Won
-            | Outcome::NoMatch(_)
-            | Outcome::NotYet(_)
-            | Outcome::Ended(_)
-            | Outcome::PassedOver(_)
-            | Outcome::Would(_)
-            | Outcome::Untold
-            | Outcome::Unknown(_) => None,
+            RuleOutcome::Refused(policy) | RuleOutcome::PassedOver(OverrideSkip::Stripped(policy)) => {
+                Some(policy.to_string())
+            }
+            RuleOutcome::Outranked => Some(self.decision.rule.to_string()),
+            RuleOutcome::Won
+            | RuleOutcome::NoMatch(_)
+            | RuleOutcome::NotYet(_)
+            | RuleOutcome::Ended(_)
+            | RuleOutcome::PassedOver(_)
+            | RuleOutcome::Would(_)
+            | RuleOutcome::Untold
+            | RuleOutcome::Unknown(_) => None,
         };
-        Standing { outcome: outcome.as_str(), why: outcome.to_string(), by, ..self.standing(own) }
+        OverrideRow { outcome: outcome.as_str(), why: outcome.to_string(), by, ..self.base_row(own) }
     }
 
-    /// Our own annotations where a rule of safety keeps every override from being considered.
-    fn in_vain(&self) -> Vec<Standing> {
+    /// Returns rows for our own annotations if a safety rule keeps decisions from considering any override.
+    fn ignored_rows(&self) -> Vec<OverrideRow> {
         let Facts { pod, owners, .. } = self.facts;
-        let of_owners = owners.chain.iter().map(|owner| (Source::Workload(owner), owner.wish()));
-        let wishes = [(Source::Pod, &pod.annotations.wish)].into_iter().chain(of_owners);
-        let told = wishes.filter_map(|(source, wish)| {
-            let own = Override { source, value: wish.inject.as_deref()?, reason: wish.reason.as_deref() };
+        let of_owners = owners.chain.iter().map(|owner| (OverrideSource::Workload(owner), owner.own_override()));
+        let overrides = [(OverrideSource::Pod, &pod.annotations.own_override)].into_iter().chain(of_owners);
+        let rows = overrides.filter_map(|(source, own_override)| {
+            let own =
+                OverrideRule { source, value: own_override.inject.as_deref()?, reason: own_override.reason.as_deref() };
             let why = self.decision.rule.sentence().to_string();
             let by = Some(self.decision.rule.to_string());
-            Some(Standing { outcome: "PassedOver", why, by, ..self.standing(&own) })
+            Some(OverrideRow { outcome: "PassedOver", why, by, ..self.base_row(&own) })
         });
-        told.collect()
+        rows.collect()
     }
 
-    fn standing(&self, own: &Override<'_>) -> Standing {
-        let Override { source, value, reason } = own;
-        let (place, object) = self.place(source);
-        let asks = match source {
-            Source::Marker(_) | Source::Legacy(_) => self.facts.settings.mesh.reads(value),
-            Source::Pod | Source::Workload(_) | Source::UncountedOwner(_) | Source::Namespace(_) => {
-                ["true", "false"].contains(value).then_some(*value == "true")
-            }
+    fn base_row(&self, own: &OverrideRule<'_>) -> OverrideRow {
+        let OverrideRule { source, value, reason } = own;
+        let (place, object) = self.locate(source);
+        let injects = match source {
+            OverrideSource::Marker(_) | OverrideSource::Legacy(_) => self.facts.settings.mesh.parse_marker(value),
+            OverrideSource::Pod
+            | OverrideSource::Workload(_)
+            | OverrideSource::UncountedOwner(_)
+            | OverrideSource::Namespace(_) => ["true", "false"].contains(value).then_some(*value == "true"),
         };
-        let until = self.wish(source).and_then(|wish| wish.until.as_ref()).map(|until| match until {
-            Until::At(end) => end.to_string(),
-            Until::Unreadable(text) => sanitized(text),
-        });
+        let until =
+            self.override_at(source).and_then(|own_override| own_override.until.as_ref()).map(|until| match until {
+                OverrideEnd::At(end) => end.to_string(),
+                OverrideEnd::Unreadable(text) => sanitize(text),
+            });
         let since = match source {
-            Source::Pod | Source::Workload(_) | Source::Namespace(_) => self.wish(source).and_then(|wish| wish.since),
-            Source::Marker(_) | Source::Legacy(_) | Source::UncountedOwner(_) => None,
+            OverrideSource::Pod | OverrideSource::Workload(_) | OverrideSource::Namespace(_) => {
+                self.override_at(source).and_then(|own_override| own_override.since)
+            }
+            OverrideSource::Marker(_) | OverrideSource::Legacy(_) | OverrideSource::UncountedOwner(_) => None,
         };
-        Standing {
-            namespace: sanitized(&self.facts.pod.namespace),
+        OverrideRow {
+            namespace: sanitize(&self.facts.pod.namespace),
             place,
             object,
             key: source.key().to_owned(),
-            value: sanitized(value),
-            action: asks.map(|on| if on { Action::Enable } else { Action::Disable }.as_str()),
-            reason: reason.map(sanitized),
+            value: sanitize(value),
+            action: injects.map(|on| if on { Action::Enable } else { Action::Disable }.as_str()),
+            reason: reason.map(sanitize),
             since,
             until,
             outcome: "",
             why: String::new(),
             by: None,
-            workloads: usize::from(self.origin.is_some()),
+            workloads: usize::from(self.source.is_some()),
         }
     }
 
-    fn place(&self, source: &Source<'_>) -> (Place, String) {
-        let named = |kind: &str, name: &str| format!("{}/{}", sanitized(kind), sanitized(name));
-        match (source, self.origin) {
-            (Source::Namespace(name), _) => (Place::Namespace, named("Namespace", name)),
-            (Source::Workload(owner), _) => (Place::Workload, named(&owner.kind, &owner.name)),
-            (Source::UncountedOwner(owner), _) => (Place::Workload, named(&owner.kind, &owner.name)),
-            (Source::Pod | Source::Marker(_) | Source::Legacy(_), Some(origin)) => {
-                let place = if origin.kind() == "Pod" { Place::Pod } else { Place::PodTemplate };
-                (place, named(origin.kind(), origin.name()))
+    fn locate(&self, source: &OverrideSource<'_>) -> (OverridePlace, String) {
+        let named = |kind: &str, name: &str| format!("{}/{}", sanitize(kind), sanitize(name));
+        match (source, self.source) {
+            (OverrideSource::Namespace(name), _) => (OverridePlace::Namespace, named("Namespace", name)),
+            (OverrideSource::Workload(owner), _) => (OverridePlace::Workload, named(&owner.kind, &owner.name)),
+            (OverrideSource::UncountedOwner(owner), _) => (OverridePlace::Workload, named(&owner.kind, &owner.name)),
+            (OverrideSource::Pod | OverrideSource::Marker(_) | OverrideSource::Legacy(_), Some(pod_source)) => {
+                let place = if pod_source.kind() == "Pod" { OverridePlace::Pod } else { OverridePlace::PodTemplate };
+                (place, named(pod_source.kind(), pod_source.name()))
             }
-            (Source::Pod | Source::Marker(_) | Source::Legacy(_), None) => (Place::Pod, String::new()),
+            (OverrideSource::Pod | OverrideSource::Marker(_) | OverrideSource::Legacy(_), None) => {
+                (OverridePlace::Pod, String::new())
+            }
         }
     }
 
-    fn wish<'w>(&'w self, source: &Source<'w>) -> Option<&'w Wish<'w>> {
+    fn override_at<'w>(&'w self, source: &OverrideSource<'w>) -> Option<&'w Override<'w>> {
         match source {
-            Source::Pod | Source::Marker(_) | Source::Legacy(_) => Some(&self.facts.pod.annotations.wish),
-            Source::Workload(owner) => Some(owner.wish()),
-            Source::UncountedOwner(_) => None,
-            Source::Namespace(_) => self.facts.namespace.as_ref().ok().map(|namespace| &namespace.wish),
+            OverrideSource::Pod | OverrideSource::Marker(_) | OverrideSource::Legacy(_) => {
+                Some(&self.facts.pod.annotations.own_override)
+            }
+            OverrideSource::Workload(owner) => Some(owner.own_override()),
+            OverrideSource::UncountedOwner(_) => None,
+            OverrideSource::Namespace(_) => self.facts.namespace.as_ref().ok().map(|namespace| &namespace.own_override),
         }
     }
 }

@@ -1,27 +1,25 @@
-//! Whom a change is about: a workload, or a namespace.
+//! Subjects of an override: workloads and namespaces.
 
 use std::sync::Arc;
 
-use crate::decision::facts::{Namespace, Owner};
-use crate::kernel::text::sanitized;
+use crate::decision::facts::{NamespaceFacts, Owner};
+use crate::kernel::text::sanitize;
 use crate::kubernetes::inventory::Inventory;
 
-/// Whom a change is about.
+/// Workload or namespace that an override is written on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Subject {
-    /// An object that owns pods, at whatever remove.
+pub enum OverrideSubject {
+    /// An object that owns pods, directly or through other objects.
     Workload(Arc<Owner>),
-    /// A namespace.
-    Namespace(Arc<Namespace>),
+    Namespace(Arc<NamespaceFacts>),
 }
 
-impl Subject {
-    /// The namespace of this name, if it is known.
-    pub fn namespace_named(inventory: &Inventory, name: &str) -> Option<Self> {
+impl OverrideSubject {
+    /// Returns the namespace with this name, if it is known.
+    pub fn find_namespace(inventory: &Inventory, name: &str) -> Option<Self> {
         inventory.namespaces.get(name).map(|entry| Self::Namespace(Arc::new(entry.namespace().clone())))
     }
 
-    /// Its kind.
     pub fn kind(&self) -> &str {
         match self {
             Self::Workload(owner) => &owner.kind,
@@ -29,7 +27,6 @@ impl Subject {
         }
     }
 
-    /// Its name.
     pub fn name(&self) -> &str {
         match self {
             Self::Workload(owner) => &owner.name,
@@ -37,7 +34,7 @@ impl Subject {
         }
     }
 
-    /// The namespace that it is in, or is.
+    /// Returns the namespace of a workload, or the name of a namespace.
     pub fn namespace(&self) -> &str {
         match self {
             Self::Workload(owner) => &owner.namespace,
@@ -45,18 +42,18 @@ impl Subject {
         }
     }
 
-    /// How sentences name it.
-    pub fn named(&self) -> String {
+    /// Returns the name for sentences, such as `Deployment shop/web`.
+    pub fn describe(&self) -> String {
         match self {
             Self::Workload(owner) => {
-                format!("{} {}/{}", sanitized(&owner.kind), sanitized(&owner.namespace), sanitized(&owner.name))
+                format!("{} {}/{}", sanitize(&owner.kind), sanitize(&owner.namespace), sanitize(&owner.name))
             }
-            Self::Namespace(namespace) => format!("namespace {}", sanitized(&namespace.name)),
+            Self::Namespace(namespace) => format!("namespace {}", sanitize(&namespace.name)),
         }
     }
 
-    /// Whether this owner of a pod is the one that is meant.
-    pub(super) fn is(&self, owner: &Owner) -> bool {
+    /// Whether this owner of a pod is the subject.
+    pub(super) fn matches_owner(&self, owner: &Owner) -> bool {
         match self {
             Self::Workload(own) => {
                 (&own.group, &own.kind, &own.namespace, &own.name)
@@ -67,18 +64,19 @@ impl Subject {
     }
 }
 
-/// Everything in these namespaces that can have an override: each owner of pods that is no gateway and no copy of another's.
-pub fn workloads(inventory: &Inventory, is_meant: impl Fn(&Owner) -> bool) -> Vec<Arc<Owner>> {
-    let can_have = |owner: &Arc<Owner>| !owner.is_gateway && !is_copy(owner) && is_meant(owner);
-    let mut found: Vec<_> = inventory.owners.all().into_iter().filter(can_have).collect();
+/// Returns the workloads that can have an override, sorted: all owners of pods but gateways and controlled ReplicaSets.
+pub fn overridable_workloads(inventory: &Inventory, is_included: impl Fn(&Owner) -> bool) -> Vec<Arc<Owner>> {
+    let can_have = |owner: &Arc<Owner>| !owner.is_gateway && !is_controlled_replica_set(owner) && is_included(owner);
+    let mut workloads: Vec<_> = inventory.owners.all().into_iter().filter(can_have).collect();
     fn key(owner: &Owner) -> (&str, &str, &str) {
         (&owner.namespace, &owner.kind, &owner.name)
     }
-    found.sort_by(|left, right| key(left).cmp(&key(right)));
-    found
+    workloads.sort_by(|left, right| key(left).cmp(&key(right)));
+    workloads
 }
 
-/// Whether the annotations of this owner are copies of another's, which outlive their original and are no override.
-pub fn is_copy(owner: &Owner) -> bool {
+/// Whether this owner is a ReplicaSet with a controller. Its annotations are copies that outlive their original, so they are
+/// no override.
+pub fn is_controlled_replica_set(owner: &Owner) -> bool {
     &*owner.kind == "ReplicaSet" && owner.controller.is_some()
 }

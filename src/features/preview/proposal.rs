@@ -1,4 +1,4 @@
-//! What proposals would change.
+//! The preview itself: new pods under the rules in force against new pods under the proposed rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,19 +6,20 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::change::{Change, ChangeTold, Refused, Words};
-use crate::features::preview::caution::cautions;
-use crate::features::preview::comparison::{Answer, Origin, Preview};
-use crate::kernel::text::nearest;
-use crate::kernel::text::sanitized;
+use super::change::{OptionNames, PreviewRefusal, ProposedChange, ProposedChangeRow};
+use crate::features::preview::comparison::{NewPodOutcome, PodSource, Preview};
+use crate::features::preview::warnings::preview_warnings;
+use crate::kernel::text::nearest_word;
+use crate::kernel::text::sanitize;
 use crate::kubernetes::inventory::Inventory;
-use crate::kubernetes::inventory::proposed::Proposed;
+use crate::kubernetes::inventory::proposed_rules::ProposedRules;
 
 /// What proposals are, and what they would change.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Previewed {
+#[schemars(rename = "Previewed")]
+pub struct PreviewReport {
     /// The proposals.
-    pub changes: Vec<ChangeTold>,
+    pub changes: Vec<ProposedChangeRow>,
     /// What they would change.
     #[serde(flatten)]
     pub preview: Preview,
@@ -26,51 +27,52 @@ pub struct Previewed {
     pub notes: Vec<String>,
 }
 
-/// Compares what these get under the rules in force and under the proposed ones; `step` is called after each.
+/// Compares the new pods of these sources under the rules in force and under the proposed rules. Calls `step` once per source.
 ///
 /// # Errors
 ///
-/// When a proposal contradicts another or what there is, or when the rules in force are not known.
-pub fn previewed(
+/// Fails when a proposal contradicts another one or the cluster, or when not all rules in force are known.
+pub fn preview_changes(
     inventory: &Inventory,
-    changes: &[Change],
-    origins: &[Origin],
-    (now, words): (Timestamp, Words),
+    changes: &[ProposedChange],
+    sources: &[PodSource],
+    (now, option_names): (Timestamp, OptionNames),
     step: impl Fn(),
-) -> Result<Previewed, Refused> {
-    check(inventory, changes)?;
+) -> Result<PreviewReport, PreviewRefusal> {
+    check_changes(inventory, changes)?;
     let rules = changes.iter().map(|change| (change.key(), change.rule().cloned()));
-    let mut proposed = Proposed::with(inventory, rules).ok_or(Refused::NotKnown(
+    let mut proposed = ProposedRules::with_changes(inventory, rules).ok_or(PreviewRefusal::NotKnown(
         "the policies and suspensions in force cannot all be read, so that nobody can tell what others would change",
     ))?;
-    let there: BTreeSet<_> = inventory.rules.names().into_iter().collect();
-    let told = changes.iter().map(|change| change.told(&there)).collect::<Result<_, _>>()?;
-    let preview = Preview::of(origins.iter().map(|origin| {
+    let existing: BTreeSet<_> = inventory.rules.names().into_iter().collect();
+    let rows = changes.iter().map(|change| change.to_row(&existing)).collect::<Result<_, _>>()?;
+    let preview = Preview::compare(sources.iter().map(|source| {
         step();
-        let (before, after) =
-            origin.about(inventory, |facts| (Answer::to(facts, now), Answer::to(&proposed.facts(facts), now)));
-        (origin, before, after)
+        let (before, after) = source.with_facts(inventory, |facts| {
+            (NewPodOutcome::from_facts(facts, now), NewPodOutcome::from_facts(&proposed.apply_to(facts), now))
+        });
+        (source, before, after)
     }));
-    let mut notes: Vec<_> = changes.iter().filter_map(|change| change.note(now, words)).collect();
-    notes.extend(cautions(&preview, inventory));
-    Ok(Previewed { changes: told, preview, notes })
+    let mut notes: Vec<_> = changes.iter().filter_map(|change| change.describe_no_effect(now, option_names)).collect();
+    notes.extend(preview_warnings(&preview, inventory));
+    Ok(PreviewReport { changes: rows, preview, notes })
 }
 
-fn check(inventory: &Inventory, changes: &[Change]) -> Result<(), Refused> {
+fn check_changes(inventory: &Inventory, changes: &[ProposedChange]) -> Result<(), PreviewRefusal> {
     let mut seen = BTreeMap::new();
     for change in changes {
         if let Some(other) = seen.insert(change.key(), change) {
             let is_both = change.rule().is_some() != other.rule().is_some();
             let how = if is_both { "both to be applied and to be deleted" } else { "twice" };
-            return Err(Refused::Invalid(format!("{} is given {how}", change.title())));
+            return Err(PreviewRefusal::Invalid(format!("{} is given {how}", change.title())));
         }
     }
-    for namespace in changes.iter().filter_map(Change::namespace) {
+    for namespace in changes.iter().filter_map(ProposedChange::namespace) {
         if inventory.namespaces.is_synced() && inventory.namespaces.get(namespace).is_none() {
             let known = inventory.namespaces.all();
-            let meant = nearest(namespace, known.iter().map(|entry| &*entry.namespace().name));
+            let meant = nearest_word(namespace, known.iter().map(|entry| &*entry.namespace().name));
             let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
-            return Err(Refused::Invalid(format!("there is no namespace {}{meant}", sanitized(namespace))));
+            return Err(PreviewRefusal::Invalid(format!("there is no namespace {}{meant}", sanitize(namespace))));
         }
     }
     Ok(())

@@ -1,17 +1,16 @@
-//! What PodDisruptionBudgets allow. A roll-out does not ask them, so whoever starts one does.
+//! Limits that PodDisruptionBudgets set. A roll-out does not ask the budgets, so a restart has to.
 //!
-//! Limits: a budget is taken to cover a workload by the labels of its pod template; labels that only a webhook adds are not
-//! seen.
+//! Limits: a budget is matched with the labels of the pod template. Labels that only a webhook adds are not seen.
 
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::{Selector, SelectorExt};
 
-use super::workload::Workload;
-use crate::kernel::text::Clean;
+use super::workload::WorkloadSnapshot;
+use crate::kernel::text::CleanText;
 
-/// A PodDisruptionBudget.
+/// State and selector of one PodDisruptionBudget.
 #[derive(Debug, Clone)]
-pub struct Budget {
+pub struct DisruptionBudget {
     namespace: String,
     name: String,
     selector: Option<Selector>,
@@ -21,7 +20,7 @@ pub struct Budget {
     is_current: bool,
 }
 
-impl From<&PodDisruptionBudget> for Budget {
+impl From<&PodDisruptionBudget> for DisruptionBudget {
     fn from(budget: &PodDisruptionBudget) -> Self {
         let PodDisruptionBudget { metadata, spec, status } = budget;
         let selector = spec.as_ref().and_then(|spec| spec.selector.clone());
@@ -39,28 +38,29 @@ impl From<&PodDisruptionBudget> for Budget {
     }
 }
 
-impl Budget {
-    /// Whether it is about the pods of a workload.
-    pub fn covers(&self, workload: &Workload) -> bool {
+impl DisruptionBudget {
+    /// Returns whether the budget selects the pods of the workload.
+    pub fn covers(&self, workload: &WorkloadSnapshot) -> bool {
         self.namespace == workload.name.namespace
             && self.selector.as_ref().is_some_and(|selector| selector.matches(&workload.pod_labels))
     }
 
-    /// Whether a roll-out of a workload has to ask it. One whose new pods are ready before its old ones end takes nothing from any
-    /// budget, and an eviction asks by itself.
-    pub fn limits(&self, workload: &Workload) -> bool {
-        workload.way.down() > 0 && self.covers(workload)
+    /// Returns whether a roll-out of the workload needs room in this budget. A roll-out needs none if its new pods
+    /// are ready before its old pods end. An eviction asks the budget by itself.
+    pub fn limits(&self, workload: &WorkloadSnapshot) -> bool {
+        workload.strategy.pods_down() > 0 && self.covers(workload)
     }
 
-    /// How many pods may be taken down now.
-    pub fn allowed(&self) -> i64 {
+    /// Returns the number of pods that may be taken down now. A status older than the budget's specification allows
+    /// none.
+    pub fn allowed_disruptions(&self) -> i64 {
         if self.is_current { self.allowed } else { 0 }
     }
 
-    /// A sentence for why none may.
+    /// Explains in a sentence why the budget allows no disruption.
     pub fn refusal(&self) -> String {
         let Self { name, healthy, desired, is_current, .. } = self;
-        let name = Clean(name);
+        let name = CleanText(name);
         if !is_current {
             return format!("PodDisruptionBudget {name} has just changed, and says nothing yet");
         }
@@ -69,15 +69,15 @@ impl Budget {
         )
     }
 
-    /// A sentence for why none may while another restart takes down pods of this workload.
-    pub fn refusal_beside(&self, other: &Workload) -> String {
+    /// Explains in a sentence why the budget allows nothing while `other` takes down pods for another restart.
+    pub fn refusal_because_of(&self, other: &WorkloadSnapshot) -> String {
         let run = other.mark.as_ref().map(|mark| mark.run.as_str()).unwrap_or_default();
         format!(
             "restart {run} replaces pods of {}, which PodDisruptionBudget {} covers too; if it is not under way any more, \
              `outrigger restart --resume {run} -n {namespace}` goes on with it, and --forget gives it up",
             other.name,
-            Clean(&self.name),
-            namespace = Clean(&self.namespace)
+            CleanText(&self.name),
+            namespace = CleanText(&self.namespace)
         )
     }
 }

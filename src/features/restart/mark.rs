@@ -1,54 +1,54 @@
-//! The mark of a restart on a workload that it has not done yet: which run, and how far.
+//! Mark of a restart on a workload that is not done yet: the run and the phase.
 //!
-//! It is a label, not an annotation: a Deployment's controller copies annotations to its ReplicaSets and never takes them back,
-//! and `kubectl rollout undo` would bring them back from there long after the restart is over.
+//! The mark is a label, not an annotation. A Deployment's controller copies annotations to its ReplicaSets and never
+//! removes them. `kubectl rollout undo` would restore them from there long after the end of the restart.
 
 use jiff::Timestamp;
 
-/// The mark, as the label holds it; what is done carries none any more.
+/// Content of the label. A finished workload carries no mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark {
-    /// Which run it belongs to.
+pub struct RestartMark {
+    /// Identifier of the run.
     pub run: String,
-    /// How far it is.
-    pub state: State,
-    /// How many workloads the run began with.
+    /// Phase of this workload.
+    pub state: MarkState,
+    /// Number of workloads in the run when it began.
     pub of: usize,
 }
 
-/// How far a workload is.
+/// Phase of a marked workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Its turn has not come.
+pub enum MarkState {
+    /// The workload waits for its wave.
     Pending,
-    /// It is told to replace its pods, with this time in its pod template, in whole seconds.
+    /// The workload was told to replace its pods.
     Rolling {
-        /// That time.
+        /// Time in the pod template, in whole seconds.
         since: Timestamp,
     },
 }
 
-impl Mark {
-    /// The mark of a workload whose turn has not come.
+impl RestartMark {
+    /// Makes the mark of a workload that waits for its wave.
     pub fn pending(run: &str, of: usize) -> Self {
-        Self { run: run.to_owned(), state: State::Pending, of }
+        Self { run: run.to_owned(), state: MarkState::Pending, of }
     }
 
-    /// The mark of one that is told to replace its pods now.
+    /// Makes the mark of a workload that is told to replace its pods now.
     #[must_use]
-    pub fn rolling(&self, now: Timestamp) -> Self {
+    pub fn to_rolling(&self, now: Timestamp) -> Self {
         let since = Timestamp::from_second(now.as_second()).expect("a time without its fraction is one");
-        Self { state: State::Rolling { since }, ..self.clone() }
+        Self { state: MarkState::Rolling { since }, ..self.clone() }
     }
 
-    /// Reads a label; anybody who may write the workload can have written it.
-    pub fn read(text: &str) -> Option<Self> {
+    /// Parses a label value. The text is untrusted: everyone who may write the workload can set it.
+    pub fn parse(text: &str) -> Option<Self> {
         let parts: Vec<&str> = text.split('.').collect();
         let (run, of, state) = match parts[..] {
-            [run, "pending", of] => (run, of, State::Pending),
+            [run, "pending", of] => (run, of, MarkState::Pending),
             [run, "rolling", of, since] => {
                 let since = Timestamp::from_second(since.parse().ok()?).ok()?;
-                (run, of, State::Rolling { since })
+                (run, of, MarkState::Rolling { since })
             }
             _ => return None,
         };
@@ -56,12 +56,12 @@ impl Mark {
         is_run.then_some(Self { run: run.to_owned(), state, of: of.parse().ok()? })
     }
 
-    /// The label.
-    pub fn written(&self) -> String {
+    /// Formats the label value, as [`RestartMark::parse`] reads it.
+    pub fn label_value(&self) -> String {
         let Self { run, state, of } = self;
         match state {
-            State::Pending => format!("{run}.pending.{of}"),
-            State::Rolling { since } => format!("{run}.rolling.{of}.{}", since.as_second()),
+            MarkState::Pending => format!("{run}.pending.{of}"),
+            MarkState::Rolling { since } => format!("{run}.rolling.{of}.{}", since.as_second()),
         }
     }
 }
@@ -72,12 +72,12 @@ mod tests {
 
     #[test]
     fn a_mark_is_read_as_it_was_written_and_a_forged_one_is_none() {
-        let mark = Mark::pending("3f2a9c01", 200);
-        assert_eq!(mark.written(), "3f2a9c01.pending.200");
-        assert_eq!(Mark::read(&mark.written()), Some(mark.clone()));
-        let rolling = mark.rolling("2026-11-25T12:00:00.7Z".parse().unwrap());
-        assert_eq!(rolling.written(), "3f2a9c01.rolling.200.1795608000");
-        assert_eq!(Mark::read(&rolling.written()), Some(rolling));
+        let mark = RestartMark::pending("3f2a9c01", 200);
+        assert_eq!(mark.label_value(), "3f2a9c01.pending.200");
+        assert_eq!(RestartMark::parse(&mark.label_value()), Some(mark.clone()));
+        let rolling = mark.to_rolling("2026-11-25T12:00:00.7Z".parse().unwrap());
+        assert_eq!(rolling.label_value(), "3f2a9c01.rolling.200.1795608000");
+        assert_eq!(RestartMark::parse(&rolling.label_value()), Some(rolling));
         for forged in [
             "yes",
             "3f2a9c01.done.200",
@@ -89,7 +89,7 @@ mod tests {
             ".pending.1",
             "\u{1b}.pending.1",
         ] {
-            assert_eq!(Mark::read(forged), None, "{forged:?}");
+            assert_eq!(RestartMark::parse(forged), None, "{forged:?}");
         }
     }
 }

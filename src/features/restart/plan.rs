@@ -1,228 +1,242 @@
-//! Whom a restart is about, and whom it passes over.
+//! Plan of a restart: the workloads to restart, and those to pass over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
-use super::pods::PodSeen;
-use super::telling::Told;
-use super::way::{Reason, Way};
-use super::workload::{Name, Workload};
+use super::pods::PodSnapshot;
+use super::report::WorkloadReason;
+use super::strategy::{NoRolloutReason, RolloutStrategy};
+use super::workload::{NamespacedWorkload, WorkloadSnapshot};
 use crate::decision::selector::Selector;
-use crate::features::status::states::Standing;
-use crate::kernel::text::Clean;
-use crate::kernel::text::nearest;
+use crate::features::status::states::WorkloadStatus;
+use crate::kernel::text::CleanText;
+use crate::kernel::text::nearest_word;
 
-/// Who is meant.
+/// Selection of the workloads to restart.
 #[derive(Debug, Clone)]
-pub enum Chosen {
-    /// All workloads.
+pub enum RestartTargets {
+    /// All workloads of the namespace.
     All,
-    /// Those with these labels.
+    /// Workloads whose own labels match.
     Labelled(Selector),
-    /// These.
-    Named(Vec<Name>),
-    /// These, as far as they are still to be had: what their new pods get has been changed already.
-    Changed(Vec<Name>),
-    /// These and these bare pods, since they drift.
-    Drifted(BTreeSet<Name>),
+    /// Workloads given by name. Each must exist.
+    Named(Vec<NamespacedWorkload>),
+    /// Workloads whose pods were just changed by a command. Missing ones are skipped, with a reason.
+    Changed(Vec<NamespacedWorkload>),
+    /// Workloads and bare pods that drift.
+    Drifted(BTreeSet<NamespacedWorkload>),
 }
 
-/// What is to be restarted, and what is not.
+/// Workloads of a restart, and everything that it leaves alone.
 #[derive(Debug, Clone, Default)]
-pub struct Plan {
-    /// They are, in this order.
-    pub workloads: Vec<Workload>,
-    /// They are not, and why.
-    pub skipped: Vec<Told>,
-    /// Pods that nobody would make again; never touched.
+pub struct RestartPlan {
+    /// Workloads to restart, in this order.
+    pub workloads: Vec<WorkloadSnapshot>,
+    /// Workloads passed over, with the reason.
+    pub skipped: Vec<WorkloadReason>,
+    /// Names of pods without a controller. Nobody would recreate them, so they are never touched.
     pub bare_pods: Vec<String>,
 }
 
-/// Why there is no plan.
+/// Reason why no plan is possible.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Unplanned {
-    /// There is no such workload.
-    #[error("there is no {name} in namespace {}{}", Clean(&name.namespace), or(meant.as_deref()))]
-    Unknown {
-        /// Its name.
-        name: Name,
-        /// The nearest that there is.
-        meant: Option<String>,
+pub enum RestartRefusal {
+    /// No workload has this name.
+    #[error("there is no {name} in namespace {}{}", CleanText(&name.namespace), did_you_mean(nearest.as_deref()))]
+    UnknownWorkload {
+        name: NamespacedWorkload,
+        /// Closest existing name, for a suggestion.
+        nearest: Option<String>,
     },
-    /// It has a workload above it, which would undo what is done to it.
-    #[error("{made} is made by {by}; restart that")]
-    Made {
-        /// It.
-        made: String,
-        /// The one above.
-        by: String,
+    /// The workload has an owner that would undo a change to it.
+    #[error("{workload} is made by {owner}; restart that")]
+    HasOwner {
+        /// Workload as typed by people, such as `replicaset/web-1`.
+        workload: String,
+        /// Owner to restart instead.
+        owner: String,
     },
-    /// Some belong to restarts that are not over.
+    /// Some workloads belong to another unfinished restart.
     #[error("{count} of them, such as {example}, belong to restart {run}, which is not over")]
-    Taken {
-        /// Such a restart.
+    OtherRestart {
+        /// Identifier of that restart.
         run: String,
-        /// One of its workloads.
-        example: Name,
-        /// How many do.
+        /// One of the affected workloads.
+        example: NamespacedWorkload,
+        /// Number of affected workloads.
         count: usize,
     },
 }
 
-impl Chosen {
-    /// Those whose running pods are not as a new one would be.
-    pub fn drifting(all: Vec<Standing>) -> Self {
-        let drifts = |one: &Standing| one.actual.as_ref().is_some_and(|actual| !actual.differing.is_empty());
-        let name = |Standing { namespace, kind, name, .. }: Standing| Name { namespace, kind, name };
+impl RestartTargets {
+    /// Selects the workloads whose running pods differ from a new pod.
+    pub fn from_drift(all: Vec<WorkloadStatus>) -> Self {
+        let drifts = |one: &WorkloadStatus| one.actual.as_ref().is_some_and(|actual| !actual.differing.is_empty());
+        let name =
+            |WorkloadStatus { namespace, kind, name, .. }: WorkloadStatus| NamespacedWorkload { namespace, kind, name };
         Self::Drifted(all.into_iter().filter(drifts).map(name).collect())
     }
 }
 
-/// Plans a restart of those that are chosen, but for the excepted.
+/// Plans a restart of the selected workloads, without those in `except`.
 ///
 /// # Errors
 ///
-/// Where one that is named is not there, or some are in the hands of another restart.
-pub fn plan(all: Vec<Workload>, pods: &[PodSeen], chosen: &Chosen, except: &[Name]) -> Result<Plan, Unplanned> {
-    let mut plan = Plan { bare_pods: bare_pods(pods, chosen), ..Plan::default() };
-    plan.skipped = unfit(&all, chosen, except)?;
-    let is_named = matches!(chosen, Chosen::Named(_) | Chosen::Changed(_));
-    let read: BTreeSet<String> = all.iter().map(|one| one.uid.clone()).collect();
+/// If a named workload does not exist, or another restart holds some of the selected workloads.
+pub fn plan_restart(
+    all: Vec<WorkloadSnapshot>,
+    pods: &[PodSnapshot],
+    targets: &RestartTargets,
+    except: &[NamespacedWorkload],
+) -> Result<RestartPlan, RestartRefusal> {
+    let mut plan = RestartPlan { bare_pods: bare_pods(pods, targets), ..RestartPlan::default() };
+    plan.skipped = skip_unfit_targets(&all, targets, except)?;
+    let is_named = matches!(targets, RestartTargets::Named(_) | RestartTargets::Changed(_));
+    let read_uids: BTreeSet<String> = all.iter().map(|one| one.uid.clone()).collect();
     for workload in all {
-        if !is_chosen(&workload, chosen) || except.contains(&workload.name) {
+        if !is_targeted(&workload, targets) || except.contains(&workload.name) {
             continue;
         }
-        let why = match (workload.way, above(&workload, &read)) {
-            (Way::Never(Reason::FinishedJob), _) if !is_named => continue,
-            (Way::Never(reason @ (Reason::Job | Reason::FinishedJob)), _) => reason.to_string(),
-            (_, Above::Read) => continue,
-            // Most likely one of a Deployment's old ones.
-            (Way::Never(Reason::NoPods), Above::Unread(_)) if !is_named => continue,
-            (_, Above::Unread(above)) => format!("it is made by {above}, which could not be read"),
-            (Way::Never(reason), Above::Nothing) => reason.to_string(),
-            (_, Above::Nothing) => match (chosen, &workload.mark) {
-                (Chosen::Changed(_), Some(mark)) => format!("restart {} has it, which is not over", mark.run),
+        let why = match (workload.strategy, find_owner(&workload, &read_uids)) {
+            (RolloutStrategy::Never(NoRolloutReason::FinishedJob), _) if !is_named => continue,
+            (RolloutStrategy::Never(reason @ (NoRolloutReason::Job | NoRolloutReason::FinishedJob)), _) => {
+                reason.to_string()
+            }
+            (_, OwnerLookup::Listed) => continue,
+            // Most likely an old ReplicaSet of a Deployment.
+            (RolloutStrategy::Never(NoRolloutReason::NoPods), OwnerLookup::Unlisted(_)) if !is_named => continue,
+            (_, OwnerLookup::Unlisted(above)) => format!("it is made by {above}, which could not be read"),
+            (RolloutStrategy::Never(reason), OwnerLookup::NoOwner) => reason.to_string(),
+            (_, OwnerLookup::NoOwner) => match (targets, &workload.mark) {
+                (RestartTargets::Changed(_), Some(mark)) => format!("restart {} has it, which is not over", mark.run),
                 _ => {
                     plan.workloads.push(workload);
                     continue;
                 }
             },
         };
-        plan.skipped.push(Told { workload: workload.name, why });
+        plan.skipped.push(WorkloadReason { workload: workload.name, why });
     }
     plan.workloads.sort_by(|left, right| left.name.cmp(&right.name));
     plan.skipped.sort_by(|left, right| left.workload.cmp(&right.workload));
-    free(&plan.workloads)?;
+    check_unmarked(&plan.workloads)?;
     Ok(plan)
 }
 
-/// What makes a workload, and is restarted in its stead.
-enum Above {
-    Nothing,
-    Read,
-    /// It is not among those that were read, and so may be any.
-    Unread(String),
+/// Result of the search for an owner, which is restarted instead of the workload.
+enum OwnerLookup {
+    NoOwner,
+    Listed,
+    /// The owner was not read, so its kind is unknown. Holds its display name.
+    Unlisted(String),
 }
 
-fn above(workload: &Workload, read: &BTreeSet<String>) -> Above {
-    let Workload { controller: Some(controller), kind, .. } = workload else { return Above::Nothing };
+fn find_owner(workload: &WorkloadSnapshot, read_uids: &BTreeSet<String>) -> OwnerLookup {
+    let WorkloadSnapshot { controller: Some(controller), kind, .. } = workload else { return OwnerLookup::NoOwner };
     match (kind.group.as_str(), kind.kind.as_str()) {
-        _ if read.contains(&*controller.uid) => Above::Read,
-        // Their template is another's, and they roll nothing out: whoever made them would put others in their place. What rolls
-        // out by itself may well be made by an operator of a kind that nobody told us of.
+        _ if read_uids.contains(&*controller.uid) => OwnerLookup::Listed,
+        // Their template belongs to the owner, and they roll nothing out: the owner would replace them. A kind with
+        // its own roll-out may well belong to an operator of a kind unknown to us.
         ("apps", "ReplicaSet") | ("", "ReplicationController") => {
             let (kind, name) = (controller.kind.to_lowercase(), &controller.name);
-            Above::Unread(format!("{}/{}", Clean(&kind), Clean(name)))
+            OwnerLookup::Unlisted(format!("{}/{}", CleanText(&kind), CleanText(name)))
         }
-        _ => Above::Nothing,
+        _ => OwnerLookup::NoOwner,
     }
 }
 
-fn is_chosen(workload: &Workload, chosen: &Chosen) -> bool {
-    match chosen {
-        Chosen::All => true,
-        Chosen::Labelled(selector) => has_labels(selector, &workload.labels),
-        Chosen::Named(names) | Chosen::Changed(names) => names.contains(&workload.name),
-        Chosen::Drifted(names) => names.contains(&workload.name),
+fn is_targeted(workload: &WorkloadSnapshot, targets: &RestartTargets) -> bool {
+    match targets {
+        RestartTargets::All => true,
+        RestartTargets::Labelled(selector) => matches_labels(selector, &workload.labels),
+        RestartTargets::Named(names) | RestartTargets::Changed(names) => names.contains(&workload.name),
+        RestartTargets::Drifted(names) => names.contains(&workload.name),
     }
 }
 
-fn has_labels(selector: &Selector, labels: &BTreeMap<String, String>) -> bool {
+fn matches_labels(selector: &Selector, labels: &BTreeMap<String, String>) -> bool {
     selector.matches_by(|key| labels.get(key).map(String::as_str))
 }
 
-fn bare_pods(pods: &[PodSeen], chosen: &Chosen) -> Vec<String> {
-    let is_meant = |pod: &&PodSeen| match chosen {
-        Chosen::All => true,
-        Chosen::Labelled(selector) => has_labels(selector, &pod.labels),
-        Chosen::Named(_) | Chosen::Changed(_) => false,
-        Chosen::Drifted(names) => names.iter().any(|name| name.kind == "Pod" && name.name == pod.name),
+fn bare_pods(pods: &[PodSnapshot], targets: &RestartTargets) -> Vec<String> {
+    let is_meant = |pod: &&PodSnapshot| match targets {
+        RestartTargets::All => true,
+        RestartTargets::Labelled(selector) => matches_labels(selector, &pod.labels),
+        RestartTargets::Named(_) | RestartTargets::Changed(_) => false,
+        RestartTargets::Drifted(names) => names.iter().any(|name| name.kind == "Pod" && name.name == pod.name),
     };
     let bare = pods.iter().filter(|pod| pod.controller.is_none()).filter(is_meant);
-    let mut names: Vec<String> = bare.map(|pod| Clean(&pod.name).to_string()).collect();
+    let mut names: Vec<String> = bare.map(|pod| CleanText(&pod.name).to_string()).collect();
     names.sort();
     names
 }
 
-/// Those that are meant by name and cannot be restarted, where that is no reason to restart nobody.
-fn unfit(all: &[Workload], chosen: &Chosen, except: &[Name]) -> Result<Vec<Told>, Unplanned> {
-    check_there(all, except)?;
-    let there = by_name(all);
-    let fits = |name: &Name| {
-        let workload = there.get(name).ok_or_else(|| unknown(&there, name))?;
+/// Checks targets given by name. Returns the skipped ones if the others can still be restarted.
+fn skip_unfit_targets(
+    all: &[WorkloadSnapshot],
+    targets: &RestartTargets,
+    except: &[NamespacedWorkload],
+) -> Result<Vec<WorkloadReason>, RestartRefusal> {
+    check_all_exist(all, except)?;
+    let by_name = index_by_name(all);
+    let fits = |name: &NamespacedWorkload| {
+        let workload = by_name.get(name).ok_or_else(|| unknown_workload(&by_name, name))?;
         let above = all.iter().find(|one| workload.controller.as_ref().is_some_and(|above| *above.uid == one.uid));
-        match above.filter(|above| !matches!(above.way, Way::Never(Reason::CronJob))) {
-            Some(above) => Err(Unplanned::Made { made: name.to_string(), by: above.name.to_string() }),
+        match above.filter(|above| !matches!(above.strategy, RolloutStrategy::Never(NoRolloutReason::CronJob))) {
+            Some(above) => Err(RestartRefusal::HasOwner { workload: name.to_string(), owner: above.name.to_string() }),
             None => Ok(()),
         }
     };
-    match chosen {
-        Chosen::Named(names) => names.iter().try_for_each(fits).map(|()| Vec::new()),
-        Chosen::Changed(names) => {
-            let why = |name: &Name| match there.contains_key(name) {
-                true => fits(name).err().map(|why| unfit_for(&why)),
+    match targets {
+        RestartTargets::Named(names) => names.iter().try_for_each(fits).map(|()| Vec::new()),
+        RestartTargets::Changed(names) => {
+            let why = |name: &NamespacedWorkload| match by_name.contains_key(name) {
+                true => fits(name).err().map(|why| skip_reason(&why)),
                 false => Some("it is gone, or makes no pods by a template".to_owned()),
             };
-            let told = |name: &Name| Some(Told { workload: name.clone(), why: why(name)? });
-            Ok(names.iter().filter_map(told).collect())
+            let reason = |name: &NamespacedWorkload| Some(WorkloadReason { workload: name.clone(), why: why(name)? });
+            Ok(names.iter().filter_map(reason).collect())
         }
-        Chosen::All | Chosen::Labelled(_) | Chosen::Drifted(_) => Ok(Vec::new()),
+        RestartTargets::All | RestartTargets::Labelled(_) | RestartTargets::Drifted(_) => Ok(Vec::new()),
     }
 }
 
-fn by_name(all: &[Workload]) -> BTreeMap<&Name, &Workload> {
+fn index_by_name(all: &[WorkloadSnapshot]) -> BTreeMap<&NamespacedWorkload, &WorkloadSnapshot> {
     all.iter().map(|one| (&one.name, one)).collect()
 }
 
-fn unknown(there: &BTreeMap<&Name, &Workload>, name: &Name) -> Unplanned {
-    let known: Vec<String> = there.keys().map(ToString::to_string).collect();
-    let meant = nearest(&name.to_string(), known.iter().map(String::as_str)).map(str::to_owned);
-    Unplanned::Unknown { name: name.clone(), meant }
+fn unknown_workload(
+    by_name: &BTreeMap<&NamespacedWorkload, &WorkloadSnapshot>,
+    name: &NamespacedWorkload,
+) -> RestartRefusal {
+    let known: Vec<String> = by_name.keys().map(ToString::to_string).collect();
+    let nearest = nearest_word(&name.to_string(), known.iter().map(String::as_str)).map(str::to_owned);
+    RestartRefusal::UnknownWorkload { name: name.clone(), nearest }
 }
 
-/// Refuses names of what is not there.
-pub(super) fn check_there(all: &[Workload], names: &[Name]) -> Result<(), Unplanned> {
-    let there = by_name(all);
-    let missing = names.iter().find(|name| !there.contains_key(name));
-    missing.map_or(Ok(()), |name| Err(unknown(&there, name)))
+/// Refuses names of workloads that do not exist.
+pub(super) fn check_all_exist(all: &[WorkloadSnapshot], names: &[NamespacedWorkload]) -> Result<(), RestartRefusal> {
+    let by_name = index_by_name(all);
+    let missing = names.iter().find(|name| !by_name.contains_key(name));
+    missing.map_or(Ok(()), |name| Err(unknown_workload(&by_name, name)))
 }
 
-fn or(meant: Option<&str>) -> String {
-    meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default()
+fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default()
 }
 
-fn unfit_for(why: &Unplanned) -> String {
+fn skip_reason(why: &RestartRefusal) -> String {
     match why {
-        Unplanned::Made { by, .. } => format!("it is made by {by}; restart that"),
-        Unplanned::Unknown { .. } | Unplanned::Taken { .. } => why.to_string(),
+        RestartRefusal::HasOwner { owner, .. } => format!("it is made by {owner}; restart that"),
+        RestartRefusal::UnknownWorkload { .. } | RestartRefusal::OtherRestart { .. } => why.to_string(),
     }
 }
 
-/// Whether no other restart has any of them.
-fn free(workloads: &[Workload]) -> Result<(), Unplanned> {
+/// Refuses workloads that another restart has marked.
+fn check_unmarked(workloads: &[WorkloadSnapshot]) -> Result<(), RestartRefusal> {
     let marked = || workloads.iter().filter_map(|one| Some((one, one.mark.as_ref()?)));
     let Some((example, mark)) = marked().next() else { return Ok(()) };
     let count = marked().filter(|(_, other)| other.run == mark.run).count();
-    Err(Unplanned::Taken { run: mark.run.clone(), example: example.name.clone(), count })
+    Err(RestartRefusal::OtherRestart { run: mark.run.clone(), example: example.name.clone(), count })
 }

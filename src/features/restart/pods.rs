@@ -1,43 +1,40 @@
-//! The pods of a workload, and why those that are not ready are not.
+//! Pods of a workload, and the reasons why some are not ready.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 
-use super::way::Way;
-use super::workload::Workload;
+use super::strategy::RolloutStrategy;
+use super::workload::WorkloadSnapshot;
 use crate::kernel::names::{MIRROR, RESTARTED_AT};
-use crate::kernel::text::Clean;
+use crate::kernel::text::CleanText;
 use crate::kubernetes::inventory::owner_kind::controller_of;
 use kube::core::SelectorExt;
 
-/// A pod, as far as a restart is concerned.
+/// Fields of a pod that a restart needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PodSeen {
-    /// Its name.
+pub struct PodSnapshot {
     pub name: String,
-    /// What tells it from another of its name.
+    /// Tells the pod from a successor with the same name.
     pub uid: String,
-    /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// The kind and the UID of what controls it.
+    /// Kind and UID of the controller.
     pub controller: Option<(String, String)>,
-    /// The restart that its template was given.
+    /// Restart annotation that the pod took from its template.
     pub restarted_at: Option<String>,
-    /// When it was made.
+    /// Creation time.
     pub created: Option<Timestamp>,
-    /// Whether it is ready.
     pub is_ready: bool,
-    /// Whether it is being deleted.
-    pub is_leaving: bool,
-    /// Why it is not ready, as far as it says.
-    pub hindrance: Option<String>,
+    /// Whether the pod has a deletion timestamp.
+    pub is_terminating: bool,
+    /// Reason in the pod's status why it is not ready.
+    pub not_ready_reason: Option<String>,
 }
 
-impl PodSeen {
-    /// What is seen of a pod; none of one that has run to its end, or that no API server made.
-    pub fn of(pod: &Pod) -> Option<Self> {
+impl PodSnapshot {
+    /// Reads a pod. Returns `None` for a pod that has ended, and for a mirror pod of a kubelet.
+    pub fn from_pod(pod: &Pod) -> Option<Self> {
         let Pod { metadata, status, .. } = pod;
         let annotation = |key: &str| metadata.annotations.as_ref()?.get(key).cloned();
         let default = PodStatus::default();
@@ -46,7 +43,7 @@ impl PodSeen {
         if is_finished || annotation(MIRROR).is_some() {
             return None;
         }
-        let is_ready = condition(status, "Ready").is_some_and(|(is_true, _)| is_true);
+        let is_ready = find_condition(status, "Ready").is_some_and(|(is_true, _)| is_true);
         Some(Self {
             name: metadata.name.clone().unwrap_or_default(),
             uid: metadata.uid.clone().unwrap_or_default(),
@@ -55,96 +52,97 @@ impl PodSeen {
             restarted_at: annotation(RESTARTED_AT),
             created: metadata.creation_timestamp.as_ref().map(|made| made.0),
             is_ready,
-            is_leaving: metadata.deletion_timestamp.is_some(),
-            hindrance: (!is_ready).then(|| hindrance(status)).flatten(),
+            is_terminating: metadata.deletion_timestamp.is_some(),
+            not_ready_reason: (!is_ready).then(|| describe_not_ready(status)).flatten(),
         })
     }
 
-    /// Whether it was made since its workload was restarted last.
-    pub fn is_new_of(&self, workload: &Workload) -> bool {
-        match workload.way {
-            // Whose template stays as it is; its controller looks at the same.
-            Way::Rollout => self.created >= workload.last_restart(),
+    /// Returns whether the pod was made after the last restart of its workload.
+    pub fn is_new_for(&self, workload: &WorkloadSnapshot) -> bool {
+        match workload.strategy {
+            // The template does not change. Argo's controller compares the same times.
+            RolloutStrategy::Rollout => self.created >= workload.last_restart(),
             _ => self.restarted_at == workload.restarted_at,
         }
     }
 
-    /// Whether one of these ReplicaSets made it. Of a Rollout a selector does not tell: experiments, other Rollouts and the
-    /// Deployment that lends them their template can have the same.
-    pub fn is_of_sets(&self, sets: &BTreeSet<String>) -> bool {
+    /// Returns whether one of these ReplicaSets owns the pod. A selector is not enough for a Rollout: experiments,
+    /// other Rollouts and the Deployment that lends the template may have the same one.
+    pub fn is_owned_by_any(&self, sets: &BTreeSet<String>) -> bool {
         self.controller.as_ref().is_some_and(|(kind, uid)| kind == "ReplicaSet" && sets.contains(uid))
     }
 
-    /// Whether a workload made it.
-    pub fn is_of(&self, workload: &Workload) -> bool {
+    /// Returns whether the workload owns the pod.
+    pub fn is_owned_by(&self, workload: &WorkloadSnapshot) -> bool {
         let Some((kind, uid)) = &self.controller else { return false };
         if *uid == workload.uid {
             return true;
         }
-        // Between such a workload and its pods there are ReplicaSets, or what a controller that we do not know puts there.
-        let is_between = workload.has_sets() && kind == "ReplicaSet";
-        let may_be = is_between || workload.way == Way::Other;
+        // ReplicaSets stand between these workloads and their pods, or objects of a controller unknown to us.
+        let is_between = workload.has_replica_sets() && kind == "ReplicaSet";
+        let may_be = is_between || workload.strategy == RolloutStrategy::Other;
         may_be && workload.selector.as_ref().is_some_and(|selector| selector.matches(&self.labels))
     }
 }
 
-/// Whether a condition holds, and what it says.
-fn condition<'s>(status: &'s PodStatus, kind: &str) -> Option<(bool, &'s str)> {
+/// Returns whether the condition holds, and its message.
+fn find_condition<'s>(status: &'s PodStatus, kind: &str) -> Option<(bool, &'s str)> {
     let found = status.conditions.iter().flatten().find(|one| one.type_ == kind)?;
     Some((found.status == "True", found.message.as_deref().unwrap_or_default()))
 }
 
-/// The most telling reason why a pod is not ready.
-fn hindrance(status: &PodStatus) -> Option<String> {
-    if let Some((false, message)) = condition(status, "PodScheduled") {
-        return Some(format!("no node takes it: {}", Clean(message)));
+/// Returns the most informative reason why a pod is not ready.
+fn describe_not_ready(status: &PodStatus) -> Option<String> {
+    if let Some((false, message)) = find_condition(status, "PodScheduled") {
+        return Some(format!("no node takes it: {}", CleanText(message)));
     }
     let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    if let Some(found) = containers.filter_map(of_container).next() {
+    if let Some(found) = containers.filter_map(describe_container).next() {
         return Some(found);
     }
-    let (_, message) = condition(status, "Ready").filter(|(_, message)| !message.is_empty())?;
-    Some(Clean(message).to_string())
+    let (_, message) = find_condition(status, "Ready").filter(|(_, message)| !message.is_empty())?;
+    Some(CleanText(message).to_string())
 }
 
-/// Why a container does not run; that it is being made is no reason.
-fn of_container(status: &ContainerStatus) -> Option<String> {
-    let name = Clean(&status.name);
+/// Explains why a container does not run. Returns `None` while it is being created.
+fn describe_container(status: &ContainerStatus) -> Option<String> {
+    let name = CleanText(&status.name);
     let state = status.state.as_ref()?;
     if let Some(waiting) = &state.waiting {
         let reason = waiting.reason.as_deref().unwrap_or_default();
         if ["", "ContainerCreating", "PodInitializing"].contains(&reason) {
             return None;
         }
-        let message = waiting.message.as_deref().map(|text| format!(" ({})", Clean(text))).unwrap_or_default();
-        return Some(format!("container {name} waits: {}{message}", Clean(reason)));
+        let message = waiting.message.as_deref().map(|text| format!(" ({})", CleanText(text))).unwrap_or_default();
+        return Some(format!("container {name} waits: {}{message}", CleanText(reason)));
     }
     let ended = state.terminated.as_ref().filter(|ended| ended.exit_code != 0)?;
     Some(format!("container {name} ended with {}", ended.exit_code))
 }
 
-/// A warning that somebody gave about a workload, or about what it made.
+/// Warning event about a workload or one of its descendants.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Warning {
-    /// About what, and of which sort.
+pub struct EventWarning {
+    /// Object and reason of the event, such as `pod/web-0: Failed`.
     pub about: String,
-    /// What it says.
     pub message: String,
 }
 
-/// How many reasons are given.
-const MOST_GIVEN: usize = 3;
+/// Number of reasons in one explanation.
+const MAX_REASONS: usize = 3;
 
-/// Why a workload does not come up, by its pods and by warnings, the newest last; nothing is said twice.
-pub fn why_not_up(waits_for: &str, pods: &[PodSeen], warnings: &[Warning]) -> String {
-    let hindered = pods.iter().filter(|pod| !pod.is_leaving && !pod.is_ready);
-    let of_pods = hindered.filter_map(|pod| Some((format!("pod/{}", Clean(&pod.name)), pod.hindrance.as_deref()?)));
+/// Explains why a workload does not come up. Its pods come first, then the warnings, newest first. `warnings` ends
+/// with the newest. No reason is repeated.
+pub fn explain_not_up(waits_for: &str, pods: &[PodSnapshot], warnings: &[EventWarning]) -> String {
+    let hindered = pods.iter().filter(|pod| !pod.is_terminating && !pod.is_ready);
+    let of_pods =
+        hindered.filter_map(|pod| Some((format!("pod/{}", CleanText(&pod.name)), pod.not_ready_reason.as_deref()?)));
     let of_warnings = warnings.iter().rev().map(|one| (one.about.clone(), one.message.as_str()));
-    let (mut sentence, mut given) = (waits_for.to_owned(), 0);
+    let (mut sentence, mut count) = (waits_for.to_owned(), 0);
     for (about, reason) in of_pods.chain(of_warnings) {
-        if given < MOST_GIVEN && !sentence.contains(reason) {
+        if count < MAX_REASONS && !sentence.contains(reason) {
             sentence.push_str(&format!("; {about}: {reason}"));
-            given += 1;
+            count += 1;
         }
     }
     sentence

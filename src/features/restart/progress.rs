@@ -1,61 +1,63 @@
-//! How far a workload has come that was told to replace its pods: by its own status, as `kubectl rollout status` reads it, or
-//! by its pods where nobody counts them.
+//! Progress of a workload that was told to replace its pods.
+//!
+//! The workload's own status decides, as for `kubectl rollout status`. The pods decide where no controller counts
+//! them.
 
 use jiff::Timestamp;
 
-use super::pods::PodSeen;
-use super::way::{Reason, Way};
-use super::workload::{Status, Trouble, Workload};
-use crate::kernel::text::Clean;
+use super::pods::PodSnapshot;
+use super::strategy::{NoRolloutReason, RolloutStrategy};
+use super::workload::{RolloutStatus, RolloutTrouble, WorkloadSnapshot};
+use crate::kernel::text::CleanText;
 
-/// How far it has come.
+/// State of a roll-out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Progress {
-    /// All of its pods are new and ready.
+pub enum RolloutProgress {
+    /// All pods are new and ready.
     Done,
-    /// It is waited for, and for what.
+    /// The roll-out goes on. Holds what it waits for.
     Waiting(String),
-    /// This pod is to be evicted next.
+    /// This pod is the next to evict.
     Evict {
-        /// Its name.
         name: String,
-        /// What tells it from its successor, which may have the same name.
+        /// Tells the pod from its successor, which may have the same name.
         uid: String,
-        /// How many old ones there are, with it.
+        /// Number of old pods, including this one.
         old: usize,
     },
-    /// Its controller has given up, and why.
+    /// The controller has given up. Holds its message.
     GivenUp(String),
-    /// Somebody has put its pod template back, so that it keeps its old pods.
-    PutBack,
-    /// There is nothing to wait for any more, and why.
-    Moot(String),
+    /// Somebody restored the pod template, so the workload keeps its old pods.
+    TemplateReverted,
+    /// Nothing is left to wait for. Holds the reason.
+    Obsolete(String),
 }
 
-/// How many pods of a workload have come so far, by which it is told whether it moves.
+/// Numbers of pods by which a roll-out is seen to move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reached {
+pub struct RolloutCounts {
     new: i64,
     old: i64,
     available: i64,
 }
 
-impl Reached {
-    /// As its status, or its pods where they are needed, say; nothing while its status is about the past.
-    pub fn of(workload: &Workload, pods: &[PodSeen]) -> Option<Self> {
+impl RolloutCounts {
+    /// Counts by the status, or by the pods where [`needs_pods`] says so. Returns `None` while the status is
+    /// outdated.
+    pub fn count(workload: &WorkloadSnapshot, pods: &[PodSnapshot]) -> Option<Self> {
         let status = &workload.status;
         if needs_pods(workload) {
-            let (new, old): (Vec<_>, Vec<_>) = pods.iter().partition(|pod| pod.is_new_of(workload));
+            let (new, old): (Vec<_>, Vec<_>) = pods.iter().partition(|pod| pod.is_new_for(workload));
             let available = new.iter().filter(|pod| pod.is_ready).count() as i64;
             return Some(Self { new: new.len() as i64, old: old.len() as i64, available });
         }
-        let Status { replicas, updated, available, .. } = *status;
+        let RolloutStatus { replicas, updated, available, .. } = *status;
         status.is_current.then_some(Self { new: updated, old: replicas - updated, available })
     }
 
-    /// Goes on to what was found now, and tells whether it moved: more pods are new or fewer old than ever before, or more are
-    /// available than since then. So one that comes and goes does not move for ever.
-    pub fn moves_to(&mut self, now: Self) -> bool {
+    /// Takes over newer counts. Returns whether the roll-out moved: more new pods or fewer old pods than ever before,
+    /// or more available pods since then. A pod that comes and goes therefore does not count as movement for ever.
+    pub fn advance_to(&mut self, now: Self) -> bool {
         let is_further = now.new > self.new || now.old < self.old;
         let rises = now.available > self.available;
         self.available = if is_further { now.available } else { self.available.max(now.available) };
@@ -64,140 +66,154 @@ impl Reached {
     }
 }
 
-/// Whether its pods are needed to say how far it is.
-pub fn needs_pods(workload: &Workload) -> bool {
-    matches!(workload.way, Way::Rollout | Way::Eviction | Way::Other)
+/// Returns whether the pods are needed to judge the progress.
+pub fn needs_pods(workload: &WorkloadSnapshot) -> bool {
+    matches!(workload.strategy, RolloutStrategy::Rollout | RolloutStrategy::Eviction | RolloutStrategy::Other)
 }
 
-/// How far it has come that was told to replace its pods at a time; `pods` are those that it made, if they are needed.
-pub fn progress(workload: &Workload, pods: &[PodSeen], since: Timestamp) -> Progress {
+/// Returns the progress of a workload that was told at `since` to replace its pods. `pods` are its own pods, if they
+/// are needed.
+pub fn rollout_progress(workload: &WorkloadSnapshot, pods: &[PodSnapshot], since: Timestamp) -> RolloutProgress {
     let status = &workload.status;
-    match workload.way {
-        Way::Never(Reason::Paused) => {
+    match workload.strategy {
+        RolloutStrategy::Never(NoRolloutReason::Paused) => {
             let why = "it was paused in the middle; `kubectl rollout resume` replaces the rest of its pods";
-            return Progress::Moot(why.to_owned());
+            return RolloutProgress::Obsolete(why.to_owned());
         }
-        Way::Never(reason) => return Progress::Moot(reason.to_string()),
-        _ if !workload.is_restarted_since(since) => return Progress::PutBack,
-        Way::Other => {}
-        _ if !status.is_current => return Progress::Waiting("its controller to see the change".to_owned()),
+        RolloutStrategy::Never(reason) => return RolloutProgress::Obsolete(reason.to_string()),
+        _ if !workload.is_restarted_since(since) => return RolloutProgress::TemplateReverted,
+        RolloutStrategy::Other => {}
+        _ if !status.is_current => return RolloutProgress::Waiting("its controller to see the change".to_owned()),
         _ => {}
     }
-    match (workload.way, &status.trouble) {
-        (Way::Deployment { .. } | Way::Rollout, Some(Trouble::GivenUp(why))) => Progress::GivenUp(why.clone()),
-        (Way::Deployment { .. }, _) => hindered(deployment(workload), &status.trouble),
-        (Way::StatefulSet { partition, .. }, _) => stateful_set(workload, partition),
-        (Way::DaemonSet { .. }, _) => daemon_set(workload),
-        (Way::Rollout, _) => rollout(workload, pods),
-        (Way::Eviction, _) => eviction(workload, pods),
-        (Way::Other | Way::Never(_), _) => other(workload, pods),
+    match (workload.strategy, &status.trouble) {
+        (RolloutStrategy::Deployment { .. } | RolloutStrategy::Rollout, Some(RolloutTrouble::GivenUp(why))) => {
+            RolloutProgress::GivenUp(why.clone())
+        }
+        (RolloutStrategy::Deployment { .. }, _) => with_hindrance(deployment_progress(workload), &status.trouble),
+        (RolloutStrategy::StatefulSet { partition, .. }, _) => stateful_set_progress(workload, partition),
+        (RolloutStrategy::DaemonSet { .. }, _) => daemon_set_progress(workload),
+        (RolloutStrategy::Rollout, _) => argo_rollout_progress(workload, pods),
+        (RolloutStrategy::Eviction, _) => eviction_progress(workload, pods),
+        (RolloutStrategy::Other | RolloutStrategy::Never(_), _) => progress_by_pods(workload, pods),
     }
 }
 
-fn waiting(count: i64, of: i64, what: &str) -> Progress {
-    Progress::Waiting(format!("{count} of {of} pods are {what}"))
+fn waiting_for_pods(count: i64, of: i64, what: &str) -> RolloutProgress {
+    RolloutProgress::Waiting(format!("{count} of {of} pods are {what}"))
 }
 
-fn hindered(progress: Progress, trouble: &Option<Trouble>) -> Progress {
+fn with_hindrance(progress: RolloutProgress, trouble: &Option<RolloutTrouble>) -> RolloutProgress {
     match (progress, trouble) {
-        (Progress::Waiting(what), Some(Trouble::Hindered(why))) => Progress::Waiting(format!("{what} ({why})")),
+        (RolloutProgress::Waiting(what), Some(RolloutTrouble::Hindered(why))) => {
+            RolloutProgress::Waiting(format!("{what} ({why})"))
+        }
         (progress, _) => progress,
     }
 }
 
-fn deployment(workload: &Workload) -> Progress {
-    let (wanted, status) = (workload.wanted, &workload.status);
-    if status.updated < wanted {
-        return waiting(status.updated, wanted, "new");
+fn deployment_progress(workload: &WorkloadSnapshot) -> RolloutProgress {
+    let (desired, status) = (workload.desired, &workload.status);
+    if status.updated < desired {
+        return waiting_for_pods(status.updated, desired, "new");
     }
     if status.replicas > status.updated {
-        return Progress::Waiting(format!("{} old pods to end", status.replicas - status.updated));
+        return RolloutProgress::Waiting(format!("{} old pods to end", status.replicas - status.updated));
     }
-    if status.available < wanted {
-        return waiting(status.available, wanted, "available");
+    if status.available < desired {
+        return waiting_for_pods(status.available, desired, "available");
     }
-    Progress::Done
+    RolloutProgress::Done
 }
 
-fn stateful_set(workload: &Workload, partition: i64) -> Progress {
-    let (wanted, status) = (workload.wanted, &workload.status);
-    let to_replace = (wanted - partition).max(0);
+fn stateful_set_progress(workload: &WorkloadSnapshot, partition: i64) -> RolloutProgress {
+    let (desired, status) = (workload.desired, &workload.status);
+    let to_replace = (desired - partition).max(0);
     if status.updated < to_replace && status.revisions.as_ref().is_none_or(|(from, to)| from != to) {
-        return waiting(status.updated, to_replace, "new");
+        return waiting_for_pods(status.updated, to_replace, "new");
     }
-    if status.available < wanted {
-        return waiting(status.available, wanted, "available");
+    if status.available < desired {
+        return waiting_for_pods(status.available, desired, "available");
     }
     match &status.revisions {
-        Some((from, to)) if partition == 0 && from != to => Progress::Waiting("its controller to finish".to_owned()),
-        _ => Progress::Done,
-    }
-}
-
-fn daemon_set(workload: &Workload) -> Progress {
-    let (wanted, status) = (workload.wanted, &workload.status);
-    if status.updated < wanted {
-        return waiting(status.updated, wanted, "new");
-    }
-    if status.available < wanted {
-        return waiting(status.available, wanted, "available");
-    }
-    Progress::Done
-}
-
-/// Its controller says that it is restarted as soon as its last old pod is on its way out, and with the number of available
-/// ones of before.
-fn rollout(workload: &Workload, pods: &[PodSeen]) -> Progress {
-    let (wanted, status) = (workload.wanted, &workload.status);
-    let restarted: Option<Timestamp> = status.restarted_at.as_deref().and_then(|at| at.parse().ok());
-    match other(workload, pods) {
-        Progress::Done if restarted != workload.last_restart() => {
-            Progress::Waiting("its controller to finish".to_owned())
+        Some((from, to)) if partition == 0 && from != to => {
+            RolloutProgress::Waiting("its controller to finish".to_owned())
         }
-        Progress::Done if status.available < wanted => waiting(status.available, wanted, "available"),
+        _ => RolloutProgress::Done,
+    }
+}
+
+fn daemon_set_progress(workload: &WorkloadSnapshot) -> RolloutProgress {
+    let (desired, status) = (workload.desired, &workload.status);
+    if status.updated < desired {
+        return waiting_for_pods(status.updated, desired, "new");
+    }
+    if status.available < desired {
+        return waiting_for_pods(status.available, desired, "available");
+    }
+    RolloutProgress::Done
+}
+
+/// The controller reports a restart as done when the last old pod begins to end, with the former number of available
+/// pods. The pods are therefore checked too.
+fn argo_rollout_progress(workload: &WorkloadSnapshot, pods: &[PodSnapshot]) -> RolloutProgress {
+    let (desired, status) = (workload.desired, &workload.status);
+    let restarted: Option<Timestamp> = status.restarted_at.as_deref().and_then(|at| at.parse().ok());
+    match progress_by_pods(workload, pods) {
+        RolloutProgress::Done if restarted != workload.last_restart() => {
+            RolloutProgress::Waiting("its controller to finish".to_owned())
+        }
+        RolloutProgress::Done if status.available < desired => waiting_for_pods(status.available, desired, "available"),
         progress => progress,
     }
 }
 
-fn eviction(workload: &Workload, pods: &[PodSeen]) -> Progress {
-    let wanted = workload.wanted.max(0) as usize;
-    let staying: Vec<&PodSeen> = pods.iter().filter(|pod| !pod.is_leaving).collect();
-    if let Some(leaving) = pods.iter().find(|pod| pod.is_leaving) {
-        return Progress::Waiting(format!("pod/{} to end", Clean(&leaving.name)));
+fn eviction_progress(workload: &WorkloadSnapshot, pods: &[PodSnapshot]) -> RolloutProgress {
+    let desired = workload.desired.max(0) as usize;
+    let staying: Vec<&PodSnapshot> = pods.iter().filter(|pod| !pod.is_terminating).collect();
+    if let Some(leaving) = pods.iter().find(|pod| pod.is_terminating) {
+        return RolloutProgress::Waiting(format!("pod/{} to end", CleanText(&leaving.name)));
     }
-    let (old, new): (Vec<&PodSeen>, Vec<&PodSeen>) = staying.iter().copied().partition(|pod| !pod.is_new_of(workload));
+    let (old, new): (Vec<&PodSnapshot>, Vec<&PodSnapshot>) =
+        staying.iter().copied().partition(|pod| !pod.is_new_for(workload));
     if let Some(unready) = new.iter().find(|pod| !pod.is_ready) {
-        return Progress::Waiting(format!("pod/{} to be ready{}", Clean(&unready.name), because(unready)));
+        return RolloutProgress::Waiting(format!(
+            "pod/{} to be ready{}",
+            CleanText(&unready.name),
+            reason_suffix(unready)
+        ));
     }
-    if staying.len() < wanted {
-        return waiting(staying.len() as i64, wanted as i64, "there");
+    if staying.len() < desired {
+        return waiting_for_pods(staying.len() as i64, desired as i64, "there");
     }
-    // One that is not ready serves nobody; then the last, as a StatefulSet itself would.
+    // A pod that is not ready serves nobody. After those the last ordinal goes first, as in a StatefulSet.
     let next = old.iter().max_by_key(|pod| (!pod.is_ready, ordinal(&pod.name), &pod.name));
     match next {
-        Some(pod) => Progress::Evict { name: pod.name.clone(), uid: pod.uid.clone(), old: old.len() },
-        None => Progress::Done,
+        Some(pod) => RolloutProgress::Evict { name: pod.name.clone(), uid: pod.uid.clone(), old: old.len() },
+        None => RolloutProgress::Done,
     }
 }
 
-fn other(workload: &Workload, pods: &[PodSeen]) -> Progress {
-    let wanted = workload.wanted.max(0) as usize;
-    let (new, old): (Vec<&PodSeen>, Vec<&PodSeen>) = pods.iter().partition(|pod| pod.is_new_of(workload));
+fn progress_by_pods(workload: &WorkloadSnapshot, pods: &[PodSnapshot]) -> RolloutProgress {
+    let desired = workload.desired.max(0) as usize;
+    let (new, old): (Vec<&PodSnapshot>, Vec<&PodSnapshot>) = pods.iter().partition(|pod| pod.is_new_for(workload));
     let (old, ready) = (old.len(), new.iter().filter(|pod| pod.is_ready).count());
-    if new.len() < wanted {
-        return waiting(new.len() as i64, wanted as i64, "new");
+    if new.len() < desired {
+        return waiting_for_pods(new.len() as i64, desired as i64, "new");
     }
     if old > 0 {
-        return Progress::Waiting(format!("{old} old pods to end"));
+        return RolloutProgress::Waiting(format!("{old} old pods to end"));
     }
     match new.iter().find(|pod| !pod.is_ready) {
-        Some(unready) => Progress::Waiting(format!("{ready} of {} pods are ready{}", new.len(), because(unready))),
-        None => Progress::Done,
+        Some(unready) => {
+            RolloutProgress::Waiting(format!("{ready} of {} pods are ready{}", new.len(), reason_suffix(unready)))
+        }
+        None => RolloutProgress::Done,
     }
 }
 
-fn because(pod: &PodSeen) -> String {
-    pod.hindrance.as_ref().map(|why| format!(" ({why})")).unwrap_or_default()
+fn reason_suffix(pod: &PodSnapshot) -> String {
+    pod.not_ready_reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default()
 }
 
 fn ordinal(name: &str) -> Option<u64> {

@@ -1,80 +1,93 @@
-//! Which workloads go next.
+//! Selection of the next wave, and the rules for several restarts under one budget.
 
-use super::budget::Budget;
-use super::progress::{Progress, progress};
-use super::workload::Workload;
+use super::budget::DisruptionBudget;
+use super::progress::{RolloutProgress, rollout_progress};
+use super::workload::WorkloadSnapshot;
 
-/// Those that go now, and those whose turn it would be but for a budget, by their places in the list.
+/// Next wave, as positions in the list of waiting workloads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wave {
-    /// They go.
-    pub go: Vec<usize>,
-    /// They are held, and why.
+pub struct RestartWave {
+    /// Workloads that start now.
+    pub starting: Vec<usize>,
+    /// Workloads held by a budget or another restart, with the reason.
     pub held: Vec<(usize, String)>,
 }
 
-/// At most `at_once` of those that wait, in their order; whoever a budget holds, or another restart under it, lets the next
-/// pass. `others` are the workloads that other restarts have marked as rolling.
-pub fn next_wave(waiting: &[Workload], budgets: &[Budget], others: &[Workload], at_once: usize) -> Wave {
-    let mut left: Vec<i64> = budgets.iter().map(Budget::allowed).collect();
-    let mut wave = Wave::default();
+/// Selects at most `at_once` of the waiting workloads, in their order. A held workload lets the next one pass.
+/// `others` are the workloads that other restarts have marked as rolling.
+pub fn next_wave(
+    waiting: &[WorkloadSnapshot],
+    budgets: &[DisruptionBudget],
+    others: &[WorkloadSnapshot],
+    at_once: usize,
+) -> RestartWave {
+    let mut left: Vec<i64> = budgets.iter().map(DisruptionBudget::allowed_disruptions).collect();
+    let mut wave = RestartWave::default();
     for (place, workload) in waiting.iter().enumerate() {
-        if wave.go.len() == at_once {
+        if wave.starting.len() == at_once {
             break;
         }
-        if let Some((budget, other)) = in_the_way(workload, budgets, others).next() {
-            wave.held.push((place, budget.refusal_beside(other)));
+        if let Some((budget, other)) = conflicts(workload, budgets, others).next() {
+            wave.held.push((place, budget.refusal_because_of(other)));
             continue;
         }
         let limiting: Vec<usize> = (0..budgets.len()).filter(|index| budgets[*index].limits(workload)).collect();
         match limiting.iter().find(|index| left[**index] < 1) {
-            Some(index) if budgets[*index].allowed() < 1 => wave.held.push((place, budgets[*index].refusal())),
-            // Others of this wave have taken what it allows.
+            Some(index) if budgets[*index].allowed_disruptions() < 1 => {
+                wave.held.push((place, budgets[*index].refusal()))
+            }
+            // Other workloads of this wave use up the budget.
             Some(_) => {}
             None => {
-                limiting.iter().for_each(|index| left[*index] -= workload.way.down());
-                wave.go.push(place);
+                limiting.iter().for_each(|index| left[*index] -= workload.strategy.pods_down());
+                wave.starting.push(place);
             }
         }
     }
     wave
 }
 
-/// What becomes of a workload that its restart has claimed by marking it as rolling, before anything else of it is written.
+/// Verdict on a claim: a workload that is marked as rolling, before its pods are touched.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Claim {
-    /// Nobody else is there: it may go.
+pub enum ClaimVerdict {
+    /// No conflict: the workload may start.
     Holds,
-    /// The others have to give way; it is looked at again.
+    /// The others have to give way. The claim is checked again.
     Waits(String),
-    /// It gives way: its turn is still to come.
+    /// This workload gives way and waits for a later wave.
     Yields(String),
 }
 
-/// Since each restart claims first and looks at the others afterwards, of two at least one sees the other. To what has begun
-/// everybody gives way; of two claims the one of the lesser run stands.
-pub fn claim(workload: &Workload, budgets: &[Budget], others: &[Workload]) -> Claim {
-    fn run(one: &Workload) -> Option<&str> {
+/// Judges a claim against the workloads of other restarts. Each restart claims first and reads the others afterwards,
+/// so at least one of two sees the other. A roll-out that has begun always has precedence. Of two claims the lesser
+/// run identifier wins.
+pub fn judge_claim(
+    workload: &WorkloadSnapshot,
+    budgets: &[DisruptionBudget],
+    others: &[WorkloadSnapshot],
+) -> ClaimVerdict {
+    fn run(one: &WorkloadSnapshot) -> Option<&str> {
         one.mark.as_ref().map(|mark| mark.run.as_str())
     }
-    let goes_first = |other: &Workload| other.rolling_since().is_some() || run(other) < run(workload);
-    let mut found = in_the_way(workload, budgets, others).peekable();
-    let Some((budget, other)) = found.peek().copied() else { return Claim::Holds };
+    let goes_first = |other: &WorkloadSnapshot| other.rolling_since().is_some() || run(other) < run(workload);
+    let mut found = conflicts(workload, budgets, others).peekable();
+    let Some((budget, other)) = found.peek().copied() else { return ClaimVerdict::Holds };
     match found.find(|(_, other)| goes_first(other)) {
-        Some((budget, other)) => Claim::Yields(budget.refusal_beside(other)),
-        None => Claim::Waits(budget.refusal_beside(other)),
+        Some((budget, other)) => ClaimVerdict::Yields(budget.refusal_because_of(other)),
+        None => ClaimVerdict::Waits(budget.refusal_because_of(other)),
     }
 }
 
-/// The others that take pods down under a budget that limits a workload too. One that is up again takes none down, whatever
-/// became of the restart that it still bears the mark of.
-fn in_the_way<'a>(
-    workload: &'a Workload,
-    budgets: &'a [Budget],
-    others: &'a [Workload],
-) -> impl Iterator<Item = (&'a Budget, &'a Workload)> {
-    let is_up =
-        |other: &Workload| other.rolling_since().is_some_and(|since| progress(other, &[], since) == Progress::Done);
+/// Lists the workloads of others that take pods down under a budget that also limits `workload`. A workload that is
+/// up again takes none down, even if it still bears a mark.
+fn conflicts<'a>(
+    workload: &'a WorkloadSnapshot,
+    budgets: &'a [DisruptionBudget],
+    others: &'a [WorkloadSnapshot],
+) -> impl Iterator<Item = (&'a DisruptionBudget, &'a WorkloadSnapshot)> {
+    let is_up = |other: &WorkloadSnapshot| {
+        other.rolling_since().is_some_and(|since| rollout_progress(other, &[], since) == RolloutProgress::Done)
+    };
     let others: Vec<_> = others.iter().filter(|other| !is_up(other)).collect();
     let limiting = budgets.iter().filter(|budget| budget.limits(workload));
     limiting.flat_map(move |budget| {

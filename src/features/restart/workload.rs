@@ -1,6 +1,6 @@
-//! What a restart reads of a workload.
+//! Workload as a restart reads it.
 
-use crate::features::restart::object::{conditions, wanted};
+use crate::features::restart::object_fields::{conditions, desired_replicas};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -11,17 +11,17 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::mark::{Mark, State};
-use super::way::Way;
+use super::mark::{MarkState, RestartMark};
+use super::strategy::RolloutStrategy;
 use crate::decision::facts::OwnerReference;
 use crate::kernel::names::{RESTART, RESTARTED_AT};
-use crate::kernel::text::Clean;
+use crate::kernel::text::CleanText;
 use crate::kubernetes::inventory::owner_kind::{OwnerKind, controller_of};
 
 /// Names a workload.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[schemars(rename = "WorkloadInNamespace")]
-pub struct Name {
+pub struct NamespacedWorkload {
     /// Its namespace.
     pub namespace: String,
     /// Its kind.
@@ -30,137 +30,132 @@ pub struct Name {
     pub name: String,
 }
 
-impl fmt::Display for Name {
-    /// As people type it, such as `deployment/web`.
+impl fmt::Display for NamespacedWorkload {
+    /// Formats the name as people type it, such as `deployment/web`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", Clean(&self.kind.to_lowercase()), Clean(&self.name))
+        write!(f, "{}/{}", CleanText(&self.kind.to_lowercase()), CleanText(&self.name))
     }
 }
 
-/// A workload, as far as a restart is concerned.
+/// Fields of a workload that a restart needs.
 #[derive(Debug, Clone)]
-pub struct Workload {
-    /// Its name.
-    pub name: Name,
-    /// Its kind, by which it is read and written.
+pub struct WorkloadSnapshot {
+    pub name: NamespacedWorkload,
+    /// Kind, needed to read and write the object.
     pub kind: OwnerKind,
-    /// What tells it from another of its name.
+    /// Tells the workload from another with the same name.
     pub uid: String,
-    /// What tells this state of it from every other.
-    pub version: String,
-    /// Its labels.
+    /// Version of the object, for conditional writes.
+    pub resource_version: String,
     pub labels: BTreeMap<String, String>,
-    /// The mark of a restart that has not done it yet.
-    pub mark: Option<Mark>,
-    /// What controls it.
+    /// Mark of an unfinished restart.
+    pub mark: Option<RestartMark>,
     pub controller: Option<OwnerReference>,
-    /// The pods that it made.
+    /// Selector of its pods.
     pub selector: Option<Selector>,
-    /// The labels of its pod template.
+    /// Labels of the pod template.
     pub pod_labels: BTreeMap<String, String>,
-    /// When it was restarted last, as its pod template, or a Rollout, says.
+    /// Last restart, from the pod template or from `spec.restartAt` of a Rollout.
     pub restarted_at: Option<String>,
-    /// How new pods take the place of its old ones.
-    pub way: Way,
-    /// How many pods there are to be.
-    pub wanted: i64,
-    /// How far its controller says that it is.
-    pub status: Status,
+    pub strategy: RolloutStrategy,
+    /// Desired number of pods.
+    pub desired: i64,
+    pub status: RolloutStatus,
 }
 
-/// What a controller says of its workload; what it does not say is zero, or absent.
+/// Status as its controller reports it. Missing numbers are zero.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Status {
-    /// Whether it speaks of the workload as it is now.
+pub struct RolloutStatus {
+    /// Whether the status describes the current specification.
     pub is_current: bool,
     /// All pods.
     pub replicas: i64,
-    /// Those made of the present template.
+    /// Pods of the current template.
     pub updated: i64,
-    /// Those that are available.
+    /// Available pods.
     pub available: i64,
-    /// The revisions of a StatefulSet: the one to come from, and the one to come to.
+    /// Current and update revision of a StatefulSet.
     pub revisions: Option<(String, String)>,
-    /// When an Argo Rollout was restarted last.
+    /// Last restart that Argo Rollouts has finished.
     pub restarted_at: Option<String>,
-    /// Why its controller has given up, or what keeps it from going on.
-    pub trouble: Option<Trouble>,
+    /// Complaint of the controller.
+    pub trouble: Option<RolloutTrouble>,
 }
 
-/// What a controller complains about.
+/// Complaint of a controller.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
-    /// It has given up.
+pub enum RolloutTrouble {
+    /// The controller has given up. Holds its message.
     GivenUp(String),
-    /// It tries on.
+    /// The controller is hindered and keeps trying. Holds its message.
     Hindered(String),
 }
 
-impl Workload {
-    /// Reads an object; none where it has no pod template, and so is no workload.
-    pub fn read(kind: &OwnerKind, metadata: &ObjectMeta, object: &Value) -> Option<Self> {
+impl WorkloadSnapshot {
+    /// Reads an object. Returns `None` for an object without a pod template, which is no workload.
+    pub fn from_object(kind: &OwnerKind, metadata: &ObjectMeta, object: &Value) -> Option<Self> {
         let (spec, status) = (&object["spec"], &object["status"]);
         let template = if spec["template"].is_object() { &spec["template"] } else { &spec["jobTemplate"] };
-        let way = Way::of(kind, metadata, object);
-        // A Rollout can refer to the template of another workload.
-        if !template.is_object() && way != Way::Rollout {
+        let strategy = RolloutStrategy::from_object(kind, metadata, object);
+        // A Rollout may refer to the template of another workload.
+        if !template.is_object() && strategy != RolloutStrategy::Rollout {
             return None;
         }
         let text = |value: &Value| value.as_str().map(str::to_owned);
         Some(Self {
-            name: Name {
+            name: NamespacedWorkload {
                 namespace: metadata.namespace.clone().unwrap_or_default(),
                 kind: kind.kind.clone(),
                 name: metadata.name.clone().unwrap_or_default(),
             },
             kind: kind.clone(),
             uid: metadata.uid.clone().unwrap_or_default(),
-            version: metadata.resource_version.clone().unwrap_or_default(),
+            resource_version: metadata.resource_version.clone().unwrap_or_default(),
             labels: metadata.labels.clone().unwrap_or_default(),
-            mark: metadata.labels.as_ref().and_then(|labels| Mark::read(labels.get(RESTART)?)),
+            mark: metadata.labels.as_ref().and_then(|labels| RestartMark::parse(labels.get(RESTART)?)),
             controller: controller_of(metadata),
-            selector: selector(&spec["selector"]),
+            selector: pod_selector(&spec["selector"]),
             pod_labels: match &template["metadata"]["labels"] {
-                Value::Null => written_labels(status["selector"].as_str().unwrap_or_default()),
+                Value::Null => parse_status_selector(status["selector"].as_str().unwrap_or_default()),
                 labels => serde_json::from_value(labels.clone()).unwrap_or_default(),
             },
-            restarted_at: match way {
-                Way::Rollout => text(&spec["restartAt"]),
+            restarted_at: match strategy {
+                RolloutStrategy::Rollout => text(&spec["restartAt"]),
                 _ => text(&template["metadata"]["annotations"][RESTARTED_AT]),
             },
-            way,
-            wanted: wanted(kind, object),
-            status: Status::of(metadata, status),
+            strategy,
+            desired: desired_replicas(kind, object),
+            status: RolloutStatus::from_status(metadata, status),
         })
     }
 
-    /// Whether there are ReplicaSets between it and its pods.
-    pub fn has_sets(&self) -> bool {
+    /// Returns whether ReplicaSets stand between the workload and its pods.
+    pub fn has_replica_sets(&self) -> bool {
         ["Deployment", "Rollout"].contains(&self.kind.kind.as_str())
     }
 
-    /// Whether it was told to replace its pods at this time or later, and still is.
+    /// Returns whether the template asks for new pods since this time or later.
     pub fn is_restarted_since(&self, since: Timestamp) -> bool {
         self.last_restart().is_some_and(|last| last >= since)
     }
 
-    /// Since when it replaces its pods for the restart that it bears the mark of.
+    /// Returns the start of the roll-out for the restart in the mark.
     pub fn rolling_since(&self) -> Option<Timestamp> {
         match self.mark.as_ref()?.state {
-            State::Rolling { since } => Some(since).filter(|since| self.is_restarted_since(*since)),
-            State::Pending => None,
+            MarkState::Rolling { since } => Some(since).filter(|since| self.is_restarted_since(*since)),
+            MarkState::Pending => None,
         }
     }
 
-    /// Its mark, once it is told to replace its pods; the time of it is none that its pod template has had already.
-    pub fn mark_to_roll(&self, now: Timestamp) -> Option<Mark> {
+    /// Returns the mark for the start of the roll-out. Its time differs from every time that the template has had.
+    pub fn rolling_mark(&self, now: Timestamp) -> Option<RestartMark> {
         let mark = self.mark.as_ref()?;
         let after = |time: Timestamp| time.checked_add(SignedDuration::from_secs(1)).unwrap_or(time);
-        // An Argo Rollout keeps the pods that were made in the second of its restart.
-        let now = if self.way == Way::Rollout { after(now) } else { now };
+        // Argo Rollouts keeps pods that were made in the second of the restart.
+        let now = if self.strategy == RolloutStrategy::Rollout { after(now) } else { now };
         Some(match mark.state {
-            State::Rolling { .. } => mark.clone(),
-            State::Pending => mark.rolling(self.last_restart().map_or(now, |last| now.max(after(last)))),
+            MarkState::Rolling { .. } => mark.clone(),
+            MarkState::Pending => mark.to_rolling(self.last_restart().map_or(now, |last| now.max(after(last)))),
         })
     }
 
@@ -169,8 +164,8 @@ impl Workload {
     }
 }
 
-/// A label selector, or the plain map of labels that a ReplicationController has.
-fn selector(value: &Value) -> Option<Selector> {
+/// Reads a label selector, or the plain map of labels of a ReplicationController.
+fn pod_selector(value: &Value) -> Option<Selector> {
     let is_selector = value.get("matchLabels").is_some_and(Value::is_object) || value.get("matchExpressions").is_some();
     if is_selector {
         return serde_json::from_value::<LabelSelector>(value.clone()).ok()?.try_into().ok();
@@ -179,18 +174,18 @@ fn selector(value: &Value) -> Option<Selector> {
     Some(labels.into_iter().collect())
 }
 
-/// The labels that a selector asks for as it is written in the status of an Argo Rollout, which may have its template elsewhere.
-fn written_labels(selector: &str) -> BTreeMap<String, String> {
+/// Reads the required labels from the selector text in the status of an Argo Rollout. Its template may be elsewhere.
+fn parse_status_selector(selector: &str) -> BTreeMap<String, String> {
     let is_key = |key: &str| key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte));
     let pairs = selector.split(',').filter_map(|part| part.split_once('=')).filter(|(key, _)| is_key(key));
     pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-impl Status {
-    fn of(metadata: &ObjectMeta, status: &Value) -> Self {
+impl RolloutStatus {
+    fn from_status(metadata: &ObjectMeta, status: &Value) -> Self {
         let number = |keys: &[&str]| keys.iter().find_map(|key| status[*key].as_i64()).unwrap_or(0);
         let text = |key: &str| status[key].as_str().map(str::to_owned);
-        // Argo writes it as a text.
+        // Argo Rollouts writes the number as text.
         let observed = &status["observedGeneration"];
         let observed = observed.as_i64().or_else(|| observed.as_str()?.parse().ok());
         Self {
@@ -200,14 +195,14 @@ impl Status {
             available: number(&["availableReplicas", "numberAvailable"]),
             revisions: text("currentRevision").zip(text("updateRevision")),
             restarted_at: text("restartedAt"),
-            trouble: Trouble::of(status),
+            trouble: RolloutTrouble::from_conditions(status),
         }
     }
 }
 
-impl Trouble {
-    fn of(status: &Value) -> Option<Self> {
-        let message = |one: &Value| Clean(one["message"].as_str().unwrap_or("it does not say why")).to_string();
+impl RolloutTrouble {
+    fn from_conditions(status: &Value) -> Option<Self> {
+        let message = |one: &Value| CleanText(one["message"].as_str().unwrap_or("it does not say why")).to_string();
         let is = |one: &Value, kind: &str, value: &str| one["type"] == kind && one["status"] == value;
         let given_up = |one: &&Value| is(one, "Progressing", "False") && one["reason"] == "ProgressDeadlineExceeded";
         if let Some(found) = conditions(status).find(given_up) {

@@ -6,33 +6,34 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::decision::effect::{Consequence, Outcome};
+use crate::decision::effect::{Consequence, EffectOutcome};
 use crate::decision::facts::{Facts, Owner, RunningPod};
 use crate::features::status::difference::differs;
 use crate::kubernetes::inventory::Inventory;
 
-/// Names a workload: its namespace, kind and name.
+/// Namespace, kind and name of a workload.
 pub type WorkloadKey = (Arc<str>, Arc<str>, Box<str>);
 
-/// Running pods by workload; those that are being deleted are none any more.
+/// Running pods by workload. Pods that are being deleted are only counted.
 #[derive(Debug, Default)]
 pub struct RunningPods {
-    by_workload: HashMap<WorkloadKey, OfWorkload>,
+    by_workload: HashMap<WorkloadKey, WorkloadPods>,
     bare: Vec<Arc<RunningPod>>,
     namespace: Option<Box<str>>,
     are_known: bool,
 }
 
 #[derive(Debug, Default)]
-struct OfWorkload {
+struct WorkloadPods {
     running: Vec<Arc<RunningPod>>,
-    leaving: usize,
+    terminating: usize,
 }
 
 /// What a workload's running pods have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Counts {
+#[schemars(rename = "Counts")]
+pub struct PodCounts {
     /// Pods that have not run to their end.
     pub pods: usize,
     /// Those of them with a sidecar.
@@ -42,30 +43,31 @@ pub struct Counts {
     pub differing: Option<usize>,
 }
 
-/// The key of a workload.
-pub fn key_of(workload: &Owner) -> WorkloadKey {
+/// Returns the key of a workload.
+pub fn workload_key(workload: &Owner) -> WorkloadKey {
     (workload.namespace.clone(), workload.kind.clone(), workload.name.clone())
 }
 
 impl RunningPods {
     /// Sorts the inventory's pods by the outermost owner whose template made them.
-    pub fn of(inventory: &Inventory) -> Self {
-        Self::within(inventory, None)
+    pub fn from_inventory(inventory: &Inventory) -> Self {
+        Self::in_namespace(inventory, None)
     }
 
-    /// The same of one namespace, or of all.
-    pub fn within(inventory: &Inventory, namespace: Option<&str>) -> Self {
-        let is_wanted =
-            |pod: &RunningPod| !pod.is_finished && namespace.is_none_or(|wanted| pod.pod.namespace == wanted);
+    /// Sorts the pods of one namespace, or of all namespaces.
+    pub fn in_namespace(inventory: &Inventory, namespace: Option<&str>) -> Self {
+        let is_counted =
+            |pod: &RunningPod| !pod.is_finished && namespace.is_none_or(|namespace| pod.pod.namespace == namespace);
         let were_known = inventory.pods.is_synced();
-        let pods = inventory.pods.those(is_wanted);
-        // They may have been forgotten, or known at last, while they were gathered.
+        let pods = inventory.pods.filter(is_counted);
+        // The pods may have been forgotten, or have become known, while they were gathered.
         let are_known = were_known && inventory.pods.is_synced();
         let mut running = Self { namespace: namespace.map(Into::into), are_known, ..Self::default() };
         for pod in pods {
-            let of_workload = inventory.workload_of(&pod).map(|workload| running.by_workload.entry(key_of(&workload)));
-            match (of_workload, pod.is_leaving) {
-                (Some(of_workload), true) => of_workload.or_default().leaving += 1,
+            let of_workload =
+                inventory.workload_of(&pod).map(|workload| running.by_workload.entry(workload_key(&workload)));
+            match (of_workload, pod.is_terminating) {
+                (Some(of_workload), true) => of_workload.or_default().terminating += 1,
                 (Some(of_workload), false) => of_workload.or_default().running.push(pod),
                 (None, true) => {}
                 (None, false) => running.bare.push(pod),
@@ -74,45 +76,45 @@ impl RunningPods {
         running
     }
 
-    /// Whether they are all that run.
+    /// Returns whether these are all running pods: `false` until pods are read.
     pub fn are_known(&self) -> bool {
         self.are_known
     }
 
-    /// The namespace that they are of; of all without one.
+    /// Returns the only namespace that was looked at; `None` for all.
     pub fn namespace(&self) -> Option<&str> {
         self.namespace.as_deref()
     }
 
-    /// The pods of a workload.
-    pub fn of_workload(&self, workload: &Owner) -> &[Arc<RunningPod>] {
-        self.of_key(&key_of(workload))
+    /// Returns the pods of a workload.
+    pub fn pods_of(&self, workload: &Owner) -> &[Arc<RunningPod>] {
+        self.pods_of_key(&workload_key(workload))
     }
 
-    /// The pods of the workload of this name.
-    pub fn of_key(&self, workload: &WorkloadKey) -> &[Arc<RunningPod>] {
+    /// Returns the pods of the workload with this key.
+    pub fn pods_of_key(&self, workload: &WorkloadKey) -> &[Arc<RunningPod>] {
         self.by_workload.get(workload).map_or(&[], |of| &of.running)
     }
 
-    /// How many pods of the workload of this name are being deleted.
-    pub fn leaving(&self, workload: &WorkloadKey) -> usize {
-        self.by_workload.get(workload).map_or(0, |of| of.leaving)
+    /// Counts the pods of a workload that are being deleted.
+    pub fn count_terminating(&self, workload: &WorkloadKey) -> usize {
+        self.by_workload.get(workload).map_or(0, |of| of.terminating)
     }
 
-    /// Pods that no known workload made.
+    /// Returns the pods that no known workload made.
     pub fn bare(&self) -> &[Arc<RunningPod>] {
         &self.bare
     }
 }
 
-impl Counts {
-    /// Counts pods against what follows for a new one with these facts.
-    pub fn of(pods: &[Arc<RunningPod>], facts: &Facts<'_>, follows: &Consequence<'_>) -> Self {
-        let can_be_told = matches!(follows.effect.outcome, Outcome::Injected | Outcome::NotInjected);
+impl PodCounts {
+    /// Counts pods, and compares each with a new pod that has these facts.
+    pub fn count(pods: &[Arc<RunningPod>], facts: &Facts<'_>, consequence: &Consequence<'_>) -> Self {
+        let is_comparable = matches!(consequence.effect.outcome, EffectOutcome::Injected | EffectOutcome::NotInjected);
         Self {
             pods: pods.len(),
             with_sidecar: pods.iter().filter(|pod| pod.sidecar.is_some()).count(),
-            differing: can_be_told.then(|| pods.iter().filter(|pod| differs(pod, facts, follows)).count()),
+            differing: is_comparable.then(|| pods.iter().filter(|pod| differs(pod, facts, consequence)).count()),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Who is in the mesh: of every workload what its new pods would get, what its running pods have, and what follows.
+//! Status of every workload: what its new pods would get, what its running pods have, and the state that follows.
 //!
-//! Every workload kind counts, and every pod is looked at. Cost: one decision for each workload.
+//! All workload kinds are covered, and bare pods too. Cost: one decision for each workload.
 
 use crate::features::status::difference::differs;
 use std::collections::BTreeMap;
@@ -12,20 +12,20 @@ use serde::Serialize;
 
 use super::running::RunningPods;
 use crate::decision::decide;
-use crate::decision::effect::{Consequence, Outcome, consequence};
+use crate::decision::effect::{Consequence, EffectOutcome, consequence};
 use crate::decision::facts::RunningPod;
-use crate::decision::mesh::{Injector, Place};
-use crate::decision::reason::Rule;
-use crate::features::drift::since::{Ages, Since};
-use crate::features::explain::explanation::{EffectTold, RuleName};
-use crate::features::preview::comparison::{Origin, origins_with};
-use crate::kernel::text::sanitized;
+use crate::decision::mesh::{InjectorKind, MarkerPlace};
+use crate::decision::reason::DecisionRule;
+use crate::features::drift::age::{AgeCounts, DecisionHistory};
+use crate::features::explain::explanation::{EffectSummary, RuleRef};
+use crate::features::preview::comparison::{PodSource, pod_sources_with};
+use crate::kernel::text::sanitize;
 use crate::kubernetes::inventory::Inventory;
 
 /// How a workload stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[schemars(rename = "WorkloadState")]
-pub enum State {
+pub enum WorkloadState {
     /// Its new pods get a sidecar, or bring one, and all that run have it.
     InMesh,
     /// Its new pods get none, and none that runs has one.
@@ -46,8 +46,8 @@ pub enum State {
     Unknown,
 }
 
-impl State {
-    /// All of them, the most worrying first.
+impl WorkloadState {
+    /// All states, the most worrying first.
     pub const ALL: [Self; 9] = [
         Self::OutUnexpected,
         Self::Unreachable,
@@ -60,8 +60,8 @@ impl State {
         Self::NoPods,
     ];
 
-    /// The words for it.
-    pub fn words(self) -> &'static str {
+    /// Returns the state as people read it in a table.
+    pub fn as_words(self) -> &'static str {
         match self {
             Self::InMesh => "in mesh",
             Self::OutIntended => "out (intended)",
@@ -80,7 +80,7 @@ impl State {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "WorkloadStanding")]
-pub struct Standing {
+pub struct WorkloadStatus {
     /// Its namespace.
     pub namespace: String,
     /// Its kind; `Pod` for a pod that no known workload made.
@@ -88,25 +88,26 @@ pub struct Standing {
     /// Its name.
     pub name: String,
     /// How it stands.
-    pub state: State,
+    pub state: WorkloadState,
     /// Why, in one sentence.
     pub why: String,
     /// What is decided for its new pods.
-    pub desired: Desired,
+    pub desired: DesiredInjection,
     /// What the injector will do with them.
-    pub effect: EffectTold,
+    pub effect: EffectSummary,
     /// What its running pods have; absent where pods are not known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub actual: Option<Actual>,
+    pub actual: Option<ActualInjection>,
 }
 
 /// What is decided for new pods.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Desired {
+#[schemars(rename = "Desired")]
+pub struct DesiredInjection {
     /// What is to happen.
     pub action: &'static str,
     /// The rule that wins.
-    pub rule: RuleName,
+    pub rule: RuleRef,
     /// Why, in one sentence.
     pub reason: String,
     /// Until when that holds, where the rule itself ends.
@@ -117,7 +118,8 @@ pub struct Desired {
 /// What running pods have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Actual {
+#[schemars(rename = "Actual")]
+pub struct ActualInjection {
     /// Pods that have not run to their end.
     pub pods: usize,
     /// Those of them with a sidecar.
@@ -130,99 +132,110 @@ pub struct Actual {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "NamespaceStanding")]
-pub struct OfNamespace {
+pub struct NamespaceStatus {
     /// Its name.
     pub namespace: String,
     /// Those of its labels that the mesh's injector reads.
     pub injection_labels: BTreeMap<String, String>,
     /// What the injector does with a pod of it that says nothing itself.
-    pub unmarked_pods: EffectTold,
+    pub unmarked_pods: EffectSummary,
     /// How many of each state.
-    pub totals: Totals,
+    pub totals: StateTotals,
     /// Its workloads, the most worrying first.
-    pub workloads: Vec<Standing>,
+    pub workloads: Vec<WorkloadStatus>,
 }
 
 /// How many of each state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Totals {
+#[schemars(rename = "Totals")]
+pub struct StateTotals {
     /// All of them.
     pub workloads: usize,
     /// By state; a state of which there is none is left out.
-    pub by_state: BTreeMap<State, usize>,
+    pub by_state: BTreeMap<WorkloadState, usize>,
     /// Running pods.
     pub pods: usize,
     /// Those with a sidecar.
     pub with_sidecar: usize,
 }
 
-/// How every workload stands, in order of namespaces, kinds and names.
-pub fn standings(inventory: &Inventory, now: Timestamp) -> Vec<Standing> {
-    standings_within(inventory, now, None)
+/// Returns the status of every workload, in order of namespaces, kinds and names.
+pub fn workload_statuses(inventory: &Inventory, now: Timestamp) -> Vec<WorkloadStatus> {
+    workload_statuses_in(inventory, now, None)
 }
 
-/// The same of one namespace, or of all.
-pub fn standings_within(inventory: &Inventory, now: Timestamp, namespace: Option<&str>) -> Vec<Standing> {
-    let running = RunningPods::within(inventory, namespace);
-    let origins = origins_with(inventory, &running);
-    origins.iter().map(|origin| standing_of(inventory, now, origin, &running)).collect()
+/// Returns the status of the workloads of one namespace, or of all namespaces.
+pub fn workload_statuses_in(inventory: &Inventory, now: Timestamp, namespace: Option<&str>) -> Vec<WorkloadStatus> {
+    let running = RunningPods::in_namespace(inventory, namespace);
+    let origins = pod_sources_with(inventory, &running);
+    origins.iter().map(|origin| workload_status(inventory, now, origin, &running)).collect()
 }
 
-/// How one of them stands, with these pods.
-pub fn standing_of(inventory: &Inventory, now: Timestamp, origin: &Origin, running: &RunningPods) -> Standing {
-    let pods = running.are_known().then(|| origin.running(running));
-    Looking { inventory, now }.standing(origin, pods)
+/// Returns the status of one workload, or of one bare pod.
+pub fn workload_status(
+    inventory: &Inventory,
+    now: Timestamp,
+    origin: &PodSource,
+    running: &RunningPods,
+) -> WorkloadStatus {
+    let pods = running.are_known().then(|| origin.running_pods(running));
+    StatusContext { inventory, now }.status_of(origin, pods)
 }
 
-/// The same by namespace, with what the namespaces' own labels do; namespaces without workloads are among them.
-pub fn by_namespace(inventory: &Inventory, standings: Vec<Standing>) -> Vec<OfNamespace> {
-    let mut of: BTreeMap<String, Vec<Standing>> = BTreeMap::new();
+/// Groups statuses by namespace, and adds what the labels of each namespace do. Includes namespaces without workloads.
+pub fn group_by_namespace(inventory: &Inventory, statuses: Vec<WorkloadStatus>) -> Vec<NamespaceStatus> {
+    let mut of: BTreeMap<String, Vec<WorkloadStatus>> = BTreeMap::new();
     for entry in inventory.namespaces.all() {
         of.insert(entry.namespace().name.to_string(), Vec::new());
     }
-    for one in standings {
-        of.entry(one.namespace.clone()).or_default().push(one);
+    for status in statuses {
+        of.entry(status.namespace.clone()).or_default().push(status);
     }
-    of.into_iter().map(|(namespace, workloads)| of_namespace(inventory, namespace, workloads)).collect()
+    of.into_iter().map(|(namespace, workloads)| namespace_status(inventory, namespace, workloads)).collect()
 }
 
-/// How all of one namespace stand.
-pub fn of_namespace(inventory: &Inventory, namespace: String, mut workloads: Vec<Standing>) -> OfNamespace {
-    let worry = |state: State| State::ALL.iter().position(|one| *one == state);
+/// Sums up one namespace, and puts its most worrying workloads first.
+pub fn namespace_status(
+    inventory: &Inventory,
+    namespace: String,
+    mut workloads: Vec<WorkloadStatus>,
+) -> NamespaceStatus {
+    let worry = |state: WorkloadState| WorkloadState::ALL.iter().position(|one| *one == state);
     workloads.sort_by(|left, right| {
         (worry(left.state), &left.kind, &left.name).cmp(&(worry(right.state), &right.kind, &right.name))
     });
-    let totals = Totals::of(&workloads);
+    let totals = StateTotals::count(&workloads);
     let injection_labels = injection_labels(inventory, &namespace);
-    let unmarked_pods = crate::features::explain::about::of_unmarked_pod(inventory, &namespace, |facts| {
-        EffectTold::from(&crate::decision::effect::left_alone(facts).effect)
-    });
-    OfNamespace { namespace, injection_labels, unmarked_pods, totals, workloads }
+    let unmarked_pods =
+        crate::features::explain::workload_facts::with_unmarked_pod_facts(inventory, &namespace, |facts| {
+            EffectSummary::from(&crate::decision::effect::undecided_consequence(facts).effect)
+        });
+    NamespaceStatus { namespace, injection_labels, unmarked_pods, totals, workloads }
 }
 
-/// The labels, or annotations, of a namespace that this mesh's injector reads.
+/// Returns the labels and annotations of a namespace that this mesh's injector reads.
 fn injection_labels(inventory: &Inventory, name: &str) -> BTreeMap<String, String> {
     let Some(entry) = inventory.namespaces.get(name) else { return BTreeMap::new() };
     let (namespace, mesh) = (entry.namespace(), inventory.settings.mesh);
     let keys = match mesh.injector {
-        Injector::Istio { .. } => vec!["istio-injection", "istio.io/rev", "istio.io/dataplane-mode"],
-        Injector::Linkerd { .. } | Injector::Unread => Vec::new(),
+        InjectorKind::Istio { .. } => vec!["istio-injection", "istio.io/rev", "istio.io/dataplane-mode"],
+        InjectorKind::Linkerd { .. } | InjectorKind::Unread => Vec::new(),
     };
-    let label = |key: &str| Some((key.to_owned(), sanitized(namespace.labels.get(key)?)));
-    let marker = (mesh.marker_place == Place::Annotation).then_some(namespace.marker.as_deref()).flatten();
-    let marker = marker.map(|value| (mesh.marker_key.to_owned(), sanitized(value)));
+    let label = |key: &str| Some((key.to_owned(), sanitize(namespace.labels.get(key)?)));
+    let marker = (mesh.marker_place == MarkerPlace::Annotation).then_some(namespace.marker.as_deref()).flatten();
+    let marker = marker.map(|value| (mesh.marker_key.to_owned(), sanitize(value)));
     keys.into_iter().filter_map(label).chain(marker).collect()
 }
 
-impl Totals {
-    /// Counts.
-    pub fn of<'s>(standings: impl IntoIterator<Item = &'s Standing>) -> Self {
+impl StateTotals {
+    /// Counts workloads by state, and their pods.
+    pub fn count<'s>(statuses: impl IntoIterator<Item = &'s WorkloadStatus>) -> Self {
         let mut totals = Self::default();
-        for Standing { state, actual, .. } in standings {
+        for WorkloadStatus { state, actual, .. } in statuses {
             totals.workloads += 1;
             *totals.by_state.entry(*state).or_default() += 1;
-            if let Some(Actual { pods, with_sidecar, .. }) = actual {
+            if let Some(ActualInjection { pods, with_sidecar, .. }) = actual {
                 totals.pods += pods;
                 totals.with_sidecar += with_sidecar;
             }
@@ -231,114 +244,119 @@ impl Totals {
     }
 }
 
-struct Looking<'l> {
+struct StatusContext<'l> {
     inventory: &'l Inventory,
     now: Timestamp,
 }
 
-impl Looking<'_> {
-    fn standing(&self, origin: &Origin, pods: Option<&[Arc<RunningPod>]>) -> Standing {
-        origin.about(self.inventory, |facts| {
+impl StatusContext<'_> {
+    fn status_of(&self, origin: &PodSource, pods: Option<&[Arc<RunningPod>]>) -> WorkloadStatus {
+        origin.with_facts(self.inventory, |facts| {
             let decision = decide(facts, self.now);
-            let follows = consequence(facts, &decision);
-            let desired = Desired {
+            let consequence = consequence(facts, &decision);
+            let desired = DesiredInjection {
                 action: decision.action.as_str(),
                 rule: (&decision.rule).into(),
                 reason: decision.rule.sentence().to_string(),
                 until: decision.until,
             };
             let differing: Vec<_> =
-                pods.unwrap_or_default().iter().filter(|pod| differs(pod, facts, &follows)).collect();
-            let told = Told {
+                pods.unwrap_or_default().iter().filter(|pod| differs(pod, facts, &consequence)).collect();
+            let evidence = StateEvidence {
                 rule: &decision.rule,
-                follows: &follows,
+                consequence: &consequence,
                 pods,
                 differing: &differing,
-                bring: facts.pod.has_sidecar,
-                ages: Since::of(self.inventory, facts, &decision, &follows).ages(differing.iter().copied()),
+                brings_sidecar: facts.pod.has_sidecar,
+                ages: DecisionHistory::new(self.inventory, facts, &decision, &consequence)
+                    .count_ages(differing.iter().copied()),
             };
-            let (state, why) = told.state();
-            let named = |pod: &&Arc<RunningPod>| sanitized(&pod.name);
-            let actual = pods.map(|pods| Actual {
+            let (state, why) = evidence.state();
+            let pod_name = |pod: &&Arc<RunningPod>| sanitize(&pod.name);
+            let actual = pods.map(|pods| ActualInjection {
                 pods: pods.len(),
                 with_sidecar: pods.iter().filter(|pod| pod.sidecar.is_some()).count(),
-                differing: differing.iter().map(named).collect(),
+                differing: differing.iter().map(pod_name).collect(),
             });
-            Standing {
-                namespace: sanitized(origin.namespace()),
-                kind: sanitized(origin.kind()),
-                name: sanitized(origin.name()),
+            WorkloadStatus {
+                namespace: sanitize(origin.namespace()),
+                kind: sanitize(origin.kind()),
+                name: sanitize(origin.name()),
                 state,
                 why,
                 desired,
-                effect: (&follows.effect).into(),
+                effect: (&consequence.effect).into(),
                 actual,
             }
         })
     }
 }
 
-struct Told<'t> {
-    rule: &'t Rule<'t>,
-    follows: &'t Consequence<'t>,
+/// Everything that the state of one workload hangs on.
+struct StateEvidence<'t> {
+    rule: &'t DecisionRule<'t>,
+    consequence: &'t Consequence<'t>,
     pods: Option<&'t [Arc<RunningPod>]>,
     differing: &'t [&'t Arc<RunningPod>],
-    ages: Ages,
-    /// Whether new pods bring a sidecar.
-    bring: bool,
+    ages: AgeCounts,
+    /// Whether new pods bring a sidecar of their own.
+    brings_sidecar: bool,
 }
 
-impl Told<'_> {
-    fn state(&self) -> (State, String) {
-        let Self { rule, follows, pods, differing, ages: Ages { missed, .. }, bring } = self;
-        let outcome = follows.effect.outcome;
-        let Some(pods) = pods else { return (State::Unknown, "its pods are not known".to_owned()) };
+impl StateEvidence<'_> {
+    fn state(&self) -> (WorkloadState, String) {
+        let Self { rule, consequence, pods, differing, ages: AgeCounts { missed, .. }, brings_sidecar } = self;
+        let outcome = consequence.effect.outcome;
+        let Some(pods) = pods else { return (WorkloadState::Unknown, "its pods are not known".to_owned()) };
         let (all, count) = (pods.len(), differing.len());
         let with = pods.iter().filter(|pod| pod.sidecar.is_some()).count();
         let have = format!("{with} of {all} pods have a sidecar");
-        if matches!(rule, Rule::Suspension(_)) {
-            return (State::Suspended, format!("new pods get no sidecar while it lasts; {have}"));
+        if matches!(rule, DecisionRule::Suspension(_)) {
+            return (WorkloadState::Suspended, format!("new pods get no sidecar while it lasts; {have}"));
         }
         match outcome {
-            Outcome::Unreachable => return (State::Unreachable, follows.effect.why.to_string()),
-            Outcome::Unknown => return (State::Unknown, follows.effect.why.to_string()),
-            Outcome::Injected | Outcome::NotInjected => {}
+            EffectOutcome::Unreachable => return (WorkloadState::Unreachable, consequence.effect.reason.to_string()),
+            EffectOutcome::Unknown => return (WorkloadState::Unknown, consequence.effect.reason.to_string()),
+            EffectOutcome::Injected | EffectOutcome::NotInjected => {}
         }
         if all == 0 {
-            return (State::NoPods, "no pod of it runs".to_owned());
+            return (WorkloadState::NoPods, "no pod of it runs".to_owned());
         }
         match (outcome, count) {
-            (Outcome::Injected, 0) => (State::InMesh, have),
+            (EffectOutcome::Injected, 0) => (WorkloadState::InMesh, have),
             (_, 0) if with > 0 => {
-                let state = if with == all { State::InMesh } else { State::Mixed };
-                let tells = if *bring { "" } else { "nothing tells whether they " };
+                let state = if with == all { WorkloadState::InMesh } else { WorkloadState::Mixed };
+                let tells = if *brings_sidecar { "" } else { "nothing tells whether they " };
                 (state, format!("{have}, and {tells}bring it themselves"))
             }
-            (_, 0) => (State::OutIntended, have),
-            (Outcome::Injected, _) if *missed > 0 && with < all => {
+            (_, 0) => (WorkloadState::OutIntended, have),
+            (EffectOutcome::Injected, _) if *missed > 0 && with < all => {
                 let sentence = format!(
                     "{missed} of {all} pods were created after that was decided, and are not as a new pod would be"
                 );
-                (State::OutUnexpected, format!("{sentence}: {}", Ages::unasked(outcome)))
+                (WorkloadState::OutUnexpected, format!("{sentence}: {}", AgeCounts::missed_reason(outcome)))
             }
             (_, count) if count == all => {
-                (State::PendingRestart, format!("{have}, and none is as a new pod would be: {}", self.cause()))
+                (WorkloadState::PendingRestart, format!("{have}, and none is as a new pod would be: {}", self.cause()))
             }
             (_, count) => {
                 let sentence = format!("{have}, and {count} are not as a new pod would be");
                 let cause = if *missed > 0 { format!(": {}", self.cause()) } else { String::new() };
-                (State::Mixed, sentence + &cause)
+                (WorkloadState::Mixed, sentence + &cause)
             }
         }
     }
 
     fn cause(&self) -> String {
-        let Self { follows, differing, ages: Ages { missed, older }, .. } = self;
+        let Self { consequence, differing, ages: AgeCounts { missed, older }, .. } = self;
         match (missed, older) {
             (0, older) if *older == differing.len() => "they are older".to_owned(),
             (0, _) => "they are older, or a webhook was not asked".to_owned(),
             (missed, _) => {
-                format!("{missed} created after that was decided, {}", Ages::unasked(follows.effect.outcome))
+                format!(
+                    "{missed} created after that was decided, {}",
+                    AgeCounts::missed_reason(consequence.effect.outcome)
+                )
             }
         }
     }

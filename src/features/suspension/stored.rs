@@ -1,12 +1,11 @@
-//! A suspension as it is stored, and why a change of it was not.
+//! A suspension together with the version under which it is stored.
 
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
-/// A suspension as whoever stores it has it.
+/// Suspension as read from the cluster or from a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSuspension {
-    /// The suspension.
     pub object: SuspensionObject,
-    /// What tells this state of it from every other; a change is made to this one only.
+    /// Identifies this state of the object; a change is refused if the stored version differs.
     pub version: String,
 }

@@ -1,10 +1,10 @@
-//! The routing that suspends the traffic of services: what is to be written, what stands in its way, whom it does not reach.
+//! Plans the routing that suspends the traffic of services: objects to write, obstacles, and callers that are not reached.
 //!
-//! A service is suspended as a whole by an answer of an error to every caller in the mesh, or in some of its versions by
-//! giving them no share of the requests. Both are written as a VirtualService and a DestinationRule of the service's name,
+//! A whole service is suspended by answering every caller in the mesh with an error. Some versions of a service are suspended
+//! by giving them no share of the requests. Both are written as a VirtualService and a DestinationRule of the service's name,
 //! as Kiali's wizard wrote them, and both are enforced by the proxies of the callers.
-//! Guarantees: nothing of somebody else's is changed, and routing that stands is found first and named. Pure: everything
-//! is read from the inventory, and written by others.
+//! Guarantees: routing of other people is never changed; existing routing is found first, and named. Pure: everything is read
+//! from the inventory, and the caller writes the result.
 
 pub mod objects;
 mod obstacle;
@@ -18,60 +18,58 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::decision::facts::Owner;
-use crate::decision::mesh::Injector;
+use crate::decision::mesh::InjectorKind;
 use crate::kubernetes::inventory::Inventory;
-use crate::kubernetes::inventory::owner_kind::Served;
-use crate::kubernetes::inventory::routing::{Kind, Service, Standing};
-use crate::kubernetes::resources::suspending;
+use crate::kubernetes::inventory::owner_kind::KindAvailability;
+use crate::kubernetes::inventory::routing::{MeshService, RoutingKind, RoutingObject};
+use crate::kubernetes::resources::suspension_fields;
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
-/// The end of a suspension takes a moment; for longer it is overdue.
-pub const PROMPT: SignedDuration = SignedDuration::from_secs(10);
+/// Time that ending a suspension may take; after that it is overdue.
+pub const END_GRACE: SignedDuration = SignedDuration::from_secs(10);
 
-/// The label by which Istio and Kiali tell versions of a service apart.
-pub const VERSION: &str = "version";
+/// Label by which Istio and Kiali tell versions of a service apart.
+pub const VERSION_LABEL: &str = "version";
 
-/// What a suspension of traffic comes to for one service.
+/// Result of a suspension of traffic for one service.
 #[derive(Debug, Clone, PartialEq)]
-pub struct OfService {
-    /// The namespace of the service.
+pub struct ServiceSuspension {
+    /// Namespace of the service; empty if no namespace of a cluster suspension has such a service.
     pub namespace: String,
-    /// Its name.
     pub service: String,
-    /// The routing that suspends its traffic, or why it cannot be suspended.
-    pub routing: Result<Routing, Obstacle>,
+    /// Routing that suspends the traffic, or the reason why there is none.
+    pub routing: Result<RoutingPlan, TrafficObstacle>,
 }
 
-/// What is written for one service.
+/// Objects to write for one service.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Routing {
-    /// The DestinationRule, which is written first and removed last; none where another's stands and is not needed.
+pub struct RoutingPlan {
+    /// DestinationRule, written first and removed last; none if a foreign one exists and ours is not needed.
     pub destination_rule: Option<Value>,
-    /// The VirtualService.
     pub virtual_service: Value,
-    /// Whom it does not reach, and what else follows, a sentence each.
+    /// Sentences about callers that are not reached, and about other consequences.
     pub not_reached: Vec<String>,
 }
 
-/// Why the traffic of a service cannot be suspended, in a sentence that names what is in the way.
+/// Reason why the traffic of a service cannot be suspended, with a sentence that names the obstacle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Obstacle {
-    /// What would have to be known is not known yet, or may not be read.
+pub enum TrafficObstacle {
+    /// Objects that matter are not read yet, or may not be read.
     Unknown(String),
-    /// Nobody routes as we would have to: there is no Istio.
+    /// The mesh has no routing to use: it is not Istio.
     Unsupported(String),
-    /// There is no such service.
+    /// The service does not exist.
     NoService(String),
-    /// The service has none of these versions.
+    /// The service lacks a requested version.
     NoVersion(String),
-    /// It speaks nothing that can be answered with an HTTP status.
+    /// The service speaks no protocol that an HTTP status can answer.
     NoHttp(String),
-    /// Routing that is not ours to change takes the host already.
+    /// Foreign routing, or another suspension, has the host already.
     Taken(String),
 }
 
-impl Obstacle {
-    /// The word for it, as reasons of conditions are written.
+impl TrafficObstacle {
+    /// Returns one word, as reasons of conditions are written.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Unknown(_) => "Unknown",
@@ -83,7 +81,6 @@ impl Obstacle {
         }
     }
 
-    /// The sentence.
     pub fn sentence(&self) -> &str {
         match self {
             Self::Unknown(why)
@@ -96,58 +93,59 @@ impl Obstacle {
     }
 }
 
-/// A service that is to be suspended, and what is known about it.
-pub(crate) struct Target<'t> {
+/// Service to suspend, with the facts about it.
+pub(crate) struct ServiceTarget<'t> {
     pub(crate) inventory: &'t Inventory,
     pub(crate) suspension: &'t SuspensionObject,
-    pub(crate) service: &'t Service,
-    /// Versions that are to be suspended; empty for all of it.
-    pub(crate) wanted: &'t [String],
-    /// The workloads behind it.
+    pub(crate) service: &'t MeshService,
+    /// Versions to suspend; empty for the whole service.
+    pub(crate) requested_versions: &'t [String],
+    /// Workloads whose pods the service selects.
     pub(crate) workloads: Vec<Arc<Owner>>,
-    /// Their versions.
+    /// Versions of these workloads.
     pub(crate) versions: BTreeSet<String>,
 }
 
-/// What this suspension of traffic comes to, service by service, if it holds.
+/// Plans the routing of a suspension of traffic, service by service, as if it were in force.
 ///
-/// Of two that name one service the one that has it keeps it, and else the older one gets it; `now` tells which others count.
-pub fn routing_for(inventory: &Inventory, suspension: &SuspensionObject, now: Timestamp) -> Vec<OfService> {
-    let namespaces = namespaces_of(inventory, suspension);
-    let mut found = Vec::new();
-    for suspending::Service { name, versions } in &suspension.spec.services {
-        let before = found.len();
+/// If two suspensions name one service, the one that has it keeps it; otherwise the older one gets it. `now` decides which other
+/// suspensions count.
+pub fn plan_routing(inventory: &Inventory, suspension: &SuspensionObject, now: Timestamp) -> Vec<ServiceSuspension> {
+    let namespaces = target_namespaces(inventory, suspension);
+    let mut planned = Vec::new();
+    for suspension_fields::SuspensionService { name, versions } in &suspension.spec.services {
+        let before = planned.len();
         for namespace in &namespaces {
-            let known = unknown(inventory).map_or(Ok(()), Err);
+            let known = mesh_obstacle(inventory).map_or(Ok(()), Err);
             let service = inventory.routing.service(namespace, name);
             let routing = match (known, service) {
                 (Err(obstacle), _) => Err(obstacle),
-                (Ok(()), Some(service)) => Target::of(inventory, suspension, &service, versions).routing(now),
-                // A suspension of the cluster is about those that exist.
+                (Ok(()), Some(service)) => ServiceTarget::new(inventory, suspension, &service, versions).routing(now),
+                // A cluster suspension applies only to the services that exist.
                 (Ok(()), None) if suspension.namespace.is_none() => continue,
-                (Ok(()), None) => Err(no_service(inventory, namespace, name)),
+                (Ok(()), None) => Err(missing_service(inventory, namespace, name)),
             };
-            found.push(OfService { namespace: namespace.clone(), service: name.clone(), routing });
+            planned.push(ServiceSuspension { namespace: namespace.clone(), service: name.clone(), routing });
         }
-        if found.len() == before && suspension.namespace.is_none() {
+        if planned.len() == before && suspension.namespace.is_none() {
             let sentence =
                 format!("none of the namespaces that it names has a service {name}; it is taken up when one has");
-            let routing = Err(unknown(inventory).unwrap_or(Obstacle::NoService(sentence)));
-            found.push(OfService { namespace: String::new(), service: name.clone(), routing });
+            let routing = Err(mesh_obstacle(inventory).unwrap_or(TrafficObstacle::NoService(sentence)));
+            planned.push(ServiceSuspension { namespace: String::new(), service: name.clone(), routing });
         }
     }
-    found
+    planned
 }
 
-/// The namespaces that a suspension of traffic is about, without those that are never touched.
-pub fn namespaces_of(inventory: &Inventory, suspension: &SuspensionObject) -> Vec<String> {
+/// Returns the namespaces to which a suspension of traffic applies, without the excluded ones.
+pub fn target_namespaces(inventory: &Inventory, suspension: &SuspensionObject) -> Vec<String> {
     let is_touched = |name: &str| !inventory.settings.excluded_namespaces.iter().any(|excluded| excluded == name);
     if let Some(namespace) = &suspension.namespace {
         return vec![namespace.clone()];
     }
-    // How long it may last has nothing to do with where.
-    let Ok((_, compiled)) = suspension.compiled(SignedDuration::MAX) else { return Vec::new() };
-    let matching = compiled.matching;
+    // The maximum length does not matter for the namespaces.
+    let Ok((_, compiled)) = suspension.compile(SignedDuration::MAX) else { return Vec::new() };
+    let matching = compiled.matcher;
     let mut names = Vec::new();
     for entry in inventory.namespaces.all() {
         let namespace = entry.namespace();
@@ -161,112 +159,116 @@ pub fn namespaces_of(inventory: &Inventory, suspension: &SuspensionObject) -> Ve
     names
 }
 
-/// Whether a namespaced suspension of traffic is in a namespace that is never touched.
+/// Returns whether a setting excludes this namespace.
 pub(crate) fn is_excluded(inventory: &Inventory, namespace: &str) -> bool {
     inventory.settings.excluded_namespaces.iter().any(|excluded| excluded == namespace)
 }
 
-/// What of the cluster has to be known, and is not.
-fn unknown(inventory: &Inventory) -> Option<Obstacle> {
+/// Returns the obstacle for every service: no Istio, or routing that is not read.
+fn mesh_obstacle(inventory: &Inventory) -> Option<TrafficObstacle> {
     let mesh = inventory.settings.mesh;
-    if !matches!(mesh.injector, Injector::Istio { .. }) {
+    if !matches!(mesh.injector, InjectorKind::Istio { .. }) {
         let sentence =
             format!("traffic is suspended with the routing of Istio, and this installation serves {}", mesh.name);
-        return Some(Obstacle::Unsupported(sentence));
+        return Some(TrafficObstacle::Unsupported(sentence));
     }
-    for kind in Kind::ALL {
+    for kind in RoutingKind::ALL {
         let [_, _, plural, name] = kind.names();
-        let needed = matches!(kind, Kind::VirtualService | Kind::DestinationRule);
-        match inventory.routing.served(kind) {
-            Served::Yes => {}
-            Served::No if needed => {
+        let needed = matches!(kind, RoutingKind::VirtualService | RoutingKind::DestinationRule);
+        match inventory.routing.availability(kind) {
+            KindAvailability::Filled => {}
+            KindAvailability::Absent if needed => {
                 let sentence =
                     format!("the cluster does not know {name}, which Istio installs; traffic cannot be suspended");
-                return Some(Obstacle::Unsupported(sentence));
+                return Some(TrafficObstacle::Unsupported(sentence));
             }
-            Served::No => {}
-            Served::NotYet => {
+            KindAvailability::Absent => {}
+            KindAvailability::Filling => {
                 let sentence = format!("the {plural} of the cluster are not known yet, or may not be listed");
-                return Some(Obstacle::Unknown(sentence));
+                return Some(TrafficObstacle::Unknown(sentence));
             }
         }
     }
     None
 }
 
-fn no_service(inventory: &Inventory, namespace: &str, name: &str) -> Obstacle {
+fn missing_service(inventory: &Inventory, namespace: &str, name: &str) -> TrafficObstacle {
     let services = inventory.routing.services();
     let of_namespace = services.iter().filter(|service| *service.namespace == *namespace);
     let scored = of_namespace.map(|service| (strsim::jaro_winkler(name, &service.name), service));
     let best = scored.max_by(|left, right| left.0.total_cmp(&right.0)).filter(|(score, _)| *score > 0.8);
-    let meant = best.map(|(_, service)| format!("; did you mean {}?", service.name)).unwrap_or_default();
-    Obstacle::NoService(format!("namespace {namespace} has no service {name}{meant}"))
+    let hint = best.map(|(_, service)| format!("; did you mean {}?", service.name)).unwrap_or_default();
+    TrafficObstacle::NoService(format!("namespace {namespace} has no service {name}{hint}"))
 }
 
-impl<'t> Target<'t> {
-    fn of(
+impl<'t> ServiceTarget<'t> {
+    fn new(
         inventory: &'t Inventory,
         suspension: &'t SuspensionObject,
-        service: &'t Service,
-        wanted: &'t [String],
+        service: &'t MeshService,
+        requested_versions: &'t [String],
     ) -> Self {
-        let workloads = behind(inventory, service);
+        let workloads = workloads_behind(inventory, service);
         let versions = workloads.iter().filter_map(|workload| version_of(workload)).map(str::to_owned).collect();
-        Self { inventory, suspension, service, wanted, workloads, versions }
+        Self { inventory, suspension, service, requested_versions, workloads, versions }
     }
 
-    fn routing(&self, now: Timestamp) -> Result<Routing, Obstacle> {
-        obstacle::found(self, now)?;
-        // One of ours that stands is kept: a route may need its subsets.
-        let is_free = obstacle::foreign_rules(self).is_empty() || self.has(Kind::DestinationRule);
+    fn routing(&self, now: Timestamp) -> Result<RoutingPlan, TrafficObstacle> {
+        obstacle::check_obstacles(self, now)?;
+        // An existing rule of ours is kept: a route may need its subsets.
+        let is_free = obstacle::foreign_rules(self).is_empty() || self.has_own(RoutingKind::DestinationRule);
         let destination_rule = is_free.then(|| self.destination_rule());
-        Ok(Routing { virtual_service: self.virtual_service(), destination_rule, not_reached: reach::not_reached(self) })
+        Ok(RoutingPlan {
+            virtual_service: self.virtual_service(),
+            destination_rule,
+            not_reached: reach::describe_limits(self),
+        })
     }
 
-    /// Whether an object of this kind stands already that was made for this suspension and service.
-    pub(crate) fn has(&self, kind: Kind) -> bool {
-        let Service { namespace, name, .. } = self.service;
+    /// Returns whether an object of this kind exists that was made for this suspension and service.
+    pub(crate) fn has_own(&self, kind: RoutingKind) -> bool {
+        let MeshService { namespace, name, .. } = self.service;
         let routing = &self.inventory.routing;
         let object = match kind {
-            Kind::VirtualService => routing.virtual_service(namespace, name).map(|route| route.object.clone()),
-            Kind::DestinationRule => routing.destination_rule(namespace, name).map(|rule| rule.object.clone()),
-            Kind::Service | Kind::HttpRoute | Kind::GrpcRoute => None,
+            RoutingKind::VirtualService => routing.virtual_service(namespace, name).map(|route| route.object.clone()),
+            RoutingKind::DestinationRule => routing.destination_rule(namespace, name).map(|rule| rule.object.clone()),
+            RoutingKind::Service | RoutingKind::HttpRoute | RoutingKind::GrpcRoute => None,
         };
         object.is_some_and(|object| self.is_ours(&object))
     }
 
-    /// Whether anything of it stands already.
+    /// Returns whether any object of this suspension and service exists.
     pub(crate) fn has_begun(&self) -> bool {
-        self.has(Kind::VirtualService) || self.has(Kind::DestinationRule)
+        self.has_own(RoutingKind::VirtualService) || self.has_own(RoutingKind::DestinationRule)
     }
 
-    /// Whether an object was made for this suspension and service, and does not only say that it is ours.
-    pub(crate) fn is_ours(&self, object: &Standing) -> bool {
-        let (uid, Service { namespace, name, .. }) = (self.suspension.uid.as_deref(), self.service);
+    /// Returns whether an object was made for this suspension and service; its own claim is not enough.
+    pub(crate) fn is_ours(&self, object: &RoutingObject) -> bool {
+        let (uid, MeshService { namespace, name, .. }) = (self.suspension.uid.as_deref(), self.service);
         let is_of_our_name = object.namespace == *namespace && object.name == *name;
-        uid.is_some() && object.owner.as_deref() == uid && is_of_our_name
+        uid.is_some() && object.suspension_uid.as_deref() == uid && is_of_our_name
     }
 
-    /// Whether all of the service is to be suspended: also where the only versions that are left are suspended ones.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.wanted.is_empty() || self.versions.iter().all(|version| self.wanted.contains(version))
+    /// Returns whether the whole service is to be suspended, also if every existing version is a suspended one.
+    pub(crate) fn is_whole_service(&self) -> bool {
+        self.requested_versions.is_empty()
+            || self.versions.iter().all(|version| self.requested_versions.contains(version))
     }
 
-    /// The service's name for the whole cluster.
+    /// Returns the fully qualified host name of the service.
     pub(crate) fn host(&self) -> String {
-        let Service { namespace, name, .. } = self.service;
+        let MeshService { namespace, name, .. } = self.service;
         format!("{name}.{namespace}.svc.{}", self.inventory.routing.domain)
     }
 
-    /// How sentences name the service.
-    pub(crate) fn named(&self) -> String {
-        let Service { namespace, name, .. } = self.service;
+    pub(crate) fn describe(&self) -> String {
+        let MeshService { namespace, name, .. } = self.service;
         format!("service {namespace}/{name}")
     }
 }
 
-/// The workloads whose pods are behind a service.
-fn behind(inventory: &Inventory, service: &Service) -> Vec<Arc<Owner>> {
+/// Returns the workloads whose pods the service selects.
+fn workloads_behind(inventory: &Inventory, service: &MeshService) -> Vec<Arc<Owner>> {
     let Some(selector) = &service.selector else { return Vec::new() };
     let is_behind = |workload: &Arc<Owner>| {
         let labels = workload.template.as_ref().and_then(|template| template.pod.labels.as_ref());
@@ -276,13 +278,13 @@ fn behind(inventory: &Inventory, service: &Service) -> Vec<Arc<Owner>> {
     inventory.workloads().into_iter().filter(is_behind).collect()
 }
 
-/// The version of a workload's new pods.
+/// Returns the version label of a workload's new pods.
 fn version_of(workload: &Owner) -> Option<&str> {
-    workload.template.as_ref()?.pod.label(VERSION).filter(|version| !version.is_empty())
+    workload.template.as_ref()?.pod.label(VERSION_LABEL).filter(|version| !version.is_empty())
 }
 
-/// The suspensions of traffic, with their periods: those that can be read.
-pub fn suspensions(inventory: &Inventory) -> Vec<(Arc<SuspensionObject>, suspending::Period)> {
-    let all = inventory.standings.suspensions().into_iter();
+/// Returns the valid suspensions of traffic, with their periods.
+pub fn traffic_suspensions(inventory: &Inventory) -> Vec<(Arc<SuspensionObject>, suspension_fields::SuspensionPeriod)> {
+    let all = inventory.rule_records.suspensions().into_iter();
     all.filter_map(|(object, period)| object.suspends_traffic().then_some((object, period?))).collect()
 }

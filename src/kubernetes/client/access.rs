@@ -1,7 +1,7 @@
-//! Who asks, and what they may: as the cluster itself tells, of a token that they show.
+//! Authentication and authorization of API callers: the cluster itself reviews their tokens and rights.
 //!
-//! Guarantees: a token is held in memory only, shows in no log, and is used for nothing but the requests of whoever sent it;
-//! what is written for a caller is written with nothing but the caller's own token.
+//! Guarantees: a token is held in memory only, appears in no log, and is used only for requests of the caller who sent
+//! it. Writes for a caller use the caller's own token and nothing else.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -21,37 +21,37 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::overrides::Overrides;
-use super::restarts::Restarts;
-use super::suspensions::Suspensions;
+use super::overrides::OverrideWriter;
+use super::restarts::RestartClient;
+use super::suspensions::ClusterSuspensions;
 use super::{NoClient, READ_TIMEOUT};
 use crate::kernel::api_error::ApiError;
 use crate::kernel::names::GROUP;
-use crate::kubernetes::client::call::answered;
+use crate::kubernetes::client::call::call_api;
 
-/// For so long the API server is not asked about the same token again.
-const REMEMBERED: Duration = Duration::from_secs(5);
-/// So often at once the API server is asked about tokens: whoever sends many wrong ones costs it no more.
-const MOST_ASKED: usize = 16;
-/// So many tokens are remembered.
-const MOST_REMEMBERED: usize = 1024;
+/// Time for which the result of a token review is cached.
+const CACHE_TIME: Duration = Duration::from_secs(5);
+/// Maximum of concurrent token reviews: many wrong tokens cost the API server no more than this.
+const MAX_CONCURRENT_REVIEWS: usize = 16;
+/// Maximum of cached tokens.
+const MAX_CACHED_TOKENS: usize = 1024;
 
-/// Whose a token is, and until when that counts.
-type Remembered = (Option<Caller>, Instant);
+/// Owner of a token (`None`: nobody), and the end of the cache entry.
+type CachedCaller = (Option<Caller>, Instant);
 
-/// Tells who somebody is and what they may.
-pub struct Access {
+/// Authenticates callers and checks their rights, by reviews of the cluster.
+pub struct ClusterAccess {
     client: Client,
     config: Config,
-    /// Whose a token is, nobody's included.
-    remembered: Mutex<HashMap<Vec<u8>, Remembered>>,
-    asking: Semaphore,
+    /// Owners of tokens by the digest of the token; also tokens of nobody.
+    cache: Mutex<HashMap<Vec<u8>, CachedCaller>>,
+    review_permits: Semaphore,
 }
 
-/// Somebody whom the cluster knows.
+/// Caller whom the cluster knows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Caller {
-    /// Their name.
+    /// User name.
     pub user: String,
     groups: Vec<String>,
     uid: Option<String>,
@@ -59,34 +59,34 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Somebody who is known by a name alone.
-    pub fn named(user: &str) -> Self {
+    /// Makes a caller who is known by a name alone.
+    pub fn with_name(user: &str) -> Self {
         Self { user: user.to_owned(), ..Self::default() }
     }
 }
 
-/// What a right is about.
+/// Resource that a right protects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resource {
-    /// Suspensions of one namespace, or of all of them.
+pub enum ProtectedResource {
+    /// Suspensions of one namespace, or of all namespaces.
     SuspensionPolicies,
     /// Suspensions of the cluster.
     ClusterSuspensionPolicies,
-    /// Who is in the mesh, and why: no object of the cluster, but a name that a role can grant.
+    /// Workloads, their state and its reasons: no object of the cluster, but a name that a role can grant.
     Workloads,
-    /// What was decided, and what was done: no object either.
+    /// Recorded decisions and acts: no object either.
     Decisions,
-    /// Deployments, of which whoever may patch them may restart what there is.
+    /// Deployments: the right to patch them includes the right to restart workloads.
     Deployments,
 }
 
-impl Resource {
-    /// The suspensions of a namespace, or those of the cluster.
+impl ProtectedResource {
+    /// Returns the suspensions of a namespace, or the cluster suspensions for `None`.
     pub fn suspensions(namespace: Option<&str>) -> Self {
         if namespace.is_some() { Self::SuspensionPolicies } else { Self::ClusterSuspensionPolicies }
     }
 
-    /// Its name in the rules of the cluster.
+    /// Returns the plural name in RBAC rules.
     pub fn plural(self) -> &'static str {
         match self {
             Self::SuspensionPolicies => "suspensionpolicies",
@@ -97,7 +97,7 @@ impl Resource {
         }
     }
 
-    /// What the record calls one of them.
+    /// Returns the kind for audit entries.
     pub fn kind(self) -> &'static str {
         match self {
             Self::SuspensionPolicies => "SuspensionPolicy",
@@ -108,7 +108,7 @@ impl Resource {
         }
     }
 
-    /// The ClusterRole that grants it, in one namespace or everywhere.
+    /// Returns the ClusterRole that grants the resource, in one namespace or everywhere.
     fn role(self, namespace: Option<&str>) -> &'static str {
         match (self, namespace) {
             (Self::SuspensionPolicies, _) => "outrigger-suspend",
@@ -119,42 +119,40 @@ impl Resource {
         }
     }
 
-    /// Its API group.
     fn group(self) -> &'static str {
         if self == Self::Deployments { "apps" } else { GROUP }
     }
 }
 
-/// Something that somebody may or may not do.
+/// Right to do something with a resource.
 #[derive(Debug, Clone, Copy)]
-pub struct Right<'r> {
-    /// What is done, as Kubernetes names it: `get`, `list`, `create`, `patch`.
+pub struct AccessRight<'r> {
+    /// Verb of Kubernetes: `get`, `list`, `create`, `patch`.
     pub verb: &'r str,
-    /// With what.
-    pub resource: Resource,
-    /// In which namespace; in all of them, or in the cluster, if there is none.
+    pub resource: ProtectedResource,
+    /// Namespace; `None` for all namespaces, or for the cluster.
     pub namespace: Option<&'r str>,
-    /// With which one, where only one is meant.
+    /// Name, if the right is about one object only.
     pub name: Option<&'r str>,
 }
 
-/// A token; it does not show.
+/// Bearer token; its `Debug` output hides it.
 #[derive(Clone)]
-pub struct Token(String);
+pub struct BearerToken(String);
 
-impl Token {
-    /// The token of a request.
+impl BearerToken {
+    /// Takes the token of a request.
     pub fn new(token: &str) -> Self {
         Self(token.to_owned())
     }
 
-    /// What it says, for whoever compares it.
-    pub(crate) fn secret(&self) -> &str {
+    /// Returns the secret text, for comparison.
+    pub(crate) fn as_secret(&self) -> &str {
         &self.0
     }
 
-    /// When it is over by its own word: a claim of tokens that are JWTs, as those of ServiceAccounts are. That is good for
-    /// ending early and for nothing else, since nobody has vouched for it here.
+    /// Returns the expiry that the token itself claims, if it is a JWT, as tokens of ServiceAccounts are. The claim is
+    /// not verified here: use it only to end something early.
     pub fn expires_at(&self) -> Option<Timestamp> {
         #[derive(Deserialize)]
         struct Claims {
@@ -166,42 +164,42 @@ impl Token {
     }
 }
 
-impl fmt::Debug for Token {
+impl fmt::Debug for BearerToken {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Token(..)")
+        formatter.write_str("BearerToken(..)")
     }
 }
 
-impl Access {
-    /// With our own rights to ask about others.
+impl ClusterAccess {
+    /// Makes an access with our own right to review others.
     ///
     /// # Errors
     ///
-    /// When there is no cluster.
+    /// If there is no cluster.
     pub async fn new(client: Client) -> Result<Self, NoClient> {
-        let asking = Semaphore::new(MOST_ASKED);
-        Ok(Self { client, config: Config::infer().await?, remembered: Mutex::default(), asking })
+        let review_permits = Semaphore::new(MAX_CONCURRENT_REVIEWS);
+        Ok(Self { client, config: Config::infer().await?, cache: Mutex::default(), review_permits })
     }
 
-    /// Whose token this is.
+    /// Returns the owner of a token.
     ///
     /// # Errors
     ///
-    /// When it is nobody's, or not any more, or that cannot be told.
-    pub async fn authenticate(&self, token: &Token) -> Result<Caller, ApiError> {
+    /// If the cluster does not know the token, or cannot be asked.
+    pub async fn authenticate(&self, token: &BearerToken) -> Result<Caller, ApiError> {
         let key = digest(&SHA256, token.0.as_bytes()).as_ref().to_vec();
-        if let Some(remembered) = self.remembered(&key) {
-            return remembered.ok_or_else(unknown);
+        if let Some(cached) = self.cached_caller(&key) {
+            return cached.ok_or_else(unknown_token);
         }
-        let _turn = self.asking.acquire().await;
+        let _permit = self.review_permits.acquire().await;
         let spec = TokenReviewSpec { token: token.0.clone(), audiences: None };
         let review = TokenReview { spec, ..TokenReview::default() };
         let reviews: Api<TokenReview> = Api::all(self.client.clone());
-        let answer = answered(reviews.create(&PostParams::default(), &review)).await;
-        let status = answer.map_err(unasked)?.status.unwrap_or_default();
+        let answer = call_api(reviews.create(&PostParams::default(), &review)).await;
+        let status = answer.map_err(review_unavailable)?.status.unwrap_or_default();
         if status.authenticated != Some(true) {
-            self.remember(key, None);
-            return Err(unknown());
+            self.cache_caller(key, None);
+            return Err(unknown_token());
         }
         let UserInfo { username, groups, uid, extra } = status.user.unwrap_or_default();
         let caller = Caller {
@@ -210,17 +208,17 @@ impl Access {
             uid,
             extra: extra.unwrap_or_default(),
         };
-        self.remember(key, Some(caller.clone()));
+        self.cache_caller(key, Some(caller.clone()));
         Ok(caller)
     }
 
-    /// Whether somebody may do something, as the cluster's own rules say.
+    /// Checks that a caller has a right, by the cluster's own rules.
     ///
     /// # Errors
     ///
-    /// When they may not, or that cannot be told.
-    pub async fn may(&self, caller: &Caller, right: Right<'_>) -> Result<(), ApiError> {
-        let Right { verb, resource, namespace, name } = right;
+    /// If the caller lacks the right, or the cluster cannot be asked.
+    pub async fn authorize(&self, caller: &Caller, right: AccessRight<'_>) -> Result<(), ApiError> {
+        let AccessRight { verb, resource, namespace, name } = right;
         let Caller { user, groups, uid, extra } = caller;
         let attributes = ResourceAttributes {
             group: Some(resource.group().to_owned()),
@@ -240,7 +238,7 @@ impl Access {
         };
         let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
         let reviews: Api<SubjectAccessReview> = Api::all(self.client.clone());
-        let answer = answered(reviews.create(&PostParams::default(), &review)).await.map_err(unasked)?;
+        let answer = call_api(reviews.create(&PostParams::default(), &review)).await.map_err(review_unavailable)?;
         if answer.status.is_some_and(|status| status.allowed) {
             return Ok(());
         }
@@ -248,79 +246,67 @@ impl Access {
             namespace.map_or_else(|| "in the cluster".to_owned(), |namespace| format!("in namespace {namespace}"));
         let (plural, group, role) = (resource.plural(), resource.group(), resource.role(namespace));
         let sentence = format!("{user} may not {verb} {plural}.{group} {place}; the ClusterRole {role} grants it");
-        Err(ApiError::Forbidden(crate::kernel::text::sanitized(&sentence)))
+        Err(ApiError::Forbidden(crate::kernel::text::sanitize(&sentence)))
     }
 
-    /// Suspensions with the rights of this token, and no others.
-    ///
-    /// # Errors
-    ///
-    /// When no client can be made of it.
-    pub fn suspensions_of(&self, token: &Token) -> Result<Suspensions, ApiError> {
-        self.client_of(token).map(Suspensions::new)
+    /// Returns a client for suspensions with the rights of this token alone.
+    pub fn suspensions_with(&self, token: &BearerToken) -> Result<ClusterSuspensions, ApiError> {
+        self.client_with(token).map(ClusterSuspensions::new)
     }
 
-    /// Overrides with the rights of this token, and no others.
-    ///
-    /// # Errors
-    ///
-    /// When no client can be made of it.
-    pub fn overrides_of(&self, token: &Token) -> Result<Overrides, ApiError> {
-        self.client_of(token).map(Overrides::new)
+    /// Returns a client for overrides with the rights of this token alone.
+    pub fn overrides_with(&self, token: &BearerToken) -> Result<OverrideWriter, ApiError> {
+        self.client_with(token).map(OverrideWriter::new)
     }
 
-    /// Restarts with the rights of this token, and no others.
-    ///
-    /// # Errors
-    ///
-    /// When no client can be made of it.
-    pub fn restarts_of(&self, token: &Token) -> Result<Restarts, ApiError> {
-        Restarts::new(self.config_of(token)?).map_err(|_| no_token())
+    /// Returns a client for restarts with the rights of this token alone.
+    pub fn restarts_with(&self, token: &BearerToken) -> Result<RestartClient, ApiError> {
+        RestartClient::new(self.config_with(token)?).map_err(|_| malformed_token())
     }
 
-    fn client_of(&self, token: &Token) -> Result<Client, ApiError> {
-        Client::try_from(self.config_of(token)?).map_err(|_| no_token())
+    fn client_with(&self, token: &BearerToken) -> Result<Client, ApiError> {
+        Client::try_from(self.config_with(token)?).map_err(|_| malformed_token())
     }
 
-    /// Nothing of our own credentials is taken over: a token that fails must not act as us.
-    fn config_of(&self, token: &Token) -> Result<Config, ApiError> {
+    /// Makes a client configuration without our own credentials: a token that fails must not act as us.
+    fn config_with(&self, token: &BearerToken) -> Result<Config, ApiError> {
         let mut config = Config::new(self.config.cluster_url.clone());
         config.root_cert.clone_from(&self.config.root_cert);
         config.tls_server_name.clone_from(&self.config.tls_server_name);
         config.read_timeout = Some(READ_TIMEOUT);
         let auth: Result<AuthInfo, _> = serde_json::from_value(serde_json::json!({"token": token.0}));
-        config.auth_info = auth.map_err(|_| no_token())?;
+        config.auth_info = auth.map_err(|_| malformed_token())?;
         Ok(config)
     }
 
-    fn remembered(&self, key: &[u8]) -> Option<Option<Caller>> {
-        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        let (caller, until) = remembered.get(key)?;
+    fn cached_caller(&self, key: &[u8]) -> Option<Option<Caller>> {
+        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let (caller, until) = cache.get(key)?;
         (Instant::now() < *until).then(|| caller.clone())
     }
 
-    fn remember(&self, key: Vec<u8>, caller: Option<Caller>) {
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+    fn cache_caller(&self, key: Vec<u8>, caller: Option<Caller>) {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if remembered.len() >= MOST_REMEMBERED {
-            remembered.retain(|_, (_, until)| now < *until);
+        if cache.len() >= MAX_CACHED_TOKENS {
+            cache.retain(|_, (_, until)| now < *until);
         }
-        if remembered.len() < MOST_REMEMBERED {
-            remembered.insert(key, (caller, now + REMEMBERED));
+        if cache.len() < MAX_CACHED_TOKENS {
+            cache.insert(key, (caller, now + CACHE_TIME));
         }
     }
 }
 
-fn no_token() -> ApiError {
+fn malformed_token() -> ApiError {
     ApiError::Unauthorized("this is no token".to_owned())
 }
 
-fn unknown() -> ApiError {
+fn unknown_token() -> ApiError {
     ApiError::Unauthorized("the cluster does not know this token, or not any more".to_owned())
 }
 
-/// Our own trouble is none of the caller's rights.
-fn unasked(why: ApiError) -> ApiError {
+/// Reports a failed review as our own failure, not as a missing right of the caller.
+fn review_unavailable(why: ApiError) -> ApiError {
     ApiError::Unavailable(format!("cannot ask the API server who you are and what you may: {why}"))
 }
 
@@ -330,12 +316,16 @@ mod tests {
 
     #[test]
     fn a_token_that_says_so_is_over_at_its_time() {
-        let token = |claims: &str| Token::new(&format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims)));
+        let token = |claims: &str| BearerToken::new(&format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims)));
         let end = token(r#"{"aud":["https://kubernetes.default.svc"],"exp":1795640400}"#).expires_at();
         assert_eq!(end, Some("2026-11-25T21:00:00Z".parse().unwrap()));
-        for without in
-            [token("{}"), token("no JSON"), token(r#"{"exp":"soon"}"#), Token::new("abc"), Token::new("a.b.c")]
-        {
+        for without in [
+            token("{}"),
+            token("no JSON"),
+            token(r#"{"exp":"soon"}"#),
+            BearerToken::new("abc"),
+            BearerToken::new("a.b.c"),
+        ] {
             assert_eq!(without.expires_at(), None);
         }
     }

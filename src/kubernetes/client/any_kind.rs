@@ -1,6 +1,6 @@
-//! Objects of which only a part is decoded, of whatever kind they are asked for as.
+//! Partially decoded objects that stand for any kind.
 
-/// Makes a type a resource of any kind; its metadata are at the path.
+/// Implements `kube::Resource` for a type of any kind, with the path to its metadata.
 macro_rules! of_any_kind {
     ($type:ty, $($metadata:tt)+) => {
         impl kube::Resource for $type {

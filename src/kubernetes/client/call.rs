@@ -1,27 +1,27 @@
-//! Calls to the API server: their timeout, and their error.
+//! Timeout and errors of calls to the API server.
 
 use super::CALL_TIMEOUT;
 use crate::kernel::api_error::ApiError;
-use crate::kernel::text::sanitized;
+use crate::kernel::text::sanitize;
 use kube::api::ApiResource;
 use kube::core::GroupVersionKind;
 use kube::core::Status;
 use tokio::time::timeout;
 
-/// What the API server answers in time, or why it does not.
-pub(crate) async fn answered<T>(asked: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
-    match timeout(CALL_TIMEOUT, asked).await {
-        Ok(answer) => answer.map_err(unstored),
+/// Awaits a call for `CALL_TIMEOUT` at most, and classifies its error.
+pub(crate) async fn call_api<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
+    match timeout(CALL_TIMEOUT, request).await {
+        Ok(answer) => answer.map_err(classify_error),
         Err(_) => Err(ApiError::Unavailable("the API server does not answer".to_owned())),
     }
 }
 
-pub(crate) fn unstored(error: kube::Error) -> ApiError {
+pub(crate) fn classify_error(error: kube::Error) -> ApiError {
     let kube::Error::Api(status) = error else {
         return ApiError::Unavailable(format!("the API server cannot be asked: {error}"));
     };
     let Status { code, reason, message, .. } = *status;
-    let message = sanitized(&message);
+    let message = sanitize(&message);
     match code {
         401 => ApiError::Unauthorized("the API server does not know this token, or not any more".to_owned()),
         403 => ApiError::Forbidden(message),
@@ -33,7 +33,7 @@ pub(crate) fn unstored(error: kube::Error) -> ApiError {
     }
 }
 
-/// A resource by its names.
+/// Describes a resource by its names.
 pub(crate) fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
 }

@@ -1,7 +1,7 @@
-//! Our certificates in our own Secret, which all replicas share: whoever writes first decides, the others take what stands there.
+//! Keeps our certificates in a Secret that all replicas share. The first writer decides; the others adopt its identity.
 //!
-//! Guarantees: an authority that a replica serves with stays in the Secret and is published; a new leaf is served only
-//! once the API server has been told to trust it, unless it does not trust the one being served either.
+//! Guarantees: an authority that a replica serves with stays in the Secret and is published. A new leaf is served only
+//! once the API server has been told to trust it, unless the API server does not trust the served one either.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,235 +19,245 @@ use tracing::{error, info};
 
 use super::CALL_TIMEOUT;
 use crate::certs::CertificateError;
-use crate::certs::bundle::Bundle;
-use crate::certs::check::{KeyFault, check};
-use crate::certs::identity::Identity;
-use crate::certs::issue::Pair;
+use crate::certs::bundle::AuthorityBundle;
+use crate::certs::check::{KeyFault, check_certificate};
+use crate::certs::identity::ServerIdentity;
+use crate::certs::issue::CertificatePair;
 use crate::certs::read::Certificate;
 use crate::kernel::clock::Clock;
 use crate::kernel::names::CERTIFICATES_SECRET;
 use crate::metrics::Metrics;
 use crate::server::tls::ServingKey;
 
-/// Replicas that start together meet here at most this often.
+/// Maximum of write conflicts in a row, from replicas that start together.
 const ATTEMPTS: usize = 10;
-/// How often the Secret is read, besides whenever the webhook configuration changes.
-const EVERY: Duration = Duration::from_secs(3600);
-/// After this, what failed is tried again.
-const RETRY: Duration = Duration::from_secs(60);
-/// The Secret is not read more often than this, however often the webhook configuration changes.
-const AT_MOST_EVERY: Duration = Duration::from_secs(1);
-/// API servers hear of a changed configuration one after the other, the last of them within this.
-const HEARD_BY_ALL: SignedDuration = SignedDuration::from_secs(10);
+/// Interval of reading the Secret. It is also read whenever the webhook configuration changes.
+const READ_INTERVAL: Duration = Duration::from_secs(3600);
+/// Pause before a failed read is tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(60);
+/// Minimum interval of reading the Secret, however often the webhook configuration changes.
+const MIN_READ_INTERVAL: Duration = Duration::from_secs(1);
+/// Time within which all API servers hear of a changed configuration.
+const PROPAGATION_TIME: SignedDuration = SignedDuration::from_secs(10);
 
-/// Why there are no certificates to serve with.
+/// Failure to get certificates to serve with.
 #[derive(Debug, Error)]
-pub enum NoCertificates {
-    /// The Secret is not there, and we have no right to create one.
+pub enum CertificateStoreError {
+    /// The Secret does not exist, and we have no right to create it.
     #[error("there is no Secret {namespace}/{CERTIFICATES_SECRET}; apply what `outrigger install` prints")]
     NoSecret {
-        /// Where it should be.
+        /// Namespace that should have the Secret.
         namespace: String,
     },
-    /// The API server refused, or did not answer.
+    /// The API server refused, or was not reachable.
     #[error("cannot keep the certificates in Secret {CERTIFICATES_SECRET}: {0}")]
     Api(#[from] kube::Error),
-    /// They cannot be made.
+    /// The certificates cannot be issued.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// They cannot be served.
+    /// The certificates cannot be served.
     #[error(transparent)]
     Key(#[from] KeyFault),
-    /// Others kept changing the Secret.
+    /// Other writers kept changing the Secret.
     #[error("Secret {CERTIFICATES_SECRET} kept changing while certificates were written to it")]
     Contended,
     /// The API server did not answer in time.
     #[error("the API server did not answer about Secret {CERTIFICATES_SECRET} within {} s", CALL_TIMEOUT.as_secs())]
-    Silent,
+    Timeout,
 }
 
-/// Where the certificates are kept, and for whom.
+/// Namespace of the certificates' Secret, and names that they cover.
 #[derive(Clone, Debug)]
-pub struct Place {
-    /// The namespace of the Secret.
+pub struct CertificateLocation {
     pub namespace: String,
-    /// The names that the leaf covers.
+    /// Names that the leaf covers.
     pub names: Vec<String>,
 }
 
-/// Keeps the certificates of this replica fresh, and in step with those of the others.
-pub struct Keeper {
+/// Renews the certificates of this replica, and keeps them in step with those of the others.
+pub struct CertificateKeeper {
     client: Client,
-    place: Place,
+    place: CertificateLocation,
     clock: Clock,
     metrics: Metrics,
-    identity: Identity,
-    serving: Serving,
+    identity: ServerIdentity,
+    serving: ServedLeaf,
 }
 
-impl Keeper {
-    /// Begins with the identity that the Secret holds, made or renewed if need be.
+impl CertificateKeeper {
+    /// Starts with the identity in the Secret; makes or renews it if necessary.
     ///
     /// # Errors
     ///
-    /// When the Secret is not there or cannot be read or written.
-    pub async fn begin(client: Client, place: Place, clock: Clock, metrics: Metrics) -> Result<Self, NoCertificates> {
-        let identity = settled(&client, &place, None, &clock).await?;
+    /// If the Secret does not exist, or cannot be read or written.
+    pub async fn start(
+        client: Client,
+        place: CertificateLocation,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Result<Self, CertificateStoreError> {
+        let identity = renew_stored_identity(&client, &place, None, &clock).await?;
         let key = ServingKey::new(&identity.leaf)?;
-        let serving = Serving { key, leaf: identity.leaf.clone(), trusted_since: None };
+        let serving = ServedLeaf { key, leaf: identity.leaf.clone(), trusted_since: None };
         let keeper = Self { client, place, clock, metrics, identity, serving };
-        keeper.tell_end();
+        keeper.report_expiry();
         Ok(keeper)
     }
 
-    /// What is served; it changes with time.
+    /// Returns the key to serve with; renewals swap it.
     pub fn key(&self) -> ServingKey {
         self.serving.key.clone()
     }
 
-    /// Whom the API server should trust.
-    pub fn wanted(&self) -> Bundle {
-        self.identity.trusted(self.clock.now())
+    /// Returns the authorities that the API server should trust.
+    pub fn trusted_authorities(&self) -> AuthorityBundle {
+        self.identity.trusted_authorities(self.clock.now())
     }
 
-    /// Tells `wanted` whom the API server should trust, and serves what it does trust: `live`, once that is known.
-    pub async fn keep(mut self, wanted: Sender<Bundle>, mut live: Receiver<Option<Bundle>>) {
-        let mut pause = AT_MOST_EVERY;
+    /// Sends the authorities that the API server should trust to `requested`. Serves only a leaf that it trusts:
+    /// `published` has the published authorities, once they are known.
+    pub async fn run(mut self, requested: Sender<AuthorityBundle>, mut published: Receiver<Option<AuthorityBundle>>) {
+        let mut pause = MIN_READ_INTERVAL;
         loop {
             tokio::select! {
                 () = sleep(pause) => {}
-                changed = live.changed() => if changed.is_err() { return },
+                changed = published.changed() => if changed.is_err() { return },
             }
-            let settled = settled(&self.client, &self.place, Some(&self.identity), &self.clock).await;
-            pause = if settled.is_ok() { EVERY } else { RETRY };
-            match settled {
+            let renewed_identity =
+                renew_stored_identity(&self.client, &self.place, Some(&self.identity), &self.clock).await;
+            pause = if renewed_identity.is_ok() { READ_INTERVAL } else { RETRY_PAUSE };
+            match renewed_identity {
                 Ok(identity) => self.identity = identity,
-                Err(cause) => self.go_on_without_the_secret(&cause),
+                Err(cause) => self.renew_without_secret(&cause),
             }
-            let bundle = self.wanted();
-            wanted.send_if_modified(|before| std::mem::replace(before, bundle.clone()) != bundle);
-            let trusted = live.borrow_and_update().clone();
-            match self.serving.look(&self.identity.leaf, trusted.as_ref(), &self.place.names, self.clock.now()) {
-                Ok(Look::Served) => {}
-                Ok(Look::Swapped) => {
+            let bundle = self.trusted_authorities();
+            requested.send_if_modified(|before| std::mem::replace(before, bundle.clone()) != bundle);
+            let trusted = published.borrow_and_update().clone();
+            match self.serving.update(&self.identity.leaf, trusted.as_ref(), &self.place.names, self.clock.now()) {
+                Ok(LeafUpdate::Served) => {}
+                Ok(LeafUpdate::Swapped) => {
                     info!("serving with a new certificate");
-                    self.tell_end();
+                    self.report_expiry();
                 }
-                Ok(Look::Waiting) => pause = HEARD_BY_ALL.unsigned_abs(),
+                Ok(LeafUpdate::Waiting) => pause = PROPAGATION_TIME.unsigned_abs(),
                 Err(cause) => error!("cannot serve with the new certificate: {cause}"),
             }
-            sleep(AT_MOST_EVERY).await;
+            sleep(MIN_READ_INTERVAL).await;
         }
     }
 
-    /// Renews the leaf here alone once there is no other way to serve with one that lives.
-    fn go_on_without_the_secret(&mut self, cause: &NoCertificates) {
+    /// Renews the leaf in this replica alone, once the served one has ended.
+    fn renew_without_secret(&mut self, cause: &CertificateStoreError) {
         error!("cannot look after the certificates, and go on with those there are: {cause}");
         let now = self.clock.now();
-        let lives = Certificate::first(&self.identity.leaf.certificate_pem).is_ok_and(|leaf| leaf.is_alive(now));
-        if !lives && let Ok(renewed) = Identity::settled(Some(self.identity.clone()), &self.place.names, now) {
+        let lives = Certificate::parse_first(&self.identity.leaf.certificate_pem).is_ok_and(|leaf| leaf.is_alive(now));
+        if !lives
+            && let Ok(renewed) = ServerIdentity::renew_or_issue(Some(self.identity.clone()), &self.place.names, now)
+        {
             self.identity = renewed;
         }
     }
 
-    fn tell_end(&self) {
-        if let Ok(leaf) = Certificate::first(&self.serving.leaf.certificate_pem) {
+    fn report_expiry(&self) {
+        if let Ok(leaf) = Certificate::parse_first(&self.serving.leaf.certificate_pem) {
             self.metrics.certificate_ends_seconds.set(leaf.not_after.as_second());
         }
     }
 }
 
-/// The leaf that is served, and since when the next one is trusted.
-struct Serving {
+/// Leaf that is served, and the time since when the next one is trusted.
+struct ServedLeaf {
     key: ServingKey,
-    leaf: Pair,
+    leaf: CertificatePair,
     trusted_since: Option<Timestamp>,
 }
 
-/// What came of looking whether a leaf can be served.
+/// Result of trying to serve a leaf.
 #[derive(Debug, PartialEq, Eq)]
-enum Look {
-    /// It is being served.
+enum LeafUpdate {
+    /// The leaf was being served already.
     Served,
-    /// It is being served from now on.
+    /// The leaf is being served from now on.
     Swapped,
-    /// It is not, because not every API server may trust it yet.
+    /// The leaf has to wait, because some API server may not trust it yet.
     Waiting,
 }
 
-impl Serving {
-    fn look(
+impl ServedLeaf {
+    fn update(
         &mut self,
-        fresh: &Pair,
-        live: Option<&Bundle>,
+        fresh: &CertificatePair,
+        published: Option<&AuthorityBundle>,
         names: &[String],
         now: Timestamp,
-    ) -> Result<Look, KeyFault> {
+    ) -> Result<LeafUpdate, KeyFault> {
         if self.leaf == *fresh {
             self.trusted_since = None;
-            return Ok(Look::Served);
+            return Ok(LeafUpdate::Served);
         }
-        let lives = Certificate::first(&self.leaf.certificate_pem).is_ok_and(|leaf| leaf.is_alive(now));
-        let trusted = |leaf: &Pair| live.is_some_and(|live| check(leaf, live, names, now).is_ok());
-        let nothing_to_lose = !lives || live.is_some() && !trusted(&self.leaf);
+        let lives = Certificate::parse_first(&self.leaf.certificate_pem).is_ok_and(|leaf| leaf.is_alive(now));
+        let trusted = |leaf: &CertificatePair| {
+            published.is_some_and(|published| check_certificate(leaf, published, names, now).is_ok())
+        };
+        let nothing_to_lose = !lives || published.is_some() && !trusted(&self.leaf);
         if trusted(fresh) || nothing_to_lose {
             let since = *self.trusted_since.get_or_insert(now);
-            if nothing_to_lose || now.duration_since(since) >= HEARD_BY_ALL {
+            if nothing_to_lose || now.duration_since(since) >= PROPAGATION_TIME {
                 self.key.swap(fresh)?;
                 *self = Self { key: self.key.clone(), leaf: fresh.clone(), trusted_since: None };
-                return Ok(Look::Swapped);
+                return Ok(LeafUpdate::Swapped);
             }
         } else {
             self.trusted_since = None;
         }
-        Ok(Look::Waiting)
+        Ok(LeafUpdate::Waiting)
     }
 }
 
-/// The identity that the Secret holds, made or renewed if need be. Without one, it gets our own; with another than our
-/// own, whoever trusts the Secret trusts our own too, since we are serving with it.
-async fn settled(
+/// Returns the identity in the Secret; makes or renews it if necessary. An empty Secret gets our own identity. If the
+/// Secret has another one, our own authorities are added to it, since we are serving with them.
+async fn renew_stored_identity(
     client: &Client,
-    place: &Place,
-    own: Option<&Identity>,
+    place: &CertificateLocation,
+    own: Option<&ServerIdentity>,
     clock: &Clock,
-) -> Result<Identity, NoCertificates> {
-    let settling = settling(client, place, own, clock);
-    tokio::time::timeout(CALL_TIMEOUT, settling).await.unwrap_or(Err(NoCertificates::Silent))
+) -> Result<ServerIdentity, CertificateStoreError> {
+    let unbounded = renew_stored_identity_unbounded(client, place, own, clock);
+    tokio::time::timeout(CALL_TIMEOUT, unbounded).await.unwrap_or(Err(CertificateStoreError::Timeout))
 }
 
-async fn settling(
+async fn renew_stored_identity_unbounded(
     client: &Client,
-    Place { namespace, names }: &Place,
-    own: Option<&Identity>,
+    CertificateLocation { namespace, names }: &CertificateLocation,
+    own: Option<&ServerIdentity>,
     clock: &Clock,
-) -> Result<Identity, NoCertificates> {
+) -> Result<ServerIdentity, CertificateStoreError> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     for _ in 0..ATTEMPTS {
         let secret = api.get_opt(CERTIFICATES_SECRET).await?;
         let Some(mut secret) = secret else {
-            return Err(NoCertificates::NoSecret { namespace: namespace.clone() });
+            return Err(CertificateStoreError::NoSecret { namespace: namespace.clone() });
         };
-        let kept = Identity::from_parts(&texts(&secret));
+        let stored = ServerIdentity::from_parts(&secret_texts(&secret));
         let now = clock.now();
-        let identity = Identity::settled(kept.clone().or_else(|| own.cloned()), names, now)?;
-        let identity = own.iter().fold(identity, |identity, own| identity.trusting(&own.trusted(now)));
-        if kept.as_ref() == Some(&identity) {
+        let identity = ServerIdentity::renew_or_issue(stored.clone().or_else(|| own.cloned()), names, now)?;
+        let identity = own.iter().fold(identity, |identity, own| identity.with_trusted(&own.trusted_authorities(now)));
+        if stored.as_ref() == Some(&identity) {
             return Ok(identity);
         }
         let parts = identity.parts().map(|(name, text)| (name.to_owned(), ByteString(text.as_bytes().to_vec())));
         secret.data.get_or_insert_default().extend(parts);
-        // The resourceVersion that was read goes along: whoever wrote in between keeps what they wrote.
+        // The write carries the resourceVersion that was read, so that it cannot overwrite a change made in between.
         match api.replace(CERTIFICATES_SECRET, &PostParams::default(), &secret).await {
             Ok(_) => return Ok(identity),
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Err(NoCertificates::Contended)
+    Err(CertificateStoreError::Contended)
 }
 
-fn texts(secret: &Secret) -> BTreeMap<String, String> {
+fn secret_texts(secret: &Secret) -> BTreeMap<String, String> {
     let text = |(name, ByteString(bytes)): (&String, &ByteString)| {
         String::from_utf8(bytes.clone()).ok().map(|text| (name.clone(), text))
     };
@@ -266,42 +276,42 @@ mod tests {
         "2026-11-22T10:00:00Z".parse().unwrap()
     }
 
-    fn identity() -> Identity {
-        Identity::settled(None, &names(), start()).unwrap()
+    fn identity() -> ServerIdentity {
+        ServerIdentity::renew_or_issue(None, &names(), start()).unwrap()
     }
 
-    fn serving(identity: &Identity) -> Serving {
+    fn serving(identity: &ServerIdentity) -> ServedLeaf {
         let leaf = identity.leaf.clone();
-        Serving { key: ServingKey::new(&leaf).unwrap(), leaf, trusted_since: None }
+        ServedLeaf { key: ServingKey::new(&leaf).unwrap(), leaf, trusted_since: None }
     }
 
     #[test]
     fn a_leaf_of_another_authority_is_served_once_every_api_server_has_heard_of_that() {
         let (old, new) = (identity(), identity());
-        let both = old.clone().trusting(&new.trusted(start())).trusted(start());
-        let (only_old, mut serving) = (old.trusted(start()), serving(&old));
-        let mut look = |live: Option<&Bundle>, seconds| {
-            serving.look(&new.leaf, live, &names(), start() + SignedDuration::from_secs(seconds)).unwrap()
+        let both = old.clone().with_trusted(&new.trusted_authorities(start())).trusted_authorities(start());
+        let (only_old, mut serving) = (old.trusted_authorities(start()), serving(&old));
+        let mut update = |published: Option<&AuthorityBundle>, seconds| {
+            serving.update(&new.leaf, published, &names(), start() + SignedDuration::from_secs(seconds)).unwrap()
         };
-        assert_eq!(look(None, 0), Look::Waiting, "what is trusted is not known yet");
-        assert_eq!(look(Some(&only_old), 100), Look::Waiting);
-        assert_eq!(look(Some(&both), 200), Look::Waiting);
-        assert_eq!(look(Some(&only_old), 205), Look::Waiting, "somebody took it back");
-        assert_eq!(look(Some(&both), 210), Look::Waiting);
-        assert_eq!(look(Some(&both), 219), Look::Waiting);
-        assert_eq!(look(Some(&both), 220), Look::Swapped);
-        assert_eq!(look(Some(&both), 221), Look::Served);
+        assert_eq!(update(None, 0), LeafUpdate::Waiting, "what is trusted is not known yet");
+        assert_eq!(update(Some(&only_old), 100), LeafUpdate::Waiting);
+        assert_eq!(update(Some(&both), 200), LeafUpdate::Waiting);
+        assert_eq!(update(Some(&only_old), 205), LeafUpdate::Waiting, "somebody took it back");
+        assert_eq!(update(Some(&both), 210), LeafUpdate::Waiting);
+        assert_eq!(update(Some(&both), 219), LeafUpdate::Waiting);
+        assert_eq!(update(Some(&both), 220), LeafUpdate::Swapped);
+        assert_eq!(update(Some(&both), 221), LeafUpdate::Served);
     }
 
     #[test]
     fn what_nobody_trusts_or_what_has_ended_is_served_no_longer() {
         let (old, new) = (identity(), identity());
-        let look = |serving: &mut Serving, live: Option<&Bundle>, days: i64| {
-            serving.look(&new.leaf, live, &names(), start() + SignedDuration::from_hours(24 * days)).unwrap()
+        let update = |serving: &mut ServedLeaf, published: Option<&AuthorityBundle>, days: i64| {
+            serving.update(&new.leaf, published, &names(), start() + SignedDuration::from_hours(24 * days)).unwrap()
         };
-        assert_eq!(look(&mut serving(&old), Some(&new.trusted(start())), 0), Look::Swapped);
-        assert_eq!(look(&mut serving(&old), Some(&Bundle::default()), 0), Look::Swapped);
-        assert_eq!(look(&mut serving(&old), None, 89), Look::Waiting);
-        assert_eq!(look(&mut serving(&old), None, 91), Look::Swapped);
+        assert_eq!(update(&mut serving(&old), Some(&new.trusted_authorities(start())), 0), LeafUpdate::Swapped);
+        assert_eq!(update(&mut serving(&old), Some(&AuthorityBundle::default()), 0), LeafUpdate::Swapped);
+        assert_eq!(update(&mut serving(&old), None, 89), LeafUpdate::Waiting);
+        assert_eq!(update(&mut serving(&old), None, 91), LeafUpdate::Swapped);
     }
 }

@@ -1,6 +1,6 @@
-//! Kubernetes Events, on our own Deployment and on the objects of users.
+//! Kubernetes Events on our own Deployment and on objects of users.
 
-use crate::kubernetes::client::order::sentence;
+use crate::kubernetes::client::webhook_order::describe_order;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -9,67 +9,59 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::CALL_TIMEOUT;
-use crate::features::drift::Subject;
+use crate::features::drift::DriftSubject;
 use crate::kernel::names::{DEPLOYMENT, GROUP, VERSION};
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
-/// Puts events on our own Deployment.
+/// Publishes Kubernetes Events.
 #[derive(Clone)]
-pub struct Events {
+pub struct EventPublisher {
     client: Client,
     namespace: String,
     instance: String,
 }
 
-/// Why there is no event.
+/// Failure to publish an event.
 #[derive(Debug, Error)]
-pub enum Unpublished {
-    /// The API server says no, or cannot be asked.
+pub enum EventError {
+    /// The API server refuses, or is not reachable.
     #[error(transparent)]
     Refused(#[from] kube::Error),
-    /// It takes too long to answer.
+    /// The API server takes too long to answer.
     #[error("the API server does not answer")]
-    Silent,
+    Timeout,
 }
 
-impl Events {
-    /// Events in the name of this pod in our own namespace.
+impl EventPublisher {
+    /// Publishes in the name of this pod in our own namespace.
     pub fn new(client: Client, namespace: &str, pod_name: &str) -> Self {
         Self { client, namespace: namespace.to_owned(), instance: pod_name.to_owned() }
     }
 
-    /// Publishes a warning, or the all-clear where nothing is before us.
-    ///
-    /// # Errors
-    ///
-    /// When the API server does not take it.
-    pub async fn publish(&self, before_us: &[String]) -> Result<(), Unpublished> {
+    /// Publishes a warning about injectors that are called before us, or the all-clear if there are none.
+    pub async fn publish_webhook_order(&self, before_us: &[String]) -> Result<(), EventError> {
         let (type_, reason, note) = match before_us {
             [] => (EventType::Normal, "RightOrder", "no injector is called before us any more".to_owned()),
-            names => (EventType::Warning, "WrongOrder", sentence(names)),
+            names => (EventType::Warning, "WrongOrder", describe_order(names)),
         };
         let action = "Order".to_owned();
         let event = Event { type_, reason: reason.to_owned(), note: Some(note), action, secondary: None };
         let published = async {
-            let regarding = self.regarding().await?;
+            let regarding = self.own_deployment().await?;
             self.record(&event, &regarding).await
         };
-        Ok(timeout(CALL_TIMEOUT, published).await.map_err(|_| Unpublished::Silent)??)
+        Ok(timeout(CALL_TIMEOUT, published).await.map_err(|_| EventError::Timeout)??)
     }
 
-    /// Publishes what has become of a suspension.
-    ///
-    /// # Errors
-    ///
-    /// When the API server does not take it.
-    pub async fn tell(
+    /// Publishes a change of a suspension.
+    pub async fn publish_suspension(
         &self,
         suspension: &SuspensionObject,
         type_: EventType,
         reason: &str,
         note: &str,
-    ) -> Result<(), Unpublished> {
-        // The API server takes a kilobyte.
+    ) -> Result<(), EventError> {
+        // The API server takes at most a kilobyte.
         let note: String = note.chars().take(250).collect();
         let action = "Suspend".to_owned();
         let event = Event { type_, reason: reason.to_owned(), note: Some(note), action, secondary: None };
@@ -82,22 +74,18 @@ impl Events {
             ..ObjectReference::default()
         };
         let published = timeout(CALL_TIMEOUT, self.record(&event, &regarding)).await;
-        Ok(published.map_err(|_| Unpublished::Silent)??)
+        Ok(published.map_err(|_| EventError::Timeout)??)
     }
 
-    /// Publishes something about a workload or a pod.
-    ///
-    /// # Errors
-    ///
-    /// When the API server does not take it.
-    pub async fn tell_of(
+    /// Publishes an event about a workload or a pod.
+    pub async fn publish_for_subject(
         &self,
-        Subject { key: (namespace, kind, name), api_version, uid }: &Subject,
+        DriftSubject { key: (namespace, kind, name), api_version, uid }: &DriftSubject,
         type_: EventType,
         (reason, action): (&str, &str),
         note: &str,
-    ) -> Result<(), Unpublished> {
-        // The API server takes a kilobyte.
+    ) -> Result<(), EventError> {
+        // The API server takes at most a kilobyte.
         let note: String = note.chars().take(250).collect();
         let (reason, action) = (reason.to_owned(), action.to_owned());
         let event = Event { type_, reason, note: Some(note), action, secondary: None };
@@ -110,17 +98,17 @@ impl Events {
             ..ObjectReference::default()
         };
         let published = timeout(CALL_TIMEOUT, self.record(&event, &regarding)).await;
-        Ok(published.map_err(|_| Unpublished::Silent)??)
+        Ok(published.map_err(|_| EventError::Timeout)??)
     }
 
     async fn record(&self, event: &Event, regarding: &ObjectReference) -> kube::Result<()> {
         let reporter = Reporter { controller: "outrigger".to_owned(), instance: Some(self.instance.clone()) };
-        // Each change is an event of its own: one recorder would count a second as a repetition of the first.
+        // A new recorder for each event: one recorder would count a second event as a repetition of the first.
         Recorder::new(self.client.clone(), reporter).publish(event, regarding).await
     }
 
-    /// Our Deployment, with the UID by which `kubectl describe` finds what is said of it.
-    async fn regarding(&self) -> kube::Result<ObjectReference> {
+    /// Returns a reference to our Deployment, with its UID: `kubectl describe` finds events by that.
+    async fn own_deployment(&self) -> kube::Result<ObjectReference> {
         let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
         let uid = deployments.get_metadata_opt(DEPLOYMENT).await?.and_then(|found| found.metadata.uid);
         Ok(ObjectReference {

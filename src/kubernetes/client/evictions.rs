@@ -1,4 +1,4 @@
-//! Evicts pods, so that their disruption budgets hold, and looks at their workloads before.
+//! Evictions of drifting pods within their disruption budgets, and a look at their workloads first.
 
 use std::time::Duration;
 
@@ -16,45 +16,37 @@ use crate::decision::facts::RunningPod;
 use crate::kubernetes::client::call::resource;
 use crate::kubernetes::inventory::owner_kind::OwnerKind;
 
-/// Whoever asks has more to do than to wait.
+/// Short, because the caller has more to do than to wait.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Evicts; cheap to clone.
+/// Client for evictions. Cheap to clone.
 #[derive(Clone)]
-pub struct Evictions {
+pub struct EvictionClient {
     client: Client,
 }
 
-/// What comes of an attempt.
+/// Result of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Attempt {
-    /// The pod is on its way out.
+pub enum EvictionOutcome {
+    /// The pod is ending.
     Evicted,
-    /// It is gone, or is another by now.
+    /// The pod is gone, or another pod has its name.
     Gone,
-    /// A disruption budget allows none at present, in the API server's words.
+    /// A disruption budget allows no eviction at present. Holds the API server's message.
     Held(String),
-    /// It may not be evicted, or nobody answers.
+    /// The eviction is forbidden, or nobody answers.
     Failed(String),
 }
 
-impl Evictions {
-    /// With the rights of the server.
-    ///
-    /// # Errors
-    ///
-    /// When there is no cluster to be found.
-    pub async fn begin() -> Result<Self, NoClient> {
-        // That a budget allows none is said with the same status as that there is too much to do.
+impl EvictionClient {
+    /// Connects with the rights of the server.
+    pub async fn connect() -> Result<Self, NoClient> {
+        // A retrying client takes status 429 of a budget for an overload.
         Ok(Self { client: client_without_retries().await? })
     }
 
-    /// The workload of this kind as it is stored at this moment.
-    ///
-    /// # Errors
-    ///
-    /// When it is not there, may not be read, or nobody answers.
-    pub async fn workload(&self, kind: &OwnerKind, namespace: &str, name: &str) -> Result<Value, String> {
+    /// Reads the stored workload.
+    pub async fn get_workload(&self, kind: &OwnerKind, namespace: &str, name: &str) -> Result<Value, String> {
         let resource = resource(&kind.group, &kind.version, &kind.kind, &kind.plural);
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
         let found = timeout(TIMEOUT, api.get(name)).await;
@@ -62,8 +54,8 @@ impl Evictions {
         serde_json::to_value(found).map_err(|why| why.to_string())
     }
 
-    /// Evicts this pod, and no later one of its name.
-    pub async fn evict(&self, pod: &RunningPod) -> Attempt {
+    /// Evicts this pod, and no successor with the same name.
+    pub async fn evict(&self, pod: &RunningPod) -> EvictionOutcome {
         let RunningPod { uid, name, pod, .. } = pod;
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace);
         let preconditions = Preconditions { uid: Some(uid.to_string()), resource_version: None };
@@ -74,11 +66,11 @@ impl Evictions {
         let parameters = PostParams::default();
         let evicted = api.create_subresource::<Eviction, Status>("eviction", name, &parameters, &eviction);
         match timeout(TIMEOUT, evicted).await {
-            Ok(Ok(_)) => Attempt::Evicted,
-            Ok(Err(kube::Error::Api(answer))) if matches!(answer.code, 404 | 409) => Attempt::Gone,
-            Ok(Err(kube::Error::Api(answer))) if answer.code == 429 => Attempt::Held(answer.message),
-            Ok(Err(why)) => Attempt::Failed(why.to_string()),
-            Err(_) => Attempt::Failed("the API server does not answer".to_owned()),
+            Ok(Ok(_)) => EvictionOutcome::Evicted,
+            Ok(Err(kube::Error::Api(answer))) if matches!(answer.code, 404 | 409) => EvictionOutcome::Gone,
+            Ok(Err(kube::Error::Api(answer))) if answer.code == 429 => EvictionOutcome::Held(answer.message),
+            Ok(Err(why)) => EvictionOutcome::Failed(why.to_string()),
+            Err(_) => EvictionOutcome::Failed("the API server does not answer".to_owned()),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Which replica leads: the Lease is taken, renewed and given up by the rules of client-go's leader election.
+//! Leader election: takes, renews and releases a Lease by the rules of client-go.
 //!
-//! Guarantees: a leader that cannot renew stops before another can begin, whatever the API server does; no clock of
-//! another machine is believed; every write carries the version that was read; on a stop the Lease is given up as soon
-//! as nothing runs on it any more. It is never created here: `install` prints it, so that nobody needs the right to.
-//! Limits: no fencing. A request that is under way when leadership ends may still be served, so a leader's writes must carry
-//! versions too, or do no harm when somebody else makes them as well.
-//! Cost: one request per [`Timing::retry`].
+//! Guarantees: a leader that cannot renew stops before another can begin, whatever the API server does. The clocks of
+//! other machines are not trusted. Every write carries the version that was read. On a stop, the Lease is released as
+//! soon as no work runs under it any more. The Lease is never created here: `install` prints it, so that we need no
+//! right to create it. Limits: no fencing. A request that is under way when leadership ends may still be served. A
+//! leader's writes must carry versions too, or do no harm if another leader repeats them. Cost: one request per
+//! [`LeaseTiming::retry`].
 
 pub mod election;
 pub mod leadership;
@@ -27,63 +27,63 @@ use tracing::{debug, info, warn};
 use super::CALL_TIMEOUT;
 use crate::kernel::clock::Clock;
 use crate::kernel::names::LEASE;
-use election::{Election, Timing, holder};
-use leadership::{Granting, Leadership};
+use election::{Election, LeaseTiming, holder};
+use leadership::{Leadership, LeadershipGrant};
 
-/// The time to give the Lease up in. It runs out by itself if that fails.
-const GIVE_UP_WITHIN: Duration = Duration::from_secs(3);
-/// By how much of itself a pause is lengthened at most, so that replicas that start together do not stay together.
+/// Time limit for releasing the Lease. It runs out by itself if that fails.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Maximum fraction by which a pause is lengthened, so that replicas that start together do not stay in step.
 const JITTER: f64 = 0.2;
 
-/// One candidate for the Lease.
+/// Candidate for the Lease.
 #[derive(Debug)]
-pub struct Elector {
+pub struct LeaderElector {
     api: Api<Lease>,
-    timing: Timing,
+    timing: LeaseTiming,
     election: Election,
     clock: Clock,
-    granting: Granting,
+    granting: LeadershipGrant,
     leader: Gauge,
-    /// What we wrote last, to be renewed without being read again.
+    /// Lease as we wrote it last, to be renewed without another read.
     written: Option<Lease>,
-    /// Who held it when we last looked.
+    /// Last known holder.
     last_holder: Option<String>,
-    /// The kinds of trouble that were reported since all was well.
-    reported: Vec<Discriminant<Trouble>>,
+    /// Kinds of errors that were reported since the last success.
+    reported: Vec<Discriminant<LeaseError>>,
 }
 
-/// Why the Lease is not settled.
+/// Failure to renew or claim the Lease.
 #[derive(Debug, Error)]
-enum Trouble {
-    /// It is not there.
+enum LeaseError {
+    /// The Lease does not exist.
     #[error("there is none; apply what `outrigger install` prints")]
-    Gone,
-    /// Somebody wrote it since it was read.
+    NotFound,
+    /// Another candidate wrote the Lease since it was read.
     #[error("somebody else was faster")]
-    Outrun,
-    /// The API server says no.
+    Conflict,
+    /// The API server refuses.
     #[error(transparent)]
     Refused(kube::Error),
-    /// It cannot be asked.
+    /// The API server is not reachable.
     #[error(transparent)]
     Unreachable(kube::Error),
-    /// It takes too long to answer.
+    /// The API server takes too long to answer.
     #[error("the API server does not answer")]
-    Silent,
+    Timeout,
 }
 
-impl Elector {
-    /// A candidate of this name for the Lease in this namespace, not yet running; the gauge tells whether it leads.
+impl LeaderElector {
+    /// Makes a candidate for the Lease in this namespace, not yet running. The gauge shows whether it leads.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, name: &str, timing: Timing, clock: Clock, leader: Gauge) -> Self {
-        // A container that is started again in its pod is another candidate: its predecessor may still be writing.
+    pub fn new(client: Client, namespace: &str, name: &str, timing: LeaseTiming, clock: Clock, leader: Gauge) -> Self {
+        // A container that restarts in its pod is another candidate: its predecessor may still be writing.
         let identity = format!("{name}_{:016x}", random());
         Self {
             api: Api::namespaced(client, namespace),
             timing,
             election: Election::new(identity, timing),
             clock,
-            granting: Granting::default(),
+            granting: LeadershipGrant::default(),
             leader,
             written: None,
             last_holder: None,
@@ -91,81 +91,83 @@ impl Elector {
         }
     }
 
-    /// Tells whether this candidate leads.
+    /// Returns a handle that tells whether this candidate leads.
     #[must_use]
     pub fn leadership(&self) -> Leadership {
         self.granting.leadership()
     }
 
-    /// Stands for election until it is told to stop, and then gives the Lease up.
+    /// Runs for leader until `stopping` is cancelled, then releases the Lease.
     pub async fn run(mut self, stopping: CancellationToken) {
-        let announcing = announce(self.leadership(), self.leader.clone());
-        let standing = async {
-            stopping.run_until_cancelled(self.stand()).await;
-            self.give_up().await;
+        let announcing = announce_leadership(self.leadership(), self.leader.clone());
+        let campaigning = async {
+            stopping.run_until_cancelled(self.campaign()).await;
+            self.withdraw().await;
         };
-        tokio::select! { () = announcing => {}, () = standing => {} }
+        tokio::select! { () = announcing => {}, () = campaigning => {} }
     }
 
-    async fn stand(&mut self) {
+    async fn campaign(&mut self) {
         loop {
-            let settled = self.settle().await;
-            self.report(settled);
+            let result = self.renew_or_claim().await;
+            self.report(result);
             sleep(self.timing.retry.mul_f64(1.0 + JITTER * random_fraction())).await;
         }
     }
 
-    /// Renews what we hold, else looks who does.
-    async fn settle(&mut self) -> Result<(), Trouble> {
+    /// Renews the Lease if we hold it; else reads it and claims it if it is free.
+    async fn renew_or_claim(&mut self) -> Result<(), LeaseError> {
         if let Some(written) = self.written.take() {
             match self.claim(written).await {
-                Err(Trouble::Outrun) => {}
-                settled => return settled,
+                Err(LeaseError::Conflict) => {}
+                result => return result,
             }
         }
-        let lease = self.answer(self.api.get(LEASE)).await?;
+        let lease = self.call(self.api.get(LEASE)).await?;
         self.claim(lease).await
     }
 
-    async fn claim(&mut self, mut lease: Lease) -> Result<(), Trouble> {
+    async fn claim(&mut self, mut lease: Lease) -> Result<(), LeaseError> {
         let now = Instant::now();
-        let claim = self.election.claim(record(&mut lease), now, self.clock.now());
+        let claim = self.election.claim(lease_record(&mut lease), now, self.clock.now());
         let is_ours = claim.is_some();
         if let Some(claim) = claim {
             lease.spec = Some(claim);
             lease = self.replace(lease).await?;
-            // From before it was sent: others count from when they see it.
+            // Counted from before the request was sent: others count from the time at which they see the record.
             self.granting.grant(now + self.timing.renew);
         } else {
             self.granting.withdraw();
         }
-        self.note_holder(record(&mut lease), is_ours);
+        self.note_holder(lease_record(&mut lease), is_ours);
         self.written = is_ours.then_some(lease);
         Ok(())
     }
 
-    async fn give_up(&mut self) {
+    async fn withdraw(&mut self) {
         self.granting.withdraw();
         let releasing = async {
             self.granting.is_unused().await;
             self.release().await
         };
-        match timeout(GIVE_UP_WITHIN, releasing).await {
+        match timeout(RELEASE_TIMEOUT, releasing).await {
             Ok(Ok(())) => {}
-            Ok(Err(trouble)) => warn!("cannot give up Lease {LEASE}, which will run out: {trouble}"),
+            Ok(Err(error)) => warn!("cannot give up Lease {LEASE}, which will run out: {error}"),
             Err(_) => warn!("cannot give up Lease {LEASE} in time; it will run out"),
         }
     }
 
-    /// Reads it first: a renewal that was under way may have been written or not.
-    async fn release(&self) -> Result<(), Trouble> {
+    /// Releases the Lease. Reads it first: a renewal that was under way may or may not have been written.
+    async fn release(&self) -> Result<(), LeaseError> {
         loop {
-            let mut lease = self.answer(self.api.get(LEASE)).await?;
-            let Some(released) = self.election.release(record(&mut lease), self.clock.now()) else { return Ok(()) };
+            let mut lease = self.call(self.api.get(LEASE)).await?;
+            let Some(released) = self.election.release(lease_record(&mut lease), self.clock.now()) else {
+                return Ok(());
+            };
             lease.spec = Some(released);
             match self.replace(lease).await {
-                Err(Trouble::Outrun) => {}
-                Err(trouble) => return Err(trouble),
+                Err(LeaseError::Conflict) => {}
+                Err(error) => return Err(error),
                 Ok(_) => {
                     info!("gave up Lease {LEASE}");
                     return Ok(());
@@ -174,18 +176,18 @@ impl Elector {
         }
     }
 
-    async fn replace(&self, lease: Lease) -> Result<Lease, Trouble> {
-        self.answer(self.api.replace(LEASE, &PostParams::default(), &lease)).await
+    async fn replace(&self, lease: Lease) -> Result<Lease, LeaseError> {
+        self.call(self.api.replace(LEASE, &PostParams::default(), &lease)).await
     }
 
-    /// Time for two calls before a leadership that is not renewed is over.
-    async fn answer<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, Trouble> {
-        let answer = timeout(CALL_TIMEOUT.min(self.timing.renew / 2), call).await;
-        answer.map_err(|_| Trouble::Silent)?.map_err(|error| match &error {
-            kube::Error::Api(status) if status.code == 404 => Trouble::Gone,
-            kube::Error::Api(status) if status.code == 409 => Trouble::Outrun,
-            kube::Error::Api(_) => Trouble::Refused(error),
-            _ => Trouble::Unreachable(error),
+    /// Bounds a call so that two calls fit in before a leadership that is not renewed ends.
+    async fn call<T>(&self, request: impl Future<Output = kube::Result<T>>) -> Result<T, LeaseError> {
+        let answer = timeout(CALL_TIMEOUT.min(self.timing.renew / 2), request).await;
+        answer.map_err(|_| LeaseError::Timeout)?.map_err(|error| match &error {
+            kube::Error::Api(status) if status.code == 404 => LeaseError::NotFound,
+            kube::Error::Api(status) if status.code == 409 => LeaseError::Conflict,
+            kube::Error::Api(_) => LeaseError::Refused(error),
+            _ => LeaseError::Unreachable(error),
         })
     }
 
@@ -199,45 +201,45 @@ impl Elector {
         }
     }
 
-    /// Each kind of trouble once, until all is well again.
-    fn report(&mut self, settled: Result<(), Trouble>) {
-        let trouble = match settled {
+    /// Logs each kind of error once, until the next success.
+    fn report(&mut self, result: Result<(), LeaseError>) {
+        let error = match result {
             Ok(()) if self.reported.is_empty() => return,
             Ok(()) => {
                 self.reported.clear();
                 return info!("looking after Lease {LEASE} again");
             }
-            Err(Trouble::Outrun) => return debug!("somebody else was faster at Lease {LEASE}"),
-            Err(trouble) => trouble,
+            Err(LeaseError::Conflict) => return debug!("somebody else was faster at Lease {LEASE}"),
+            Err(error) => error,
         };
-        if let Trouble::Gone = trouble {
-            // The next that is made is free to all.
+        if let LeaseError::NotFound = error {
+            // A Lease that is created anew is free to all.
             self.granting.withdraw();
         }
-        let kind = discriminant(&trouble);
+        let kind = discriminant(&error);
         if self.reported.contains(&kind) {
-            return debug!("still cannot look after Lease {LEASE}: {trouble}");
+            return debug!("still cannot look after Lease {LEASE}: {error}");
         }
-        warn!("cannot look after Lease {LEASE}, and try on: {trouble}");
+        warn!("cannot look after Lease {LEASE}, and try on: {error}");
         self.reported.push(kind);
     }
 }
 
-async fn announce(mut leadership: Leadership, leader: Gauge) {
-    while leadership.begun().await {
+async fn announce_leadership(mut leadership: Leadership, leader: Gauge) {
+    while leadership.wait_until_leading().await {
         leader.set(1);
         info!("this replica leads");
-        leadership.ended().await;
+        leadership.wait_until_ended().await;
         leader.set(0);
         info!("this replica leads no more");
     }
 }
 
-fn record(lease: &mut Lease) -> &LeaseSpec {
+fn lease_record(lease: &mut Lease) -> &LeaseSpec {
     lease.spec.get_or_insert_default()
 }
 
-/// The standard library keys its maps with random numbers; nothing here must be hard to guess.
+/// Returns a random number from the keys of the standard library's maps. It need not be hard to guess.
 fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

@@ -1,128 +1,138 @@
-//! Writes overrides on the objects that they are about, with the rights of whoever's client this is.
+//! Writes overrides on objects, with the rights of the given client.
 //!
-//! Guarantees: what is written is written to the object, and to the state of it, whose fields were looked at, in one request;
-//! what others hold with another value is not touched unless that is wanted, and nothing where what it was decided by has
-//! changed. Rights needed: to get the object and to patch it.
+//! Guarantees: an edit is written in one request, to exactly the object and the version of it that was read. Fields that others
+//! hold with another value are not touched unless the options say so. Nothing is written if the values that the plan relied on
+//! have changed. Rights needed: get and patch of the object.
 
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::features::overrides::edit::{Edit, ObjectName};
-use crate::features::overrides::field::Field;
-use crate::features::overrides::holders::{Held, Standing, Way};
+use crate::features::overrides::edit::{EditTarget, MetadataEdit};
+use crate::features::overrides::field::MetadataField;
+use crate::features::overrides::field_ownership::{FieldConflict, WritePlan, WriteStrategy};
 use crate::kernel::api_error::ApiError;
-use crate::kubernetes::client::call::answered;
+use crate::kubernetes::client::call::call_api;
 use crate::kubernetes::client::call::resource;
 
-/// So often an object that somebody else changes meanwhile is read again: controllers write the status of workloads all the time.
-const ATTEMPTS: usize = 8;
+/// Attempts on an object that somebody else changes meanwhile: controllers write the status of workloads all the time.
+const MAX_ATTEMPTS: usize = 8;
 
-/// Writes overrides; cheap to clone.
+/// Writer of overrides; cheap to clone.
 #[derive(Clone)]
-pub struct Overrides {
+pub struct OverrideWriter {
     client: Client,
 }
 
-/// How to write.
+/// Options of a write.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct How {
-    /// Also what others hold, which is theirs no longer then.
-    pub takes_over: bool,
-    /// Only tell whether it could be written.
+pub struct OverrideWriteOptions {
+    /// Take over fields that others hold.
+    pub force_conflicts: bool,
+    /// Let the API server check the write, and store nothing.
     pub dry_run: bool,
 }
 
-/// What came of it.
+/// Outcome of a write that succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wrote {
-    /// The object has changed.
+pub enum OverrideWriteOutcome {
     Changed,
-    /// It stood there already.
-    Nothing,
+    /// All fields had their values already.
+    Unchanged,
 }
 
-/// What was written over what.
+/// Outcome of a write, with the values before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
-    /// What came of it.
-    pub wrote: Wrote,
-    /// What stood there before.
-    pub stood: Vec<Field>,
+pub struct OverrideWriteReport {
+    pub outcome: OverrideWriteOutcome,
+    /// Fields with their values before the write.
+    pub previous: Vec<MetadataField>,
 }
 
-/// Why it was not written.
+/// Reason why an edit was not written.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Unwritten {
-    /// Others hold it, with another value.
-    #[error("{}", told(.0))]
-    Held(Vec<Held>),
-    /// What it was decided by is not so any more.
+pub enum OverrideWriteError {
+    /// Others hold a field with another value.
+    #[error("{}", describe_conflicts(.0))]
+    Conflict(Vec<FieldConflict>),
+    /// A value that the plan relied on has changed.
     #[error("{0}; look at it again, and say then what is to be written")]
-    Departed(String),
-    /// The API server refuses it, or does not answer.
+    ObjectChanged(String),
+    /// The API server refuses the write, or does not answer.
     #[error(transparent)]
     Refused(#[from] ApiError),
 }
 
-impl Overrides {
-    /// With the rights of this client.
+impl OverrideWriter {
+    /// Creates a writer with the rights of this client.
     pub fn new(client: Client) -> Self {
         Self { client }
     }
 
-    /// Writes on one object.
+    /// Writes an edit on its object; retries while others change the object.
     ///
     /// # Errors
     ///
-    /// When others hold what is to be written, the object is gone, or the API server refuses it.
-    pub async fn write(&self, edit: &Edit, how: How) -> Result<Written, Unwritten> {
-        let api = self.api(&edit.object);
+    /// Fails if others hold a field, the object is gone or changed, or the API server refuses the write.
+    pub async fn write(
+        &self,
+        edit: &MetadataEdit,
+        options: OverrideWriteOptions,
+    ) -> Result<OverrideWriteReport, OverrideWriteError> {
+        let api = self.api(&edit.target);
         let mut attempt = 1;
         loop {
-            match Self::attempt(&api, edit, how).await {
-                Err(Unwritten::Refused(ApiError::Changed(_))) if attempt < ATTEMPTS => attempt += 1,
+            match Self::try_write(&api, edit, options).await {
+                Err(OverrideWriteError::Refused(ApiError::Changed(_))) if attempt < MAX_ATTEMPTS => attempt += 1,
                 done => return done,
             }
         }
     }
 
-    async fn attempt(api: &Api<DynamicObject>, edit: &Edit, how: How) -> Result<Written, Unwritten> {
-        let name = edit.object.name.as_str();
-        let object = answered(api.get(name)).await?;
+    async fn try_write(
+        api: &Api<DynamicObject>,
+        edit: &MetadataEdit,
+        options: OverrideWriteOptions,
+    ) -> Result<OverrideWriteReport, OverrideWriteError> {
+        let name = edit.target.name.as_str();
+        let object = call_api(api.get(name)).await?;
         let metadata = object.metadata.clone();
         let value = serde_json::to_value(object).expect("an object is JSON");
-        if let Some(departure) = edit.departure(&value) {
-            return Err(Unwritten::Departed(departure));
+        if let Some(change) = edit.unexpected_change(&value) {
+            return Err(OverrideWriteError::ObjectChanged(change));
         }
-        let Standing { held, way, applied } = Standing::of(edit, &metadata, &value);
-        if !held.is_empty() && !how.takes_over {
-            return Err(Unwritten::Held(held));
+        let WritePlan { conflicts, strategy, applied_fields } = WritePlan::new(edit, &metadata, &value);
+        if !conflicts.is_empty() && !options.force_conflicts {
+            return Err(OverrideWriteError::Conflict(conflicts));
         }
-        let standing = |field: &Field| edit.standing(&value, field).map(str::to_owned);
-        let stood: Vec<_> = edit.fields.iter().map(|field| Field { value: standing(field), ..field.clone() }).collect();
+        let current = |field: &MetadataField| edit.current_value(&value, field).map(str::to_owned);
+        let previous: Vec<_> =
+            edit.fields.iter().map(|field| MetadataField { value: current(field), ..field.clone() }).collect();
         let uid = metadata.uid.unwrap_or_default();
         let version = metadata.resource_version.unwrap_or_default();
-        // Who holds what was looked at in the very state that is changed, so that nothing is left to be forced but our own.
-        let (parameters, patch): (_, Patch<Value>) = match way {
-            Way::Nothing => return Ok(Written { wrote: Wrote::Nothing, stood }),
-            Way::Apply => {
-                (PatchParams::apply(edit.manager).force(), Patch::Apply(edit.applied(&applied, &uid, &version)))
+        // Holders were read in the very version that is changed, so force takes nothing from others unnoticed.
+        let (parameters, patch): (_, Patch<Value>) = match strategy {
+            WriteStrategy::Skip => {
+                return Ok(OverrideWriteReport { outcome: OverrideWriteOutcome::Unchanged, previous });
             }
-            Way::Merge => {
-                let manager = Some(edit.manager.to_owned());
+            WriteStrategy::Apply => (
+                PatchParams::apply(edit.field_manager).force(),
+                Patch::Apply(edit.apply_configuration(&applied_fields, &uid, &version)),
+            ),
+            WriteStrategy::Merge => {
+                let manager = Some(edit.field_manager.to_owned());
                 let parameters = PatchParams { field_manager: manager, ..PatchParams::default() };
-                (parameters, Patch::Merge(edit.merged(&uid, &version)))
+                (parameters, Patch::Merge(edit.merge_patch(&uid, &version)))
             }
         };
-        let parameters = PatchParams { dry_run: how.dry_run, ..parameters };
-        answered(api.patch(name, &parameters, &patch)).await?;
-        Ok(Written { wrote: Wrote::Changed, stood })
+        let parameters = PatchParams { dry_run: options.dry_run, ..parameters };
+        call_api(api.patch(name, &parameters, &patch)).await?;
+        Ok(OverrideWriteReport { outcome: OverrideWriteOutcome::Changed, previous })
     }
 
-    fn api(&self, object: &ObjectName) -> Api<DynamicObject> {
-        let ObjectName { group, version, plural, kind, namespace, .. } = object;
+    fn api(&self, target: &EditTarget) -> Api<DynamicObject> {
+        let EditTarget { group, version, plural, kind, namespace, .. } = target;
         let resource = resource(group, version, kind, plural);
         match namespace {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
@@ -131,8 +141,9 @@ impl Overrides {
     }
 }
 
-fn told(held: &[Held]) -> String {
-    let one = |Held { field, managers }: &Held| format!("{field} is held by {}", managers.join(" and by "));
-    let all: Vec<_> = held.iter().map(one).collect();
+fn describe_conflicts(conflicts: &[FieldConflict]) -> String {
+    let describe =
+        |FieldConflict { field, managers }: &FieldConflict| format!("{field} is held by {}", managers.join(" and by "));
+    let all: Vec<_> = conflicts.iter().map(describe).collect();
     format!("{}, who would put it there again", all.join(", "))
 }

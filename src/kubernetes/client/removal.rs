@@ -1,4 +1,4 @@
-//! Takes Outrigger out of a cluster, as far as a plain `kubectl delete` would hang or leave something in force.
+//! Removes the parts of Outrigger for which a plain `kubectl delete` would hang, or would leave something in force.
 
 use std::time::Duration;
 
@@ -11,44 +11,40 @@ use tokio::time::{Instant, sleep};
 
 use crate::kernel::api_error::ApiError;
 use crate::kernel::names::{DEPLOYMENT, WEBHOOK_CONFIGURATION};
-use crate::kubernetes::client::call::answered;
+use crate::kubernetes::client::call::call_api;
 
-/// How long the server's pods may take to end.
-const PATIENCE: Duration = Duration::from_secs(90);
-const AGAIN: Duration = Duration::from_millis(500);
+/// Time that the pods of the server may take to end.
+const POD_TIMEOUT: Duration = Duration::from_secs(90);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Removes the webhook configuration, so that no pod waits for us; one that is gone is fine.
-///
-/// # Errors
-///
-/// When it may not be removed.
+/// Removes the webhook configuration, so that no pod waits for the server; succeeds if it is gone.
 pub async fn remove_webhook(client: &Client) -> Result<(), ApiError> {
     let configurations: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
-    gone(answered(configurations.delete(WEBHOOK_CONFIGURATION, &DeleteParams::default())).await.map(drop))
+    ignore_missing(call_api(configurations.delete(WEBHOOK_CONFIGURATION, &DeleteParams::default())).await.map(drop))
 }
 
-/// Removes the Deployment, and waits until no pod of it is left that could write what is removed next.
+/// Removes the Deployment, and waits until its pods are gone: they could write what is removed next.
 ///
 /// # Errors
 ///
-/// When it may not be removed, or its pods do not end.
+/// Returns [`ApiError::Unavailable`] if pods remain after `POD_TIMEOUT`.
 pub async fn remove_server(client: &Client, namespace: &str) -> Result<(), ApiError> {
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    gone(answered(deployments.delete(DEPLOYMENT, &DeleteParams::foreground())).await.map(drop))?;
+    ignore_missing(call_api(deployments.delete(DEPLOYMENT, &DeleteParams::foreground())).await.map(drop))?;
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let ours = ListParams::default().labels("app.kubernetes.io/name=outrigger");
     let begun = Instant::now();
-    while !answered(pods.list(&ours)).await?.items.is_empty() {
-        if begun.elapsed() > PATIENCE {
+    while !call_api(pods.list(&ours)).await?.items.is_empty() {
+        if begun.elapsed() > POD_TIMEOUT {
             let sentence = format!("pods of outrigger in {namespace} do not end; see to them, and try again");
             return Err(ApiError::Unavailable(sentence));
         }
-        sleep(AGAIN).await;
+        sleep(POLL_INTERVAL).await;
     }
     Ok(())
 }
 
-fn gone(removed: Result<(), ApiError>) -> Result<(), ApiError> {
+fn ignore_missing(removed: Result<(), ApiError>) -> Result<(), ApiError> {
     match removed {
         Err(ApiError::NotFound(_)) => Ok(()),
         removed => removed,

@@ -1,53 +1,49 @@
-//! Restarts in the cluster, read and written with the rights of whoever's client this is.
+//! Reads and writes for restarts, with the rights of the client's credentials.
 
 mod parallel;
-mod reading;
+mod read;
 pub mod run;
 mod warnings;
-mod writing;
+mod write;
 
 use kube::api::DynamicObject;
 use kube::{Api, Client, Config};
 
 use super::NoClient;
-use super::trimmed::{MANAGED_FIELDS, Path, Trimmed};
-use crate::features::restart::workload::Workload;
+use super::trimmed::{FieldPath, MANAGED_FIELDS, TrimmedReader};
+use crate::features::restart::workload::WorkloadSnapshot;
 use crate::kubernetes::client::call::resource;
 use crate::kubernetes::inventory::owner_kind::OwnerKind;
 
-pub use writing::Evicted;
+pub use write::EvictionResult;
 
-/// What nobody asks of a workload, and may be most of it.
-const UNREAD: &[Path] = &[MANAGED_FIELDS, &["spec", "template", "spec"], &["spec", "jobTemplate", "spec"]];
+/// Fields of a workload that nobody needs. They may be most of the object.
+const SKIPPED_FIELDS: &[FieldPath] = &[MANAGED_FIELDS, &["spec", "template", "spec"], &["spec", "jobTemplate", "spec"]];
 
-/// Reads and writes what restarts need; cheap to clone.
+/// Client for restarts. Cheap to clone.
 #[derive(Clone)]
-pub struct Restarts {
+pub struct RestartClient {
     client: Client,
 }
 
-impl Restarts {
-    /// With the rights of these credentials.
-    ///
-    /// # Errors
-    ///
-    /// When they cannot be used.
+impl RestartClient {
+    /// Makes a client with these credentials.
     pub fn new(mut config: Config) -> Result<Self, NoClient> {
-        // Otherwise the client would ask again by itself while a budget holds a pod, and nobody would be told.
+        // A retrying client would repeat an eviction silently while a budget holds the pod.
         config.default_retry = false;
         Ok(Self { client: Client::try_from(config)? })
     }
 
-    fn trimmed<'a>(&'a self, url: &'a str, unread: &'static [Path]) -> Trimmed<'a> {
-        Trimmed { client: &self.client, url, unread }
+    fn reader<'a>(&'a self, url: &'a str, skipped: &'static [FieldPath]) -> TrimmedReader<'a> {
+        TrimmedReader { client: &self.client, url, skipped }
     }
 
-    fn api(&self, namespace: &str, kind: &OwnerKind) -> Api<DynamicObject> {
+    fn api_of_kind(&self, namespace: &str, kind: &OwnerKind) -> Api<DynamicObject> {
         let OwnerKind { group, version, plural, kind, .. } = kind;
         Api::namespaced_with(self.client.clone(), namespace, &resource(group, version, kind, plural))
     }
 }
 
-fn read(kind: &OwnerKind, object: &DynamicObject) -> Option<Workload> {
-    Workload::read(kind, &object.metadata, &object.data)
+fn read_workload(kind: &OwnerKind, object: &DynamicObject) -> Option<WorkloadSnapshot> {
+    WorkloadSnapshot::from_object(kind, &object.metadata, &object.data)
 }

@@ -1,6 +1,6 @@
-//! Writes the status of our resources, and nothing else of them.
+//! Writes the status of our resources, and no other part of them.
 //!
-//! By server-side apply: what others write into the same status stays.
+//! Uses server-side apply: fields that others write into the same status stay.
 
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::{Api, Client, CustomResourceExt};
@@ -10,51 +10,46 @@ use tokio::time::timeout;
 
 use super::CALL_TIMEOUT;
 use crate::kubernetes::client::call::resource;
-use crate::kubernetes::inventory::rule_kind::{RuleKind, RuleName};
+use crate::kubernetes::inventory::rule_kind::{NamespacedName, RuleKind};
 use crate::kubernetes::resources::cluster_injection_policy::ClusterInjectionPolicy;
 use crate::kubernetes::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
 use crate::kubernetes::resources::injection_policy::InjectionPolicy;
-use crate::kubernetes::resources::status::Status;
+use crate::kubernetes::resources::status::RuleStatus;
 use crate::kubernetes::resources::suspension_policy::SuspensionPolicy;
 
-/// Who owns the fields, as `managedFields` tell.
+/// Owner of the fields in `managedFields`.
 const FIELD_MANAGER: &str = "outrigger";
 
-/// Writes statuses; cheap to clone.
+/// Writer of statuses; cheap to clone.
 #[derive(Clone)]
-pub struct Writer {
+pub struct StatusWriter {
     client: Client,
 }
 
-/// Why a status was not written.
+/// Failure to write a status.
 #[derive(Debug, Error)]
-pub enum Unwritten {
-    /// The API server says no, or cannot be asked.
+pub enum StatusError {
+    /// The API server refuses, or is not reachable.
     #[error(transparent)]
     Refused(#[from] kube::Error),
-    /// It takes too long to answer.
+    /// The API server takes too long to answer.
     #[error("the API server does not answer")]
-    Silent,
+    Timeout,
 }
 
-impl Writer {
-    /// Writes with this client.
+impl StatusWriter {
     pub fn new(client: Client) -> Self {
         Self { client }
     }
 
-    /// Puts a status on the object of this name and UID. One that is gone needs none.
-    ///
-    /// # Errors
-    ///
-    /// When the API server does not take it.
+    /// Puts a status on the object of this name and UID. An object that is gone is no error.
     pub async fn write(
         &self,
         kind: RuleKind,
-        (namespace, name): &RuleName,
+        (namespace, name): &NamespacedName,
         uid: Option<&str>,
-        status: &Status,
-    ) -> Result<(), Unwritten> {
+        status: &RuleStatus,
+    ) -> Result<(), StatusError> {
         let crd = match kind {
             RuleKind::ClusterInjectionPolicy => ClusterInjectionPolicy::crd(),
             RuleKind::InjectionPolicy => InjectionPolicy::crd(),
@@ -75,10 +70,10 @@ impl Writer {
         }
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         match timeout(CALL_TIMEOUT, api.patch_status(name, &parameters, &Patch::Apply(&applied))).await {
-            // A later object of the same name is another, of which the watch will tell.
+            // A later object of the same name is another one; the watch will report it.
             Ok(Err(kube::Error::Api(answer))) if matches!(answer.code, 404 | 409) => Ok(()),
             Ok(written) => Ok(written.map(drop)?),
-            Err(_) => Err(Unwritten::Silent),
+            Err(_) => Err(StatusError::Timeout),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Suspensions in the cluster, read and written with the rights of whoever's client this is.
+//! Suspensions in the cluster, read and written with the rights of the given client.
 //!
-//! Guarantees: a change is made to the state that was read or not at all; what others wrote beside the spec stays.
+//! Guarantees: a change applies to the state that was read, or fails; fields beside the spec stay as others wrote them.
 
-use crate::kubernetes::client::call::answered;
+use crate::kubernetes::client::call::call_api;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
@@ -16,71 +16,67 @@ use crate::kubernetes::resources::cluster_suspension_policy::ClusterSuspensionPo
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
 use crate::kubernetes::resources::suspension_policy::SuspensionPolicy;
 
-/// Who owns the fields, as `managedFields` tell.
+/// Field manager, as shown in `managedFields`.
 const FIELD_MANAGER: &str = "outrigger-api";
 
 /// Reads and writes suspensions; cheap to clone.
 #[derive(Clone)]
-pub struct Suspensions {
+pub struct ClusterSuspensions {
     client: Client,
 }
 
-impl Suspensions {
-    /// With the rights of this client.
+impl ClusterSuspensions {
     pub fn new(client: Client) -> Self {
         Self { client }
     }
 
-    /// One suspension; of the cluster without a namespace.
-    ///
-    /// # Errors
-    ///
-    /// When there is none, or it may not be read.
+    /// Reads a suspension; without a namespace, one of the cluster.
     pub async fn get(&self, namespace: Option<&str>, name: &str) -> Result<StoredSuspension, ApiError> {
-        live(answered(self.api(namespace).get(name)).await?)
+        stored_suspension(call_api(self.api(namespace).get(name)).await?)
     }
 
-    /// Stores a new one.
-    ///
-    /// # Errors
-    ///
-    /// When there is one of its name, or the API server refuses it.
+    /// Creates a suspension.
     pub async fn create(&self, suspension: &SuspensionObject, dry_run: bool) -> Result<StoredSuspension, ApiError> {
         let object = serde_json::from_value(suspension.to_json()).expect("it has a kind and metadata");
         let parameters = PostParams { dry_run, field_manager: Some(FIELD_MANAGER.to_owned()) };
-        live(answered(self.api(suspension.namespace.as_deref()).create(&parameters, &object)).await?)
+        stored_suspension(call_api(self.api(suspension.namespace.as_deref()).create(&parameters, &object)).await?)
     }
 
-    /// Puts a spec in place of the one that was read.
+    /// Replaces the spec of a suspension.
     ///
     /// # Errors
     ///
-    /// When somebody has changed it since, or the API server refuses it.
-    pub async fn replace(&self, live: &StoredSuspension, wanted: &SuspensionObject, dry_run: bool) -> Result<StoredSuspension, ApiError> {
-        let StoredSuspension { object, version } = live;
-        // With these two in it the API server refuses to change anything but that state of that object.
+    /// Returns [`ApiError::Changed`] if the object has changed since it was read.
+    pub async fn replace(
+        &self,
+        stored: &StoredSuspension,
+        changed: &SuspensionObject,
+        dry_run: bool,
+    ) -> Result<StoredSuspension, ApiError> {
+        let StoredSuspension { object, version } = stored;
+        // With UID and resourceVersion, the API server refuses to change any other object or state.
         let patch = json!([
             {"op": "replace", "path": "/metadata/uid", "value": object.uid},
             {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
-            {"op": "replace", "path": "/spec", "value": wanted.to_json()["spec"]},
+            {"op": "replace", "path": "/spec", "value": changed.to_json()["spec"]},
         ]);
         let patch: Patch<DynamicObject> = Patch::Json(serde_json::from_value(patch).expect("it is a JSON Patch"));
         let manager = Some(FIELD_MANAGER.to_owned());
         let parameters = PatchParams { dry_run, field_manager: manager, ..PatchParams::default() };
         let api = self.api(object.namespace.as_deref());
-        self::live(answered(api.patch(&object.name, &parameters, &patch)).await?)
+        self::stored_suspension(call_api(api.patch(&object.name, &parameters, &patch)).await?)
     }
 
-    /// Deletes the one that was read.
+    /// Deletes a suspension.
     ///
     /// # Errors
     ///
-    /// When somebody has changed it since, or it may not be deleted.
-    pub async fn delete(&self, live: &StoredSuspension, dry_run: bool) -> Result<(), ApiError> {
-        let StoredSuspension { object, version } = live;
+    /// Returns [`ApiError::Changed`] if the object has changed since it was read.
+    pub async fn delete(&self, stored: &StoredSuspension, dry_run: bool) -> Result<(), ApiError> {
+        let StoredSuspension { object, version } = stored;
         let preconditions = Preconditions { uid: object.uid.clone(), resource_version: Some(version.clone()) };
         let parameters = DeleteParams { dry_run, preconditions: Some(preconditions), ..DeleteParams::default() };
-        answered(self.api(object.namespace.as_deref()).delete(&object.name, &parameters)).await.map(drop)
+        call_api(self.api(object.namespace.as_deref()).delete(&object.name, &parameters)).await.map(drop)
     }
 
     fn api(&self, namespace: Option<&str>) -> Api<DynamicObject> {
@@ -95,7 +91,7 @@ impl Suspensions {
     }
 }
 
-fn live(object: DynamicObject) -> Result<StoredSuspension, ApiError> {
+fn stored_suspension(object: DynamicObject) -> Result<StoredSuspension, ApiError> {
     fn typed<K: DeserializeOwned>(object: DynamicObject) -> Result<K, ApiError> {
         let value = serde_json::to_value(object).expect("an object is JSON");
         serde_json::from_value(value).map_err(|error| {

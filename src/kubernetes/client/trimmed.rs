@@ -1,7 +1,7 @@
-//! Objects, trimmed while they are read: what nobody asks for is not even decoded.
+//! Reads of objects without the fields that nobody needs, which are not even decoded.
 //!
-//! Cost: of a list twice the text of one page, and one object of it at a time, beside what is kept. It is decoded beside the
-//! threads that answer reviews.
+//! Cost: a list needs twice the text of one page and one decoded object at a time, besides the kept parts. Decoding
+//! runs on blocking threads, not on those that answer reviews.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -17,44 +17,44 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::kernel::api_error::ApiError;
-use crate::kubernetes::client::call::answered;
+use crate::kubernetes::client::call::call_api;
 
-/// How many objects are asked for at once: each may have 1.5 MB, and whoever may write it decides that.
-const PAGE: u32 = 25;
-/// So many pages are held at once, whoever asks for them: what runs beside is to stay within its memory.
-static PAGES: Semaphore = Semaphore::const_new(2);
+/// Number of objects in a page. Each object may have 1.5 MB, and its author decides that.
+const PAGE_SIZE: u32 = 25;
+/// Number of pages in memory at once, for all callers together. The server has to stay within its memory limit.
+static PAGE_PERMITS: Semaphore = Semaphore::const_new(2);
 
-/// Who has written which field; often a third of an object.
-pub(crate) const MANAGED_FIELDS: Path = &["metadata", "managedFields"];
+/// Record of the last writer of each field. Often a third of an object.
+pub(crate) const MANAGED_FIELDS: FieldPath = &["metadata", "managedFields"];
 
-/// Where something stands in an object, by its keys.
-pub(crate) type Path = &'static [&'static str];
+/// Path to a field of an object, as its keys.
+pub(crate) type FieldPath = &'static [&'static str];
 
-/// Objects of a kind.
-pub(crate) struct Trimmed<'a> {
+/// Reader of objects of one kind.
+pub(crate) struct TrimmedReader<'a> {
     pub(crate) client: &'a Client,
-    /// Where they are.
+    /// URL of the collection.
     pub(crate) url: &'a str,
-    /// What of them is not read.
-    pub(crate) unread: &'static [Path],
+    /// Fields that are not decoded.
+    pub(crate) skipped: &'static [FieldPath],
 }
 
-impl Trimmed<'_> {
-    /// What is kept of all of them.
-    pub(crate) async fn all<K: DeserializeOwned, T: Send + 'static>(
+impl TrimmedReader<'_> {
+    /// Lists all objects, page by page, and returns the kept part of each.
+    pub(crate) async fn list<K: DeserializeOwned, T: Send + 'static>(
         &self,
         params: ListParams,
         keep: impl Fn(K) -> Option<T> + Clone + Send + 'static,
     ) -> Result<Vec<T>, ApiError> {
-        let Self { client, url, unread } = *self;
-        let (mut params, mut all) = (params.limit(PAGE), Vec::new());
+        let Self { client, url, skipped } = *self;
+        let (mut params, mut all) = (params.limit(PAGE_SIZE), Vec::new());
         loop {
-            let request = Request::new(url).list(&params).map_err(unasked)?;
-            let _turn = PAGES.acquire().await.map_err(unasked)?;
-            let text = answered(client.request_text(request)).await?;
+            let request = Request::new(url).list(&params).map_err(invalid_request)?;
+            let _turn = PAGE_PERMITS.acquire().await.map_err(invalid_request)?;
+            let text = call_api(client.request_text(request)).await?;
             let keep = keep.clone();
-            let page = spawn_blocking(move || page(&text, unread, keep)).await;
-            let (kept, next) = page.map_err(unread_answer)?.map_err(unread_answer)?;
+            let page = spawn_blocking(move || decode_page(&text, skipped, keep)).await;
+            let (kept, next) = page.map_err(unreadable_answer)?.map_err(unreadable_answer)?;
             all.extend(kept);
             match next {
                 Some(next) => params = params.continue_token(&next),
@@ -63,78 +63,78 @@ impl Trimmed<'_> {
         }
     }
 
-    /// The one of this name.
-    pub(crate) async fn one<K: DeserializeOwned>(&self, name: &str) -> Result<K, ApiError> {
-        let Self { client, url, unread } = *self;
-        let request = Request::new(url).get(name, &GetParams::default()).map_err(unasked)?;
-        let text = answered(client.request_text(request)).await?;
-        one(&text, unread)
+    /// Reads the object with this name.
+    pub(crate) async fn get<K: DeserializeOwned>(&self, name: &str) -> Result<K, ApiError> {
+        let Self { client, url, skipped } = *self;
+        let request = Request::new(url).get(name, &GetParams::default()).map_err(invalid_request)?;
+        let text = call_api(client.request_text(request)).await?;
+        decode_object(&text, skipped)
     }
 
-    /// The one of this name, as it is after a change.
+    /// Applies a merge patch to the object with this name, and returns the result.
     pub(crate) async fn patch<K: DeserializeOwned>(
         &self,
         name: &str,
         params: &PatchParams,
         patch: Value,
     ) -> Result<K, ApiError> {
-        let Self { client, url, unread } = *self;
-        let request = Request::new(url).patch(name, params, &Patch::Merge(patch)).map_err(unasked)?;
-        let text = answered(client.request_text(request)).await?;
-        one(&text, unread)
+        let Self { client, url, skipped } = *self;
+        let request = Request::new(url).patch(name, params, &Patch::Merge(patch)).map_err(invalid_request)?;
+        let text = call_api(client.request_text(request)).await?;
+        decode_object(&text, skipped)
     }
 }
 
-/// A list as it is sent, its items not decoded yet.
+/// List in its transport form, with items not decoded yet.
 #[derive(Deserialize)]
-struct Page<'t> {
+struct ListPage<'t> {
     #[serde(default)]
     metadata: ListMeta,
     #[serde(borrow)]
     items: Option<Vec<&'t RawValue>>,
 }
 
-/// What is kept of a page, and where the next one begins.
-fn page<K: DeserializeOwned, T>(
+/// Returns the kept parts of a page, and the token of the next page.
+fn decode_page<K: DeserializeOwned, T>(
     text: &str,
-    unread: &[Path],
+    skipped: &[FieldPath],
     keep: impl Fn(K) -> Option<T>,
 ) -> serde_json::Result<(Vec<T>, Option<String>)> {
-    let Page { metadata, items } = serde_json::from_str(text)?;
+    let ListPage { metadata, items } = serde_json::from_str(text)?;
     let items = items.into_iter().flatten();
-    let kept: serde_json::Result<Vec<Option<T>>> = items.map(|item| Ok(keep(read(item, unread)?))).collect();
+    let kept: serde_json::Result<Vec<Option<T>>> = items.map(|item| Ok(keep(decode_trimmed(item, skipped)?))).collect();
     Ok((kept?.into_iter().flatten().collect(), metadata.continue_.filter(|next| !next.is_empty())))
 }
 
-fn one<K: DeserializeOwned>(text: &str, unread: &[Path]) -> Result<K, ApiError> {
-    serde_json::from_str(text).and_then(|object| read(object, unread)).map_err(unread_answer)
+fn decode_object<K: DeserializeOwned>(text: &str, skipped: &[FieldPath]) -> Result<K, ApiError> {
+    serde_json::from_str(text).and_then(|object| decode_trimmed(object, skipped)).map_err(unreadable_answer)
 }
 
-fn read<K: DeserializeOwned>(object: &RawValue, unread: &[Path]) -> serde_json::Result<K> {
-    let unread: Vec<&[&str]> = unread.to_vec();
-    serde_json::from_value(without(object, &unread)?)
+fn decode_trimmed<K: DeserializeOwned>(object: &RawValue, skipped: &[FieldPath]) -> serde_json::Result<K> {
+    let skipped: Vec<&[&str]> = skipped.to_vec();
+    serde_json::from_value(decode_without(object, &skipped)?)
 }
 
-fn without(object: &RawValue, unread: &[&[&str]]) -> serde_json::Result<Value> {
-    // A kind that we do not know may mean something else by a name.
-    if unread.is_empty() || !object.get().starts_with('{') {
+fn decode_without(object: &RawValue, skipped: &[&[&str]]) -> serde_json::Result<Value> {
+    // An unknown kind may use the same name for something else.
+    if skipped.is_empty() || !object.get().starts_with('{') {
         return serde_json::from_str(object.get());
     }
     let fields: BTreeMap<String, &RawValue> = serde_json::from_str(object.get())?;
-    let kept = fields.into_iter().filter(|(key, _)| !unread.contains(&[key.as_str()].as_slice()));
+    let kept = fields.into_iter().filter(|(key, _)| !skipped.contains(&[key.as_str()].as_slice()));
     kept.map(|(key, value)| {
-        let below = unread.iter().filter_map(|path| path.split_first().filter(|(first, _)| **first == key));
+        let below = skipped.iter().filter_map(|path| path.split_first().filter(|(first, _)| **first == key));
         let below: Vec<&[&str]> = below.map(|(_, rest)| rest).collect();
-        Ok((key, without(value, &below)?))
+        Ok((key, decode_without(value, &below)?))
     })
     .collect()
 }
 
-fn unasked(why: impl Display) -> ApiError {
+fn invalid_request(why: impl Display) -> ApiError {
     ApiError::Invalid(why.to_string())
 }
 
-fn unread_answer(why: impl Display) -> ApiError {
+fn unreadable_answer(why: impl Display) -> ApiError {
     ApiError::Unavailable(format!("the answer of the API server cannot be read: {why}"))
 }
 
@@ -144,21 +144,21 @@ mod tests {
 
     use super::*;
 
-    const UNREAD: &[Path] = &[MANAGED_FIELDS, &["spec", "template", "spec"]];
+    const SKIPPED: &[FieldPath] = &[MANAGED_FIELDS, &["spec", "template", "spec"]];
 
     fn items(text: &str) -> Vec<Value> {
-        page(text, UNREAD, Some).unwrap().0
+        decode_page(text, SKIPPED, Some).unwrap().0
     }
 
     #[test]
     fn of_an_object_only_what_is_asked_for_is_decoded() {
-        // An escape that decoding would refuse.
+        // Escape sequence that a decoder would refuse.
         let undecodable = r#""\ud800""#;
         let text = format!(
             r#"{{"metadata":{{"continue":"next"}},"items":[{{"metadata":{{"name":"web","managedFields":[{undecodable}]}},
             "spec":{{"replicas":2,"template":{{"metadata":{{"labels":{{"a":"b"}}}},"spec":{{"containers":[{undecodable}]}}}}}}}}]}}"#
         );
-        let (kept, next) = page::<Value, Value>(&text, UNREAD, Some).unwrap();
+        let (kept, next) = decode_page::<Value, Value>(&text, SKIPPED, Some).unwrap();
         let spec = json!({"replicas": 2, "template": {"metadata": {"labels": {"a": "b"}}}});
         assert_eq!(kept, [json!({"metadata": {"name": "web"}, "spec": spec})]);
         assert_eq!(next.as_deref(), Some("next"));
@@ -169,6 +169,6 @@ mod tests {
         let odd = [json!({"metadata": null, "spec": "text"}), json!({"spec": {"template": ["a"]}}), json!([])];
         assert_eq!(items(&json!({"items": odd}).to_string()), odd);
         assert!(items(r#"{"metadata":{"continue":""},"items":null}"#).is_empty());
-        assert!(page::<Value, Value>("<html>", UNREAD, Some).is_err());
+        assert!(decode_page::<Value, Value>("<html>", SKIPPED, Some).is_err());
     }
 }

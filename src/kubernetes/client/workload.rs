@@ -1,4 +1,4 @@
-//! A workload, trimmed while it is decoded.
+//! Workload as watches decode it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
@@ -6,14 +6,12 @@ use serde::Deserialize;
 use super::any_kind::of_any_kind;
 use crate::kubernetes::inventory::workload::WorkloadSpec;
 
-/// What is decoded of a Deployment and its like; everything else is skipped.
+/// Decoded part of a Deployment or a similar kind. Everything else is skipped.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Workload {
-    /// Its metadata.
+pub(crate) struct WatchedWorkload {
     pub(crate) metadata: ObjectMeta,
-    /// Its specification.
     #[serde(default)]
     pub(crate) spec: WorkloadSpec,
 }
 
-of_any_kind!(Workload, metadata);
+of_any_kind!(WatchedWorkload, metadata);

@@ -1,6 +1,6 @@
-//! The cluster at one instant, for a command: everything a decision needs, read once with the caller's own rights.
+//! Snapshot of the cluster for a command: everything that a decision needs, read once with the caller's own rights.
 //!
-//! What may not be read stays unknown in the inventory, and is named with what follows from it.
+//! Parts that may not be read stay unknown in the inventory, and are reported with the consequence.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::{Debug, Display};
@@ -15,17 +15,17 @@ use kube::{Api, Client, CustomResourceExt, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use super::pods::PodResource;
-use crate::decision::injector::OwnRules;
+use crate::decision::injector::InjectorRules;
 use crate::kernel::names::{GROUP, ROUTING_FINALIZER, VERSION};
 use crate::kubernetes::client::CALL_TIMEOUT;
 use crate::kubernetes::client::call::resource;
-use crate::kubernetes::client::workload::Workload;
-use crate::kubernetes::inventory::injectors::{entries_of, own_rules_of};
-use crate::kubernetes::inventory::owner_kind::{OwnerKind, Served};
-use crate::kubernetes::inventory::routing::{Kind, key_of};
-use crate::kubernetes::inventory::rule_kind::{RuleKind, RuleName};
-use crate::kubernetes::inventory::rules::{Compile, Rule, Terms};
-use crate::kubernetes::inventory::standings::Standing;
+use crate::kubernetes::client::workload::WatchedWorkload;
+use crate::kubernetes::inventory::injectors::{injector_entries, own_rules_in};
+use crate::kubernetes::inventory::owner_kind::{KindAvailability, OwnerKind};
+use crate::kubernetes::inventory::routing::{RoutingKind, object_key};
+use crate::kubernetes::inventory::rule_kind::{NamespacedName, RuleKind};
+use crate::kubernetes::inventory::rule_records::RuleRecord;
+use crate::kubernetes::inventory::rules::{ParsedRule, RuleLimits, RuleResource};
 use crate::kubernetes::inventory::{Inventory, namespace_of};
 use crate::kubernetes::resources::cluster_injection_policy::ClusterInjectionPolicy;
 use crate::kubernetes::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
@@ -33,61 +33,61 @@ use crate::kubernetes::resources::injection_policy::InjectionPolicy;
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
 use crate::kubernetes::resources::suspension_policy::SuspensionPolicy;
 
-/// How many objects are asked for at once.
-const PAGE: u32 = 500;
-/// How many lists are read at once.
-const PARALLEL: usize = 6;
+/// Number of objects in a page.
+const PAGE_SIZE: u32 = 500;
+/// Number of lists that are read at once.
+const MAX_PARALLEL_LISTS: usize = 6;
 
 /// Fills an inventory from a cluster; of the namespaced kinds only those of `namespace`, if one is given.
 ///
-/// Returns a sentence for each part that could not be read, and fails where nothing can.
-pub async fn fill(
+/// Returns a sentence for each part that could not be read, and fails where nothing can be read.
+pub async fn fill_inventory(
     client: &Client,
     inventory: &Inventory,
-    terms: &Terms,
+    limits: &RuleLimits,
     namespace: Option<&str>,
 ) -> kube::Result<Vec<String>> {
-    let reading = Reading { client, inventory, terms, namespace };
+    let reader = SnapshotReader { client, inventory, limits, namespace };
     // The first answer also tells whether there is a cluster at all.
-    let mut problems = reading.namespaces().await?;
+    let mut problems = reader.namespaces().await?;
     let kinds: Vec<_> = inventory.owner_kinds.iter().collect();
-    let owners = stream::iter(kinds).map(|kind| reading.owners(kind)).buffer_unordered(PARALLEL);
+    let owners = stream::iter(kinds).map(|kind| reader.owners(kind)).buffer_unordered(MAX_PARALLEL_LISTS);
     problems.extend(owners.collect::<Vec<_>>().await.into_iter().flatten());
-    let rules = stream::iter(RuleKind::ALL).map(|kind| reading.rules(kind)).buffer_unordered(PARALLEL);
+    let rules = stream::iter(RuleKind::ALL).map(|kind| reader.rules(kind)).buffer_unordered(MAX_PARALLEL_LISTS);
     problems.extend(rules.collect::<Vec<_>>().await.into_iter().flatten());
-    problems.extend(reading.injectors().await);
-    problems.extend(reading.pods().await);
+    problems.extend(reader.injectors().await);
+    problems.extend(reader.pods().await);
     Ok(problems)
 }
 
-/// Fills what is known of routes to services, of the whole cluster: whatever routes to one may stand in any namespace.
+/// Fills the services and routes of the whole cluster, because a route to a service may be in any namespace.
 ///
 /// Returns a sentence for each part that could not be read.
 pub async fn fill_routing(client: &Client, inventory: &Inventory) -> Vec<String> {
-    fill_kinds(client, inventory, &Kind::ALL, None).await
+    fill_routing_kinds(client, inventory, &RoutingKind::ALL, None).await
 }
 
-/// Fills what can have been made for suspensions, of one namespace or of the cluster.
+/// Fills the kinds of objects that are made for suspensions, of one namespace or of the cluster.
 ///
 /// Returns a sentence for each part that could not be read.
-pub async fn fill_made(client: &Client, inventory: &Inventory, namespace: Option<&str>) -> Vec<String> {
-    fill_kinds(client, inventory, &[Kind::VirtualService, Kind::DestinationRule], namespace).await
+pub async fn fill_suspension_objects(client: &Client, inventory: &Inventory, namespace: Option<&str>) -> Vec<String> {
+    fill_routing_kinds(client, inventory, &[RoutingKind::VirtualService, RoutingKind::DestinationRule], namespace).await
 }
 
-/// The suspensions that wait until their routing is gone, whether anything else of them can be read or not.
+/// Returns the suspensions that wait for the removal of their routing objects, even if the rest of them cannot be read.
 ///
 /// # Errors
 ///
 /// A sentence, when they could not be listed.
-pub async fn held_suspensions(client: &Client) -> Result<Vec<SuspensionObject>, String> {
+pub async fn suspensions_with_finalizer(client: &Client) -> Result<Vec<SuspensionObject>, String> {
     let mut held = Vec::new();
     for crd in [ClusterSuspensionPolicy::crd(), SuspensionPolicy::crd()] {
         let [kind, plural] = [&crd.spec.names.kind, &crd.spec.names.plural];
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource(GROUP, VERSION, kind, plural));
-        let listed = match all(&api).await.map_err(NoList::from) {
+        let listed = match list_all(&api).await.map_err(ListError::from) {
             Ok(listed) => listed,
-            Err(NoList::NotServed) => continue,
-            Err(why) => return Err(why.problem(plural, "what waits for its routing to be gone is unknown")),
+            Err(ListError::NotServed) => continue,
+            Err(why) => return Err(why.describe(plural, "what waits for its routing to be gone is unknown")),
         };
         let waiting = listed.into_iter().filter(|one| one.finalizers().iter().any(|name| name == ROUTING_FINALIZER));
         held.extend(waiting.map(|one| {
@@ -98,7 +98,12 @@ pub async fn held_suspensions(client: &Client) -> Result<Vec<SuspensionObject>, 
     Ok(held)
 }
 
-async fn fill_kinds(client: &Client, inventory: &Inventory, kinds: &[Kind], namespace: Option<&str>) -> Vec<String> {
+async fn fill_routing_kinds(
+    client: &Client,
+    inventory: &Inventory,
+    kinds: &[RoutingKind],
+    namespace: Option<&str>,
+) -> Vec<String> {
     let mut problems = Vec::new();
     for kind in kinds {
         let [group, version, plural, name] = kind.names();
@@ -107,26 +112,26 @@ async fn fill_kinds(client: &Client, inventory: &Inventory, kinds: &[Kind], name
             Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
             None => Api::all_with(client.clone(), &resource),
         };
-        match all(&api).await {
+        match list_all(&api).await {
             Ok(listed) => {
                 for object in &listed {
                     if let Err(why) = inventory.routing.insert(*kind, &object.metadata, &object.data) {
                         problems.push(format!("skipped {name} {}: {why}", object.name_any()));
                     }
                 }
-                let keys = listed.iter().map(|object| key_of(&object.metadata)).collect();
+                let keys = listed.iter().map(|object| object_key(&object.metadata)).collect();
                 inventory.routing.retain(*kind, &keys);
             }
-            Err(error) => match NoList::from(error) {
-                NoList::NotServed => inventory.routing.set_absent(*kind),
-                why => problems.push(why.problem(plural, "what stands in the way of a suspension is unknown")),
+            Err(error) => match ListError::from(error) {
+                ListError::NotServed => inventory.routing.set_absent(*kind),
+                why => problems.push(why.describe(plural, "what stands in the way of a suspension is unknown")),
             },
         }
     }
     problems
 }
 
-/// The arguments of the server that is installed in this namespace, if that may be read.
+/// Returns the arguments of the server that is installed in this namespace, if they may be read.
 pub async fn server_arguments(client: &Client, namespace: &str) -> Option<Vec<String>> {
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     let deployment = tokio::time::timeout(CALL_TIMEOUT, deployments.get_opt(crate::kernel::names::SERVICE)).await;
@@ -134,22 +139,22 @@ pub async fn server_arguments(client: &Client, namespace: &str) -> Option<Vec<St
     spec.containers.into_iter().next()?.args
 }
 
-struct Reading<'r> {
+struct SnapshotReader<'r> {
     client: &'r Client,
     inventory: &'r Inventory,
-    terms: &'r Terms,
+    limits: &'r RuleLimits,
     namespace: Option<&'r str>,
 }
 
-/// Why a list is not there.
-enum NoList {
+/// Reason why a list could not be read.
+enum ListError {
     Forbidden,
     NotServed,
     Failed(String),
 }
 
-impl NoList {
-    fn problem(self, what: &str, follows: &str) -> String {
+impl ListError {
+    fn describe(self, what: &str, follows: &str) -> String {
         match self {
             Self::Forbidden => {
                 format!("you may not list {what}: {follows}; the ClusterRole outrigger-explain grants it")
@@ -160,7 +165,7 @@ impl NoList {
     }
 }
 
-impl From<kube::Error> for NoList {
+impl From<kube::Error> for ListError {
     fn from(error: kube::Error) -> Self {
         match &error {
             kube::Error::Api(status) if status.code == 403 => Self::Forbidden,
@@ -170,7 +175,7 @@ impl From<kube::Error> for NoList {
     }
 }
 
-impl Reading<'_> {
+impl SnapshotReader<'_> {
     async fn namespaces(&self) -> kube::Result<Vec<String>> {
         let mesh = self.inventory.settings.mesh;
         let api: Api<Namespace> = Api::all(self.client.clone());
@@ -185,10 +190,10 @@ impl Reading<'_> {
                     None
                 }
                 Ok(Err(error)) if !matches!(&error, kube::Error::Api(_)) => return Err(error),
-                Ok(Err(error)) => Some(NoList::from(error)),
-                Err(_) => Some(NoList::Failed("no answer in time".to_owned())),
+                Ok(Err(error)) => Some(ListError::from(error)),
+                Err(_) => Some(ListError::Failed("no answer in time".to_owned())),
             },
-            None => match all(&api).await {
+            None => match list_all(&api).await {
                 Ok(listed) => {
                     listed.iter().for_each(keep);
                     self.inventory.namespaces.set_synced();
@@ -199,29 +204,32 @@ impl Reading<'_> {
             },
         };
         let follows = "labels and overrides of namespaces are unknown, and so is every effect";
-        Ok(problem.map(|problem| problem.problem("namespaces", follows)).into_iter().collect())
+        Ok(problem.map(|problem| problem.describe("namespaces", follows)).into_iter().collect())
     }
 
     async fn owners(&self, kind: &OwnerKind) -> Option<String> {
         let (inventory, mesh) = (self.inventory, self.inventory.settings.mesh);
         let resource = resource(&kind.group, &kind.version, &kind.kind, &kind.plural);
-        let api: Api<Workload> = self.scoped(&resource);
+        let api: Api<WatchedWorkload> = self.dynamic_api(&resource);
         let follows = "a chain of owners ends before them, and pods that they own are decided as far as that";
-        match all(&api).await {
+        match list_all(&api).await {
             Ok(listed) => {
-                for Workload { metadata, spec } in listed {
+                for WatchedWorkload { metadata, spec } in listed {
                     let uid = metadata.uid.clone().unwrap_or_default();
-                    inventory.keep_owner(uid, kind.workload(&metadata, spec, mesh));
+                    inventory.insert_owner(uid, kind.workload(&metadata, spec, mesh));
                 }
-                inventory.owner_kinds.set_served(kind, Served::Yes);
+                inventory.owner_kinds.set_availability(kind, KindAvailability::Filled);
                 None
             }
             Err(error) => {
-                let why = NoList::from(error);
-                // That a cluster has no such kind is nothing to tell.
-                let is_absent = matches!(why, NoList::NotServed);
-                inventory.owner_kinds.set_served(kind, if is_absent { Served::No } else { Served::NotYet });
-                (!is_absent).then(|| why.problem(&kind.plural, follows))
+                let why = ListError::from(error);
+                // A cluster without this kind is no problem to report.
+                let is_absent = matches!(why, ListError::NotServed);
+                inventory.owner_kinds.set_availability(
+                    kind,
+                    if is_absent { KindAvailability::Absent } else { KindAvailability::Filling },
+                );
+                (!is_absent).then(|| why.describe(&kind.plural, follows))
             }
         }
     }
@@ -229,60 +237,62 @@ impl Reading<'_> {
     async fn rules(&self, kind: RuleKind) -> Vec<String> {
         match kind {
             RuleKind::ClusterInjectionPolicy => {
-                self.rules_of::<ClusterInjectionPolicy>(kind, Api::all(self.client.clone())).await
+                self.rules_of_kind::<ClusterInjectionPolicy>(kind, Api::all(self.client.clone())).await
             }
             RuleKind::ClusterSuspensionPolicy => {
-                self.rules_of::<ClusterSuspensionPolicy>(kind, Api::all(self.client.clone())).await
+                self.rules_of_kind::<ClusterSuspensionPolicy>(kind, Api::all(self.client.clone())).await
             }
-            RuleKind::InjectionPolicy => self.rules_of::<InjectionPolicy>(kind, self.typed()).await,
-            RuleKind::SuspensionPolicy => self.rules_of::<SuspensionPolicy>(kind, self.typed()).await,
+            RuleKind::InjectionPolicy => self.rules_of_kind::<InjectionPolicy>(kind, self.typed_api()).await,
+            RuleKind::SuspensionPolicy => self.rules_of_kind::<SuspensionPolicy>(kind, self.typed_api()).await,
         }
     }
 
-    async fn rules_of<K>(&self, kind: RuleKind, api: Api<DeserializeGuard<K>>) -> Vec<String>
+    async fn rules_of_kind<K>(&self, kind: RuleKind, api: Api<DeserializeGuard<K>>) -> Vec<String>
     where
-        K: Compile + Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+        K: RuleResource + Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
     {
         let what = kind.as_str();
-        match all(&api).await {
+        match list_all(&api).await {
             Ok(listed) => {
                 let mut problems = Vec::new();
-                let read = |object: &DeserializeGuard<K>| -> (RuleName, Rule) {
-                    let name: RuleName = (object.namespace().unwrap_or_default().into(), object.name_any().into());
+                let read = |object: &DeserializeGuard<K>| -> (NamespacedName, ParsedRule) {
+                    let name: NamespacedName =
+                        (object.namespace().unwrap_or_default().into(), object.name_any().into());
                     let compiled = match &object.0 {
-                        Ok(resource) => resource.compile(self.terms),
+                        Ok(resource) => resource.compile(self.limits),
                         Err(invalid) => Err(invalid.error.clone()),
                     };
                     let rule = compiled.unwrap_or_else(|why| {
                         problems.push(format!("skipped {what} {}/{}: {why}", name.0, name.1));
-                        Rule::Invalid(why)
+                        ParsedRule::Invalid(why)
                     });
                     (name, rule)
                 };
                 self.inventory.rules.replace(kind, listed.iter().map(read).collect());
-                let standing = |object: &DeserializeGuard<K>| -> (RuleName, Standing) {
-                    let name: RuleName = (object.namespace().unwrap_or_default().into(), object.name_any().into());
-                    let standing = match &object.0 {
-                        Ok(resource) => resource.standing(self.terms),
-                        Err(invalid) => Standing::unreadable(&invalid.metadata),
+                let record = |object: &DeserializeGuard<K>| -> (NamespacedName, RuleRecord) {
+                    let name: NamespacedName =
+                        (object.namespace().unwrap_or_default().into(), object.name_any().into());
+                    let record = match &object.0 {
+                        Ok(resource) => resource.record(self.limits),
+                        Err(invalid) => RuleRecord::unreadable(&invalid.metadata),
                     };
-                    (name, standing)
+                    (name, record)
                 };
-                self.inventory.standings.replace(kind, listed.iter().map(standing).collect());
+                self.inventory.rule_records.replace(kind, listed.iter().map(record).collect());
                 problems
             }
             Err(error) => {
-                let why = NoList::from(error);
-                if matches!(why, NoList::NotServed) {
+                let why = ListError::from(error);
+                if matches!(why, ListError::NotServed) {
                     self.inventory.rules.replace(kind, Vec::new());
                 }
                 let follows = match why {
-                    NoList::NotServed => "none is taken into account; apply what `outrigger install` prints",
-                    NoList::Forbidden | NoList::Failed(_) => {
+                    ListError::NotServed => "none is taken into account; apply what `outrigger install` prints",
+                    ListError::Forbidden | ListError::Failed(_) => {
                         "what they decide is unknown, and every answer hangs on it"
                     }
                 };
-                vec![why.problem(&format!("{what} objects"), follows)]
+                vec![why.describe(&format!("{what} objects"), follows)]
             }
         }
     }
@@ -291,20 +301,23 @@ impl Reading<'_> {
         let mesh = self.inventory.settings.mesh;
         let api: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
         let mut entries = Vec::new();
-        match all(&api).await {
-            Ok(listed) => listed.iter().for_each(|one| entries.push((one.name_any(), entries_of(one, mesh)))),
+        match list_all(&api).await {
+            Ok(listed) => listed.iter().for_each(|one| entries.push((one.name_any(), injector_entries(one, mesh)))),
             Err(error) => {
                 let follows = "what the injector will do is unknown";
-                return vec![NoList::from(error).problem("mutatingwebhookconfigurations", follows)];
+                return vec![ListError::from(error).describe("mutatingwebhookconfigurations", follows)];
             }
         }
-        let configs: Vec<_> =
-            entries.iter().flat_map(|(_, entries)| entries).filter_map(|entry| entry.own_rules.clone()).collect();
+        let configs: Vec<_> = entries
+            .iter()
+            .flat_map(|(_, entries)| entries)
+            .filter_map(|entry| entry.rules_config_map.clone())
+            .collect();
         self.inventory.injectors.replace(entries);
         let mut own_rules = HashMap::new();
         let mut problems = Vec::new();
         for (namespace, name) in configs.into_iter().collect::<BTreeSet<_>>() {
-            match self::own_rules(self.client, &namespace, &name).await {
+            match read_own_rules(self.client, &namespace, &name).await {
                 Ok(found) => own_rules.extend(found),
                 Err(why) => problems.push(format!("{why}: the injector is taken to be as it is installed by default")),
             }
@@ -315,20 +328,20 @@ impl Reading<'_> {
 
     async fn pods(&self) -> Option<String> {
         let mesh = self.inventory.settings.mesh;
-        let api: Api<PodResource> = self.scoped(&resource("", "v1", "Pod", "pods"));
-        match all(&api).await {
+        let api: Api<PodResource> = self.dynamic_api(&resource("", "v1", "Pod", "pods"));
+        match list_all(&api).await {
             Ok(listed) => {
                 for PodResource(pod) in &listed {
-                    self.inventory.pods.insert(pod.metadata.uid.clone().unwrap_or_default(), pod.running(mesh));
+                    self.inventory.pods.insert(pod.metadata.uid.clone().unwrap_or_default(), pod.running_pod(mesh));
                 }
                 self.inventory.pods.set_synced();
                 None
             }
-            Err(error) => Some(NoList::from(error).problem("pods", "what running pods have is not told")),
+            Err(error) => Some(ListError::from(error).describe("pods", "what running pods have is not told")),
         }
     }
 
-    fn scoped<K: Resource<DynamicType = ApiResource, Scope = kube::core::DynamicResourceScope>>(
+    fn dynamic_api<K: Resource<DynamicType = ApiResource, Scope = kube::core::DynamicResourceScope>>(
         &self,
         resource: &ApiResource,
     ) -> Api<K> {
@@ -338,7 +351,7 @@ impl Reading<'_> {
         }
     }
 
-    fn typed<K>(&self) -> Api<DeserializeGuard<K>>
+    fn typed_api<K>(&self) -> Api<DeserializeGuard<K>>
     where
         K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
     {
@@ -349,28 +362,28 @@ impl Reading<'_> {
     }
 }
 
-/// What an injector's own ConfigMap says, by the revision that it is about; none where there is none.
-pub(crate) async fn own_rules(
+/// Returns the own rules in an injector's ConfigMap, and the revision that they belong to; `None` where there are none.
+pub(crate) async fn read_own_rules(
     client: &Client,
     namespace: &str,
     name: &str,
-) -> Result<Option<(Box<str>, OwnRules)>, String> {
+) -> Result<Option<(Box<str>, InjectorRules)>, String> {
     let configs: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let unread = |why: &dyn Display| format!("cannot read ConfigMap {namespace}/{name} ({why})");
     match tokio::time::timeout(CALL_TIMEOUT, configs.get_opt(name)).await {
         Err(_) => Err(unread(&"no answer in time")),
         Ok(Err(kube::Error::Api(status))) if status.code == 403 => Err(unread(&"forbidden")),
         Ok(Err(error)) => Err(unread(&error)),
-        Ok(Ok(config)) => match config.as_ref().and_then(own_rules_of) {
+        Ok(Ok(config)) => match config.as_ref().and_then(own_rules_in) {
             Some((revision, rules)) => Ok(Some((revision, rules.map_err(|why| unread(&why))?))),
             None => Ok(None),
         },
     }
 }
 
-/// All objects, page by page.
-async fn all<K: Clone + DeserializeOwned + Debug>(api: &Api<K>) -> kube::Result<Vec<K>> {
-    let mut params = ListParams::default().limit(PAGE);
+/// Lists all objects, page by page.
+async fn list_all<K: Clone + DeserializeOwned + Debug>(api: &Api<K>) -> kube::Result<Vec<K>> {
+    let mut params = ListParams::default().limit(PAGE_SIZE);
     let mut listed = Vec::new();
     loop {
         let page = tokio::time::timeout(CALL_TIMEOUT, api.list(&params)).await;

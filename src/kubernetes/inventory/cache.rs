@@ -1,44 +1,44 @@
-//! One map that a watch or a directory fills, and that decisions read without a lock.
+//! Map that a watch or a directory fills, and that decisions read without a lock.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::changes::Changes;
-use crate::decision::facts::Missing;
+use super::change_counter::ChangeCounter;
+use crate::decision::facts::MissingReason;
 
-/// Objects by key, and whether all that exist have been seen once.
+/// Objects by key, and whether every existing one has been seen once.
 #[derive(Debug)]
-pub struct Cache<V> {
+pub struct ObjectCache<V> {
     objects: papaya::HashMap<Box<str>, Arc<V>>,
     synced: AtomicBool,
-    pub(super) changes: Changes,
+    pub(super) changes: ChangeCounter,
 }
 
-impl<V> Default for Cache<V> {
+impl<V> Default for ObjectCache<V> {
     fn default() -> Self {
-        Self { objects: papaya::HashMap::new(), synced: AtomicBool::new(false), changes: Changes::default() }
+        Self { objects: papaya::HashMap::new(), synced: AtomicBool::new(false), changes: ChangeCounter::default() }
     }
 }
 
-impl<V> Cache<V> {
-    /// The object under `key`.
+impl<V> ObjectCache<V> {
+    /// Returns the object under `key`.
     pub fn get(&self, key: &str) -> Option<Arc<V>> {
         self.objects.pin().get(key).cloned()
     }
 
-    /// Why an object is not there.
-    pub fn missing(&self) -> Missing {
-        if self.is_synced() { Missing::NotFound } else { Missing::NotSynced }
+    /// Returns the reason why an object is not there.
+    pub fn missing_reason(&self) -> MissingReason {
+        if self.is_synced() { MissingReason::NotFound } else { MissingReason::NotSynced }
     }
 
-    /// All objects, in no order.
+    /// Returns all objects, in no order.
     pub fn all(&self) -> Vec<Arc<V>> {
         self.objects.pin().values().cloned().collect()
     }
 
-    /// Those that are wanted, in no order.
-    pub fn those(&self, is_wanted: impl Fn(&V) -> bool) -> Vec<Arc<V>> {
+    /// Returns the objects that `is_wanted` accepts, in no order.
+    pub fn filter(&self, is_wanted: impl Fn(&V) -> bool) -> Vec<Arc<V>> {
         self.objects.pin().values().filter(|object| is_wanted(object)).cloned().collect()
     }
 
@@ -51,50 +51,50 @@ impl<V> Cache<V> {
         let objects = self.objects.pin();
         let before = objects.insert(key.into(), Arc::clone(&object));
         if before.is_none_or(|before| *before != object) {
-            self.changes.note();
+            self.changes.increment();
         }
     }
 
-    /// Takes an object away.
+    /// Removes an object.
     pub fn remove(&self, key: &str) {
         self.objects.pin().remove(key);
-        self.changes.note();
+        self.changes.increment();
     }
 
-    /// Forgets what a complete list no longer holds, among the objects that the list is about.
+    /// Removes objects that a complete list no longer holds; `is_of_list` says which objects the list covers.
     pub fn retain(&self, listed: &HashSet<Box<str>>, is_of_list: impl Fn(&V) -> bool) {
         self.objects.pin().retain(|key, object| !is_of_list(object) || listed.contains(key));
-        self.changes.note();
+        self.changes.increment();
     }
 
-    /// Every object has been seen once.
+    /// Marks the cache as filled: every object has been seen once.
     pub fn set_synced(&self) {
         self.synced.store(true, Ordering::Release);
     }
 
-    /// Whether every object has been seen once.
+    /// Returns whether every object has been seen once.
     pub fn is_synced(&self) -> bool {
         self.synced.load(Ordering::Acquire)
     }
 
-    /// Forgets everything: nobody keeps it up to date any more.
-    pub fn forget(&self) {
+    /// Removes all objects and marks the cache as unfilled, since nothing keeps it up to date any more.
+    pub fn clear(&self) {
         self.synced.store(false, Ordering::Release);
         self.objects.pin().clear();
-        self.changes.note();
+        self.changes.increment();
     }
 
-    /// A number that grows with every change.
-    pub fn changes(&self) -> u64 {
+    /// Returns a number that grows with every change.
+    pub fn change_count(&self) -> u64 {
         self.changes.count()
     }
 
-    /// How many objects there are.
+    /// Returns the number of objects.
     pub fn len(&self) -> usize {
         self.objects.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no objects.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

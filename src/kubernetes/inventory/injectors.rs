@@ -1,4 +1,4 @@
-//! The installed injectors: what the API server's webhook configurations and an injector's own configuration say of them.
+//! Installed injectors, as the API server's webhook configurations and the injectors' own configuration describe them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,71 +10,70 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
 use serde::Deserialize;
 
-use super::changes::Changes;
-use crate::decision::injector::{Entry, Injectors, OwnPolicy, OwnRules};
-use crate::decision::mesh::{Injector, Mesh};
-use crate::decision::selector::{Operator, Requirement, Selector};
+use super::change_counter::ChangeCounter;
+use crate::decision::injector::{InjectorEntry, InjectorPolicy, InjectorRules, Injectors};
+use crate::decision::mesh::{InjectorKind, Mesh};
+use crate::decision::selector::{Selector, SelectorOperator, SelectorRequirement};
 use crate::kernel::names;
 
-/// The injectors of the mesh, kept by configuration and compiled whenever one of them changes.
+/// Injectors of the mesh, kept by configuration and compiled whenever one of them changes.
 #[derive(Debug, Default)]
 pub struct InstalledInjectors {
-    read: Mutex<Read>,
+    read: Mutex<InjectorConfigurations>,
     compiled: ArcSwapOption<Injectors>,
-    pub(super) changes: Changes,
+    pub(super) changes: ChangeCounter,
 }
 
 #[derive(Debug, Default)]
-struct Read {
-    configurations: BTreeMap<Box<str>, Vec<Entry>>,
-    own_rules: HashMap<Box<str>, OwnRules>,
+struct InjectorConfigurations {
+    configurations: BTreeMap<Box<str>, Vec<InjectorEntry>>,
+    own_rules: HashMap<Box<str>, InjectorRules>,
     is_synced: bool,
 }
 
 impl InstalledInjectors {
-    /// The compiled injectors, once every configuration has been seen.
+    /// Returns the compiled injectors, once every configuration has been seen.
     pub fn get(&self) -> Option<Arc<Injectors>> {
         self.compiled.load_full()
     }
 
-    /// Puts a configuration's entries in place of those that it had.
-    pub fn insert(&self, configuration: &str, entries: Vec<Entry>) {
-        self.change(|read| read.put(configuration, entries));
+    /// Replaces the entries of one configuration.
+    pub fn insert(&self, configuration: &str, entries: Vec<InjectorEntry>) {
+        self.change(|read| read.set_entries(configuration, entries));
     }
 
-    /// Forgets a configuration.
     pub fn remove(&self, configuration: &str) {
-        self.change(|read| read.put(configuration, Vec::new()));
+        self.change(|read| read.set_entries(configuration, Vec::new()));
     }
 
-    /// Puts a complete list in place of all configurations.
-    pub fn replace(&self, listed: Vec<(String, Vec<Entry>)>) {
+    /// Replaces all configurations by a complete list.
+    pub fn replace(&self, listed: Vec<(String, Vec<InjectorEntry>)>) {
         self.change(|read| {
             read.configurations.clear();
-            listed.into_iter().for_each(|(configuration, entries)| read.put(&configuration, entries));
+            listed.into_iter().for_each(|(configuration, entries)| read.set_entries(&configuration, entries));
             read.is_synced = true;
         });
     }
 
-    /// Puts what is known of the injectors' own rules, by revision, in place of what was known.
-    pub fn set_own_rules(&self, own_rules: HashMap<Box<str>, OwnRules>) {
+    /// Replaces the injectors' own rules, by revision.
+    pub fn set_own_rules(&self, own_rules: HashMap<Box<str>, InjectorRules>) {
         self.change(|read| read.own_rules = own_rules);
     }
 
-    fn change(&self, change: impl FnOnce(&mut Read)) {
+    fn change(&self, change: impl FnOnce(&mut InjectorConfigurations)) {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut read);
-        let Read { configurations, own_rules, is_synced } = &*read;
+        let InjectorConfigurations { configurations, own_rules, is_synced } = &*read;
         if *is_synced {
             let entries = configurations.values().flatten().cloned().collect();
             self.compiled.store(Some(Arc::new(Injectors::new(entries, own_rules.clone()))));
-            self.changes.note();
+            self.changes.increment();
         }
     }
 }
 
-impl Read {
-    fn put(&mut self, configuration: &str, entries: Vec<Entry>) {
+impl InjectorConfigurations {
+    fn set_entries(&mut self, configuration: &str, entries: Vec<InjectorEntry>) {
         if entries.is_empty() {
             self.configurations.remove(configuration);
         } else {
@@ -83,25 +82,25 @@ impl Read {
     }
 }
 
-/// The entries of a webhook configuration by which pods reach an injector of the mesh.
-pub fn entries_of(configuration: &MutatingWebhookConfiguration, mesh: &Mesh) -> Vec<Entry> {
+/// Returns the entries of a webhook configuration by which pods reach an injector of the mesh.
+pub fn injector_entries(configuration: &MutatingWebhookConfiguration, mesh: &Mesh) -> Vec<InjectorEntry> {
     let name = configuration.name_any();
     let revision = configuration.labels().get("istio.io/rev");
     let webhooks = configuration.webhooks.iter().flatten();
-    let ours = webhooks.filter(|webhook| mesh.is_injector(&webhook.name) && is_for_pods(webhook));
+    let ours = webhooks.filter(|webhook| mesh.is_injector_entry(&webhook.name) && is_for_pods(webhook));
     let entry = |webhook: &MutatingWebhook| {
-        let selectors = [&webhook.namespace_selector, &webhook.object_selector].map(compiled);
+        let selectors = [&webhook.namespace_selector, &webhook.object_selector].map(compile_selector);
         let unreadable = selectors.iter().any(Option::is_none);
         let [namespaces, objects] = selectors.map(Option::unwrap_or_default);
         let conditions = webhook.match_conditions.as_ref().is_some_and(|conditions| !conditions.is_empty());
         let service =
-            webhook.client_config.service.as_ref().filter(|_| matches!(mesh.injector, Injector::Istio { .. }));
+            webhook.client_config.service.as_ref().filter(|_| matches!(mesh.injector, InjectorKind::Istio { .. }));
         let config = || match revision.map(String::as_str) {
-            None | Some("default") => ISTIO_CONFIG.into(),
-            Some(revision) => format!("{ISTIO_CONFIG}-{revision}").into(),
+            None | Some("default") => ISTIO_CONFIG_PREFIX.into(),
+            Some(revision) => format!("{ISTIO_CONFIG_PREFIX}-{revision}").into(),
         };
-        Entry {
-            own_rules: service.map(|service| (service.namespace.as_str().into(), config())),
+        InjectorEntry {
+            rules_config_map: service.map(|service| (service.namespace.as_str().into(), config())),
             configuration: name.as_str().into(),
             webhook: webhook.name.as_str().into(),
             revision: revision.map(|revision| revision.as_str().into()),
@@ -115,7 +114,7 @@ pub fn entries_of(configuration: &MutatingWebhookConfiguration, mesh: &Mesh) -> 
     ours.map(entry).collect()
 }
 
-/// Whether a webhook is asked about the creation of pods.
+/// Returns whether a webhook is called for the creation of pods.
 fn is_for_pods(webhook: &MutatingWebhook) -> bool {
     let has =
         |list: &Option<Vec<String>>, wanted: &[&str]| list.iter().flatten().any(|one| wanted.contains(&one.as_str()));
@@ -127,21 +126,21 @@ fn is_for_pods(webhook: &MutatingWebhook) -> bool {
     webhook.rules.iter().flatten().any(is_for_pods)
 }
 
-/// What an injector of Istio says about itself in its ConfigMap, and the revision that it serves.
+/// Returns the own rules of an Istio injector from its ConfigMap, and the revision that it serves.
 ///
-/// The name of the ConfigMap is `istio-sidecar-injector`, with `-` and the revision where there is one.
-pub fn own_rules_of(config: &ConfigMap) -> Option<(Box<str>, Result<OwnRules, String>)> {
+/// The name of the ConfigMap is `istio-sidecar-injector`, followed by `-` and the revision where there is one.
+pub fn own_rules_in(config: &ConfigMap) -> Option<(Box<str>, Result<InjectorRules, String>)> {
     let name = config.name_any();
-    let revision = match name.strip_prefix(ISTIO_CONFIG)? {
+    let revision = match name.strip_prefix(ISTIO_CONFIG_PREFIX)? {
         "" => "default",
         rest => rest.strip_prefix('-')?,
     };
     let text = config.data.as_ref()?.get("config")?;
-    Some((revision.into(), read_own_rules(text)))
+    Some((revision.into(), parse_own_rules(text)))
 }
 
-/// How the ConfigMaps of Istio's injectors begin.
-pub const ISTIO_CONFIG: &str = "istio-sidecar-injector";
+/// Prefix of the names of the Istio injectors' ConfigMaps.
+pub const ISTIO_CONFIG_PREFIX: &str = "istio-sidecar-injector";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -154,37 +153,40 @@ struct IstioConfig {
     always_inject_selector: Option<Vec<LabelSelector>>,
 }
 
-fn read_own_rules(text: &str) -> Result<OwnRules, String> {
+fn parse_own_rules(text: &str) -> Result<InjectorRules, String> {
     let IstioConfig { policy, never_inject_selector, always_inject_selector } =
         serde_saphyr::from_str(text).map_err(|error| format!("its config cannot be read: {error}"))?;
     let policy = match policy.as_str() {
-        "enabled" => OwnPolicy::Enabled,
-        "disabled" => OwnPolicy::Disabled,
-        _ => OwnPolicy::Neither,
+        "enabled" => InjectorPolicy::Enabled,
+        "disabled" => InjectorPolicy::Disabled,
+        _ => InjectorPolicy::Neither,
     };
     let selectors = |selectors: Option<Vec<LabelSelector>>| {
-        // One that cannot be read selects nothing there either.
-        selectors.into_iter().flatten().filter_map(|selector| compiled(&Some(selector))).collect()
+        // The injector ignores an unreadable selector, too.
+        selectors.into_iter().flatten().filter_map(|selector| compile_selector(&Some(selector))).collect()
     };
-    Ok(OwnRules { policy, never: selectors(never_inject_selector), always: selectors(always_inject_selector) })
+    Ok(InjectorRules { policy, never: selectors(never_inject_selector), always: selectors(always_inject_selector) })
 }
 
-/// A selector of the API, where nothing stands for one that selects everything; none where an operator is unknown.
-fn compiled(selector: &Option<LabelSelector>) -> Option<Selector> {
+/// Compiles a selector of the API. An absent selector selects everything; `None` means an unknown operator.
+fn compile_selector(selector: &Option<LabelSelector>) -> Option<Selector> {
     let Some(LabelSelector { match_labels, match_expressions }) = selector else { return Some(Selector::default()) };
     let labels = match_labels.iter().flatten().map(|(key, value)| {
-        Some(Requirement { key: key.as_str().into(), operator: Operator::In(vec![value.as_str().into()]) })
+        Some(SelectorRequirement {
+            key: key.as_str().into(),
+            operator: SelectorOperator::In(vec![value.as_str().into()]),
+        })
     });
     let expressions = match_expressions.iter().flatten().map(|expression| {
         let values = || expression.values.iter().flatten().map(|value| value.as_str().into()).collect();
         let operator = match expression.operator.as_str() {
-            "In" => Operator::In(values()),
-            "NotIn" => Operator::NotIn(values()),
-            "Exists" => Operator::Exists,
-            "DoesNotExist" => Operator::DoesNotExist,
+            "In" => SelectorOperator::In(values()),
+            "NotIn" => SelectorOperator::NotIn(values()),
+            "Exists" => SelectorOperator::Exists,
+            "DoesNotExist" => SelectorOperator::DoesNotExist,
             _ => return None,
         };
-        Some(Requirement { key: expression.key.as_str().into(), operator })
+        Some(SelectorRequirement { key: expression.key.as_str().into(), operator })
     });
     labels.chain(expressions).collect::<Option<Vec<_>>>().map(Selector::new)
 }

@@ -1,7 +1,7 @@
-//! The short reads for what no cache knows yet, such as the ReplicaSet of the first pods after a roll-out.
+//! Short reads for objects that no cache knows yet, such as the ReplicaSet of the first pods after a roll-out.
 //!
-//! Guarantees: at most one read of the same thing at a time, whoever waits for it; what was not found is not asked for again
-//! for a moment; the number of reads under way and of things remembered is bounded, whatever requests claim.
+//! Guarantees: concurrent requests for one object share one read. An object that was not found is not read again for a
+//! moment. The number of reads under way and of remembered results is bounded, whatever requests claim.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,32 +11,28 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use tokio::time::Instant;
 
-use crate::decision::facts::{Namespace, Owner, OwnerReference, SelectorUse};
+use crate::decision::facts::{NamespaceFacts, Owner, OwnerReference, SelectorUse};
 
-/// Something to read, by namespace and reference.
+/// Object to read, by namespace and reference.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Wanted {
-    /// A namespace.
+pub enum ReadTarget {
     Namespace(Box<str>),
-    /// An owner.
     Owner(Box<str>, OwnerReference),
-    /// An owner's pod selector.
     Selector(Box<str>, OwnerReference),
 }
 
-/// What a read found.
+/// Object, or part of one, that a read returned.
 #[derive(Debug, Clone)]
-pub enum Found {
-    /// A namespace.
-    Namespace(Arc<Namespace>),
-    /// The owner of this UID.
+pub enum ReadObject {
+    Namespace(Arc<NamespaceFacts>),
+    /// Owner and its UID.
     Owner(Box<str>, Arc<Owner>),
-    /// What the owner's selector uses.
+    /// Markers that the owner's selector uses.
     Selector(SelectorUse),
 }
 
-impl Found {
-    pub(super) fn namespace(&self) -> Option<Arc<Namespace>> {
+impl ReadObject {
+    pub(super) fn namespace(&self) -> Option<Arc<NamespaceFacts>> {
         match self {
             Self::Namespace(namespace) => Some(Arc::clone(namespace)),
             Self::Owner(..) | Self::Selector(_) => None,
@@ -58,113 +54,113 @@ impl Found {
     }
 }
 
-/// How one thing is really read: what was found, nothing, or why that could not be told.
-pub type Reading = Box<dyn Fn(Wanted) -> BoxFuture<'static, Result<Option<Found>, String>> + Send + Sync>;
+/// Function that reads one object from the API server. `None` means that there is none; an error says why that is
+/// unknown.
+pub type ReadFn = Box<dyn Fn(ReadTarget) -> BoxFuture<'static, Result<Option<ReadObject>, String>> + Send + Sync>;
 
-/// What a read came to.
+/// Outcome of one read.
 #[derive(Debug, Clone)]
-pub enum Outcome {
-    /// It is there.
-    Found(Found),
-    /// It is not there.
+pub enum ReadOutcome {
+    Found(ReadObject),
     NotFound,
-    /// It could not be told in time, or at all.
+    /// The read failed or timed out; the text says why.
     Failed(String),
 }
 
-/// The reads of one process.
-pub struct Reads {
-    reading: Reading,
-    state: Mutex<State>,
+/// Deduplicated, remembered reads of one process.
+pub struct ShortReads {
+    read_fn: ReadFn,
+    state: Mutex<ReadState>,
 }
 
 #[derive(Default)]
-struct State {
-    under_way: HashMap<Wanted, Shared<BoxFuture<'static, Outcome>>>,
-    remembered: HashMap<Wanted, (Outcome, Instant)>,
+struct ReadState {
+    in_flight: HashMap<ReadTarget, Shared<BoxFuture<'static, ReadOutcome>>>,
+    remembered: HashMap<ReadTarget, (ReadOutcome, Instant)>,
 }
 
-/// Reads under way at once; what comes on top fails at once.
-const MOST_READS: usize = 64;
-/// Things remembered; what comes on top is read again.
-const MOST_REMEMBERED: usize = 4096;
-/// By then a watch has brought what was found, or seen it end.
-const FOUND_FOR: Duration = Duration::from_secs(60);
+/// Limit of concurrent reads; further ones fail at once.
+const MAX_CONCURRENT_READS: usize = 64;
+/// Limit of remembered results; further ones are read again.
+const MAX_REMEMBERED: usize = 4096;
+/// Long enough for a watch to bring the object, or to see it end.
+const FOUND_TTL: Duration = Duration::from_secs(60);
 /// Long enough for a burst of pods of one owner, short enough that a late owner counts soon.
-const NOT_FOUND_FOR: Duration = Duration::from_secs(2);
+const NOT_FOUND_TTL: Duration = Duration::from_secs(2);
 
-impl std::fmt::Debug for Reads {
+impl std::fmt::Debug for ShortReads {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reads").finish_non_exhaustive()
     }
 }
 
-impl Reads {
-    /// Reads in this way.
-    pub fn new(reading: Reading) -> Self {
-        Self { reading, state: Mutex::default() }
+impl ShortReads {
+    /// Creates the reads around a function that does one.
+    pub fn new(read_fn: ReadFn) -> Self {
+        Self { read_fn, state: Mutex::default() }
     }
 
-    /// Reads one thing, or takes what another request just read. A caller that stops waiting ends its part of the read.
-    pub async fn read(&self, wanted: Wanted) -> Outcome {
-        let flight = match self.flight(&wanted) {
+    /// Reads one object, or returns what another request just read. A caller that stops waiting ends its part of the
+    /// read.
+    pub async fn read(&self, target: ReadTarget) -> ReadOutcome {
+        let flight = match self.join_or_start(&target) {
             Ok(flight) => flight,
             Err(outcome) => return outcome,
         };
-        let landing = Landing { reads: self, wanted };
+        let guard = FlightGuard { reads: self, target };
         let outcome = flight.await;
-        self.remember(&landing.wanted, &outcome);
+        self.remember(&guard.target, &outcome);
         outcome
     }
 
-    fn flight(&self, wanted: &Wanted) -> Result<Shared<BoxFuture<'static, Outcome>>, Outcome> {
+    fn join_or_start(&self, target: &ReadTarget) -> Result<Shared<BoxFuture<'static, ReadOutcome>>, ReadOutcome> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match state.remembered.get(wanted) {
+        match state.remembered.get(target) {
             Some((outcome, until)) if Instant::now() < *until => return Err(outcome.clone()),
-            Some(_) => drop(state.remembered.remove(wanted)),
+            Some(_) => drop(state.remembered.remove(target)),
             None => {}
         }
-        if let Some(flight) = state.under_way.get(wanted) {
+        if let Some(flight) = state.in_flight.get(target) {
             return Ok(flight.clone());
         }
-        if state.under_way.len() >= MOST_READS {
-            return Err(Outcome::Failed("too many reads are under way".to_owned()));
+        if state.in_flight.len() >= MAX_CONCURRENT_READS {
+            return Err(ReadOutcome::Failed("too many reads are under way".to_owned()));
         }
-        let reading = (self.reading)(wanted.clone()).map(|read| match read {
-            Ok(Some(found)) => Outcome::Found(found),
-            Ok(None) => Outcome::NotFound,
-            Err(why) => Outcome::Failed(why),
+        let reading = (self.read_fn)(target.clone()).map(|read| match read {
+            Ok(Some(found)) => ReadOutcome::Found(found),
+            Ok(None) => ReadOutcome::NotFound,
+            Err(why) => ReadOutcome::Failed(why),
         });
         let flight = reading.boxed().shared();
-        state.under_way.insert(wanted.clone(), flight.clone());
+        state.in_flight.insert(target.clone(), flight.clone());
         Ok(flight)
     }
 
-    fn remember(&self, wanted: &Wanted, outcome: &Outcome) {
+    fn remember(&self, target: &ReadTarget, outcome: &ReadOutcome) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (now, kept_for) = match outcome {
-            Outcome::Found(_) => (Instant::now(), FOUND_FOR),
-            Outcome::NotFound => (Instant::now(), NOT_FOUND_FOR),
-            Outcome::Failed(_) => return,
+            ReadOutcome::Found(_) => (Instant::now(), FOUND_TTL),
+            ReadOutcome::NotFound => (Instant::now(), NOT_FOUND_TTL),
+            ReadOutcome::Failed(_) => return,
         };
-        if state.remembered.len() >= MOST_REMEMBERED {
+        if state.remembered.len() >= MAX_REMEMBERED {
             state.remembered.retain(|_, (_, until)| now < *until);
         }
-        if state.remembered.len() < MOST_REMEMBERED {
-            state.remembered.insert(wanted.clone(), (outcome.clone(), now + kept_for));
+        if state.remembered.len() < MAX_REMEMBERED {
+            state.remembered.insert(target.clone(), (outcome.clone(), now + kept_for));
         }
     }
 }
 
-/// Takes a read out of those under way when its first waiter is done, or gives up: nobody else would drive it on.
-struct Landing<'r> {
-    reads: &'r Reads,
-    wanted: Wanted,
+/// Removes a read from those under way when its first waiter is done or gives up: nobody else would drive it on.
+struct FlightGuard<'r> {
+    reads: &'r ShortReads,
+    target: ReadTarget,
 }
 
-impl Drop for Landing<'_> {
+impl Drop for FlightGuard<'_> {
     fn drop(&mut self) {
-        self.reads.state.lock().unwrap_or_else(PoisonError::into_inner).under_way.remove(&self.wanted);
+        self.reads.state.lock().unwrap_or_else(PoisonError::into_inner).in_flight.remove(&self.target);
     }
 }
 
@@ -176,8 +172,8 @@ mod tests {
 
     use super::*;
 
-    /// Reads that wait until the semaphore lets them go, and how often one began.
-    fn reads(found: bool) -> (Reads, Arc<Semaphore>, Arc<AtomicUsize>) {
+    /// Returns reads that wait for the semaphore, and a counter of those that began.
+    fn reads(found: bool) -> (ShortReads, Arc<Semaphore>, Arc<AtomicUsize>) {
         let (gate, begun) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
         let (waiting, counting) = (Arc::clone(&gate), Arc::clone(&begun));
         let reading = move |_| {
@@ -185,15 +181,15 @@ mod tests {
             counting.fetch_add(1, Ordering::Relaxed);
             async move {
                 gate.acquire().await.map_err(|error| error.to_string())?.forget();
-                Ok(found.then(|| Found::Selector(SelectorUse::default())))
+                Ok(found.then(|| ReadObject::Selector(SelectorUse::default())))
             }
             .boxed()
         };
-        (Reads::new(Box::new(reading)), gate, begun)
+        (ShortReads::new(Box::new(reading)), gate, begun)
     }
 
-    fn namespace(name: &str) -> Wanted {
-        Wanted::Namespace(name.into())
+    fn namespace(name: &str) -> ReadTarget {
+        ReadTarget::Namespace(name.into())
     }
 
     #[tokio::test]
@@ -201,9 +197,9 @@ mod tests {
         let (reads, gate, begun) = reads(true);
         gate.add_permits(1);
         let burst = futures::future::join_all((0..50).map(|_| reads.read(namespace("shop")))).await;
-        assert!(burst.iter().all(|outcome| matches!(outcome, Outcome::Found(_))), "{burst:?}");
+        assert!(burst.iter().all(|outcome| matches!(outcome, ReadOutcome::Found(_))), "{burst:?}");
         assert_eq!(begun.load(Ordering::Relaxed), 1);
-        assert!(matches!(reads.read(namespace("shop")).await, Outcome::Found(_)));
+        assert!(matches!(reads.read(namespace("shop")).await, ReadOutcome::Found(_)));
         assert_eq!(begun.load(Ordering::Relaxed), 1, "what was found is remembered");
     }
 
@@ -212,11 +208,11 @@ mod tests {
         let (reads, gate, begun) = reads(false);
         gate.add_permits(2);
         for _ in 0..3 {
-            assert!(matches!(reads.read(namespace("shop")).await, Outcome::NotFound));
+            assert!(matches!(reads.read(namespace("shop")).await, ReadOutcome::NotFound));
         }
         assert_eq!(begun.load(Ordering::Relaxed), 1);
-        tokio::time::advance(NOT_FOUND_FOR).await;
-        assert!(matches!(reads.read(namespace("shop")).await, Outcome::NotFound));
+        tokio::time::advance(NOT_FOUND_TTL).await;
+        assert!(matches!(reads.read(namespace("shop")).await, ReadOutcome::NotFound));
         assert_eq!(begun.load(Ordering::Relaxed), 2);
     }
 
@@ -224,27 +220,29 @@ mod tests {
     async fn reads_that_nobody_waits_for_any_more_make_room() {
         let (reads, _gate, begun) = reads(true);
         for round in 1..=3 {
-            let stuck = (0..MOST_READS).map(|number| reads.read(namespace(&number.to_string())));
+            let stuck = (0..MAX_CONCURRENT_READS).map(|number| reads.read(namespace(&number.to_string())));
             let stuck = futures::future::join_all(stuck);
             tokio::select! {
                 _ = stuck => panic!("the gate is closed"),
                 () = tokio::time::sleep(Duration::from_millis(300)) => {}
             }
-            assert_eq!(begun.load(Ordering::Relaxed), round * MOST_READS);
+            assert_eq!(begun.load(Ordering::Relaxed), round * MAX_CONCURRENT_READS);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn more_reads_than_the_bound_fail_at_once() {
         let (reads, _gate, _begun) = reads(true);
-        let stuck = futures::future::join_all((0..MOST_READS).map(|number| reads.read(namespace(&number.to_string()))));
+        let stuck = futures::future::join_all(
+            (0..MAX_CONCURRENT_READS).map(|number| reads.read(namespace(&number.to_string()))),
+        );
         let one_more = async {
             tokio::time::sleep(Duration::from_millis(1)).await;
             reads.read(namespace("one more")).await
         };
         tokio::select! {
             _ = stuck => panic!("the gate is closed"),
-            outcome = one_more => assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}"),
+            outcome = one_more => assert!(matches!(outcome, ReadOutcome::Failed(_)), "{outcome:?}"),
         }
     }
 }

@@ -1,6 +1,7 @@
-//! What the mesh knows of routes to services: services, whatever routes to them, and rules of their destinations.
+//! Routes to services in the mesh: the services, everything that routes to them, and the rules of their destinations.
 //!
-//! Decisions about pods need none of it. Kept small: of what others wrote only what tells whether it stands in the way.
+//! Decisions about pods need none of it. Of other people's objects only those parts are kept that show whether the
+//! object is in the way of a suspension.
 
 pub mod ownership;
 
@@ -13,33 +14,32 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::cache::Cache;
-use super::changes::Changes;
-use super::owner_kind::Served;
+use super::cache::ObjectCache;
+use super::change_counter::ChangeCounter;
+use super::owner_kind::KindAvailability;
 
-/// A kind that is kept.
+/// Kind of routing object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// A Service of Kubernetes.
+pub enum RoutingKind {
+    /// Service of Kubernetes.
     Service,
-    /// A VirtualService of Istio.
+    /// VirtualService of Istio.
     VirtualService,
-    /// A DestinationRule of Istio.
+    /// DestinationRule of Istio.
     DestinationRule,
-    /// An HTTPRoute of the Gateway API, which binds to a service where its parent is one.
+    /// HTTPRoute of the Gateway API, which binds to a service where its parent is one.
     HttpRoute,
-    /// The same for gRPC.
+    /// GRPCRoute of the Gateway API, which binds in the same way.
     GrpcRoute,
 }
 
-impl Kind {
-    /// All of them.
+impl RoutingKind {
     pub const ALL: [Self; 5] =
         [Self::Service, Self::VirtualService, Self::DestinationRule, Self::HttpRoute, Self::GrpcRoute];
-    /// Those that route.
+    /// Kinds that route.
     const ROUTES: [Self; 3] = [Self::VirtualService, Self::HttpRoute, Self::GrpcRoute];
 
-    /// The API group, its version, the plural and the kind.
+    /// Returns the API group, its version, the plural and the kind.
     pub fn names(self) -> [&'static str; 4] {
         match self {
             Self::Service => ["", "v1", "services", "Service"],
@@ -50,190 +50,178 @@ impl Kind {
         }
     }
 
-    /// The kind, as objects of it say.
+    /// Returns the kind, as objects name it.
     pub fn as_str(self) -> &'static str {
         self.names()[3]
     }
 
-    /// The plural, as paths say it.
+    /// Returns the plural, as paths have it.
     pub fn plural(self) -> &'static str {
         self.names()[2]
     }
 
-    /// The kind of this name in this group.
-    pub fn named(group: &str, kind: &str) -> Option<Self> {
+    /// Returns the kind of this name in this group.
+    pub fn from_names(group: &str, kind: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.names()[0] == group && one.names()[3] == kind)
     }
 }
 
-/// Routes to services.
+/// Services, and the routes to them.
 #[derive(Debug)]
-pub struct Routing {
-    services: Cache<Service>,
-    virtual_services: Cache<Route>,
-    http_routes: Cache<Route>,
-    grpc_routes: Cache<Route>,
-    destination_rules: Cache<DestinationRule>,
-    served: [AtomicU8; 5],
-    /// By the UID of the suspension, what the last attempt to carry it out or to end it failed with.
-    pub troubles: Troubles,
-    /// The domain that full names of services end with.
+pub struct RoutingInventory {
+    services: ObjectCache<MeshService>,
+    virtual_services: ObjectCache<ServiceRoute>,
+    http_routes: ObjectCache<ServiceRoute>,
+    grpc_routes: ObjectCache<ServiceRoute>,
+    destination_rules: ObjectCache<DestinationRule>,
+    availability: [AtomicU8; 5],
+    /// Failures of the last attempts to start or end suspensions, by UID.
+    pub failures: RoutingFailures,
+    /// Domain that full names of services end with.
     pub domain: String,
 }
 
-/// What attempts to write failed with.
+/// Failures of attempts to write routing objects, by the UID of the suspension.
 #[derive(Debug, Default)]
-pub struct Troubles(Mutex<BTreeMap<String, String>>, Changes);
+pub struct RoutingFailures(Mutex<BTreeMap<String, String>>, ChangeCounter);
 
-impl Troubles {
-    /// Remembers what an attempt came to.
-    pub fn note(&self, uid: &str, trouble: Option<String>) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = match trouble.clone() {
-            Some(trouble) => known.insert(uid.to_owned(), trouble),
-            None => known.remove(uid),
+impl RoutingFailures {
+    /// Records the outcome of an attempt: its failure, or `None` for a success.
+    pub fn record(&self, uid: &str, failure: Option<String>) {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = match failure.clone() {
+            Some(failure) => failures.insert(uid.to_owned(), failure),
+            None => failures.remove(uid),
         };
-        if before != trouble {
-            self.1.note();
+        if before != failure {
+            self.1.increment();
         }
     }
 
-    /// Forgets those of suspensions for which there is nothing to do any more.
+    /// Forgets failures of suspensions that `is_open` rejects: nothing remains to be done for them.
     pub fn retain(&self, is_open: impl Fn(&str) -> bool) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = known.len();
-        known.retain(|uid, _| is_open(uid));
-        if known.len() != before {
-            self.1.note();
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = failures.len();
+        failures.retain(|uid, _| is_open(uid));
+        if failures.len() != before {
+            self.1.increment();
         }
     }
 
-    /// What the last attempt failed with.
-    pub fn of(&self, uid: &str) -> Option<String> {
+    /// Returns the failure of the last attempt.
+    pub fn get(&self, uid: &str) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()
     }
 }
 
-/// A service.
+/// Service of Kubernetes, as far as the mesh routes to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Service {
-    /// Its namespace.
+pub struct MeshService {
     pub namespace: Box<str>,
-    /// Its name.
     pub name: Box<str>,
-    /// Labels of the pods behind it; none where it selects none.
+    /// Labels of the pods behind the service; `None` if it selects no pods.
     pub selector: Option<Vec<(String, String)>>,
-    /// Its ports.
-    pub ports: Vec<Port>,
-    /// Whether it is only a name for something outside.
+    pub ports: Vec<ServicePort>,
+    /// Whether the service is only a name for a host outside the cluster.
     pub is_external: bool,
-    /// The waypoint that it asks for.
+    /// Waypoint that the service asks for.
     pub waypoint: Option<Box<str>>,
 }
 
-/// A port of a service.
+/// Port of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Port {
-    /// Its name.
+pub struct ServicePort {
     #[serde(default)]
     pub name: String,
-    /// Its number.
     pub port: u16,
     /// TCP, UDP or SCTP.
-    #[serde(default = "tcp")]
+    #[serde(default = "default_protocol")]
     pub protocol: String,
-    /// What is spoken on it.
+    /// Application protocol.
     #[serde(default)]
     pub app_protocol: Option<String>,
 }
 
-/// Something that routes to services.
+/// Object that routes to services.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Route {
-    /// Its kind.
-    pub kind: Kind,
-    /// How it stands.
-    pub object: Standing,
-    /// The hosts that it takes, as written.
+pub struct ServiceRoute {
+    pub kind: RoutingKind,
+    pub object: RoutingObject,
+    /// Hosts of the route, as written.
     pub hosts: Vec<Box<str>>,
-    /// Whether it takes them for callers in the mesh, and not only at gateways.
+    /// Whether the route holds for callers in the mesh, and not only at gateways.
     pub on_mesh: bool,
-    /// The hosts that it leads to, as written.
-    pub leads_to: Vec<Box<str>>,
-    /// Whether it leads to subsets, which a DestinationRule has to tell.
+    /// Hosts that the route leads to, as written.
+    pub destinations: Vec<Box<str>>,
+    /// Whether the route leads to subsets, which a DestinationRule has to define.
     pub needs_subsets: bool,
 }
 
-/// What is to be observed about calls to a host.
+/// Rules for calls to one host.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DestinationRule {
-    /// How it stands.
-    pub object: Standing,
-    /// The host, as written.
+    pub object: RoutingObject,
+    /// Host, as written.
     pub host: Box<str>,
 }
 
-/// How an object stands.
+/// Metadata, and for our own objects the content, of a routing object.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Standing {
-    /// Its namespace.
+pub struct RoutingObject {
     pub namespace: Box<str>,
-    /// Its name.
     pub name: Box<str>,
-    /// Its UID.
     pub uid: Option<Box<str>>,
-    /// When it was created.
+    /// Time of creation.
     pub created_at: Option<Timestamp>,
-    /// The UID of the suspension that it says it was made for, see [`ownership`]; an object of somebody else has none.
-    pub owner: Option<Box<str>>,
-    /// Whether it is being deleted.
+    /// UID of the suspension that the object was made for, see [`ownership`]; `None` for an object of somebody else.
+    pub suspension_uid: Option<Box<str>>,
     pub is_being_deleted: bool,
-    /// Of one of ours: labels, annotations, owners and spec, to be compared with what they should be.
+    /// Labels, annotations, owners and spec of an object of ours, for comparison with the desired content.
     pub content: Option<Box<Value>>,
 }
 
-/// The domain of a cluster that was told no other.
+/// Domain of a cluster, unless a setting names another.
 pub const CLUSTER_DOMAIN: &str = "cluster.local";
 
-impl Default for Routing {
+impl Default for RoutingInventory {
     fn default() -> Self {
         Self {
-            services: Cache::default(),
-            virtual_services: Cache::default(),
-            http_routes: Cache::default(),
-            grpc_routes: Cache::default(),
-            destination_rules: Cache::default(),
-            served: Default::default(),
-            troubles: Troubles::default(),
+            services: ObjectCache::default(),
+            virtual_services: ObjectCache::default(),
+            http_routes: ObjectCache::default(),
+            grpc_routes: ObjectCache::default(),
+            destination_rules: ObjectCache::default(),
+            availability: Default::default(),
+            failures: RoutingFailures::default(),
             domain: CLUSTER_DOMAIN.to_owned(),
         }
     }
 }
 
-impl Routing {
-    /// Whether the cluster has a kind, and all objects of it have been seen.
-    pub fn served(&self, kind: Kind) -> Served {
-        match self.served[kind as usize].load(Ordering::Acquire) {
-            0 => Served::NotYet,
-            1 => Served::No,
-            _ => Served::Yes,
+impl RoutingInventory {
+    /// Returns whether the cluster has a kind, and all its objects have been seen.
+    pub fn availability(&self, kind: RoutingKind) -> KindAvailability {
+        match self.availability[kind as usize].load(Ordering::Acquire) {
+            0 => KindAvailability::Filling,
+            1 => KindAvailability::Absent,
+            _ => KindAvailability::Filled,
         }
     }
 
-    /// Tells whether the cluster has a kind, and all objects of it have been seen.
-    pub fn set_served(&self, kind: Kind, served: Served) {
+    /// Records whether the cluster has a kind, and all its objects have been seen.
+    pub fn set_availability(&self, kind: RoutingKind, served: KindAvailability) {
         let number = match served {
-            Served::NotYet => 0,
-            Served::No => 1,
-            Served::Yes => 2,
+            KindAvailability::Filling => 0,
+            KindAvailability::Absent => 1,
+            KindAvailability::Filled => 2,
         };
-        self.served[kind as usize].store(number, Ordering::Release);
-        self.services.changes.note();
+        self.availability[kind as usize].store(number, Ordering::Release);
+        self.services.changes.increment();
     }
 
-    /// A number that grows with every change.
-    pub fn changes(&self) -> u64 {
+    /// Returns a number that grows with every change.
+    pub fn change_count(&self) -> u64 {
         let Self { services, virtual_services, http_routes, grpc_routes, destination_rules, .. } = self;
         let changes = [
             &services.changes,
@@ -242,40 +230,41 @@ impl Routing {
             &grpc_routes.changes,
             &destination_rules.changes,
         ];
-        changes.into_iter().chain([&self.troubles.1]).map(Changes::count).sum()
+        changes.into_iter().chain([&self.failures.1]).map(ChangeCounter::count).sum()
     }
 
-    /// The service of this name.
-    pub fn service(&self, namespace: &str, name: &str) -> Option<Arc<Service>> {
-        self.services.get(&key(namespace, name))
+    /// Returns the service of this name.
+    pub fn service(&self, namespace: &str, name: &str) -> Option<Arc<MeshService>> {
+        self.services.get(&join_key(namespace, name))
     }
 
-    /// All services.
-    pub fn services(&self) -> Vec<Arc<Service>> {
+    /// Returns all services.
+    pub fn services(&self) -> Vec<Arc<MeshService>> {
         self.services.all()
     }
 
-    /// Everything that routes, of all kinds, in order of kinds and names.
-    pub fn routes(&self) -> Vec<Arc<Route>> {
-        let mut routes: Vec<_> = Kind::ROUTES.into_iter().flat_map(|kind| self.routes_of(kind).all()).collect();
+    /// Returns the routes of all kinds, ordered by kind and name.
+    pub fn routes(&self) -> Vec<Arc<ServiceRoute>> {
+        let mut routes: Vec<_> =
+            RoutingKind::ROUTES.into_iter().flat_map(|kind| self.route_cache(kind).all()).collect();
         routes.sort_by(|left, right| {
-            let place = |route: &Route| (route.kind, route.object.namespace.clone(), route.object.name.clone());
+            let place = |route: &ServiceRoute| (route.kind, route.object.namespace.clone(), route.object.name.clone());
             place(left).cmp(&place(right))
         });
         routes
     }
 
-    /// The VirtualService of this name.
-    pub fn virtual_service(&self, namespace: &str, name: &str) -> Option<Arc<Route>> {
-        self.virtual_services.get(&key(namespace, name))
+    /// Returns the VirtualService of this name.
+    pub fn virtual_service(&self, namespace: &str, name: &str) -> Option<Arc<ServiceRoute>> {
+        self.virtual_services.get(&join_key(namespace, name))
     }
 
-    /// The DestinationRule of this name.
+    /// Returns the DestinationRule of this name.
     pub fn destination_rule(&self, namespace: &str, name: &str) -> Option<Arc<DestinationRule>> {
-        self.destination_rules.get(&key(namespace, name))
+        self.destination_rules.get(&join_key(namespace, name))
     }
 
-    /// All DestinationRules.
+    /// Returns all DestinationRules, ordered by name.
     pub fn destination_rules(&self) -> Vec<Arc<DestinationRule>> {
         let mut rules = self.destination_rules.all();
         rules.sort_by(|left, right| {
@@ -284,122 +273,132 @@ impl Routing {
         rules
     }
 
-    /// Everything that was made for suspensions: the VirtualServices, and then the DestinationRules that they need.
-    pub fn made(&self) -> Vec<(Kind, Standing)> {
+    /// Returns the objects that were made for suspensions: the VirtualServices, and then the DestinationRules that they
+    /// need.
+    pub fn suspension_objects(&self) -> Vec<(RoutingKind, RoutingObject)> {
         let routes = self.routes().into_iter().map(|route| (route.kind, route.object.clone()));
-        let rules = self.destination_rules().into_iter().map(|rule| (Kind::DestinationRule, rule.object.clone()));
-        let is_route = |kind: &Kind| matches!(kind, Kind::VirtualService | Kind::DestinationRule);
-        routes.chain(rules).filter(|(kind, object)| is_route(kind) && object.owner.is_some()).collect()
+        let rules =
+            self.destination_rules().into_iter().map(|rule| (RoutingKind::DestinationRule, rule.object.clone()));
+        let is_route = |kind: &RoutingKind| matches!(kind, RoutingKind::VirtualService | RoutingKind::DestinationRule);
+        routes.chain(rules).filter(|(kind, object)| is_route(kind) && object.suspension_uid.is_some()).collect()
     }
 
-    /// What was made for the suspension of this UID: of a namespaced one only what is in its namespace can have been.
-    pub fn made_for(&self, uid: &str, namespace: Option<&str>) -> Vec<(Kind, Standing)> {
-        let mut made = self.made();
-        made.retain(|(_, object)| object.owner.as_deref() == Some(uid) && object.is_within(namespace));
+    /// Returns the objects that were made for the suspension of this UID. A namespaced suspension has objects in its
+    /// namespace only.
+    pub fn objects_of_suspension(&self, uid: &str, namespace: Option<&str>) -> Vec<(RoutingKind, RoutingObject)> {
+        let mut made = self.suspension_objects();
+        made.retain(|(_, object)| object.suspension_uid.as_deref() == Some(uid) && object.is_within(namespace));
         made
     }
 
-    /// The VirtualService of somebody else under the name of ours that would answer errors without this rule of ours.
-    pub fn needing(&self, kind: Kind, rule: &Standing) -> Option<Arc<Route>> {
+    /// Returns somebody else's VirtualService under the name of ours, if it would answer errors without this rule of
+    /// ours.
+    pub fn foreign_route_needing(&self, kind: RoutingKind, rule: &RoutingObject) -> Option<Arc<ServiceRoute>> {
         let route = self.virtual_service(&rule.namespace, &rule.name)?;
-        let needs_it = kind == Kind::DestinationRule && route.needs_subsets && route.object.owner != rule.owner;
+        let needs_it = kind == RoutingKind::DestinationRule
+            && route.needs_subsets
+            && route.object.suspension_uid != rule.suspension_uid;
         needs_it.then_some(route)
     }
 
-    /// Puts an object in place of the one of its name; one that cannot be read is said to be so.
-    pub fn insert(&self, kind: Kind, metadata: &ObjectMeta, data: &Value) -> Result<(), String> {
-        let key = key_of(metadata);
+    /// Puts an object in place of the one of its name. The error says why an object cannot be read.
+    pub fn insert(&self, kind: RoutingKind, metadata: &ObjectMeta, data: &Value) -> Result<(), String> {
+        let key = object_key(metadata);
         match kind {
-            Kind::Service => self.services.insert(key, service(metadata, data)?),
-            Kind::DestinationRule => self.destination_rules.insert(key, destination_rule(metadata, data)),
-            Kind::VirtualService | Kind::HttpRoute | Kind::GrpcRoute => {
-                self.routes_of(kind).insert(key, route(kind, metadata, data));
+            RoutingKind::Service => self.services.insert(key, parse_service(metadata, data)?),
+            RoutingKind::DestinationRule => self.destination_rules.insert(key, parse_destination_rule(metadata, data)),
+            RoutingKind::VirtualService | RoutingKind::HttpRoute | RoutingKind::GrpcRoute => {
+                self.route_cache(kind).insert(key, parse_route(kind, metadata, data));
             }
         }
         Ok(())
     }
 
-    /// Takes an object away.
-    pub fn remove(&self, kind: Kind, metadata: &ObjectMeta) {
-        let key = key_of(metadata);
+    /// Removes an object.
+    pub fn remove(&self, kind: RoutingKind, metadata: &ObjectMeta) {
+        let key = object_key(metadata);
         match kind {
-            Kind::Service => self.services.remove(&key),
-            Kind::DestinationRule => self.destination_rules.remove(&key),
-            Kind::VirtualService | Kind::HttpRoute | Kind::GrpcRoute => self.routes_of(kind).remove(&key),
+            RoutingKind::Service => self.services.remove(&key),
+            RoutingKind::DestinationRule => self.destination_rules.remove(&key),
+            RoutingKind::VirtualService | RoutingKind::HttpRoute | RoutingKind::GrpcRoute => {
+                self.route_cache(kind).remove(&key)
+            }
         }
     }
 
-    /// The cluster does not have this kind, nor any object of it any more.
-    pub fn set_absent(&self, kind: Kind) {
+    /// Records that the cluster does not have this kind, and forgets all its objects.
+    pub fn set_absent(&self, kind: RoutingKind) {
         self.retain(kind, &HashSet::new());
-        self.set_served(kind, Served::No);
+        self.set_availability(kind, KindAvailability::Absent);
     }
 
-    /// Forgets what a complete list of a kind no longer holds; from then on all of it has been seen.
-    pub fn retain(&self, kind: Kind, listed: &HashSet<Box<str>>) {
+    /// Forgets objects that a complete list of a kind no longer holds. From then on the kind counts as filled.
+    pub fn retain(&self, kind: RoutingKind, listed: &HashSet<Box<str>>) {
         match kind {
-            Kind::Service => self.services.retain(listed, |_| true),
-            Kind::DestinationRule => self.destination_rules.retain(listed, |_| true),
-            Kind::VirtualService | Kind::HttpRoute | Kind::GrpcRoute => self.routes_of(kind).retain(listed, |_| true),
+            RoutingKind::Service => self.services.retain(listed, |_| true),
+            RoutingKind::DestinationRule => self.destination_rules.retain(listed, |_| true),
+            RoutingKind::VirtualService | RoutingKind::HttpRoute | RoutingKind::GrpcRoute => {
+                self.route_cache(kind).retain(listed, |_| true)
+            }
         }
-        self.set_served(kind, Served::Yes);
+        self.set_availability(kind, KindAvailability::Filled);
     }
 
-    fn routes_of(&self, kind: Kind) -> &Cache<Route> {
+    fn route_cache(&self, kind: RoutingKind) -> &ObjectCache<ServiceRoute> {
         match kind {
-            Kind::HttpRoute => &self.http_routes,
-            Kind::GrpcRoute => &self.grpc_routes,
-            Kind::VirtualService | Kind::Service | Kind::DestinationRule => &self.virtual_services,
+            RoutingKind::HttpRoute => &self.http_routes,
+            RoutingKind::GrpcRoute => &self.grpc_routes,
+            RoutingKind::VirtualService | RoutingKind::Service | RoutingKind::DestinationRule => &self.virtual_services,
         }
     }
 }
 
-/// What an object is kept under.
-pub fn key_of(metadata: &ObjectMeta) -> Box<str> {
-    key(metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
+/// Returns the key of an object.
+pub fn object_key(metadata: &ObjectMeta) -> Box<str> {
+    join_key(metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
 }
 
-fn key(namespace: &str, name: &str) -> Box<str> {
+fn join_key(namespace: &str, name: &str) -> Box<str> {
     format!("{namespace}/{name}").into()
 }
 
-impl Standing {
-    /// Whether it is in this namespace, if one is given.
+impl RoutingObject {
+    /// Returns whether the object is in this namespace, if one is given.
     pub fn is_within(&self, namespace: Option<&str>) -> bool {
         namespace.is_none_or(|namespace| *self.namespace == *namespace)
     }
 }
 
-fn standing(metadata: &ObjectMeta, data: &Value) -> Standing {
-    let owner = ownership::owner(metadata);
+fn parse_object(metadata: &ObjectMeta, data: &Value) -> RoutingObject {
+    let owner = ownership::suspension_uid(metadata);
     let content = owner.map(|_| {
         Box::new(json!({
             "labels": metadata.labels, "annotations": metadata.annotations,
             "ownerReferences": metadata.owner_references, "spec": data["spec"],
         }))
     });
-    Standing {
+    RoutingObject {
         namespace: metadata.namespace.as_deref().unwrap_or_default().into(),
         name: metadata.name.as_deref().unwrap_or_default().into(),
         uid: metadata.uid.as_deref().map(Into::into),
         created_at: metadata.creation_timestamp.as_ref().map(|created| created.0),
-        owner: owner.map(Into::into),
+        suspension_uid: owner.map(Into::into),
         is_being_deleted: metadata.deletion_timestamp.is_some(),
         content,
     }
 }
 
-fn service(metadata: &ObjectMeta, data: &Value) -> Result<Service, String> {
+fn parse_service(metadata: &ObjectMeta, data: &Value) -> Result<MeshService, String> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
-    struct Spec {
+    struct ServiceSpec {
         selector: Option<BTreeMap<String, String>>,
-        ports: Option<Vec<Port>>,
+        ports: Option<Vec<ServicePort>>,
         r#type: Option<String>,
     }
-    let spec = if data["spec"].is_null() { Spec::default() } else { read::<Spec>(&data["spec"])? };
+    let spec = if data["spec"].is_null() { ServiceSpec::default() } else { decode::<ServiceSpec>(&data["spec"])? };
     let waypoint = metadata.labels.as_ref().and_then(|labels| labels.get("istio.io/use-waypoint"));
-    Ok(Service {
+    Ok(MeshService {
         namespace: metadata.namespace.as_deref().unwrap_or_default().into(),
         name: metadata.name.as_deref().unwrap_or_default().into(),
         selector: spec.selector.filter(|labels| !labels.is_empty()).map(|labels| labels.into_iter().collect()),
@@ -409,58 +408,58 @@ fn service(metadata: &ObjectMeta, data: &Value) -> Result<Service, String> {
     })
 }
 
-fn read<T: for<'d> Deserialize<'d>>(value: &Value) -> Result<T, String> {
+fn decode<T: for<'d> Deserialize<'d>>(value: &Value) -> Result<T, String> {
     T::deserialize(value).map_err(|error| error.to_string())
 }
 
-fn destination_rule(metadata: &ObjectMeta, data: &Value) -> DestinationRule {
+fn parse_destination_rule(metadata: &ObjectMeta, data: &Value) -> DestinationRule {
     let host = data["spec"]["host"].as_str().unwrap_or_default();
-    DestinationRule { object: standing(metadata, data), host: host.into() }
+    DestinationRule { object: parse_object(metadata, data), host: host.into() }
 }
 
-fn route(kind: Kind, metadata: &ObjectMeta, data: &Value) -> Route {
-    let object = standing(metadata, data);
+fn parse_route(kind: RoutingKind, metadata: &ObjectMeta, data: &Value) -> ServiceRoute {
+    let object = parse_object(metadata, data);
     let (spec, own) = (&data["spec"], object.namespace.clone());
     let (hosts, on_mesh, leads_to) = match kind {
-        Kind::HttpRoute | Kind::GrpcRoute => of_gateway_api(spec, &own),
-        Kind::VirtualService | Kind::Service | Kind::DestinationRule => of_istio(spec),
+        RoutingKind::HttpRoute | RoutingKind::GrpcRoute => parse_gateway_route(spec, &own),
+        RoutingKind::VirtualService | RoutingKind::Service | RoutingKind::DestinationRule => parse_istio_route(spec),
     };
-    let needs_subsets = destinations(spec).any(|destination| destination["subset"].is_string());
-    Route { kind, object, hosts, on_mesh, leads_to, needs_subsets }
+    let needs_subsets = istio_destinations(spec).any(|destination| destination["subset"].is_string());
+    ServiceRoute { kind, object, hosts, on_mesh, destinations: leads_to, needs_subsets }
 }
 
-/// Where a VirtualService leads.
-fn destinations(spec: &Value) -> impl Iterator<Item = &Value> {
-    let routes = ["http", "tcp", "tls"].into_iter().flat_map(|protocol| list(&spec[protocol]));
-    routes.flat_map(|route| list(&route["route"])).map(|one| &one["destination"])
+/// Returns the destinations of a VirtualService.
+fn istio_destinations(spec: &Value) -> impl Iterator<Item = &Value> {
+    let routes = ["http", "tcp", "tls"].into_iter().flat_map(|protocol| items(&spec[protocol]));
+    routes.flat_map(|route| items(&route["route"])).map(|one| &one["destination"])
 }
 
-fn of_istio(spec: &Value) -> (Vec<Box<str>>, bool, Vec<Box<str>>) {
-    let texts = |value: &Value| -> Vec<Box<str>> { list(value).filter_map(Value::as_str).map(Into::into).collect() };
+fn parse_istio_route(spec: &Value) -> (Vec<Box<str>>, bool, Vec<Box<str>>) {
+    let texts = |value: &Value| -> Vec<Box<str>> { items(value).filter_map(Value::as_str).map(Into::into).collect() };
     let gateways = texts(&spec["gateways"]);
     let on_mesh = gateways.is_empty() || gateways.iter().any(|gateway| &**gateway == "mesh");
-    let leads_to = destinations(spec).filter_map(|one| one["host"].as_str()).map(Into::into).collect();
+    let leads_to = istio_destinations(spec).filter_map(|one| one["host"].as_str()).map(Into::into).collect();
     (texts(&spec["hosts"]), on_mesh, leads_to)
 }
 
-/// A route whose parent is a service takes that service's host for callers in the mesh.
-fn of_gateway_api(spec: &Value, own: &str) -> (Vec<Box<str>>, bool, Vec<Box<str>>) {
+/// Parses a route of the Gateway API. One whose parent is a service takes that service's host for callers in the mesh.
+fn parse_gateway_route(spec: &Value, own: &str) -> (Vec<Box<str>>, bool, Vec<Box<str>>) {
     let host = |reference: &Value| -> Option<Box<str>> {
         let namespace = reference["namespace"].as_str().unwrap_or(own);
         Some(format!("{}.{namespace}", reference["name"].as_str()?).into())
     };
-    let parents = list(&spec["parentRefs"]).filter(|parent| parent["kind"] == "Service");
+    let parents = items(&spec["parentRefs"]).filter(|parent| parent["kind"] == "Service");
     let hosts: Vec<_> = parents.filter_map(host).collect();
-    let backends = list(&spec["rules"]).flat_map(|rule| list(&rule["backendRefs"]));
+    let backends = items(&spec["rules"]).flat_map(|rule| items(&rule["backendRefs"]));
     let is_service = |backend: &&Value| backend["kind"].as_str().unwrap_or("Service") == "Service";
     let leads_to = backends.filter(is_service).filter_map(host).collect();
     (hosts.clone(), !hosts.is_empty(), leads_to)
 }
 
-fn list(value: &Value) -> impl Iterator<Item = &Value> + Clone {
+fn items(value: &Value) -> impl Iterator<Item = &Value> + Clone {
     value.as_array().into_iter().flatten()
 }
 
-fn tcp() -> String {
+fn default_protocol() -> String {
     "TCP".to_owned()
 }

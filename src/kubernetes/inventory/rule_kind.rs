@@ -1,24 +1,19 @@
-//! The four kinds of rules, and how one is named.
+//! Kinds of our own rules, and the name of one rule.
 
-/// One of the four kinds of our own.
+/// Kind of rule: one of our four custom resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RuleKind {
-    /// `ClusterInjectionPolicy`.
     ClusterInjectionPolicy,
-    /// `InjectionPolicy`.
     InjectionPolicy,
-    /// `ClusterSuspensionPolicy`.
     ClusterSuspensionPolicy,
-    /// `SuspensionPolicy`.
     SuspensionPolicy,
 }
 
 impl RuleKind {
-    /// All four.
     pub const ALL: [Self; 4] =
         [Self::ClusterInjectionPolicy, Self::InjectionPolicy, Self::ClusterSuspensionPolicy, Self::SuspensionPolicy];
 
-    /// The kind's name.
+    /// Returns the name of the kind, as objects carry it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ClusterInjectionPolicy => "ClusterInjectionPolicy",
@@ -28,7 +23,7 @@ impl RuleKind {
         }
     }
 
-    /// Whether its objects stand in a namespace.
+    /// Returns whether objects of this kind have a namespace.
     pub fn is_namespaced(self) -> bool {
         matches!(self, Self::InjectionPolicy | Self::SuspensionPolicy)
     }
@@ -38,5 +33,5 @@ impl RuleKind {
     }
 }
 
-/// Where a rule stands: its namespace, empty for a cluster's, and its name.
-pub type RuleName = (Box<str>, Box<str>);
+/// Namespace and name of a rule; the namespace of a cluster rule is empty.
+pub type NamespacedName = (Box<str>, Box<str>);

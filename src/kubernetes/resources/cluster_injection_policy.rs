@@ -4,12 +4,14 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::injecting::{Order, PolicyAction, PolicyMode, PolicyOverrides, REVISION_NEEDS_ENABLE, revision};
-use super::invalid::{Flaw, Invalid, name_of};
+use super::invalid::{FieldError, InvalidObject, name_of};
 use super::label_selector::LabelSelector;
-use super::matching::{MOST_NAMES, Namespaces, Workload, is_default, name_globs, service_accounts, workloads};
+use super::matching::{
+    MOST_NAMES, NamespacePatterns, WorkloadMatch, compile_service_accounts, compile_workloads, is_default, name_globs,
+};
+use super::policy_fields::{PolicyAction, PolicyFields, PolicyMode, PolicyOverrides, REVISION_NEEDS_ENABLE, revision};
 use super::status::PolicyStatus;
-use crate::decision::policy::{Matching, Policy};
+use crate::decision::policy::{PodMatcher, Policy};
 
 /// Which pods the policy is about, and what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -45,7 +47,7 @@ use crate::decision::policy::{Matching, Policy};
 pub struct ClusterInjectionPolicySpec {
     /// Which pods it is about. All given parts must hold; an absent part holds for all. Absent: every pod.
     #[serde(default, rename = "match", skip_serializing_if = "is_default")]
-    pub matching: ClusterMatch,
+    pub matching: ClusterPolicyMatch,
     /// What to tell the injector. Enable: inject. Disable: do not inject. Remove: strip the pod's own marker, so that the
     /// namespace decides.
     pub action: PolicyAction,
@@ -69,17 +71,17 @@ pub struct ClusterInjectionPolicySpec {
 /// Which pods a cluster policy is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct ClusterMatch {
+pub struct ClusterPolicyMatch {
     /// Namespaces by name.
     #[serde(skip_serializing_if = "is_default")]
-    pub namespaces: Namespaces,
+    pub namespaces: NamespacePatterns,
     /// Namespaces by label. Empty or absent: all.
     #[serde(skip_serializing_if = "is_default")]
     pub namespace_selector: LabelSelector,
     /// The pod's workload is one of these. Empty or absent: any, or none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MOST_NAMES))]
-    pub workloads: Vec<Workload>,
+    pub workloads: Vec<WorkloadMatch>,
     /// Labels of the workload object, not of its pods. Empty or absent: any.
     #[serde(skip_serializing_if = "is_default")]
     pub workload_selector: LabelSelector,
@@ -93,27 +95,27 @@ pub struct ClusterMatch {
 }
 
 impl TryFrom<&ClusterInjectionPolicy> for Policy {
-    type Error = Invalid;
+    type Error = InvalidObject;
 
-    fn try_from(object: &ClusterInjectionPolicy) -> Result<Self, Invalid> {
-        policy(object).map_err(|flaw| flaw.of(object))
+    fn try_from(object: &ClusterInjectionPolicy) -> Result<Self, InvalidObject> {
+        compile(object).map_err(|error| error.in_object(object))
     }
 }
 
-fn policy(object: &ClusterInjectionPolicy) -> Result<Policy, Flaw> {
+fn compile(object: &ClusterInjectionPolicy) -> Result<Policy, FieldError> {
     let ClusterInjectionPolicySpec { matching, action, revision, priority, overrides, mode } = &object.spec;
-    let order = Order {
+    let fields = PolicyFields {
         action: *action,
         revision: revision.as_deref(),
         priority: *priority,
         overrides: *overrides,
         mode: *mode,
     };
-    order.policy(name_of(object)?, None, matching.compile()?)
+    fields.compile(name_of(object)?, None, matching.compile()?)
 }
 
-impl ClusterMatch {
-    fn compile(&self) -> Result<Matching, Flaw> {
+impl ClusterPolicyMatch {
+    fn compile(&self) -> Result<PodMatcher, FieldError> {
         let Self {
             namespaces,
             namespace_selector,
@@ -123,14 +125,14 @@ impl ClusterMatch {
             service_accounts: accounts,
         } = self;
         let (include, exclude) = namespaces.compile("spec.match.namespaces")?;
-        Ok(Matching {
+        Ok(PodMatcher {
             include,
             exclude,
             namespace_selector: namespace_selector.compile("spec.match.namespaceSelector")?,
-            workloads: workloads(named, "spec.match.workloads")?,
+            workloads: compile_workloads(named, "spec.match.workloads")?,
             workload_selector: workload_selector.compile("spec.match.workloadSelector")?,
             pod_selector: pod_selector.compile("spec.match.podSelector")?,
-            service_accounts: service_accounts(accounts, "spec.match.serviceAccounts")?,
+            service_accounts: compile_service_accounts(accounts, "spec.match.serviceAccounts")?,
         })
     }
 }

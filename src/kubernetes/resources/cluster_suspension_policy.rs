@@ -5,16 +5,17 @@ use k8s_openapi::jiff::SignedDuration;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::invalid::{Flaw, Invalid, name_of};
+use super::invalid::{FieldError, InvalidObject, name_of};
 use super::label_selector::LabelSelector;
-use super::matching::{MOST_NAMES, Namespaces, Workload, is_default};
+use super::matching::{MOST_NAMES, NamespacePatterns, WorkloadMatch, is_default};
 use super::status::SuspensionStatus;
-use super::suspending::{
-    END_AFTER_START, MOST_SERVICES, ONE_END_UNLESS_INDEFINITE, Order, PODS_NEED_INJECTION, Period,
-    STATUS_NEEDS_TRAFFIC, Service, Suspend, TRAFFIC_NEEDS_SERVICES, http_status, lasts, reason, ticket,
+use super::suspension_fields::{
+    END_AFTER_START, MOST_SERVICES, ONE_END_UNLESS_INDEFINITE, PODS_NEED_INJECTION, STATUS_NEEDS_TRAFFIC,
+    SuspensionFields, SuspensionPeriod, SuspensionService, SuspensionSubject, TRAFFIC_NEEDS_SERVICES, http_status,
+    lasts, reason, ticket,
 };
-use crate::decision::policy::Matching;
-use crate::decision::suspension::Suspension;
+use crate::decision::policy::PodMatcher;
+use crate::decision::suspension::InjectionSuspension;
 
 /// What is suspended in which namespaces, why, and until when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -57,24 +58,24 @@ use crate::decision::suspension::Suspension;
 )]
 pub struct ClusterSuspensionPolicySpec {
     /// What is suspended. Injection: new pods get no sidecar. Traffic: the named services answer with an error.
-    pub suspend: Suspend,
+    pub suspend: SuspensionSubject,
     /// Namespaces by name. This or namespaceSelector is required; for every namespace, include "*".
     #[serde(default, skip_serializing_if = "is_default")]
-    pub namespaces: Namespaces,
+    pub namespaces: NamespacePatterns,
     /// Namespaces by label.
     #[serde(default, skip_serializing_if = "is_default")]
     pub namespace_selector: LabelSelector,
     /// For Injection: the pod's workload is one of these. Empty or absent: every pod of these namespaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MOST_NAMES))]
-    pub workloads: Vec<Workload>,
+    pub workloads: Vec<WorkloadMatch>,
     /// For Injection: labels of the pod. Empty or absent: any.
     #[serde(default, skip_serializing_if = "is_default")]
     pub pod_selector: LabelSelector,
     /// For Traffic, which needs at least one: the services that answer with an error.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MOST_SERVICES))]
-    pub services: Vec<Service>,
+    pub services: Vec<SuspensionService>,
     /// Why, for whoever meets it: at most 256 characters.
     #[schemars(schema_with = "reason")]
     pub reason: String,
@@ -103,38 +104,40 @@ pub struct ClusterSuspensionPolicySpec {
 }
 
 impl ClusterSuspensionPolicy {
-    /// What this suspends, and the suspension, which lasts no longer than `maximum`, unless it is
-    /// indefinite.
+    /// Returns the subject, and the suspension, which lasts no longer than `maximum`, unless it is indefinite.
     ///
     /// # Errors
     ///
     /// When a rule is broken that the API server would have refused.
-    pub fn suspension(&self, maximum: SignedDuration) -> Result<(Suspend, Suspension), Invalid> {
-        self.compile(maximum).map_err(|flaw| flaw.of(self))
+    pub fn suspension(
+        &self,
+        maximum: SignedDuration,
+    ) -> Result<(SuspensionSubject, InjectionSuspension), InvalidObject> {
+        self.compile(maximum).map_err(|error| error.in_object(self))
     }
 
-    /// From when until when it holds.
+    /// Returns start and end.
     ///
     /// # Errors
     ///
     /// When its times contradict each other, or say too little.
-    pub fn period(&self, maximum: SignedDuration) -> Result<Period, Invalid> {
-        self.order().period(maximum).map_err(|flaw| flaw.of(self))
+    pub fn period(&self, maximum: SignedDuration) -> Result<SuspensionPeriod, InvalidObject> {
+        self.fields().period(maximum).map_err(|error| error.in_object(self))
     }
 
-    fn compile(&self, maximum: SignedDuration) -> Result<(Suspend, Suspension), Flaw> {
+    fn compile(&self, maximum: SignedDuration) -> Result<(SuspensionSubject, InjectionSuspension), FieldError> {
         let ClusterSuspensionPolicySpec { namespaces, namespace_selector, .. } = &self.spec;
         if namespaces.is_empty() && namespace_selector.is_empty() {
             let sentence = "is missing, and so is spec.namespaceSelector; for all namespaces, include \"*\"";
-            return Err(Flaw::new("spec.namespaces", sentence));
+            return Err(FieldError::new("spec.namespaces", sentence));
         }
         let (include, exclude) = namespaces.compile("spec.namespaces")?;
         let namespace_selector = namespace_selector.compile("spec.namespaceSelector")?;
-        let matching = Matching { include, exclude, namespace_selector, ..Matching::default() };
-        self.order().suspension(name_of(self)?, None, matching, maximum)
+        let matching = PodMatcher { include, exclude, namespace_selector, ..PodMatcher::default() };
+        self.fields().suspension(name_of(self)?, None, matching, maximum)
     }
 
-    fn order(&self) -> Order<'_> {
+    fn fields(&self) -> SuspensionFields<'_> {
         let ClusterSuspensionPolicySpec {
             suspend,
             namespaces: _,
@@ -150,7 +153,7 @@ impl ClusterSuspensionPolicy {
             indefinite,
             http_status,
         } = &self.spec;
-        Order {
+        SuspensionFields {
             suspend: *suspend,
             workloads,
             pod_selector,

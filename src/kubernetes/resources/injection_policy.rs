@@ -4,12 +4,12 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::injecting::{Order, PolicyAction, PolicyMode, PolicyOverrides, REVISION_NEEDS_ENABLE, revision};
-use super::invalid::{Flaw, Invalid, name_of, namespace_of};
+use super::invalid::{FieldError, InvalidObject, name_of, namespace_of};
 use super::label_selector::LabelSelector;
-use super::matching::{MOST_NAMES, Workload, is_default, name_globs, service_accounts, workloads};
+use super::matching::{MOST_NAMES, WorkloadMatch, compile_service_accounts, compile_workloads, is_default, name_globs};
+use super::policy_fields::{PolicyAction, PolicyFields, PolicyMode, PolicyOverrides, REVISION_NEEDS_ENABLE, revision};
 use super::status::PolicyStatus;
-use crate::decision::policy::{Matching, Policy};
+use crate::decision::policy::{PodMatcher, Policy};
 
 /// Which pods of its namespace the policy is about, and what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -46,7 +46,7 @@ use crate::decision::policy::{Matching, Policy};
 pub struct InjectionPolicySpec {
     /// Which pods it is about. All given parts must hold; an absent part holds for all. Absent: every pod of the namespace.
     #[serde(default, rename = "match", skip_serializing_if = "is_default")]
-    pub matching: Match,
+    pub matching: NamespacedPolicyMatch,
     /// What to tell the injector. Enable: inject. Disable: do not inject. Remove: strip the pod's own marker, so that the
     /// namespace decides.
     pub action: PolicyAction,
@@ -69,11 +69,11 @@ pub struct InjectionPolicySpec {
 /// Which pods of its namespace a policy is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Match {
+pub struct NamespacedPolicyMatch {
     /// The pod's workload is one of these. Empty or absent: any, or none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MOST_NAMES))]
-    pub workloads: Vec<Workload>,
+    pub workloads: Vec<WorkloadMatch>,
     /// Labels of the workload object, not of its pods. Empty or absent: any.
     #[serde(skip_serializing_if = "is_default")]
     pub workload_selector: LabelSelector,
@@ -87,35 +87,35 @@ pub struct Match {
 }
 
 impl TryFrom<&InjectionPolicy> for Policy {
-    type Error = Invalid;
+    type Error = InvalidObject;
 
-    fn try_from(object: &InjectionPolicy) -> Result<Self, Invalid> {
-        policy(object).map_err(|flaw| flaw.of(object))
+    fn try_from(object: &InjectionPolicy) -> Result<Self, InvalidObject> {
+        compile(object).map_err(|error| error.in_object(object))
     }
 }
 
-fn policy(object: &InjectionPolicy) -> Result<Policy, Flaw> {
+fn compile(object: &InjectionPolicy) -> Result<Policy, FieldError> {
     let InjectionPolicySpec { matching, action, revision, priority, overrides, mode } = &object.spec;
-    let order = Order {
+    let fields = PolicyFields {
         action: *action,
         revision: revision.as_deref(),
         priority: *priority,
         overrides: *overrides,
         mode: *mode,
     };
-    order.policy(name_of(object)?, Some(namespace_of(object)?), matching.compile()?)
+    fields.compile(name_of(object)?, Some(namespace_of(object)?), matching.compile()?)
 }
 
-impl Match {
-    fn compile(&self) -> Result<Matching, Flaw> {
+impl NamespacedPolicyMatch {
+    fn compile(&self) -> Result<PodMatcher, FieldError> {
         let Self { workloads: named, workload_selector, pod_selector, service_accounts: accounts } = self;
-        Ok(Matching {
-            workloads: workloads(named, "spec.match.workloads")?,
+        Ok(PodMatcher {
+            workloads: compile_workloads(named, "spec.match.workloads")?,
             workload_selector: workload_selector.compile("spec.match.workloadSelector")?,
             pod_selector: pod_selector.compile("spec.match.podSelector")?,
-            service_accounts: service_accounts(accounts, "spec.match.serviceAccounts")?,
-            // The namespace is the policy's own, which is not written here.
-            ..Matching::default()
+            service_accounts: compile_service_accounts(accounts, "spec.match.serviceAccounts")?,
+            // The namespace is that of the policy, and no field here.
+            ..PodMatcher::default()
         })
     }
 }

@@ -1,56 +1,57 @@
-//! Why an object of ours cannot be used.
+//! Errors of objects of ours that cannot be used.
 
 use kube::{Resource, ResourceExt};
 use thiserror::Error;
 
-use crate::kernel::text::{Clean, sanitized};
+use crate::kernel::text::{CleanText, sanitize};
 
-/// What is wrong with an object, in one sentence that names the object, the field, and what would be right.
+/// Error of an object: one sentence that names the object, the field, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{object}: {flaw}")]
-pub struct Invalid {
-    /// The object, such as `SuspensionPolicy shop/debug-web`.
+#[error("{object}: {error}")]
+pub struct InvalidObject {
+    /// Kind and name, such as `SuspensionPolicy shop/debug-web`.
     pub object: String,
-    /// What is wrong with it.
-    pub flaw: Flaw,
+    /// Error of one of its fields.
+    pub error: FieldError,
 }
 
-/// What is wrong with one field.
+/// Error of one field.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{field} {sentence}")]
-pub struct Flaw {
-    /// The field's path, such as `spec.match.podSelector`.
+pub struct FieldError {
+    /// Path of the field, such as `spec.match.podSelector`.
     pub field: String,
-    /// What is wrong, as the end of a sentence that begins with the field.
+    /// Description of the error, as the end of a sentence that begins with the field.
     pub sentence: String,
 }
 
-impl Flaw {
+impl FieldError {
     pub(super) fn new(field: impl Into<String>, sentence: impl Into<String>) -> Self {
         Self { field: field.into(), sentence: sentence.into() }
     }
 
-    /// A flaw of a text that is quoted, made harmless.
-    pub(super) fn of_value(field: impl Into<String>, value: &str, right: &str) -> Self {
-        Self::new(field, format!("is \"{}\", which is not {right}", Clean(value)))
+    /// Creates an error that quotes the wrong text, made harmless.
+    pub(super) fn for_value(field: impl Into<String>, value: &str, right: &str) -> Self {
+        Self::new(field, format!("is \"{}\", which is not {right}", CleanText(value)))
     }
 
-    /// The flaw as one of this object.
-    pub(super) fn of<K: Resource<DynamicType = ()>>(self, object: &K) -> Invalid {
-        let name = sanitized(&object.name_any());
-        let name = object.namespace().map_or_else(|| name.clone(), |namespace| format!("{}/{name}", Clean(&namespace)));
-        Invalid { object: format!("{} {name}", K::kind(&())), flaw: self }
+    /// Adds the object to the error.
+    pub(super) fn in_object<K: Resource<DynamicType = ()>>(self, object: &K) -> InvalidObject {
+        let name = sanitize(&object.name_any());
+        let name =
+            object.namespace().map_or_else(|| name.clone(), |namespace| format!("{}/{name}", CleanText(&namespace)));
+        InvalidObject { object: format!("{} {name}", K::kind(&())), error: self }
     }
 }
 
-/// The name of an object and, of a namespaced kind, its namespace.
-pub(super) fn name_of<K: Resource<DynamicType = ()>>(object: &K) -> Result<Box<str>, Flaw> {
-    let missing = || Flaw::new("metadata.name", "is missing");
+/// Returns the name of an object.
+pub(super) fn name_of<K: Resource<DynamicType = ()>>(object: &K) -> Result<Box<str>, FieldError> {
+    let missing = || FieldError::new("metadata.name", "is missing");
     object.meta().name.as_deref().filter(|name| !name.is_empty()).map(Into::into).ok_or_else(missing)
 }
 
-/// The namespace of an object of a namespaced kind.
-pub(super) fn namespace_of<K: Resource<DynamicType = ()>>(object: &K) -> Result<Box<str>, Flaw> {
-    let missing = || Flaw::new("metadata.namespace", "is missing, and says which namespace this is about");
+/// Returns the namespace of an object of a namespaced kind.
+pub(super) fn namespace_of<K: Resource<DynamicType = ()>>(object: &K) -> Result<Box<str>, FieldError> {
+    let missing = || FieldError::new("metadata.namespace", "is missing, and says which namespace this is about");
     object.meta().namespace.as_deref().filter(|name| !name.is_empty()).map(Into::into).ok_or_else(missing)
 }

@@ -1,4 +1,4 @@
-//! Label selectors as users write them: the shape and the meaning of Kubernetes', and nothing in them is skipped unread.
+//! Label selectors with the shape and the meaning of those of Kubernetes. Unknown fields are refused.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,9 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::invalid::Flaw;
+use super::invalid::FieldError;
 use super::syntax::{LABEL_KEY, LABEL_VALUE};
-use crate::decision::selector::{Operator, Requirement, Selector};
+use crate::decision::selector::{Selector, SelectorOperator, SelectorRequirement};
 
 /// A label selector; all requirements must hold, and an empty one selects everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -57,24 +57,27 @@ pub enum LabelOperator {
 }
 
 impl LabelSelector {
-    /// Whether it requires nothing.
+    /// Returns whether the selector requires nothing.
     pub fn is_empty(&self) -> bool {
         let Self { match_labels, match_expressions } = self;
         match_labels.is_empty() && match_expressions.is_empty()
     }
 
-    /// What it selects; `path` is where it stands, for a sentence about what is wrong with it.
+    /// Compiles the selector; `path` is its place, for error messages.
     ///
     /// # Errors
     ///
     /// When a key or a value is none that a label can have, or an operator and its values do not go together.
-    pub fn compile(&self, path: &str) -> Result<Selector, Flaw> {
+    pub fn compile(&self, path: &str) -> Result<Selector, FieldError> {
         let Self { match_labels, match_expressions } = self;
         let labels = match_labels.iter().map(|(key, value)| {
             let path = format!("{path}.matchLabels");
             LABEL_KEY.check(path.as_str(), key)?;
             LABEL_VALUE.check(path, value)?;
-            Ok(Requirement { key: key.as_str().into(), operator: Operator::In(vec![value.as_str().into()]) })
+            Ok(SelectorRequirement {
+                key: key.as_str().into(),
+                operator: SelectorOperator::In(vec![value.as_str().into()]),
+            })
         });
         let expressions = match_expressions.iter().enumerate();
         let expressions = expressions.map(|(index, one)| one.compile(&format!("{path}.matchExpressions[{index}]")));
@@ -83,7 +86,7 @@ impl LabelSelector {
 }
 
 impl LabelRequirement {
-    fn compile(&self, path: &str) -> Result<Requirement, Flaw> {
+    fn compile(&self, path: &str) -> Result<SelectorRequirement, FieldError> {
         let Self { key, operator, values } = self;
         LABEL_KEY.check(format!("{path}.key"), key)?;
         for (index, value) in values.iter().enumerate() {
@@ -92,17 +95,20 @@ impl LabelRequirement {
         let texts = || values.iter().map(|value| value.as_str().into()).collect();
         let operator = match operator {
             LabelOperator::In | LabelOperator::NotIn if values.is_empty() => {
-                return Err(Flaw::new(format!("{path}.values"), "is empty; the operators In and NotIn need values"));
+                return Err(FieldError::new(
+                    format!("{path}.values"),
+                    "is empty; the operators In and NotIn need values",
+                ));
             }
-            LabelOperator::In => Operator::In(texts()),
-            LabelOperator::NotIn => Operator::NotIn(texts()),
+            LabelOperator::In => SelectorOperator::In(texts()),
+            LabelOperator::NotIn => SelectorOperator::NotIn(texts()),
             LabelOperator::Exists | LabelOperator::DoesNotExist if !values.is_empty() => {
-                return Err(Flaw::new(format!("{path}.values"), "is only for the operators In and NotIn"));
+                return Err(FieldError::new(format!("{path}.values"), "is only for the operators In and NotIn"));
             }
-            LabelOperator::Exists => Operator::Exists,
-            LabelOperator::DoesNotExist => Operator::DoesNotExist,
+            LabelOperator::Exists => SelectorOperator::Exists,
+            LabelOperator::DoesNotExist => SelectorOperator::DoesNotExist,
         };
-        Ok(Requirement { key: key.as_str().into(), operator })
+        Ok(SelectorRequirement { key: key.as_str().into(), operator })
     }
 }
 
@@ -111,7 +117,7 @@ fn match_labels(_: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "maxProperties": 32,
         "additionalProperties": LABEL_VALUE.schema(),
-        "x-kubernetes-validations": [LABEL_KEY.rule_of_keys()],
+        "x-kubernetes-validations": [LABEL_KEY.key_rule()],
     })
 }
 
@@ -120,5 +126,5 @@ fn key(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn values(_: &mut SchemaGenerator) -> Schema {
-    LABEL_VALUE.list(64)
+    LABEL_VALUE.list_schema(64)
 }

@@ -1,16 +1,14 @@
-//! What we report on an object of ours.
+//! Statuses that we report on objects of ours.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The status of an object of one of our kinds.
+/// Status of an object of one of our kinds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
-pub enum Status {
-    /// Of a policy.
+pub enum RuleStatus {
     Policy(PolicyStatus),
-    /// Of a suspension.
     Suspension(SuspensionStatus),
 }
 
@@ -42,7 +40,7 @@ pub struct PolicyStatus {
 /// An object that carries out a suspension of traffic.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct Routed {
+pub struct RoutingObjectRef {
     /// Its kind.
     pub kind: String,
     /// Its namespace.
@@ -72,7 +70,7 @@ pub struct SuspensionStatus {
     pub left: Option<String>,
     /// For Traffic: the objects that carry it out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub routing: Vec<Routed>,
+    pub routing: Vec<RoutingObjectRef>,
     /// For Traffic: whom it does not reach, a sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_reached: Vec<String>,

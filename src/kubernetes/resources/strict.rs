@@ -1,6 +1,6 @@
-//! Objects read strictly: a field that its kind does not have is named, with its path and the one that was perhaps meant.
+//! Strict deserialization: an unknown field is an error that names its path and the nearest known field.
 //!
-//! What the API server takes is taken here, too: null stands for nothing, and a number for a quantity.
+//! Values that the API server accepts are accepted, too: null stands for nothing, and a number for a quantity.
 
 use std::cell::RefCell;
 
@@ -8,82 +8,74 @@ use serde::de::{DeserializeOwned, DeserializeSeed, Error, IntoDeserializer, MapA
 use serde::{Deserializer, forward_to_deserialize_any};
 use serde_json::Value;
 
-use crate::kernel::text::nearest;
-use crate::kernel::text::sanitized;
+use crate::kernel::text::nearest_word;
+use crate::kernel::text::sanitize;
 
-/// What is wrong with an object, in one sentence, or in one for each field that it should not have.
+/// Error of an object: one sentence, or one for each unknown field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Wrong(String);
+pub struct StrictError(String);
 
-/// Reads an object; every unknown field is told, or the first thing that is wrong otherwise.
-///
-/// # Errors
-///
-/// When it is no such object.
-pub fn read<T: DeserializeOwned>(object: &Value) -> Result<T, Wrong> {
-    strictly(object).map_err(|Wrong(why)| Wrong(format!("{}: {why}", named(object))))
+/// Reads an object. The error names every unknown field, or else the first other mistake.
+pub fn read_object<T: DeserializeOwned>(object: &Value) -> Result<T, StrictError> {
+    read_strictly(object).map_err(|StrictError(why)| StrictError(format!("{}: {why}", describe_object(object))))
 }
 
-/// The same for something that is no object of Kubernetes.
-///
-/// # Errors
-///
-/// When it is not what `T` reads.
-pub fn strictly<T: DeserializeOwned>(value: &Value) -> Result<T, Wrong> {
-    let found = Found::default();
-    let read = T::deserialize(Strict { value, path: String::new(), found: &found });
-    let Found { unknown, wrong_at } = found;
-    let unknown = unknown.into_inner();
-    if !unknown.is_empty() {
-        return Err(Wrong(unknown.join("\n  ")));
+/// Reads a value that is no object of Kubernetes, in the same strict way.
+pub fn read_strictly<T: DeserializeOwned>(value: &Value) -> Result<T, StrictError> {
+    let findings = StrictFindings::default();
+    let read = T::deserialize(StrictDeserializer { value, path: String::new(), findings: &findings });
+    let StrictFindings { unknown_fields, error_path } = findings;
+    let unknown_fields = unknown_fields.into_inner();
+    if !unknown_fields.is_empty() {
+        return Err(StrictError(unknown_fields.join("\n  ")));
     }
-    let told = |error: serde_json::Error| match wrong_at.into_inner().filter(|path| !path.is_empty()) {
-        Some(path) => Wrong(format!("{path}: {error}")),
-        None => Wrong(error.to_string()),
+    let with_path = |error: serde_json::Error| match error_path.into_inner().filter(|path| !path.is_empty()) {
+        Some(path) => StrictError(format!("{path}: {error}")),
+        None => StrictError(error.to_string()),
     };
-    read.map_err(told)
+    read.map_err(with_path)
 }
 
-/// How an object is called in a sentence about it.
-pub fn named(object: &Value) -> String {
-    let text = |value: &Value| sanitized(value.as_str().unwrap_or_default());
+/// Returns the kind and name of an object, for messages.
+pub fn describe_object(object: &Value) -> String {
+    let text = |value: &Value| sanitize(value.as_str().unwrap_or_default());
     let kind = object["kind"].as_str().map_or_else(|| "an object without a kind".to_owned(), |_| text(&object["kind"]));
     let metadata = &object["metadata"];
     let name = [&metadata["name"], &metadata["generateName"]].into_iter().find(|name| name.is_string());
     name.map_or_else(|| kind.clone(), |name| format!("{kind} {}", text(name)))
 }
 
-/// What was found while reading.
+/// Mistakes found while reading.
 #[derive(Default)]
-struct Found {
-    unknown: RefCell<Vec<String>>,
-    /// The place of the first error, which is the innermost that passes it on.
-    wrong_at: RefCell<Option<String>>,
+struct StrictFindings {
+    unknown_fields: RefCell<Vec<String>>,
+    /// Path of the first error, recorded by the innermost value that passes it on.
+    error_path: RefCell<Option<String>>,
 }
 
-/// Reads a value, and knows where it stands.
-struct Strict<'de, 'f> {
+/// Deserializer of a value that knows its path.
+struct StrictDeserializer<'de, 'f> {
     value: &'de Value,
     path: String,
-    found: &'f Found,
+    findings: &'f StrictFindings,
 }
 
-impl<'de, 'f> Strict<'de, 'f> {
-    fn entries(self, fields: Option<&'static [&'static str]>) -> Entries<'de, 'f> {
-        let Self { value, path, found } = self;
+impl<'de, 'f> StrictDeserializer<'de, 'f> {
+    fn entries(self, fields: Option<&'static [&'static str]>) -> StrictMap<'de, 'f> {
+        let Self { value, path, findings } = self;
         let entries: Vec<_> =
             value.as_object().into_iter().flatten().map(|(key, value)| (key.as_str(), value)).collect();
-        Entries { entries: entries.into_iter(), fields, next: None, path, found }
+        StrictMap { entries: entries.into_iter(), fields, next: None, path, findings }
     }
 
-    fn items(self) -> Items<'de, 'f> {
-        let Self { value, path, found } = self;
-        Items { items: value.as_array().map_or(&[][..], Vec::as_slice).iter().enumerate(), path, found }
+    fn items(self) -> StrictList<'de, 'f> {
+        let Self { value, path, findings } = self;
+        StrictList { items: value.as_array().map_or(&[][..], Vec::as_slice).iter().enumerate(), path, findings }
     }
 }
 
-impl<'de> Deserializer<'de> for Strict<'de, '_> {
+impl<'de> Deserializer<'de> for StrictDeserializer<'de, '_> {
     type Error = serde_json::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
@@ -155,40 +147,40 @@ impl<'de> Deserializer<'de> for Strict<'de, '_> {
     }
 }
 
-/// The fields of an object, of which those that are not known are told and passed over.
-struct Entries<'de, 'f> {
+/// Fields of an object; unknown ones are recorded and skipped.
+struct StrictMap<'de, 'f> {
     entries: std::vec::IntoIter<(&'de str, &'de Value)>,
-    /// The known ones, where they are fields and no keys of a map.
+    /// Names of the known fields; `None` for the keys of a map.
     fields: Option<&'static [&'static str]>,
     next: Option<(&'de str, &'de Value)>,
     path: String,
-    found: &'f Found,
+    findings: &'f StrictFindings,
 }
 
-impl Entries<'_, '_> {
+impl StrictMap<'_, '_> {
     fn is_known(&self, key: &str) -> bool {
-        // Every object says what it is; not every type has fields for that.
+        // Every object has these two fields, but not every type does.
         let is_type = self.path.is_empty() && ["apiVersion", "kind"].contains(&key);
         self.fields.is_none_or(|fields| is_type || fields.contains(&key))
     }
 
     fn path_of(&self, key: &str) -> String {
-        let key = sanitized(key);
+        let key = sanitize(key);
         if self.path.is_empty() { key } else { format!("{}.{key}", self.path) }
     }
 
-    fn tell_unknown(&self, key: &str) {
+    fn record_unknown(&self, key: &str) {
         let fields = self.fields.unwrap_or_default();
-        let meant = match nearest(key, fields.iter().copied()) {
+        let meant = match nearest_word(key, fields.iter().copied()) {
             Some(meant) => format!("; did you mean {meant}?"),
             None if fields.len() <= 12 => format!("; known are {}", fields.join(", ")),
             None => String::new(),
         };
-        self.found.unknown.borrow_mut().push(format!("{}: unknown field{meant}", self.path_of(key)));
+        self.findings.unknown_fields.borrow_mut().push(format!("{}: unknown field{meant}", self.path_of(key)));
     }
 }
 
-impl<'de> MapAccess<'de> for Entries<'de, '_> {
+impl<'de> MapAccess<'de> for StrictMap<'de, '_> {
     type Error = serde_json::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Self::Error> {
@@ -197,7 +189,7 @@ impl<'de> MapAccess<'de> for Entries<'de, '_> {
                 self.next = Some((key, value));
                 return seed.deserialize(key.into_deserializer()).map(Some);
             }
-            self.tell_unknown(key);
+            self.record_unknown(key);
         }
         Ok(None)
     }
@@ -205,29 +197,29 @@ impl<'de> MapAccess<'de> for Entries<'de, '_> {
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Self::Error> {
         let (key, value) = self.next.take().ok_or_else(|| Error::custom("a value comes after its key"))?;
         let path = self.path_of(key);
-        let strict = Strict { value, path: path.clone(), found: self.found };
+        let strict = StrictDeserializer { value, path: path.clone(), findings: self.findings };
         seed.deserialize(strict).inspect_err(|_| {
-            self.found.wrong_at.borrow_mut().get_or_insert(path);
+            self.findings.error_path.borrow_mut().get_or_insert(path);
         })
     }
 }
 
-/// The items of a list.
-struct Items<'de, 'f> {
+/// Items of a list.
+struct StrictList<'de, 'f> {
     items: std::iter::Enumerate<std::slice::Iter<'de, Value>>,
     path: String,
-    found: &'f Found,
+    findings: &'f StrictFindings,
 }
 
-impl<'de> SeqAccess<'de> for Items<'de, '_> {
+impl<'de> SeqAccess<'de> for StrictList<'de, '_> {
     type Error = serde_json::Error;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Self::Error> {
         let Some((index, value)) = self.items.next() else { return Ok(None) };
         let path = format!("{}[{index}]", self.path);
-        let strict = Strict { value, path: path.clone(), found: self.found };
+        let strict = StrictDeserializer { value, path: path.clone(), findings: self.findings };
         let read = seed.deserialize(strict).inspect_err(|_| {
-            self.found.wrong_at.borrow_mut().get_or_insert(path);
+            self.findings.error_path.borrow_mut().get_or_insert(path);
         });
         read.map(Some)
     }
@@ -249,7 +241,7 @@ mod tests {
     }
 
     fn refusal<T: DeserializeOwned>(object: &Value) -> String {
-        read::<T>(object).map(drop).map_err(|error| format!("{error:#}")).unwrap_err()
+        read_object::<T>(object).map(drop).map_err(|error| format!("{error:#}")).unwrap_err()
     }
 
     #[test]
@@ -282,7 +274,7 @@ mod tests {
         let object = deployment(json!({
             "containers": [container, {"name": "b", "livenessProbe": probe}], "volumes": null, "nodeSelector": null,
         }));
-        let read = read::<Deployment>(&object).expect("this is a Deployment");
+        let read = read_object::<Deployment>(&object).expect("this is a Deployment");
         let spec = read.spec.template.spec.expect("it has a template");
         assert_eq!(spec.containers.len(), 2);
     }
@@ -295,7 +287,7 @@ mod tests {
                 "metadata": {"name": "all", "namespace": "shop"}, "spec": spec,
             })
         };
-        assert!(read::<InjectionPolicy>(&policy(json!({"action": "Enable"}))).is_ok());
+        assert!(read_object::<InjectionPolicy>(&policy(json!({"action": "Enable"}))).is_ok());
         let unknown = policy(json!({"action": "Enable", "match": {"podSelectors": {}}}));
         assert_eq!(
             refusal::<InjectionPolicy>(&unknown),

@@ -1,4 +1,4 @@
-//! A suspension of either kind as one value: what commands, the API and controllers read, change and write back.
+//! Suspension of either kind as one value, which commands, the API and controllers read, change and write back.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -6,50 +6,48 @@ use kube::Resource;
 use serde_json::{Value, json};
 
 use super::cluster_suspension_policy::{ClusterSuspensionPolicy, ClusterSuspensionPolicySpec};
-use super::invalid::Invalid;
-use super::suspending::{Period, Suspend};
+use super::invalid::InvalidObject;
+use super::suspension_fields::{SuspensionPeriod, SuspensionSubject};
 use super::suspension_policy::{SuspensionPolicy, SuspensionPolicySpec};
 use super::syntax::{is_namespace_name, is_object_name};
-use crate::decision::suspension::Suspension;
+use crate::decision::suspension::InjectionSuspension;
 use crate::kernel::names::{AUDIT_ID, GROUP, ROUTING_FINALIZER, VERSION};
-use crate::kernel::text::{Clean, sanitized};
+use crate::kernel::text::{CleanText, sanitize};
 
-/// A suspension as it is written, without its status.
+/// Suspension object without its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SuspensionObject {
-    /// Its namespace; `None` for a cluster suspension.
+    /// Namespace; `None` for a cluster suspension.
     pub namespace: Option<String>,
-    /// Its name.
     pub name: String,
-    /// Its UID, once it has been created.
+    /// UID, once the object has been created.
     pub uid: Option<String>,
-    /// The generation of its spec, once it has been created.
+    /// Generation of the spec, once the object has been created.
     pub generation: Option<i64>,
-    /// When it was created.
+    /// Time of creation.
     pub created_at: Option<Timestamp>,
-    /// Whether somebody has deleted it, and it waits for finalizers only.
+    /// Whether the object is deleted, and waits for finalizers only.
     pub is_being_deleted: bool,
-    /// Its finalizers.
     pub finalizers: Vec<String>,
-    /// The id under which audit entries tell of it, as its maker wrote it; see [`audit_id`](Self::audit_id).
+    /// Id for audit entries, as the object's creator wrote it; see [`audit_id`](Self::audit_id).
     pub written_audit_id: Option<String>,
-    /// What is suspended. `namespaces`, `namespaceSelector` and `indefinite` are empty in a namespaced one.
+    /// Specification. `namespaces`, `namespaceSelector` and `indefinite` are empty in a namespaced suspension.
     pub spec: ClusterSuspensionPolicySpec,
 }
 
-/// What a suspension does at an instant, by the clock alone.
+/// Phase of a suspension at an instant, by the clock alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// It is still to begin.
+pub enum SuspensionPhase {
+    /// The start is in the future.
     Scheduled,
-    /// It holds.
+    /// The suspension is between start and end.
     InForce,
-    /// It has ended.
+    /// The end has passed.
     Over,
 }
 
-impl State {
-    /// The word for it, as in the status.
+impl SuspensionPhase {
+    /// Returns the word that statuses use.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Scheduled => "Scheduled",
@@ -59,86 +57,87 @@ impl State {
     }
 }
 
-impl Period {
-    /// What is the case at this instant.
-    pub fn state(&self, now: Timestamp) -> State {
+impl SuspensionPeriod {
+    /// Returns the phase at this instant.
+    pub fn phase(&self, now: Timestamp) -> SuspensionPhase {
         match self.ends_at {
-            Some(end) if end <= now => State::Over,
-            _ if self.starts_at > now => State::Scheduled,
-            _ => State::InForce,
+            Some(end) if end <= now => SuspensionPhase::Over,
+            _ if self.starts_at > now => SuspensionPhase::Scheduled,
+            _ => SuspensionPhase::InForce,
         }
     }
 }
 
-/// Whether a suspension of this name can be in this namespace: what cannot be is not asked for.
-pub fn can_be(namespace: Option<&str>, name: &str) -> bool {
+/// Returns whether Kubernetes would accept these names. Objects with other names cannot exist, so no request is made
+/// for them.
+pub fn is_valid_name(namespace: Option<&str>, name: &str) -> bool {
     namespace.is_none_or(is_namespace_name) && is_object_name(name)
 }
 
 impl SuspensionObject {
-    /// As much of one as its metadata tell, where it cannot be read.
+    /// Creates the object from its metadata alone, where the rest cannot be read.
     pub fn unreadable(namespace: Option<String>, name: String, uid: Option<String>) -> Self {
         let metadata = ObjectMeta { namespace, name: Some(name), uid, ..ObjectMeta::default() };
         let spec = json!({"suspend": "Traffic", "reason": "it cannot be read"});
-        Self::with(&metadata, serde_json::from_value(spec).expect("these fields are enough"))
+        Self::from_parts(&metadata, serde_json::from_value(spec).expect("these fields are enough"))
     }
 
-    /// The name of its kind.
+    /// Returns the name of the kind.
     pub fn kind(&self) -> &'static str {
         if self.namespace.is_some() { "SuspensionPolicy" } else { "ClusterSuspensionPolicy" }
     }
 
-    /// Whether it carries our finalizer.
-    pub fn is_held(&self) -> bool {
+    /// Returns whether the object carries our finalizer.
+    pub fn has_finalizer(&self) -> bool {
         self.finalizers.iter().any(|one| one == ROUTING_FINALIZER)
     }
 
-    /// How sentences name it.
-    pub fn named(&self) -> String {
+    /// Returns kind and name, for messages.
+    pub fn describe(&self) -> String {
         let Self { namespace, name, .. } = self;
-        let place = namespace.as_deref().map(|namespace| format!("{}/", Clean(namespace))).unwrap_or_default();
-        format!("{} {place}{}", self.kind(), Clean(name))
+        let place = namespace.as_deref().map(|namespace| format!("{}/", CleanText(namespace))).unwrap_or_default();
+        format!("{} {place}{}", self.kind(), CleanText(name))
     }
 
-    /// The id that ties together the audit entries about it: what its maker wrote on it, or else its UID.
+    /// Returns the id shared by all audit entries about the suspension: the one its creator wrote, or else the UID.
     pub fn audit_id(&self) -> Option<String> {
-        self.written_audit_id.as_deref().map(sanitized).or_else(|| self.uid.clone())
+        self.written_audit_id.as_deref().map(sanitize).or_else(|| self.uid.clone())
     }
 
-    /// From when until when it holds.
+    /// Returns start and end.
     ///
     /// # Errors
     ///
     /// When its times contradict each other, or say too little.
-    pub fn period(&self, maximum: SignedDuration) -> Result<Period, Invalid> {
+    pub fn period(&self, maximum: SignedDuration) -> Result<SuspensionPeriod, InvalidObject> {
         match self.typed() {
-            Typed::Namespaced(object) => object.period(maximum),
-            Typed::Cluster(object) => object.period(maximum),
+            TypedSuspension::Namespaced(object) => object.period(maximum),
+            TypedSuspension::Cluster(object) => object.period(maximum),
         }
     }
 
-    /// What it suspends, and the suspension as decisions ask it.
+    /// Returns the subject, and the suspension as decisions use it.
     ///
     /// # Errors
     ///
-    /// When a rule is broken that one object can break alone, in the words in which the API server would refuse it.
-    pub fn compiled(&self, maximum: SignedDuration) -> Result<(Suspend, Suspension), Invalid> {
+    /// When the object breaks a rule that the API server checks. The message has the API server's words.
+    pub fn compile(&self, maximum: SignedDuration) -> Result<(SuspensionSubject, InjectionSuspension), InvalidObject> {
         match self.typed() {
-            Typed::Namespaced(object) => object.suspension(maximum),
-            Typed::Cluster(object) => object.suspension(maximum),
+            TypedSuspension::Namespaced(object) => object.suspension(maximum),
+            TypedSuspension::Cluster(object) => object.suspension(maximum),
         }
     }
 
-    /// Whether it suspends traffic.
+    /// Returns whether traffic is suspended.
     pub fn suspends_traffic(&self) -> bool {
-        self.spec.suspend == Suspend::Traffic
+        self.spec.suspend == SuspensionSubject::Traffic
     }
 
-    /// The object as it is written, in JSON, without what the API server sets itself.
+    /// Returns the object in JSON, without the fields that the API server sets itself.
     pub fn to_json(&self) -> Value {
         let spec = match self.typed() {
-            Typed::Namespaced(object) => serde_json::to_value(object.spec),
-            Typed::Cluster(object) => serde_json::to_value(object.spec),
+            TypedSuspension::Namespaced(object) => serde_json::to_value(object.spec),
+            TypedSuspension::Cluster(object) => serde_json::to_value(object.spec),
         };
         let mut metadata = json!({"name": self.name});
         if let Some(namespace) = &self.namespace {
@@ -156,7 +155,7 @@ impl SuspensionObject {
         })
     }
 
-    fn typed(&self) -> Typed {
+    fn typed(&self) -> TypedSuspension {
         let metadata = ObjectMeta {
             name: Some(self.name.clone()),
             namespace: self.namespace.clone(),
@@ -165,7 +164,7 @@ impl SuspensionObject {
         };
         if self.namespace.is_none() {
             let spec = self.spec.clone();
-            return Typed::Cluster(ClusterSuspensionPolicy { metadata, spec, status: None });
+            return TypedSuspension::Cluster(ClusterSuspensionPolicy { metadata, spec, status: None });
         }
         let ClusterSuspensionPolicySpec {
             suspend,
@@ -194,10 +193,10 @@ impl SuspensionObject {
             lasts,
             http_status,
         };
-        Typed::Namespaced(SuspensionPolicy { metadata, spec, status: None })
+        TypedSuspension::Namespaced(SuspensionPolicy { metadata, spec, status: None })
     }
 
-    fn with(metadata: &ObjectMeta, spec: ClusterSuspensionPolicySpec) -> Self {
+    fn from_parts(metadata: &ObjectMeta, spec: ClusterSuspensionPolicySpec) -> Self {
         let ObjectMeta { name, namespace, uid, generation, creation_timestamp, deletion_timestamp, .. } = metadata;
         let annotations = metadata.annotations.as_ref();
         Self {
@@ -214,14 +213,14 @@ impl SuspensionObject {
     }
 }
 
-enum Typed {
+enum TypedSuspension {
     Namespaced(SuspensionPolicy),
     Cluster(ClusterSuspensionPolicy),
 }
 
 impl From<&ClusterSuspensionPolicy> for SuspensionObject {
     fn from(object: &ClusterSuspensionPolicy) -> Self {
-        Self { namespace: None, ..Self::with(object.meta(), object.spec.clone()) }
+        Self { namespace: None, ..Self::from_parts(object.meta(), object.spec.clone()) }
     }
 }
 
@@ -254,8 +253,8 @@ impl From<&SuspensionPolicy> for SuspensionObject {
             indefinite: false,
             http_status,
         };
-        // A file may leave it out; it then is none of any namespace's, which the parse has refused already.
+        // A file may omit the namespace; the conversion refuses such an object.
         let namespace = Some(object.meta().namespace.clone().unwrap_or_default());
-        Self { namespace, ..Self::with(object.meta(), spec) }
+        Self { namespace, ..Self::from_parts(object.meta(), spec) }
     }
 }

@@ -8,11 +8,11 @@ use super::cluster_injection_policy::ClusterInjectionPolicy;
 use super::cluster_suspension_policy::ClusterSuspensionPolicy;
 use super::crds;
 use super::injection_policy::InjectionPolicy;
-use super::suspending::Suspend;
+use super::suspension_fields::SuspensionSubject;
 use super::suspension_policy::SuspensionPolicy;
 use crate::decision::Action;
-use crate::decision::policy::{Mode, Overrides, Policy, Specificity};
-use crate::decision::suspension::Suspension;
+use crate::decision::policy::{EnforcementMode, OverridePermission, Policy, Specificity};
+use crate::decision::suspension::InjectionSuspension;
 
 const MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
 
@@ -31,16 +31,16 @@ fn policy(spec: Value) -> Result<Policy, String> {
     Policy::try_from(&object).map_err(|invalid| invalid.to_string())
 }
 
-fn cluster_suspension(spec: Value) -> Result<Option<Suspension>, String> {
+fn cluster_suspension(spec: Value) -> Result<Option<InjectionSuspension>, String> {
     let object: ClusterSuspensionPolicy = object(None, spec);
     let (suspend, suspension) = object.suspension(MONTH).map_err(|invalid| invalid.to_string())?;
-    Ok((suspend == Suspend::Injection).then_some(suspension))
+    Ok((suspend == SuspensionSubject::Injection).then_some(suspension))
 }
 
-fn suspension(spec: Value) -> Result<Option<Suspension>, String> {
+fn suspension(spec: Value) -> Result<Option<InjectionSuspension>, String> {
     let object: SuspensionPolicy = object(Some("shop"), spec);
     let (suspend, suspension) = object.suspension(MONTH).map_err(|invalid| invalid.to_string())?;
-    Ok((suspend == Suspend::Injection).then_some(suspension))
+    Ok((suspend == SuspensionSubject::Injection).then_some(suspension))
 }
 
 /// A suspension of injection for three hours, with these fields in place of its own; null takes one away.
@@ -63,8 +63,8 @@ fn refusal<T>(outcome: Result<T, String>) -> String {
 fn a_policy_that_says_nothing_else_has_the_defaults() {
     let policy = cluster_policy(json!({"action": "Enable"})).unwrap();
     assert_eq!((policy.action, policy.priority, policy.revision.as_deref()), (Action::Enable, 0, None));
-    assert_eq!((policy.overrides, policy.mode), (Overrides::Allow, Mode::Enforce));
-    assert_eq!((policy.namespace.as_deref(), policy.matching.specificity()), (None, Specificity::Anything));
+    assert_eq!((policy.overrides, policy.mode), (OverridePermission::Allow, EnforcementMode::Enforce));
+    assert_eq!((policy.namespace.as_deref(), policy.matcher.specificity()), (None, Specificity::Anything));
 }
 
 #[test]
@@ -81,19 +81,19 @@ fn a_policy_keeps_everything_that_it_says() {
         "action": "Enable", "revision": "stable", "priority": -5, "overrides": "Deny", "mode": "Audit",
     }))
     .unwrap();
-    assert!(policy.matching.names_namespace("team-a") && !policy.matching.names_namespace("team-x"));
-    assert!(policy.matching.workloads[0].name.matches_all());
-    assert!(policy.matching.workload_selector.uses("tier") && policy.matching.pod_selector.uses("app"));
-    assert!(policy.matching.namespace_selector.uses("mesh") && policy.matching.service_accounts[0].matches("web-1"));
+    assert!(policy.matcher.names_namespace("team-a") && !policy.matcher.names_namespace("team-x"));
+    assert!(policy.matcher.workloads[0].name.matches_all());
+    assert!(policy.matcher.workload_selector.uses_key("tier") && policy.matcher.pod_selector.uses_key("app"));
+    assert!(policy.matcher.namespace_selector.uses_key("mesh") && policy.matcher.service_accounts[0].matches("web-1"));
     assert_eq!((policy.revision.as_deref(), policy.priority), (Some("stable"), -5));
-    assert_eq!((policy.overrides, policy.mode), (Overrides::Deny, Mode::Audit));
+    assert_eq!((policy.overrides, policy.mode), (OverridePermission::Deny, EnforcementMode::Audit));
 }
 
 #[test]
 fn a_namespaced_policy_is_about_its_own_namespace() {
     let policy = policy(json!({"action": "Remove", "match": {"podSelector": {}}})).unwrap();
     assert_eq!((policy.action, policy.namespace.as_deref()), (Action::Remove, Some("shop")));
-    assert_eq!(policy.matching, Default::default());
+    assert_eq!(policy.matcher, Default::default());
 }
 
 #[test]
@@ -289,13 +289,13 @@ fn a_cluster_suspension_says_which_namespaces() {
     let some =
         suspending(json!({"namespaces": {"include": ["shop"]}, "workloads": [{"kind": "Deployment", "name": "web"}]}));
     let suspension = cluster_suspension(some).unwrap().unwrap();
-    assert!(suspension.matching.names_namespace("shop") && !suspension.matching.names_namespace("bank"));
-    assert_eq!(&*suspension.matching.workloads[0].kind, "Deployment");
+    assert!(suspension.matcher.names_namespace("shop") && !suspension.matcher.names_namespace("bank"));
+    assert_eq!(&*suspension.matcher.workloads[0].kind, "Deployment");
 }
 
 #[test]
 fn a_duration_is_a_positive_number_of_hours_minutes_and_seconds_in_that_order() {
-    let seconds = |text| super::syntax::duration(text).map(|lasts| lasts.as_secs());
+    let seconds = |text| super::syntax::parse_duration(text).map(|lasts| lasts.as_secs());
     for (text, expected) in [("3h", 10_800), ("2h30m", 9_000), ("90s", 90), ("1h1s", 3_601), ("00060m", 3_600)] {
         assert_eq!(seconds(text), Some(expected), "{text}");
     }

@@ -1,4 +1,4 @@
-//! Restarts by the API: to their end, stopped by somebody and by a token that is over, gone on with, and given up.
+//! Restarts by the API: to their end, stopped by a user or an expired token, resumed, and forgotten.
 
 use std::process::Command;
 
@@ -11,15 +11,15 @@ use super::super::installed::{OUR_USER, Outrigger};
 use super::super::restarting::{UNSTUCK, apply, await_ready, deployment, items, mark, name, restarted_at, stuck};
 use crate::control_plane::{ControlPlane, await_condition, with_temp_namespace};
 
-/// Somebody who asks about a namespace.
-struct Asking<'a> {
+/// User who calls the API for a namespace.
+struct RestartCaller<'a> {
     outrigger: &'a Outrigger,
     path: String,
     token: String,
 }
 
-impl<'a> Asking<'a> {
-    async fn of(plane: &ControlPlane, outrigger: &'a Outrigger, namespace: &str, account: &str, role: &str) -> Self {
+impl<'a> RestartCaller<'a> {
+    async fn new(plane: &ControlPlane, outrigger: &'a Outrigger, namespace: &str, account: &str, role: &str) -> Self {
         let token = self::account(plane, namespace, account).await;
         plane.apply(&binding(namespace, account, role)).await;
         let asking = Self { outrigger, path: format!("/namespaces/{namespace}/restarts"), token };
@@ -37,14 +37,14 @@ impl<'a> Asking<'a> {
         asked(self.outrigger, method, &path, &self.token, body, "").await
     }
 
-    /// Begins one that may begin, and tells its name.
-    async fn begun(&self, body: Value) -> String {
+    /// Begins a restart, and returns its identifier.
+    async fn begin(&self, body: Value) -> String {
         let (status, begun) = self.ask("POST", "", Some(body)).await;
         assert_eq!((status, &begun["state"]), (202, &json!("Running")), "{begun}");
         begun["run"].as_str().unwrap().to_owned()
     }
 
-    async fn ended(&self, run: &str) -> Value {
+    async fn await_end(&self, run: &str) -> Value {
         await_condition("the restart to end", 2 * TIMEOUT, async || {
             let (status, told) = self.ask("GET", &format!("/{run}"), None).await;
             ensure!(status == 200 && told["state"] != "Running", "{status}: {told}");
@@ -53,7 +53,7 @@ impl<'a> Asking<'a> {
         .await
     }
 
-    async fn waits(&self, run: &str) {
+    async fn await_stuck(&self, run: &str) {
         await_condition("the restart to wait for what does not come up", TIMEOUT, async || {
             let (_, told) = self.ask("GET", &format!("/{run}"), None).await;
             ensure!(told["waiting"][0]["name"] == "a-stuck", "{told}");
@@ -63,8 +63,8 @@ impl<'a> Asking<'a> {
     }
 }
 
-/// The act that ended a restart.
-async fn ending(outrigger: &Outrigger, run: &str) -> Value {
+/// Waits for the audit entry of the end of a restart.
+async fn await_end_entry(outrigger: &Outrigger, run: &str) -> Value {
     await_condition("the end to be recorded", TIMEOUT, async || {
         let of = |entry: &Value| entry["act"] == "RestartOver" && entry["object"]["name"] == run;
         outrigger.entries_where(of).pop().ok_or_else(|| anyhow::anyhow!("not yet"))
@@ -77,8 +77,8 @@ async fn a_namespace_is_restarted_by_whoever_may_and_each_step_is_told() {
     let (plane, outrigger) = Outrigger::shared().await;
     with_temp_namespace(plane, &[], async |namespace| {
         apply(plane, namespace, ["a", "b", "c"].map(deployment).to_vec()).await;
-        let editor = Asking::of(plane, outrigger, namespace, "editor", "edit").await;
-        let viewer = Asking::of(plane, outrigger, namespace, "viewer", "view").await;
+        let editor = RestartCaller::new(plane, outrigger, namespace, "editor", "edit").await;
+        let viewer = RestartCaller::new(plane, outrigger, namespace, "viewer", "view").await;
         await_ready(plane, namespace, 3).await;
 
         let (status, planned) = editor.ask("POST", "?dryRun=true", Some(json!({"all": true}))).await;
@@ -93,13 +93,13 @@ async fn a_namespace_is_restarted_by_whoever_may_and_each_step_is_told() {
         let before = items(plane, namespace, "deployments").await;
         assert!(before.iter().all(|one| mark(one).is_none() && restarted_at(one).is_none()), "nothing has begun");
 
-        let run = editor.begun(json!({"all": true, "atOnce": 2, "timeout": "1m"})).await;
+        let run = editor.begin(json!({"all": true, "atOnce": 2, "timeout": "1m"})).await;
         let told = watched(outrigger, &editor, &run).await;
         for part in ["event: snapshot", "\"step\":\"wave\"", "\"step\":\"restarted\"", "event: ended", "\"Completed\""]
         {
             assert!(told.contains(part), "{part}: {told}");
         }
-        let ended = editor.ended(&run).await;
+        let ended = editor.await_end(&run).await;
         assert_eq!(
             (&ended["state"], &ended["over"], &ended["of"]),
             (&json!("Completed"), &json!(3), &json!(3)),
@@ -112,7 +112,7 @@ async fn a_namespace_is_restarted_by_whoever_may_and_each_step_is_told() {
         let (status, over) = editor.ask("POST", &format!("/{run}/cancel"), None).await;
         assert_eq!(status, 409, "{over}");
 
-        let end = ending(outrigger, &run).await;
+        let end = await_end_entry(outrigger, &run).await;
         assert_eq!((&end["id"], &end["outcome"]), (&ended["auditId"], &json!("Allowed")), "{end}");
         assert_eq!((&end["actor"]["user"], &end["after"]["restarted"]), (&ended["user"], &json!(3)), "{end}");
         let events = plane.audit_log_of(namespace);
@@ -123,8 +123,8 @@ async fn a_namespace_is_restarted_by_whoever_may_and_each_step_is_told() {
     .await;
 }
 
-/// The events of a restart until it ends.
-async fn watched(outrigger: &Outrigger, asking: &Asking<'_>, run: &str) -> String {
+/// Returns the events of a restart until its end.
+async fn watched(outrigger: &Outrigger, asking: &RestartCaller<'_>, run: &str) -> String {
     let url = format!("{}{}/{run}?watch=true", outrigger.api(), asking.path);
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--insecure", "--no-buffer", "--max-time", "60"]);
@@ -139,11 +139,11 @@ async fn a_restart_that_is_stopped_begins_nothing_else_and_is_gone_on_with() {
     let (plane, outrigger) = Outrigger::shared().await;
     with_temp_namespace(plane, &[], async |namespace| {
         apply(plane, namespace, vec![stuck("a-stuck"), deployment("b"), deployment("c")]).await;
-        let editor = Asking::of(plane, outrigger, namespace, "editor", "edit").await;
-        let viewer = Asking::of(plane, outrigger, namespace, "viewer", "view").await;
+        let editor = RestartCaller::new(plane, outrigger, namespace, "editor", "edit").await;
+        let viewer = RestartCaller::new(plane, outrigger, namespace, "viewer", "view").await;
         await_ready(plane, namespace, 3).await;
-        let run = editor.begun(json!({"all": true, "atOnce": 1})).await;
-        editor.waits(&run).await;
+        let run = editor.begin(json!({"all": true, "atOnce": 1})).await;
+        editor.await_stuck(&run).await;
         let (status, taken) = editor.ask("POST", "", Some(json!({"all": true}))).await;
         assert!(status == 409 && taken["detail"].as_str().unwrap().contains(&run), "{status}: {taken}");
         let (status, twice) = editor.ask("POST", "", Some(json!({"resume": run}))).await;
@@ -155,19 +155,19 @@ async fn a_restart_that_is_stopped_begins_nothing_else_and_is_gone_on_with() {
         );
         let (status, stopping) = editor.ask("POST", &format!("/{run}/cancel"), None).await;
         assert_eq!(status, 202, "{stopping}");
-        let stopped = editor.ended(&run).await;
+        let stopped = editor.await_end(&run).await;
         assert_eq!((&stopped["state"], &stopped["canResume"]), (&json!("Interrupted"), &json!(true)), "{stopped}");
         let all = items(plane, namespace, "deployments").await;
         let begun: Vec<_> = all.iter().filter(|one| restarted_at(one).is_some()).map(name).collect();
         assert_eq!(begun, ["a-stuck"]);
         assert!(all.iter().all(|one| mark(one).is_some_and(|mark| mark.starts_with(&run))), "all are marked still");
-        assert_eq!(ending(outrigger, &run).await["outcome"], "Failed");
+        assert_eq!(await_end_entry(outrigger, &run).await["outcome"], "Failed");
 
         unstuck(plane, namespace).await;
         let (status, refused) = viewer.ask("POST", "", Some(json!({"resume": run}))).await;
         assert_eq!(status, 403, "{refused}");
-        assert_eq!(editor.begun(json!({"resume": run})).await, run);
-        let ended = editor.ended(&run).await;
+        assert_eq!(editor.begin(json!({"resume": run})).await, run);
+        let ended = editor.await_end(&run).await;
         assert_eq!((&ended["state"], &ended["over"]), (&json!("Completed"), &json!(3)), "{ended}");
         assert!(items(plane, namespace, "deployments").await.iter().all(|one| mark(one).is_none()));
     })
@@ -179,20 +179,20 @@ async fn a_token_that_is_over_stops_its_restart_and_somebody_else_goes_on() {
     let (plane, outrigger) = Outrigger::shared().await;
     with_temp_namespace(plane, &[], async |namespace| {
         apply(plane, namespace, vec![stuck("a-stuck"), deployment("b")]).await;
-        let leaver = Asking::of(plane, outrigger, namespace, "leaver", "edit").await;
-        let stayer = Asking::of(plane, outrigger, namespace, "stayer", "edit").await;
+        let leaver = RestartCaller::new(plane, outrigger, namespace, "leaver", "edit").await;
+        let stayer = RestartCaller::new(plane, outrigger, namespace, "stayer", "edit").await;
         await_ready(plane, namespace, 2).await;
-        let run = leaver.begun(json!({"all": true, "atOnce": 1})).await;
-        leaver.waits(&run).await;
+        let run = leaver.begin(json!({"all": true, "atOnce": 1})).await;
+        leaver.await_stuck(&run).await;
         let deleted = plane.kubectl(&["delete", "serviceaccount", "leaver", "-n", namespace]).await;
         assert!(deleted.status.success());
-        let stopped = stayer.ended(&run).await;
+        let stopped = stayer.await_end(&run).await;
         assert_eq!(stopped["state"], "Stopped", "{stopped}");
         assert!(stopped["why"].as_str().unwrap().contains("does not know this token"), "{stopped}");
-        assert_eq!(ending(outrigger, &run).await["why"], stopped["why"]);
+        assert_eq!(await_end_entry(outrigger, &run).await["why"], stopped["why"]);
         unstuck(plane, namespace).await;
-        assert_eq!(stayer.begun(json!({"resume": run})).await, run);
-        assert_eq!(stayer.ended(&run).await["state"], "Completed");
+        assert_eq!(stayer.begin(json!({"resume": run})).await, run);
+        assert_eq!(stayer.await_end(&run).await["state"], "Completed");
         let (_, listed) = stayer.ask("GET", "", None).await;
         assert_eq!(listed["items"].as_array().unwrap().len(), 1, "it is the same restart: {listed}");
     })
@@ -205,18 +205,18 @@ async fn a_replica_that_is_stopped_in_order_leaves_its_restart_to_be_gone_on_wit
     with_temp_namespace(plane, &[], async |namespace| {
         apply(plane, namespace, vec![stuck("a-stuck"), deployment("b")]).await;
         let leaving = Outrigger::start_beside(plane, "leaving").await;
-        let editor = Asking::of(plane, &leaving, namespace, "editor", "edit").await;
+        let editor = RestartCaller::new(plane, &leaving, namespace, "editor", "edit").await;
         await_ready(plane, namespace, 2).await;
-        let run = editor.begun(json!({"all": true, "atOnce": 1})).await;
-        editor.waits(&run).await;
-        let other = Asking { outrigger, path: editor.path.clone(), token: editor.token.clone() };
+        let run = editor.begin(json!({"all": true, "atOnce": 1})).await;
+        editor.await_stuck(&run).await;
+        let other = RestartCaller { outrigger, path: editor.path.clone(), token: editor.token.clone() };
         assert_eq!(other.ask("GET", &format!("/{run}"), None).await.0, 404, "each replica knows its own");
         leaving.terminate();
-        let end = ending(&leaving, &run).await;
+        let end = await_end_entry(&leaving, &run).await;
         assert_eq!((&end["outcome"], &end["after"]["pending"]), (&json!("Failed"), &json!(1)), "{end}");
         unstuck(plane, namespace).await;
-        assert_eq!(other.begun(json!({"resume": run})).await, run);
-        assert_eq!(other.ended(&run).await["state"], "Completed");
+        assert_eq!(other.begin(json!({"resume": run})).await, run);
+        assert_eq!(other.await_end(&run).await["state"], "Completed");
     })
     .await;
 }
@@ -226,7 +226,7 @@ async fn what_an_override_leaves_drifting_is_restarted_and_then_nothing_is() {
     let (plane, outrigger) = Outrigger::shared().await;
     with_temp_namespace(plane, &[], async |namespace| {
         apply(plane, namespace, ["web", "other"].map(deployment).to_vec()).await;
-        let editor = Asking::of(plane, outrigger, namespace, "editor", "edit").await;
+        let editor = RestartCaller::new(plane, outrigger, namespace, "editor", "edit").await;
         await_ready(plane, namespace, 2).await;
         let path = format!("/namespaces/{namespace}/workloads/deployment/web/injection");
         let (status, told) = asked(outrigger, "PUT", &path, &editor.token, Some(json!({"action": "Enable"})), "").await;
@@ -238,8 +238,8 @@ async fn what_an_override_leaves_drifting_is_restarted_and_then_nothing_is() {
             Ok(())
         })
         .await;
-        let run = editor.begun(json!({"drifted": true, "timeout": "1m"})).await;
-        assert_eq!(editor.ended(&run).await["report"]["restarted"], only_web);
+        let run = editor.begin(json!({"drifted": true, "timeout": "1m"})).await;
+        assert_eq!(editor.await_end(&run).await["report"]["restarted"], only_web);
         await_condition("nothing to drift any more", TIMEOUT, async || {
             let (status, nothing) = editor.ask("POST", "", Some(json!({"drifted": true}))).await;
             ensure!(status == 200 && nothing["workloads"] == json!([]), "{status}: {nothing}");
@@ -270,7 +270,7 @@ async fn those_with_a_label_are_restarted_but_for_one_and_what_is_stuck_is_gone_
     with_temp_namespace(plane, &[], async |namespace| {
         let front = [stuck("a-stuck"), deployment("b"), deployment("c")].map(|one| of_tier("front", one));
         apply(plane, namespace, [front.to_vec(), vec![of_tier("back", deployment("d"))]].concat()).await;
-        let editor = Asking::of(plane, outrigger, namespace, "editor", "edit").await;
+        let editor = RestartCaller::new(plane, outrigger, namespace, "editor", "edit").await;
         await_ready(plane, namespace, 4).await;
         let wanted = |except: &[&str]| {
             let selector = json!({"matchExpressions": [{"key": "tier", "operator": "In", "values": ["front"]}]});
@@ -285,8 +285,8 @@ async fn those_with_a_label_are_restarted_but_for_one_and_what_is_stuck_is_gone_
         assert_eq!((names(&planned["workloads"]), names(&planned["excepted"])), (vec!["a-stuck", "b"], vec!["c"]));
         refused(wanted(&["a-stukc"]), "there is no deployment/a-stukc in namespace").await;
         refused(wanted(&["a-stukc"]), "did you mean deployment/a-stuck?").await;
-        let run = editor.begun(wanted(&["c"])).await;
-        let halted = editor.ended(&run).await;
+        let run = editor.begin(wanted(&["c"])).await;
+        let halted = editor.await_end(&run).await;
         assert_eq!((&halted["state"], names(&halted["report"]["pending"])), (&json!("Halted"), vec!["b"]), "{halted}");
         assert_eq!(names(&halted["report"]["notUp"]), ["a-stuck"]);
         let before = items(plane, namespace, "deployments").await;
@@ -297,8 +297,8 @@ async fn those_with_a_label_are_restarted_but_for_one_and_what_is_stuck_is_gone_
         refused(without(&["a-stukc"]), "did you mean deployment/a-stuck?").await;
         let (_, planned) = editor.ask("POST", "?dryRun=true", Some(without(&["a-stuck", "d"]))).await;
         assert_eq!((names(&planned["workloads"]), names(&planned["excepted"])), (vec!["b"], vec!["a-stuck"]));
-        assert_eq!(editor.begun(without(&["a-stuck"])).await, run);
-        let ended = editor.ended(&run).await;
+        assert_eq!(editor.begin(without(&["a-stuck"])).await, run);
+        let ended = editor.await_end(&run).await;
         assert_eq!((&ended["state"], &ended["canResume"]), (&json!("Completed"), &json!(false)), "{ended}");
         assert_eq!(names(&ended["report"]["restarted"]), ["b"]);
         let after = items(plane, namespace, "deployments").await;
@@ -317,16 +317,16 @@ async fn a_restart_that_is_given_up_leaves_no_mark_and_one_that_runs_has_to_be_s
     let (plane, outrigger) = Outrigger::shared().await;
     with_temp_namespace(plane, &[], async |namespace| {
         apply(plane, namespace, vec![stuck("a-stuck"), deployment("b"), deployment("c")]).await;
-        let editor = Asking::of(plane, outrigger, namespace, "editor", "edit").await;
-        let viewer = Asking::of(plane, outrigger, namespace, "viewer", "view").await;
+        let editor = RestartCaller::new(plane, outrigger, namespace, "editor", "edit").await;
+        let viewer = RestartCaller::new(plane, outrigger, namespace, "viewer", "view").await;
         await_ready(plane, namespace, 3).await;
-        let run = editor.begun(json!({"all": true, "atOnce": 1})).await;
-        editor.waits(&run).await;
+        let run = editor.begin(json!({"all": true, "atOnce": 1})).await;
+        editor.await_stuck(&run).await;
         let forget = format!("/{run}/forget");
         let (status, running) = editor.ask("POST", &forget, None).await;
         assert!(status == 409 && running["detail"].as_str().unwrap().contains("cancel it first"), "{running}");
         assert_eq!(editor.ask("POST", &format!("/{run}/cancel"), None).await.0, 202);
-        assert_eq!(editor.ended(&run).await["canResume"], true);
+        assert_eq!(editor.await_end(&run).await["canResume"], true);
 
         let before = items(plane, namespace, "deployments").await;
         let (status, refused) = viewer.ask("POST", &forget, None).await;
@@ -348,7 +348,7 @@ async fn a_restart_that_is_given_up_leaves_no_mark_and_one_that_runs_has_to_be_s
         let after = items(plane, namespace, "deployments").await;
         assert!(after.iter().all(|one| mark(one).is_none()), "{after:?}");
         assert_eq!(generations(&before), generations(&after), "no template is touched");
-        assert_eq!(editor.ended(&run).await["canResume"], false);
+        assert_eq!(editor.await_end(&run).await["canResume"], false);
         assert_eq!(editor.ask("POST", &forget, None).await.0, 404, "nothing of it is left");
         let of = |one: &Value| one["act"] == "RestartForget" && one["object"]["name"] == run;
         let told = outrigger.entries_where(|one| of(one) && one["outcome"] == "Allowed" && one["dryRun"].is_null());

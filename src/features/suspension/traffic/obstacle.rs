@@ -1,60 +1,62 @@
-//! What stands in the way of suspending a service's traffic.
+//! Obstacles to suspending the traffic of a service.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Obstacle, Target, is_excluded, suspensions};
-use crate::kubernetes::inventory::routing::{DestinationRule, Kind, Port, Route, Service, Standing};
-use crate::kubernetes::resources::suspending::Period;
-use crate::kubernetes::resources::suspension_object::{State, SuspensionObject};
+use super::{ServiceTarget, TrafficObstacle, is_excluded, traffic_suspensions};
+use crate::kubernetes::inventory::routing::{
+    DestinationRule, MeshService, RoutingKind, RoutingObject, ServicePort, ServiceRoute,
+};
+use crate::kubernetes::resources::suspension_fields::SuspensionPeriod;
+use crate::kubernetes::resources::suspension_object::{SuspensionObject, SuspensionPhase};
 
-/// The first thing that stands in the way.
-pub(super) fn found(target: &Target<'_>, now: Timestamp) -> Result<(), Obstacle> {
-    let Target { inventory, service, .. } = target;
+/// Checks for obstacles; returns the first.
+pub(super) fn check_obstacles(target: &ServiceTarget<'_>, now: Timestamp) -> Result<(), TrafficObstacle> {
+    let ServiceTarget { inventory, service, .. } = target;
     if is_excluded(inventory, &service.namespace) {
         let sentence =
             format!("namespace {} is excluded by a setting, and nothing in it is touched", service.namespace);
-        return Err(Obstacle::Unsupported(sentence));
+        return Err(TrafficObstacle::Unsupported(sentence));
     }
     if !target.has_begun() {
-        unspoken(target)?;
-        unversioned(target)?;
+        check_http(target)?;
+        check_versions(target)?;
     }
-    // Whoever has it keeps it; what comes later is told of.
-    if target.has(Kind::VirtualService) {
+    // A suspension that has the service keeps it; routing that comes later is only reported.
+    if target.has_own(RoutingKind::VirtualService) {
         return Ok(());
     }
-    taken_by_route(target)?;
-    taken_by_rule(target)?;
-    taken_by_suspension(target, now)
+    check_routes(target)?;
+    check_rules(target)?;
+    check_suspensions(target, now)
 }
 
-/// What it would not begin with, and goes on with where it has begun: a suspended version that goes away, perhaps to come again,
-/// gives no other its traffic back.
-pub(super) fn lapsed(target: &Target<'_>) -> Vec<String> {
-    let lacks = [unspoken(target), unversioned(target)].into_iter().filter_map(Result::err);
+/// Describes obstacles that would prevent a begin, but do not end a suspension that has begun. A suspended version may disappear
+/// and come again; meanwhile the other suspended versions get no traffic back.
+pub(super) fn tolerated_obstacles(target: &ServiceTarget<'_>) -> Vec<String> {
+    let lacks = [check_http(target), check_versions(target)].into_iter().filter_map(Result::err);
     lacks.map(|obstacle| format!("it goes on, though {}", obstacle.sentence())).collect()
 }
 
-/// It has to speak HTTP.
-fn unspoken(target: &Target<'_>) -> Result<(), Obstacle> {
-    let Service { ports, is_external, .. } = target.service;
+/// Checks that the service speaks HTTP.
+fn check_http(target: &ServiceTarget<'_>) -> Result<(), TrafficObstacle> {
+    let MeshService { ports, is_external, .. } = target.service;
     if *is_external {
-        let sentence = format!("{} is only a name for something outside of the cluster", target.named());
-        return Err(Obstacle::NoHttp(sentence));
+        let sentence = format!("{} is only a name for something outside of the cluster", target.describe());
+        return Err(TrafficObstacle::NoHttp(sentence));
     }
     if ports.iter().any(may_speak_http) {
         return Ok(());
     }
-    let ports: Vec<_> = ports.iter().map(told).collect();
+    let ports: Vec<_> = ports.iter().map(describe_port).collect();
     let ports = if ports.is_empty() { "has no ports".to_owned() } else { format!("has only {}", ports.join(", ")) };
-    Err(Obstacle::NoHttp(format!("{} {ports}: nothing that an HTTP status could answer", target.named())))
+    Err(TrafficObstacle::NoHttp(format!("{} {ports}: nothing that an HTTP status could answer", target.describe())))
 }
 
-/// Whether a proxy looks for HTTP on a port: as Istio tells protocols, and where nothing tells, by looking at what is sent.
-pub(super) fn may_speak_http(port: &Port) -> bool {
-    let Port { name, protocol, app_protocol, .. } = port;
+/// Returns whether a proxy looks for HTTP on a port. Istio takes the declared protocol; without one, it inspects the traffic.
+pub(super) fn may_speak_http(port: &ServicePort) -> bool {
+    let ServicePort { name, protocol, app_protocol, .. } = port;
     if protocol != "TCP" {
         return false;
     }
@@ -62,139 +64,143 @@ pub(super) fn may_speak_http(port: &Port) -> bool {
     let declared = declared.to_lowercase();
     let http = ["http", "http2", "grpc", "kubernetes.io/h2c", "kubernetes.io/ws"];
     let other = ["tcp", "tls", "https", "mongo", "mysql", "redis", "udp", "kubernetes.io/wss"];
-    // Of gRPC for the web the port's name has a prefix of two words.
+    // The port name of gRPC-Web has a prefix of two words.
     http.contains(&declared.as_str()) || declared == "grpc-web" || !other.contains(&declared.as_str())
 }
 
-/// How sentences name a port.
-pub(super) fn told(port: &Port) -> String {
-    let Port { name, port, protocol, .. } = port;
-    let name = if name.is_empty() { String::new() } else { format!(", {}", crate::kernel::text::Clean(name)) };
+pub(super) fn describe_port(port: &ServicePort) -> String {
+    let ServicePort { name, port, protocol, .. } = port;
+    let name = if name.is_empty() { String::new() } else { format!(", {}", crate::kernel::text::CleanText(name)) };
     format!("port {port} ({protocol}{name})")
 }
 
-/// Versions that are named have to exist.
-fn unversioned(target: &Target<'_>) -> Result<(), Obstacle> {
-    let Target { wanted, versions, .. } = target;
-    let Some(missing) = wanted.iter().find(|version| !versions.contains(*version)) else { return Ok(()) };
+/// Checks that the requested versions exist.
+fn check_versions(target: &ServiceTarget<'_>) -> Result<(), TrafficObstacle> {
+    let ServiceTarget { requested_versions, versions, .. } = target;
+    let Some(missing) = requested_versions.iter().find(|version| !versions.contains(*version)) else { return Ok(()) };
     let known: Vec<_> = versions.iter().map(String::as_str).collect();
     let known = match &known[..] {
         [] => "none of its workloads has a pod template with the label version".to_owned(),
         known => format!("it has {}", known.join(", ")),
     };
-    Err(Obstacle::NoVersion(format!("{} has no version {missing}: {known}", target.named())))
+    Err(TrafficObstacle::NoVersion(format!("{} has no version {missing}: {known}", target.describe())))
 }
 
-/// The routes of others that take the host for callers in the mesh, in whatever namespace.
-pub(super) fn foreign_routes(target: &Target<'_>) -> Vec<Arc<Route>> {
+/// Returns foreign routes, in any namespace, that take the host for callers in the mesh.
+pub(super) fn foreign_routes(target: &ServiceTarget<'_>) -> Vec<Arc<ServiceRoute>> {
     let mut routes = target.inventory.routing.routes();
     routes.retain(|route| {
-        let Route { object, hosts, on_mesh, .. } = &**route;
-        let takes = *on_mesh && hosts.iter().any(|host| means(host, &object.namespace, target));
+        let ServiceRoute { object, hosts, on_mesh, .. } = &**route;
+        let takes = *on_mesh && hosts.iter().any(|host| matches_host(host, &object.namespace, target));
         takes && !target.is_ours(object)
     });
     routes
 }
 
-/// Somebody routes it already.
-fn taken_by_route(target: &Target<'_>) -> Result<(), Obstacle> {
+/// Checks that no foreign route has the host, or the name that our VirtualService needs.
+fn check_routes(target: &ServiceTarget<'_>) -> Result<(), TrafficObstacle> {
     if let Some(route) = foreign_routes(target).first() {
-        return Err(taken(target, route.kind.as_str(), &route.object, "routes it already"));
+        return Err(describe_conflict(target, route.kind.as_str(), &route.object, "routes it already"));
     }
     let of_our_name = target.inventory.routing.virtual_service(&target.service.namespace, &target.service.name);
     match of_our_name.filter(|route| !target.is_ours(&route.object)) {
-        Some(route) => Err(taken(target, "VirtualService", &route.object, "has the name that ours would have")),
+        Some(route) => {
+            Err(describe_conflict(target, "VirtualService", &route.object, "has the name that ours would have"))
+        }
         None => Ok(()),
     }
 }
 
-/// Subsets of another rule would hide ours, which some versions need.
-fn taken_by_rule(target: &Target<'_>) -> Result<(), Obstacle> {
+/// Checks foreign DestinationRules: their subsets would hide ours, which are needed to suspend some versions only.
+fn check_rules(target: &ServiceTarget<'_>) -> Result<(), TrafficObstacle> {
     match foreign_rules(target).first() {
-        Some(rule) if !target.is_whole() => {
-            Err(taken(target, "DestinationRule", &rule.object, "tells its versions already"))
+        Some(rule) if !target.is_whole_service() => {
+            Err(describe_conflict(target, "DestinationRule", &rule.object, "tells its versions already"))
         }
         _ => Ok(()),
     }
 }
 
-/// The DestinationRules of others that are about this host, or have the name that ours would have.
-pub(super) fn foreign_rules(target: &Target<'_>) -> Vec<Arc<DestinationRule>> {
-    let Service { namespace, name, .. } = target.service;
+/// Returns foreign DestinationRules of this host, or with the name that our rule needs.
+pub(super) fn foreign_rules(target: &ServiceTarget<'_>) -> Vec<Arc<DestinationRule>> {
+    let MeshService { namespace, name, .. } = target.service;
     let mut rules = target.inventory.routing.destination_rules();
     rules.retain(|rule| {
-        let Standing { namespace: theirs, name: their_name, .. } = &rule.object;
+        let RoutingObject { namespace: theirs, name: their_name, .. } = &rule.object;
         let is_of_our_name = theirs == namespace && their_name == name;
-        // Istio looks in the caller's namespace, the service's and its own, and takes the most specific of the first that has
-        // any: a pattern hides ours only from callers in its namespace.
+        // Istio looks in the caller's namespace, then in the service's, then in its own, and takes the most specific rule of the
+        // first namespace that has any. So a pattern hides our rule only from callers in the namespace of the pattern.
         let is_weaker = rule.host.starts_with('*') && (theirs == namespace || is_excluded(target.inventory, theirs));
-        let is_about_it = is_of_our_name || (!is_weaker && means(&rule.host, theirs, target));
-        is_about_it && !target.is_ours(&rule.object)
+        let concerns_service = is_of_our_name || (!is_weaker && matches_host(&rule.host, theirs, target));
+        concerns_service && !target.is_ours(&rule.object)
     });
     rules
 }
 
-/// Of two suspensions that name one service, the one that has it keeps it, and else the older one gets it.
-fn taken_by_suspension(target: &Target<'_>, now: Timestamp) -> Result<(), Obstacle> {
-    let Target { inventory, suspension, .. } = target;
-    let others = suspensions(inventory);
-    let own = others.iter().find(|(other, _)| is_same(other, suspension)).map(|(_, period)| *period);
-    let is_first = |(other, period): &&(Arc<SuspensionObject>, Period)| {
-        !is_same(other, suspension)
+/// Checks other suspensions of the same service: the one that has it keeps it, otherwise the older one gets it.
+fn check_suspensions(target: &ServiceTarget<'_>, now: Timestamp) -> Result<(), TrafficObstacle> {
+    let ServiceTarget { inventory, suspension, .. } = target;
+    let others = traffic_suspensions(inventory);
+    let own = others.iter().find(|(other, _)| is_same_suspension(other, suspension)).map(|(_, period)| *period);
+    let is_first = |(other, period): &&(Arc<SuspensionObject>, SuspensionPeriod)| {
+        !is_same_suspension(other, suspension)
             && !other.is_being_deleted
-            && names(target, other)
+            && names_service(target, other)
             && match own {
-                // One that is only asked about meets each that is still to come or to end.
-                None => period.state(now) != State::Over,
-                Some(_) => period.state(now) == State::InForce && age(other) < age(suspension),
+                // A draft conflicts with every suspension that is not over.
+                None => period.phase(now) != SuspensionPhase::Over,
+                Some(_) => period.phase(now) == SuspensionPhase::InForce && seniority(other) < seniority(suspension),
             }
     };
     let Some((other, period)) = others.iter().find(is_first) else { return Ok(()) };
     let until = period.ends_at.map_or_else(|| "until somebody ends it".to_owned(), |end| format!("until {end}"));
-    let sentence = format!("{} is suspended by {} {until}; end or extend that one", target.named(), other.named());
-    Err(Obstacle::Taken(sentence))
+    let sentence =
+        format!("{} is suspended by {} {until}; end or extend that one", target.describe(), other.describe());
+    Err(TrafficObstacle::Taken(sentence))
 }
 
-fn names(target: &Target<'_>, other: &SuspensionObject) -> bool {
-    let Service { namespace, name, .. } = target.service;
+fn names_service(target: &ServiceTarget<'_>, other: &SuspensionObject) -> bool {
+    let MeshService { namespace, name, .. } = target.service;
     other.spec.services.iter().any(|service| *service.name == **name)
-        && super::namespaces_of(target.inventory, other).iter().any(|one| **one == **namespace)
+        && super::target_namespaces(target.inventory, other).iter().any(|one| **one == **namespace)
 }
 
-fn is_same(left: &SuspensionObject, right: &SuspensionObject) -> bool {
+fn is_same_suspension(left: &SuspensionObject, right: &SuspensionObject) -> bool {
     left.namespace == right.namespace && left.name == right.name
 }
 
-fn age(suspension: &SuspensionObject) -> (Option<Timestamp>, &str, &str) {
+fn seniority(suspension: &SuspensionObject) -> (Option<Timestamp>, &str, &str) {
     (suspension.created_at, suspension.namespace.as_deref().unwrap_or_default(), &suspension.name)
 }
 
-fn taken(target: &Target<'_>, kind: &str, object: &Standing, does: &str) -> Obstacle {
-    let Standing { namespace, name, owner, .. } = object;
-    // One that says it is of this suspension, and cannot be, is nobody's that we know.
+fn describe_conflict(target: &ServiceTarget<'_>, kind: &str, object: &RoutingObject, problem: &str) -> TrafficObstacle {
+    let RoutingObject { namespace, name, suspension_uid: owner, .. } = object;
+    // An object that wrongly claims to belong to this suspension has no owner that we know.
     let whose = match owner.as_ref().filter(|owner| Some(&***owner) != target.suspension.uid.as_deref()) {
         Some(uid) => {
-            let by = suspensions(target.inventory).into_iter().find(|(other, _)| other.uid.as_deref() == Some(&**uid));
-            let by = by.map_or_else(|| "a suspension that is gone".to_owned(), |(other, _)| other.named());
+            let by = traffic_suspensions(target.inventory)
+                .into_iter()
+                .find(|(other, _)| other.uid.as_deref() == Some(&**uid));
+            let by = by.map_or_else(|| "a suspension that is gone".to_owned(), |(other, _)| other.describe());
             format!(", made for {by},")
         }
         None => String::new(),
     };
-    Obstacle::Taken(format!(
-        "{kind} {namespace}/{name}{whose} {does}: {} is left as it is; take that away, or change it by hand",
-        target.named()
+    TrafficObstacle::Taken(format!(
+        "{kind} {namespace}/{name}{whose} {problem}: {} is left as it is; take that away, or change it by hand",
+        target.describe()
     ))
 }
 
-/// Whether a host, as written in an object of this namespace, means the service, or more than it.
-pub(super) fn means(host: &str, namespace: &str, target: &Target<'_>) -> bool {
-    let Service { namespace: own, name, .. } = target.service;
+/// Returns whether a host, as written in an object of this namespace, matches the service; patterns may match more.
+pub(super) fn matches_host(host: &str, namespace: &str, target: &ServiceTarget<'_>) -> bool {
+    let MeshService { namespace: own, name, .. } = target.service;
     let full = target.host();
     let host = host.to_lowercase();
     if let Some(end) = host.strip_prefix('*') {
         return full.ends_with(end);
     }
-    // A delegate has no host at all, and others may be written with fewer parts.
+    // A delegate has no host at all; other hosts may be written with fewer parts.
     let shorter = [format!("{name}.{own}"), format!("{name}.{own}.svc"), full];
     shorter.contains(&host) || (host == **name && namespace == &**own)
 }

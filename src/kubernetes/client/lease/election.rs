@@ -1,4 +1,4 @@
-//! What a candidate writes into a Lease, by what it saw there and when: the rules of client-go's leader election, pure.
+//! Pure rules of client-go's leader election: the record that a candidate writes, by the records that it has seen.
 
 use std::time::Duration;
 
@@ -7,38 +7,40 @@ use k8s_openapi::api::coordination::v1::LeaseSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use tokio::time::Instant;
 
-/// The patience of all candidates.
+/// Timing of all candidates.
 #[derive(Debug, Clone, Copy)]
-pub struct Timing {
-    /// A record that did not change for so long may be taken from its holder.
+pub struct LeaseTiming {
+    /// Age after which an unchanged record may be taken from its holder.
     pub lease: Duration,
-    /// A leader that could not renew for so long leads no more. It is shorter, so that work ends before another begins.
+    /// Time without a renewal after which a leader stops. Shorter than `lease`, so that its work ends before another
+    /// begins.
     pub renew: Duration,
-    /// The pause between two looks.
+    /// Pause between two tries.
     pub retry: Duration,
 }
 
-impl Default for Timing {
+impl Default for LeaseTiming {
     fn default() -> Self {
         Self { lease: Duration::from_secs(15), renew: Duration::from_secs(10), retry: Duration::from_secs(2) }
     }
 }
 
-/// A candidate, and what it knows of the record.
+/// Candidate, with its last observation of the record.
 #[derive(Debug)]
 pub(super) struct Election {
     identity: String,
-    timing: Timing,
-    /// The record, and when we first saw it so. What it says of times was written by another machine's clock: not compared.
+    timing: LeaseTiming,
+    /// Record, and the time at which we first saw it so. Times in the record are of another machine's clock: not
+    /// compared.
     observed: Option<(LeaseSpec, Instant)>,
 }
 
 impl Election {
-    pub(super) fn new(identity: String, timing: Timing) -> Self {
+    pub(super) fn new(identity: String, timing: LeaseTiming) -> Self {
         Self { identity, timing, observed: None }
     }
 
-    /// The record that makes us leader, or lets us stay it; nothing while the Lease is another's.
+    /// Returns the record that makes us leader or keeps us leader; `None` while another candidate holds the Lease.
     pub(super) fn claim(&mut self, record: &LeaseSpec, now: Instant, wall_clock: Timestamp) -> Option<LeaseSpec> {
         let unchanged_since = self.observe(record, now);
         let whole_seconds = self.timing.lease.as_secs_f64().ceil();
@@ -49,11 +51,11 @@ impl Election {
         };
         match holder(record) {
             Some(holder) if holder == self.identity => Some(renewed),
-            Some(_) if now < unchanged_since + self.patience_with(record) => None,
+            Some(_) if now < unchanged_since + self.lease_duration_in(record) => None,
             _ => Some(LeaseSpec {
                 holder_identity: Some(self.identity.clone()),
                 acquire_time: Some(MicroTime(wall_clock)),
-                // Absent as long as nobody has held it.
+                // Absent before the first holder.
                 lease_transitions: Some(
                     record.lease_transitions.map_or(0, |transitions| transitions.saturating_add(1)),
                 ),
@@ -62,7 +64,7 @@ impl Election {
         }
     }
 
-    /// The record that lets the next candidate lead at once; nothing if it is not ours.
+    /// Returns the record that lets the next candidate lead at once; `None` if we do not hold the Lease.
     pub(super) fn release(&self, record: &LeaseSpec, wall_clock: Timestamp) -> Option<LeaseSpec> {
         let is_ours = holder(record) == Some(&self.identity);
         is_ours.then(|| LeaseSpec {
@@ -84,14 +86,14 @@ impl Election {
         }
     }
 
-    /// The holder's own word counts: its version of us may know another duration.
-    fn patience_with(&self, record: &LeaseSpec) -> Duration {
+    /// Returns the duration in the record, since the holder may be another version of us; ours if there is none.
+    fn lease_duration_in(&self, record: &LeaseSpec) -> Duration {
         let seconds = record.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
         seconds.map_or(self.timing.lease, Duration::from_secs)
     }
 }
 
-/// Whose the Lease is.
+/// Returns the holder of the Lease.
 pub(super) fn holder(record: &LeaseSpec) -> Option<&str> {
     record.holder_identity.as_deref().filter(|holder| !holder.is_empty())
 }
@@ -115,23 +117,23 @@ mod tests {
         }
     }
 
-    /// A second of our monotonic clock, and the record at that time.
-    type Look = (u64, LeaseSpec);
+    /// Second of our monotonic clock, and the record at that time.
+    type LeaseObservation = (u64, LeaseSpec);
 
-    /// Whether `us` claims the Lease at the last of these looks.
-    fn claims(looks: &[Look]) -> bool {
-        let (mut election, start) = (Election::new("us".to_owned(), Timing::default()), Instant::now());
-        let mut look = |(second, record): &Look| {
+    /// Returns whether `us` claims the Lease at the last of these observations.
+    fn claims(observations: &[LeaseObservation]) -> bool {
+        let (mut election, start) = (Election::new("us".to_owned(), LeaseTiming::default()), Instant::now());
+        let mut observe = |(second, record): &LeaseObservation| {
             election.claim(record, start + Duration::from_secs(*second), wall_clock(1_000_000)).is_some()
         };
-        looks.iter().map(&mut look).last().unwrap()
+        observations.iter().map(&mut observe).last().unwrap()
     }
 
     #[test]
     fn a_lease_is_claimed_when_it_is_free_ours_or_unchanged_for_its_duration() {
         let them = |renewed_at| held_by("them", renewed_at);
         let lasting = |seconds| LeaseSpec { lease_duration_seconds: seconds, ..them(1) };
-        let cases: &[(&str, bool, &[Look])] = &[
+        let cases: &[(&str, bool, &[LeaseObservation])] = &[
             ("never held", true, &[(0, LeaseSpec::default())]),
             ("given up", true, &[(0, held_by("", 1))]),
             ("ours", true, &[(0, held_by("us", 1))]),
@@ -151,14 +153,14 @@ mod tests {
             ("for no time that it tells", false, &[(0, lasting(None)), (14, lasting(None))]),
             ("for no time that it tells, and over by ours", true, &[(0, lasting(None)), (15, lasting(None))]),
         ];
-        for (case, expected, looks) in cases {
-            assert_eq!(claims(looks), *expected, "{case}");
+        for (case, expected, observations) in cases {
+            assert_eq!(claims(observations), *expected, "{case}");
         }
     }
 
     #[test]
     fn taking_counts_a_transition_and_renewing_does_not() {
-        let mut election = Election::new("us".to_owned(), Timing::default());
+        let mut election = Election::new("us".to_owned(), LeaseTiming::default());
         let mut claim = |record: &LeaseSpec| election.claim(record, Instant::now(), wall_clock(7)).unwrap();
         let first = claim(&LeaseSpec::default());
         assert_eq!((first.lease_transitions, holder(&first)), (Some(0), Some("us")));
@@ -172,12 +174,12 @@ mod tests {
 
     #[test]
     fn only_our_own_lease_is_given_up_and_the_next_claims_it_at_once() {
-        let election = Election::new("us".to_owned(), Timing::default());
+        let election = Election::new("us".to_owned(), LeaseTiming::default());
         assert_eq!(election.release(&held_by("them", 1), wall_clock(7)), None);
         assert_eq!(election.release(&LeaseSpec::default(), wall_clock(7)), None);
         let given_up = election.release(&held_by("us", 1), wall_clock(7)).unwrap();
         assert_eq!(holder(&given_up), None);
-        let mut next = Election::new("next".to_owned(), Timing::default());
+        let mut next = Election::new("next".to_owned(), LeaseTiming::default());
         let claimed = next.claim(&given_up, Instant::now(), wall_clock(8)).unwrap();
         assert_eq!((holder(&claimed), claimed.lease_transitions), (Some("next"), Some(5)));
     }

@@ -1,25 +1,26 @@
-//! The right to act for all replicas, as those see it who use it: until when, and what runs on it.
+//! Leadership: the right to act for all replicas, with its end and the work that runs under it.
 
 use std::future::{Future, pending};
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// Tells whether we lead. It carries the end with it, so that it ends in time even if nobody is left to say so.
+/// Handle that tells whether we lead. It has the end of the leadership, and so ends in time even if the elector is
+/// gone.
 #[derive(Debug, Clone)]
 pub struct Leadership {
     leads_until: watch::Receiver<Option<Instant>>,
     running: watch::Sender<()>,
 }
 
-/// The side of whoever wins and loses it.
+/// Granting side of leadership, held by the elector.
 #[derive(Debug, Default)]
-pub(super) struct Granting {
+pub(super) struct LeadershipGrant {
     leads_until: watch::Sender<Option<Instant>>,
     running: watch::Sender<()>,
 }
 
-impl Granting {
+impl LeadershipGrant {
     pub(super) fn leadership(&self) -> Leadership {
         Leadership { leads_until: self.leads_until.subscribe(), running: self.running.clone() }
     }
@@ -32,22 +33,22 @@ impl Granting {
         self.leads_until.send_if_modified(|until| until.take().is_some());
     }
 
-    /// Completes when nothing runs on it any more.
+    /// Waits until no work runs under the leadership any more.
     pub(super) async fn is_unused(&self) {
         self.running.closed().await;
     }
 }
 
 impl Leadership {
-    /// Whether we lead at this moment.
+    /// Returns whether we lead at this moment.
     #[must_use]
-    pub fn leads(&self) -> bool {
+    pub fn is_leading(&self) -> bool {
         self.leads_until.borrow().is_some_and(|until| Instant::now() < until)
     }
 
-    /// Waits until we lead; false when that cannot happen any more.
-    pub async fn begun(&mut self) -> bool {
-        while !self.leads() {
+    /// Waits until we lead; returns `false` if that cannot happen any more.
+    pub async fn wait_until_leading(&mut self) -> bool {
+        while !self.is_leading() {
             if self.leads_until.changed().await.is_err() {
                 return false;
             }
@@ -56,7 +57,7 @@ impl Leadership {
     }
 
     /// Waits until we lead no more.
-    pub async fn ended(&mut self) {
+    pub async fn wait_until_ended(&mut self) {
         loop {
             let until = *self.leads_until.borrow_and_update();
             let Some(until) = until.filter(|until| Instant::now() < *until) else { return };
@@ -68,12 +69,12 @@ impl Leadership {
     }
 }
 
-/// Starts the future whenever we begin to lead and drops it, where it waits, when that ends.
+/// Starts the future whenever we begin to lead, and drops it at its next await point when leadership ends.
 ///
-/// One that completes is not started again before the next time. The Lease is not given up before the future is dropped.
-/// Returns when we cannot lead any more.
+/// A completed future is not started again before the next leadership. The Lease is not released before the future is
+/// dropped. Returns once we cannot lead any more.
 pub async fn while_leading<F: Future<Output = ()>>(mut leadership: Leadership, mut start: impl FnMut() -> F) {
-    while leadership.begun().await {
+    while leadership.wait_until_leading().await {
         let _held = leadership.running.subscribe();
         let running = async {
             start().await;
@@ -81,7 +82,7 @@ pub async fn while_leading<F: Future<Output = ()>>(mut leadership: Leadership, m
         };
         tokio::select! {
             biased;
-            () = leadership.ended() => {}
+            () = leadership.wait_until_ended() => {}
             () = running => {}
         }
     }
@@ -101,21 +102,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn leadership_ends_at_its_time_though_nobody_withdraws_it() {
-        let granting = Granting::default();
+        let granting = LeadershipGrant::default();
         let mut leadership = granting.leadership();
-        assert!(!leadership.leads());
+        assert!(!leadership.is_leading());
         granting.grant(Instant::now() + 10 * SECOND);
-        assert!(leadership.begun().await && leadership.leads());
+        assert!(leadership.wait_until_leading().await && leadership.is_leading());
         advance(9 * SECOND).await;
-        assert!(leadership.leads() && leadership.ended().now_or_never().is_none());
+        assert!(leadership.is_leading() && leadership.wait_until_ended().now_or_never().is_none());
         advance(SECOND).await;
-        assert!(!leadership.leads());
-        leadership.ended().await;
+        assert!(!leadership.is_leading());
+        leadership.wait_until_ended().await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_runs_while_leading_outlives_renewals_is_dropped_at_the_end_and_started_anew() {
-        let granting = Granting::default();
+        let granting = LeadershipGrant::default();
         let (started, dropped) = (Cell::new(0), Cell::new(0));
         let work = || {
             started.set(started.get() + 1);

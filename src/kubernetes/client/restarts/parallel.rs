@@ -1,16 +1,17 @@
-//! Requests that run side by side.
+//! Bounded parallel requests.
 
 use futures::future::BoxFuture;
 use futures::stream;
 use futures::stream::StreamExt;
 
-/// How many requests are under way at once.
-pub(in crate::kubernetes::client::restarts) const PARALLEL: usize = 8;
+/// Number of requests under way at once.
+pub(in crate::kubernetes::client::restarts) const MAX_PARALLEL: usize = 8;
 
-/// A few at once, in order. They are boxed, or a restart could not be a task: the compiler cannot tell that they are `Send`.
-pub(in crate::kubernetes::client::restarts) async fn answers<R>(
+/// Runs the requests with bounded parallelism and returns the results in order. The futures are boxed: otherwise the
+/// compiler cannot prove that a restart is `Send`, and no task could run it.
+pub(in crate::kubernetes::client::restarts) async fn join_bounded<R>(
     futures: impl Iterator<Item = BoxFuture<'_, R>>,
 ) -> Vec<R> {
     let futures: Vec<_> = futures.collect();
-    stream::iter(futures).buffered(PARALLEL).collect().await
+    stream::iter(futures).buffered(MAX_PARALLEL).collect().await
 }

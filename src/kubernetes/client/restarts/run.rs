@@ -1,16 +1,18 @@
-//! A restart as it runs: marks, waves, waiting, and an end that leaves nothing half written.
+//! Execution of a restart: marks, waves, waiting, and an end that leaves nothing half written.
 //!
-//! Guarantees: every workload that is not done bears the mark of the run, so that whoever has the right can go on with it;
-//! what is done bears none. Whoever stops it, or the process, stops no roll-out that has begun, and begins no other.
-//! No two restarts take pods down under one budget at the same time: the mark of one that does is a claim that others respect.
-//! An API server that does not answer is asked again for as long as the pace allows, and that time counts against nobody.
-//! Limits: a process that is killed while it marks has marked only some; who goes on with those is told how many there
-//! were to be.
+//! Guarantees: every workload that is not done bears the mark of the run, so anyone with the right can resume it. A
+//! finished workload bears none. An interrupt, also of the process, stops no roll-out that has begun, and begins no
+//! other. No two restarts take pods down under one budget at the same time: a rolling mark is a claim that others
+//! respect. An API server that does not answer is asked again for as long as the pace allows. That time counts for no
+//! timeout.
+//!
+//! Limits: a process that is killed while it marks has marked only some workloads. The mark holds the planned number,
+//! so a resume can report it.
 
-mod asking;
 mod claims;
-mod look;
-mod turn;
+mod next_wave;
+mod observe;
+mod retry;
 
 use std::time::Duration;
 
@@ -19,173 +21,175 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Restarts;
-use crate::features::restart::left::Left;
-use crate::features::restart::mark::{Mark, State};
-use crate::features::restart::progress::Reached;
-use crate::features::restart::telling::{End, Report, Step, Told};
-use crate::features::restart::workload::{Name, Workload};
+use super::RestartClient;
+use crate::features::restart::mark::{MarkState, RestartMark};
+use crate::features::restart::progress::RolloutCounts;
+use crate::features::restart::remaining::RemainingWork;
+use crate::features::restart::report::{RestartEnd, RestartReport, RestartStep, WorkloadReason};
+use crate::features::restart::workload::{NamespacedWorkload, WorkloadSnapshot};
 use crate::kernel::api_error::ApiError;
 use crate::kernel::clock::Clock;
-pub(super) use crate::kubernetes::client::restarts::parallel::{PARALLEL, answers};
+pub(super) use crate::kubernetes::client::restarts::parallel::{MAX_PARALLEL, join_bounded};
 use crate::kubernetes::inventory::owner_kind::OwnerKinds;
-use asking::{Asked, Asking};
-use look::Look;
+use observe::Observation;
+use retry::{CallResult, RetryingCaller};
 
-/// How fast, and how patient.
+/// Speed and patience of a restart.
 #[derive(Debug, Clone, Copy)]
-pub struct Pace {
-    /// How many workloads replace their pods at once.
+pub struct RestartPace {
+    /// Number of workloads that replace their pods at once.
     pub at_once: usize,
-    /// How long a workload may go on without another of its pods coming up, and how long budgets may hold all.
+    /// Time that a workload may take without progress, and that budgets may hold all workloads.
     pub timeout: Duration,
-    /// How long the API server may be away.
+    /// Time that the API server may be unavailable.
     pub patience: Duration,
 }
 
-/// What a restart runs with.
-pub struct Runner<'r> {
-    /// Reads and writes, with the rights of whoever restarts.
-    pub restarts: &'r Restarts,
-    /// The run.
+/// Inputs of a restart.
+pub struct RestartRunner<'r> {
+    /// Client with the rights of the person who restarts.
+    pub restarts: &'r RestartClient,
+    /// Identifier of the run.
     pub run: &'r str,
-    /// The kinds of workloads that other restarts may be about.
+    /// Kinds of workloads that other restarts may have marked.
     pub kinds: &'r OwnerKinds,
-    /// How fast.
-    pub pace: Pace,
-    /// What time it is, for what is written.
+    pub pace: RestartPace,
+    /// Clock for the times in marks and templates.
     pub clock: &'r Clock,
-    /// Stops it.
+    /// Cancellation stops the restart in order.
     pub cancel: &'r CancellationToken,
-    /// Is told what happens; it must not block.
-    pub tell: &'r (dyn Fn(Step) + Sync),
+    /// Receives each step. It must not block.
+    pub on_step: &'r (dyn Fn(RestartStep) + Sync),
 }
 
-/// Why a restart does not go on.
+/// Reason why a restart does not continue.
 #[derive(Debug)]
-enum Stop {
+enum StopReason {
     Halted,
     Interrupted,
     Stopped(String),
 }
 
-/// A workload that replaces its pods, since when, how far it came, and until when it has to come further.
-struct Rolling {
-    workload: Workload,
+/// Workload that replaces its pods, with its progress and the deadline for more.
+struct RollingWorkload {
+    workload: WorkloadSnapshot,
     since: Timestamp,
-    reached: Option<Reached>,
+    counts: Option<RolloutCounts>,
     deadline: Instant,
 }
 
-impl Rolling {
-    fn moves_to(&mut self, now: Reached) -> bool {
-        match &mut self.reached {
-            Some(reached) => reached.moves_to(now),
-            None => self.reached.replace(now).is_none(),
+impl RollingWorkload {
+    fn advance_to(&mut self, now: RolloutCounts) -> bool {
+        match &mut self.counts {
+            Some(counts) => counts.advance_to(now),
+            None => self.counts.replace(now).is_none(),
         }
     }
 }
 
-impl Runner<'_> {
-    /// Restarts workloads that bear no mark, or that of this run.
-    pub async fn restart(self, left: Left) -> Report {
-        let Left { workloads, excepted } = left;
-        let Self { restarts, run, kinds, pace, clock, cancel, tell } = self;
+impl RestartRunner<'_> {
+    /// Restarts workloads without a mark, or with the mark of this run.
+    pub async fn restart(self, remaining: RemainingWork) -> RestartReport {
+        let RemainingWork { workloads, excepted } = remaining;
+        let Self { restarts, run, kinds, pace, clock, cancel, on_step } = self;
         let marks = || workloads.iter().filter_map(|one| one.mark.as_ref());
-        let of = marks().map(|mark| mark.of).max().unwrap_or_default().max(workloads.len());
-        let mut running = Running {
-            asking: Asking::new(pace, cancel, tell),
+        let total = marks().map(|mark| mark.of).max().unwrap_or_default().max(workloads.len());
+        let mut state = RestartRun {
+            caller: RetryingCaller::new(pace, cancel, on_step),
             restarts,
             kinds,
             clock,
-            of,
-            over_before: if marks().next().is_some() { of - workloads.len() } else { 0 },
+            total,
+            finished_before: if marks().next().is_some() { total - workloads.len() } else { 0 },
             pending: workloads,
             rolling: Vec::new(),
-            report: Report::of(run),
+            report: RestartReport::new(run),
         };
-        let end = running.run(excepted).await;
-        running.ended(end)
+        let end = state.execute(excepted).await;
+        state.into_report(end)
     }
 }
 
-/// A restart under way.
-struct Running<'r> {
-    asking: Asking<'r>,
-    restarts: &'r Restarts,
+/// State of a restart.
+struct RestartRun<'r> {
+    caller: RetryingCaller<'r>,
+    restarts: &'r RestartClient,
     kinds: &'r OwnerKinds,
     clock: &'r Clock,
-    of: usize,
-    over_before: usize,
-    pending: Vec<Workload>,
-    rolling: Vec<Rolling>,
-    report: Report,
+    total: usize,
+    finished_before: usize,
+    pending: Vec<WorkloadSnapshot>,
+    rolling: Vec<RollingWorkload>,
+    report: RestartReport,
 }
 
-impl Running<'_> {
-    async fn run(&mut self, excepted: Vec<Workload>) -> Result<(), Stop> {
-        self.leave(excepted).await?;
-        self.mark().await?;
-        std::mem::take(&mut self.pending).into_iter().for_each(|workload| self.begin(workload));
-        self.wait().await?;
+impl RestartRun<'_> {
+    async fn execute(&mut self, excepted: Vec<WorkloadSnapshot>) -> Result<(), StopReason> {
+        self.unmark_excepted(excepted).await?;
+        self.mark_pending().await?;
+        std::mem::take(&mut self.pending).into_iter().for_each(|workload| self.track(workload));
+        self.wait_until_up().await?;
         while !self.pending.is_empty() {
             let wave = self.next_wave().await?;
             if !wave.is_empty() {
-                self.roll(wave).await?;
-                self.wait().await?;
+                self.start_wave(wave).await?;
+                self.wait_until_up().await?;
             }
         }
         Ok(())
     }
 
-    fn ended(mut self, end: Result<(), Stop>) -> Report {
-        let name = |workload: &Workload| workload.name.clone();
+    fn into_report(mut self, end: Result<(), StopReason>) -> RestartReport {
+        let name = |workload: &WorkloadSnapshot| workload.name.clone();
         self.report.pending = self.pending.iter().map(name).collect();
         self.report.rolling = self.rolling.iter().map(|one| name(&one.workload)).collect();
         self.report.end = match end {
-            Ok(()) => End::Completed,
-            Err(Stop::Halted) => End::Halted,
-            Err(Stop::Interrupted) => End::Interrupted,
-            Err(Stop::Stopped(why)) => End::Stopped(why),
+            Ok(()) => RestartEnd::Completed,
+            Err(StopReason::Halted) => RestartEnd::Halted,
+            Err(StopReason::Interrupted) => RestartEnd::Interrupted,
+            Err(StopReason::Stopped(why)) => RestartEnd::Stopped(why),
         };
         self.report
     }
 
-    fn tell(&self, step: Step) {
-        self.asking.tell(step);
+    fn report_step(&self, step: RestartStep) {
+        self.caller.report_step(step);
     }
 
-    /// Takes the marks off those that it goes on without.
-    async fn leave(&self, excepted: Vec<Workload>) -> Result<(), Stop> {
-        let unmark = |one| self.asking.ask(move || self.restarts.unmark(one)).boxed();
-        let unmarked = answers(excepted.iter().map(unmark)).await;
+    /// Removes the marks of the excepted workloads.
+    async fn unmark_excepted(&self, excepted: Vec<WorkloadSnapshot>) -> Result<(), StopReason> {
+        let unmark = |one| self.caller.call(move || self.restarts.remove_mark(one)).boxed();
+        let unmarked = join_bounded(excepted.iter().map(unmark)).await;
         for (one, unmarked) in excepted.iter().zip(unmarked) {
             match unmarked? {
                 Ok(_) | Err(ApiError::NotFound(_) | ApiError::Changed(_)) => {}
-                Err(why) => return Err(Stop::Stopped(format!("the mark of {} cannot be taken off: {why}", one.name))),
+                Err(why) => {
+                    return Err(StopReason::Stopped(format!("the mark of {} cannot be taken off: {why}", one.name)));
+                }
             }
         }
         Ok(())
     }
 
-    /// Marks what bears no mark yet. Nothing has begun before all are marked, so who stops it here leaves nothing behind.
-    async fn mark(&mut self) -> Result<(), Stop> {
+    /// Marks the workloads without a mark. No roll-out begins before all are marked, so an interrupt here leaves
+    /// nothing behind.
+    async fn mark_pending(&mut self) -> Result<(), StopReason> {
         let mark = self.pending_mark();
         let all = std::mem::take(&mut self.pending);
         let (marked, fresh): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| one.mark.is_some());
-        // What was claimed before this was gone on with, and never told, would keep others waiting.
-        let is_claim = |one: &Workload| {
-            one.mark.as_ref().is_some_and(|mark| mark.state != State::Pending) && one.rolling_since().is_none()
+        // A claim from before the resume, without a roll-out, would keep other restarts waiting.
+        let is_claim = |one: &WorkloadSnapshot| {
+            one.mark.as_ref().is_some_and(|mark| mark.state != MarkState::Pending) && one.rolling_since().is_none()
         };
         let (claims, marked) = marked.into_iter().partition(is_claim);
         self.pending = marked;
-        self.give_back(claims).await;
-        let written = answers(fresh.into_iter().map(|workload| self.marked(workload, &mark).boxed())).await;
+        self.release_claims(claims).await;
+        let written = join_bounded(fresh.into_iter().map(|workload| self.add_mark(workload, &mark).boxed())).await;
         let (mut stop, mut unmarked) = (None, Vec::new());
         for (workload, written) in written {
             match written {
                 Ok(Ok(marked)) => self.pending.push(marked),
-                Ok(Err(why)) => self.put_off(&workload, &why).await,
+                Ok(Err(why)) => self.set_aside(&workload, &why).await,
                 Err(why) => {
                     unmarked.push(workload.name);
                     stop = Some(why);
@@ -195,99 +199,110 @@ impl Running<'_> {
         match stop {
             None => Ok(()),
             Some(why) => {
-                if matches!(why, Stop::Interrupted) {
+                if matches!(why, StopReason::Interrupted) {
                     self.unmark_pending().await;
                     return Err(why);
                 }
-                let never = |workload| Told { workload, why: "the restart stopped before it took it up".to_owned() };
+                let never =
+                    |workload| WorkloadReason { workload, why: "the restart stopped before it took it up".to_owned() };
                 self.report.refused.extend(unmarked.into_iter().map(never));
                 Err(why)
             }
         }
     }
 
-    fn pending_mark(&self) -> Mark {
-        Mark::pending(&self.report.run, self.of)
+    fn pending_mark(&self) -> RestartMark {
+        RestartMark::pending(&self.report.run, self.total)
     }
 
-    async fn marked(&self, workload: Workload, mark: &Mark) -> (Workload, Asked<Workload>) {
-        let written = self.asking.ask(|| self.restarts.mark(&workload, mark, false)).await;
+    async fn add_mark(
+        &self,
+        workload: WorkloadSnapshot,
+        mark: &RestartMark,
+    ) -> (WorkloadSnapshot, CallResult<WorkloadSnapshot>) {
+        let written = self.caller.call(|| self.restarts.add_mark(&workload, mark, false)).await;
         (workload, written)
     }
 
     async fn unmark_pending(&mut self) {
         let pending = std::mem::take(&mut self.pending);
-        let unmarked = answers(pending.iter().map(|workload| self.restarts.unmark(workload).boxed())).await;
-        let left = pending.into_iter().zip(unmarked).filter(|(_, unmarked)| unmarked.is_err());
-        self.pending = left.map(|(workload, _)| workload).collect();
+        let unmarked = join_bounded(pending.iter().map(|workload| self.restarts.remove_mark(workload).boxed())).await;
+        let remaining = pending.into_iter().zip(unmarked).filter(|(_, unmarked)| unmarked.is_err());
+        self.pending = remaining.map(|(workload, _)| workload).collect();
     }
 
-    /// A workload that could not be read or written: it is passed where it is not there to be restarted, and refused otherwise.
-    async fn put_off(&mut self, workload: &Workload, why: &ApiError) {
-        let told = Told { workload: workload.name.clone(), why: why.to_string() };
+    /// Gives up a workload that could not be read or written. A missing or changed workload is passed over, any other
+    /// is refused.
+    async fn set_aside(&mut self, workload: &WorkloadSnapshot, why: &ApiError) {
+        let reason = WorkloadReason { workload: workload.name.clone(), why: why.to_string() };
         match why {
-            ApiError::NotFound(_) => self.pass(Told { why: "it is gone".to_owned(), ..told }),
-            ApiError::Changed(_) => self.pass(told),
+            ApiError::NotFound(_) => self.pass_over(WorkloadReason { why: "it is gone".to_owned(), ..reason }),
+            ApiError::Changed(_) => self.pass_over(reason),
             _ => {
-                self.tell(Step::Refused { workload: told.clone() });
-                self.report.refused.push(told);
+                self.report_step(RestartStep::Refused { workload: reason.clone() });
+                self.report.refused.push(reason);
             }
         }
-        self.forget(workload).await;
+        self.try_remove_mark(workload).await;
     }
 
-    fn pass(&mut self, told: Told) {
-        self.tell(Step::Passed { workload: told.clone() });
-        self.report.passed.push(told);
+    fn pass_over(&mut self, reason: WorkloadReason) {
+        self.report_step(RestartStep::Passed { workload: reason.clone() });
+        self.report.passed.push(reason);
     }
 
-    /// Tells a wave to replace its pods.
-    async fn roll(&mut self, wave: Vec<Workload>) -> Result<(), Stop> {
+    /// Tells the workloads of a wave to replace their pods.
+    async fn start_wave(&mut self, wave: Vec<WorkloadSnapshot>) -> Result<(), StopReason> {
         let workloads = wave.iter().map(|one| one.name.clone()).collect();
-        self.tell(Step::Wave { workloads, over: self.over(), of: self.of });
+        self.report_step(RestartStep::Wave { workloads, over: self.finished_count(), of: self.total });
         let now = self.clock.now();
-        let written = answers(wave.into_iter().map(|workload| self.rolled(workload, now).boxed())).await;
+        let written = join_bounded(wave.into_iter().map(|workload| self.start_rollout(workload, now).boxed())).await;
         let mut kept = Vec::new();
-        let stop = self.keep(written, &mut kept).await;
-        let (begun, left): (Vec<_>, Vec<_>) = kept.into_iter().partition(|one| one.rolling_since().is_some());
-        begun.into_iter().for_each(|workload| self.begin(workload));
-        self.give_back(left).await;
+        let stop = self.sort_answers(written, &mut kept).await;
+        let (begun, remaining): (Vec<_>, Vec<_>) = kept.into_iter().partition(|one| one.rolling_since().is_some());
+        begun.into_iter().for_each(|workload| self.track(workload));
+        self.release_claims(remaining).await;
         stop
     }
 
-    async fn rolled(&self, workload: Workload, now: Timestamp) -> (Workload, Asked<Workload>) {
-        let written = self.asking.ask(|| self.restarts.roll(&workload, now)).await;
+    async fn start_rollout(
+        &self,
+        workload: WorkloadSnapshot,
+        now: Timestamp,
+    ) -> (WorkloadSnapshot, CallResult<WorkloadSnapshot>) {
+        let written = self.caller.call(|| self.restarts.start_rollout(&workload, now)).await;
         (workload, written)
     }
 
-    /// Takes the mark off one that is not gone on with; where even that is refused, it stays.
-    async fn forget(&self, workload: &Workload) {
-        let _stays_and_harms_nobody = self.restarts.unmark(workload).await;
+    /// Removes the mark of an abandoned workload. If that is refused too, the mark stays.
+    async fn try_remove_mark(&self, workload: &WorkloadSnapshot) {
+        let _stays_and_harms_nobody = self.restarts.remove_mark(workload).await;
     }
 
-    fn over(&self) -> usize {
-        let Report { restarted, passed, refused, .. } = &self.report;
-        self.over_before + restarted.len() + passed.len() + refused.len()
+    fn finished_count(&self) -> usize {
+        let RestartReport { restarted, passed, refused, .. } = &self.report;
+        self.finished_before + restarted.len() + passed.len() + refused.len()
     }
 
-    /// Waits from now on for one that replaces its pods; the turn of any other is still to come.
-    fn begin(&mut self, workload: Workload) {
+    /// Waits for the workload from now on if it is rolling. Otherwise returns it to the pending ones.
+    fn track(&mut self, workload: WorkloadSnapshot) {
         let deadline = self.deadline();
         match workload.rolling_since() {
-            Some(since) => self.rolling.push(Rolling { workload, since, reached: None, deadline }),
+            Some(since) => self.rolling.push(RollingWorkload { workload, since, counts: None, deadline }),
             None => self.pending.push(workload),
         }
     }
 
-    /// Waits until all that replace their pods have come up, or will not.
-    async fn wait(&mut self) -> Result<(), Stop> {
+    /// Waits until all rolling workloads are up, or have failed.
+    async fn wait_until_up(&mut self) -> Result<(), StopReason> {
         while !self.rolling.is_empty() {
             let rolling = std::mem::take(&mut self.rolling);
-            let looks = answers(rolling.iter().map(|one| self.look(&one.workload, one.since).boxed())).await;
+            let observations =
+                join_bounded(rolling.iter().map(|one| self.observe(&one.workload, one.since).boxed())).await;
             let mut stop = Ok(());
-            for (one, look) in rolling.into_iter().zip(looks) {
-                match look {
-                    Ok(look) => self.seen(one, look).await,
+            for (one, observation) in rolling.into_iter().zip(observations) {
+                match observation {
+                    Ok(observation) => self.handle_observation(one, observation).await,
                     Err(why) => {
                         self.rolling.push(one);
                         stop = Err(why);
@@ -296,51 +311,51 @@ impl Running<'_> {
             }
             stop?;
             if !self.rolling.is_empty() {
-                self.asking.pause().await?;
+                self.caller.pause().await?;
             }
         }
-        if self.report.not_up.is_empty() { Ok(()) } else { Err(Stop::Halted) }
+        if self.report.not_up.is_empty() { Ok(()) } else { Err(StopReason::Halted) }
     }
 
-    async fn seen(&mut self, mut one: Rolling, look: Look) {
+    async fn handle_observation(&mut self, mut one: RollingWorkload, observation: Observation) {
         let name = one.workload.name.clone();
-        match look {
-            Look::Done => {
-                self.tell(Step::Restarted { workload: name.clone() });
+        match observation {
+            Observation::Done => {
+                self.report_step(RestartStep::Restarted { workload: name.clone() });
                 self.report.restarted.push(name);
             }
-            Look::Passed(why) => self.pass(Told { workload: name, why }),
-            Look::NotUp(why) => self.not_up(name, why),
-            Look::Evicted(what) => {
+            Observation::Passed(why) => self.pass_over(WorkloadReason { workload: name, why }),
+            Observation::NotUp(why) => self.report_not_up(name, why),
+            Observation::Evicted(what) => {
                 one.deadline = self.deadline();
-                self.waiting(one, what);
+                self.keep_waiting(one, what);
             }
-            Look::Waiting(what, reached) => {
-                if reached.is_some_and(|reached| one.moves_to(reached)) {
+            Observation::Waiting(what, counts) => {
+                if counts.is_some_and(|counts| one.advance_to(counts)) {
                     one.deadline = self.deadline();
                 }
-                if self.asking.instant() <= one.deadline {
-                    return self.waiting(one, what);
+                if self.caller.now_without_outages() <= one.deadline {
+                    return self.keep_waiting(one, what);
                 }
-                let why = self.why(&one.workload, &format!("it still waits for {what}")).await;
-                self.not_up(name, why);
+                let why = self.explain_not_up(&one.workload, &format!("it still waits for {what}")).await;
+                self.report_not_up(name, why);
             }
         }
     }
 
     fn deadline(&self) -> Instant {
-        self.asking.instant() + self.asking.pace.timeout
+        self.caller.now_without_outages() + self.caller.pace.timeout
     }
 
-    fn waiting(&mut self, one: Rolling, what: String) {
-        self.tell(Step::Waiting { workload: one.workload.name.clone(), what });
+    fn keep_waiting(&mut self, one: RollingWorkload, what: String) {
+        self.report_step(RestartStep::Waiting { workload: one.workload.name.clone(), what });
         self.rolling.push(one);
     }
 
-    fn not_up(&mut self, workload: Name, why: String) {
-        let told = Told { workload, why };
-        self.tell(Step::NotUp { workload: told.clone() });
-        self.report.not_up.push(told);
+    fn report_not_up(&mut self, workload: NamespacedWorkload, why: String) {
+        let reason = WorkloadReason { workload, why };
+        self.report_step(RestartStep::NotUp { workload: reason.clone() });
+        self.report.not_up.push(reason);
     }
 }
 
@@ -348,9 +363,9 @@ impl Running<'_> {
 mod tests {
     use super::*;
 
-    /// Whoever serves people runs it beside other things.
+    /// The server runs a restart as a task beside others.
     #[expect(dead_code, reason = "that it compiles is the test")]
-    fn a_restart_can_run_as_a_task(runner: Runner<'_>) -> impl Future<Output = Report> + Send {
-        runner.restart(Left::default())
+    fn a_restart_can_run_as_a_task(runner: RestartRunner<'_>) -> impl Future<Output = RestartReport> + Send {
+        runner.restart(RemainingWork::default())
     }
 }

@@ -1,4 +1,4 @@
-//! What events warn of about a workload, and what it made.
+//! Warning events about a workload and its descendants.
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -6,57 +6,59 @@ use k8s_openapi::api::core::v1::{Event, ObjectReference};
 use kube::Api;
 use kube::api::ListParams;
 
-use super::Restarts;
-use crate::features::restart::pods::Warning;
-use crate::features::restart::workload::{Name, Workload};
-use crate::kernel::text::{Clean, sanitized};
+use super::RestartClient;
+use crate::features::restart::pods::EventWarning;
+use crate::features::restart::workload::{NamespacedWorkload, WorkloadSnapshot};
+use crate::kernel::text::{CleanText, sanitize};
 use crate::kubernetes::client::trimmed::MANAGED_FIELDS;
 use crate::kubernetes::inventory::owner_kind::controller_of;
 
-impl Restarts {
-    /// The warnings about a workload and what it made, since it was told to replace its pods; the newest last.
-    pub async fn warnings(&self, workload: &Workload) -> Vec<Warning> {
+impl RestartClient {
+    /// Lists the warnings about a workload and its descendants since its last restart, newest last.
+    pub async fn list_warnings(&self, workload: &WorkloadSnapshot) -> Vec<EventWarning> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), &workload.name.namespace);
-        let (about, params) = (self.about(workload).await, ListParams::default().fields("type=Warning"));
-        let keep = move |event: Event| about.has(&event.involved_object).then(|| told(&event)).flatten();
-        // They only add to what is said anyway.
-        let found = self.trimmed(events.resource_url(), &[MANAGED_FIELDS]).all(params, keep).await;
-        let mut found: Vec<(Timestamp, Warning)> = found.unwrap_or_default();
+        let (subjects, params) = (self.warning_subjects(workload).await, ListParams::default().fields("type=Warning"));
+        let keep = move |event: Event| subjects.includes(&event.involved_object).then(|| read_event(&event)).flatten();
+        // Warnings are optional details, so a failure is ignored.
+        let found = self.reader(events.resource_url(), &[MANAGED_FIELDS]).list(params, keep).await;
+        let mut found: Vec<(Timestamp, EventWarning)> = found.unwrap_or_default();
         let since = workload.restarted_at.as_deref().and_then(|at| at.parse().ok());
         found.retain(|(at, _)| since.is_none_or(|since| *at >= since));
         found.sort();
         found.into_iter().map(|(_, warning)| warning).collect()
     }
 
-    /// What a workload has made, by name, with the ReplicaSets between it and its pods.
-    async fn about(&self, workload: &Workload) -> About {
-        let Workload { name, uid, selector, .. } = workload;
+    /// Returns the names by which events refer to the workload, including its ReplicaSets.
+    async fn warning_subjects(&self, workload: &WorkloadSnapshot) -> WarningSubjects {
+        let WorkloadSnapshot { name, uid, selector, .. } = workload;
         let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &name.namespace);
-        let mut about = About { itself: name.clone(), sets: Vec::new(), has_sets: workload.has_sets() };
-        if let (true, Some(selector)) = (about.has_sets, selector) {
+        let mut subjects =
+            WarningSubjects { itself: name.clone(), sets: Vec::new(), has_sets: workload.has_replica_sets() };
+        if let (true, Some(selector)) = (subjects.has_sets, selector) {
             let uid = uid.clone();
             let is_its = move |set: &ReplicaSet| controller_of(&set.metadata).is_some_and(|above| *above.uid == *uid);
             let keep = move |set: ReplicaSet| is_its(&set).then_some(set.metadata.name).flatten();
             let params = ListParams::default().labels_from(selector);
-            let found = self.trimmed(sets.resource_url(), &[MANAGED_FIELDS, &["spec"]]).all(params, keep).await;
-            about.sets = found.unwrap_or_default();
+            let found = self.reader(sets.resource_url(), &[MANAGED_FIELDS, &["spec"]]).list(params, keep).await;
+            subjects.sets = found.unwrap_or_default();
         }
-        about
+        subjects
     }
 }
 
-/// A workload and what it made, as events name them.
+/// Workload and ReplicaSets, as events name them.
 #[derive(Clone)]
-struct About {
-    itself: Name,
+struct WarningSubjects {
+    itself: NamespacedWorkload,
     sets: Vec<String>,
-    /// Whether its pods have their names from those sets.
+    /// Whether the pods are named after ReplicaSets.
     has_sets: bool,
 }
 
-impl About {
-    /// The name of a pod is that of what made it, and one further word: `web-api-x2x4z` is none of `web`.
-    fn has(&self, object: &ObjectReference) -> bool {
+impl WarningSubjects {
+    /// Returns whether the object is the workload or a descendant. A pod is named after its maker and one more word:
+    /// `web-api-x2x4z` does not belong to `web`.
+    fn includes(&self, object: &ObjectReference) -> bool {
         let Self { itself, sets, has_sets } = self;
         let (Some(kind), Some(name)) = (&object.kind, &object.name) else { return false };
         let maker = name.rsplit_once('-').map(|(maker, _)| maker);
@@ -70,16 +72,16 @@ impl About {
     }
 }
 
-/// When an event was seen last, and what it says.
-fn told(event: &Event) -> Option<(Timestamp, Warning)> {
+/// Returns the time when an event was last seen, and its text.
+fn read_event(event: &Event) -> Option<(Timestamp, EventWarning)> {
     let Event { involved_object, reason, message, last_timestamp, event_time, metadata, .. } = event;
     let last = last_timestamp.as_ref().map(|time| time.0).or(event_time.as_ref().map(|time| time.0));
     let at = last.or(metadata.creation_timestamp.as_ref().map(|time| time.0))?;
     let kind = involved_object.kind.as_deref().unwrap_or_default().to_lowercase();
     let name = involved_object.name.as_deref().unwrap_or_default();
-    let text = |text: &Option<String>| sanitized(text.as_deref().unwrap_or_default());
-    let about = format!("{}/{}: {}", Clean(&kind), Clean(name), text(reason));
-    Some((at, Warning { about, message: text(message) }))
+    let text = |text: &Option<String>| sanitize(text.as_deref().unwrap_or_default());
+    let subject = format!("{}/{}: {}", CleanText(&kind), CleanText(name), text(reason));
+    Some((at, EventWarning { about: subject, message: text(message) }))
 }
 
 #[cfg(test)]
@@ -88,11 +90,14 @@ mod tests {
 
     fn is_about(itself: (&str, &str), sets: &[&str], object: (&str, &str)) -> bool {
         let (kind, name) = itself;
-        let itself = Name { namespace: "shop".to_owned(), kind: kind.to_owned(), name: name.to_owned() };
-        let about =
-            About { itself, sets: sets.iter().map(|set| (*set).to_owned()).collect(), has_sets: kind == "Deployment" };
+        let itself = NamespacedWorkload { namespace: "shop".to_owned(), kind: kind.to_owned(), name: name.to_owned() };
+        let subjects = WarningSubjects {
+            itself,
+            sets: sets.iter().map(|set| (*set).to_owned()).collect(),
+            has_sets: kind == "Deployment",
+        };
         let (kind, name) = (Some(object.0.to_owned()), Some(object.1.to_owned()));
-        about.has(&ObjectReference { kind, name, ..ObjectReference::default() })
+        subjects.includes(&ObjectReference { kind, name, ..ObjectReference::default() })
     }
 
     #[test]

@@ -8,71 +8,71 @@ use serde_json::Value;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
-use super::store::Store;
-use super::{Unreadable, fill, objects_in};
+use super::store::FileStore;
+use super::{ObjectFileError, read_objects, replace_all};
 use crate::kubernetes::inventory::Inventory;
-use crate::kubernetes::inventory::rules::Terms;
+use crate::kubernetes::inventory::rules::RuleLimits;
 
-/// Looking is cheap, and works on every file system; being told is neither.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// So often a change while it is read makes us wait; after that whoever writes waits.
-const PATIENT: u32 = 3;
+/// Interval of checks. Polling is cheap and works on every file system; file notifications do neither.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Number of reads that a concurrent change may interrupt; after that the store's writers wait for the read.
+const MAX_INTERRUPTED_READS: u32 = 3;
 
-/// What tells one state of a directory from another.
-type State = Vec<(PathBuf, u64, Option<SystemTime>)>;
+/// Fingerprint of a directory: path, size and time of change of each file.
+type DirectoryState = Vec<(PathBuf, u64, Option<SystemTime>)>;
 
 /// Keeps the inventory equal to the directory. A state that cannot be read is reported, and the last good one stays.
-/// What the store writes meanwhile is not taken back.
-pub async fn follow(directory: PathBuf, store: Store, inventory: Arc<Inventory>, terms: Terms) {
-    let seen = state(&directory);
-    let mut following = Following { directory, store, inventory, terms, seen, disturbed: 0 };
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
+/// Changes that the store writes meanwhile are not taken back.
+pub async fn follow_directory(directory: PathBuf, store: FileStore, inventory: Arc<Inventory>, limits: RuleLimits) {
+    let seen = directory_state(&directory);
+    let mut follower = DirectoryFollower { directory, store, inventory, limits, seen, interrupted_reads: 0 };
+    let mut ticks = tokio::time::interval(CHECK_INTERVAL);
     loop {
         ticks.tick().await;
-        // A disk that hangs, or somebody who holds the lock, is to hold up nothing but this.
-        let looked = spawn_blocking(move || {
-            following.look();
-            following
+        // A hanging disk, or a process that holds the lock, must block nothing else.
+        let checked = spawn_blocking(move || {
+            follower.check();
+            follower
         });
-        let Ok(looked) = looked.await else { return };
-        following = looked;
+        let Ok(checked) = checked.await else { return };
+        follower = checked;
     }
 }
 
-struct Following {
+struct DirectoryFollower {
     directory: PathBuf,
-    store: Store,
+    store: FileStore,
     inventory: Arc<Inventory>,
-    terms: Terms,
-    seen: State,
-    /// How often in a row something was written while we read.
-    disturbed: u32,
+    limits: RuleLimits,
+    seen: DirectoryState,
+    /// Number of reads in a row during which something was written.
+    interrupted_reads: u32,
 }
 
-impl Following {
-    fn look(&mut self) {
-        let now = state(&self.directory);
+impl DirectoryFollower {
+    fn check(&mut self) {
+        let now = directory_state(&self.directory);
         if now == self.seen {
             return;
         }
-        let is_done = if self.disturbed < PATIENT {
-            let read = objects_in(&self.directory);
-            // What was written while this was read may not be in it. The store has told the inventory already.
-            self.store.while_still(|| state(&self.directory) == now && self.take(&read))
+        let is_done = if self.interrupted_reads < MAX_INTERRUPTED_READS {
+            let read = read_objects(&self.directory);
+            // A concurrent write may be missing from this read. The store has put it into the inventory already.
+            self.store.with_writes_paused(|| directory_state(&self.directory) == now && self.apply(&read))
         } else {
-            self.store.while_still(|| self.take(&objects_in(&self.directory)))
+            self.store.with_writes_paused(|| self.apply(&read_objects(&self.directory)))
         };
         if is_done {
             self.seen = now;
         }
-        self.disturbed = if is_done { 0 } else { self.disturbed + 1 };
+        self.interrupted_reads = if is_done { 0 } else { self.interrupted_reads + 1 };
     }
 
-    fn take(&self, read: &Result<Vec<Value>, Unreadable>) -> bool {
-        let Self { directory, inventory, terms, .. } = self;
+    fn apply(&self, read: &Result<Vec<Value>, ObjectFileError>) -> bool {
+        let Self { directory, inventory, limits, .. } = self;
         match read {
             Ok(objects) => {
-                fill(inventory, terms, objects).iter().for_each(|problem| warn!("{problem}"));
+                replace_all(inventory, limits, objects).iter().for_each(|problem| warn!("{problem}"));
                 info!(count = objects.len(), "read {} again", directory.display());
             }
             Err(error) => warn!("what was read before stays: {error}"),
@@ -81,9 +81,9 @@ impl Following {
     }
 }
 
-fn state(directory: &Path) -> State {
+fn directory_state(directory: &Path) -> DirectoryState {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut state: State = entries
+    let mut state: DirectoryState = entries
         .filter_map(|entry| {
             let metadata = entry.metadata().ok()?;
             Some((entry.path(), metadata.len(), metadata.modified().ok()))

@@ -1,9 +1,9 @@
-//! Suspensions in a directory: what embedded mode keeps of those that are made while it runs.
+//! Stores suspensions in a directory: those that are created while embedded mode runs.
 //!
-//! Guarantees: what was acknowledged is there after a crash, and no file is ever half-written: each is written beside its
-//! place, synced, and put in place in one step. Two processes can use one directory. What people wrote by hand in other
-//! files is read and never changed. The inventory knows a change before it is acknowledged.
-//! Cost: two syncs of the disk for each change. Limit: [`MOST`] suspensions.
+//! Guarantees: an acknowledged change survives a crash, and no file is ever half-written: each is written under another name,
+//! synced, and renamed in one step. Two processes can use one directory. Other files, written by hand, are read and never
+//! changed. The inventory has a change before it is acknowledged.
+//! Cost: two syncs of the disk for each change. Limit: [`MAX_SUSPENSIONS`] suspensions.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -15,210 +15,220 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
-use super::objects_of;
+use super::parse_objects;
 use crate::features::suspension::stored::StoredSuspension;
 use crate::kernel::api_error::ApiError;
 use crate::kernel::clock::Clock;
 use crate::kernel::ids::fresh_id;
 use crate::kubernetes::inventory::Inventory;
-use crate::kubernetes::inventory::rule_kind::{RuleKind, RuleName};
-use crate::kubernetes::inventory::rules::{Compile, Rule, Terms};
+use crate::kubernetes::inventory::rule_kind::{NamespacedName, RuleKind};
+use crate::kubernetes::inventory::rules::{ParsedRule, RuleLimits, RuleResource};
 use crate::kubernetes::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
-use crate::kubernetes::resources::suspension_object::{SuspensionObject, can_be};
+use crate::kubernetes::resources::suspension_object::{SuspensionObject, is_valid_name};
 use crate::kubernetes::resources::suspension_policy::SuspensionPolicy;
 
-/// How many are kept.
-pub const MOST: usize = 10_000;
-/// A file is named after its suspension, and file systems take 255 bytes.
-const LONGEST_NAME: usize = 150;
-/// The file whose lock whoever changes something holds.
-const LOCK: &str = ".lock";
-/// Another process may hold it for so long.
+/// Limit of stored suspensions.
+pub const MAX_SUSPENSIONS: usize = 10_000;
+/// Longest name of a suspension: it is part of the file name, and file systems take 255 bytes.
+const MAX_NAME_LEN: usize = 150;
+/// File that is locked during a change.
+const LOCK_FILE: &str = ".lock";
+/// Time to wait for another process that holds the lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
-const LOCK_AGAIN: Duration = Duration::from_millis(10);
-/// What a file is called until it is complete; nothing reads it.
-const INCOMPLETE: &str = ".incomplete";
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(10);
+/// Suffix of a file until it is complete; nothing reads such files.
+const INCOMPLETE_SUFFIX: &str = ".incomplete";
 
-/// Keeps suspensions; cheap to clone.
+/// Stores suspensions in files or in memory; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Store {
-    kept: Arc<Kept>,
+pub struct FileStore {
+    state: Arc<FileStoreState>,
 }
 
 #[derive(Debug)]
-struct Kept {
-    /// Where; nowhere but in memory without one.
+struct FileStoreState {
+    /// Directory of the files; without one, suspensions are in memory only.
     directory: Option<PathBuf>,
     inventory: Arc<Inventory>,
-    terms: Terms,
+    terms: RuleLimits,
     clock: Clock,
-    /// Held by whoever changes something, and without a directory all there is.
-    memory: Mutex<BTreeMap<(RuleKind, RuleName), SuspensionObject>>,
+    /// Locked during every change. Holds the suspensions if there is no directory.
+    memory: Mutex<BTreeMap<(RuleKind, NamespacedName), SuspensionObject>>,
 }
 
-impl Store {
-    /// Keeps suspensions in this directory, or in memory only; what a crash has left incomplete is taken away.
-    pub fn new(directory: Option<PathBuf>, inventory: Arc<Inventory>, terms: Terms, clock: Clock) -> Self {
+impl FileStore {
+    /// Opens a store in this directory, or in memory; removes incomplete files that a crash has left.
+    pub fn new(directory: Option<PathBuf>, inventory: Arc<Inventory>, terms: RuleLimits, clock: Clock) -> Self {
         if let Some(directory) = &directory {
-            clear(directory);
+            remove_leftovers(directory);
         }
-        Self { kept: Arc::new(Kept { directory, inventory, terms, clock, memory: Mutex::default() }) }
+        Self { state: Arc::new(FileStoreState { directory, inventory, terms, clock, memory: Mutex::default() }) }
     }
 
-    /// One suspension; of the cluster without a namespace.
-    ///
-    /// # Errors
-    ///
-    /// When there is none.
+    /// Reads a suspension; without a namespace, one of the cluster.
     pub async fn get(&self, namespace: Option<&str>, name: &str) -> Result<StoredSuspension, ApiError> {
         let (namespace, name) = (namespace.map(str::to_owned), name.to_owned());
-        self.run(move |kept| kept.get(namespace.as_deref(), &name)).await
+        self.run(move |state| state.get(namespace.as_deref(), &name)).await
     }
 
-    /// Stores a new one.
-    ///
-    /// # Errors
-    ///
-    /// When there is one of its name, or it breaks a rule, or it cannot be written.
+    /// Creates a suspension.
     pub async fn create(&self, suspension: &SuspensionObject, dry_run: bool) -> Result<StoredSuspension, ApiError> {
         let suspension = suspension.clone();
-        self.run(move |kept| kept.create(suspension, dry_run)).await
+        self.run(move |state| state.create(suspension, dry_run)).await
     }
 
-    /// Puts a spec in place of the one that was read.
+    /// Replaces the spec of a suspension.
     ///
     /// # Errors
     ///
-    /// When somebody has changed it since, or it cannot be written.
-    pub async fn replace(&self, live: &StoredSuspension, wanted: &SuspensionObject, dry_run: bool) -> Result<StoredSuspension, ApiError> {
-        let (live, wanted) = (live.clone(), wanted.clone());
-        self.run(move |kept| kept.replace(&live, wanted, dry_run)).await
+    /// Returns [`ApiError::Changed`] if the stored version is not the one that was read.
+    pub async fn replace(
+        &self,
+        stored: &StoredSuspension,
+        changed: &SuspensionObject,
+        dry_run: bool,
+    ) -> Result<StoredSuspension, ApiError> {
+        let (stored, changed) = (stored.clone(), changed.clone());
+        self.run(move |state| state.replace(&stored, changed, dry_run)).await
     }
 
-    /// Deletes the one that was read.
+    /// Deletes a suspension.
     ///
     /// # Errors
     ///
-    /// When somebody has changed it since, or its file cannot be removed.
-    pub async fn delete(&self, live: &StoredSuspension, dry_run: bool) -> Result<(), ApiError> {
-        let live = live.clone();
-        self.run(move |kept| kept.delete(&live, dry_run)).await
+    /// Returns [`ApiError::Changed`] if the stored version is not the one that was read.
+    pub async fn delete(&self, stored: &StoredSuspension, dry_run: bool) -> Result<(), ApiError> {
+        let stored = stored.clone();
+        self.run(move |state| state.delete(&stored, dry_run)).await
     }
 
-    /// Does something while nothing is stored, such as reading the directory anew.
-    pub fn while_still<T>(&self, work: impl FnOnce() -> T) -> T {
-        let _still = self.kept.hold();
+    /// Runs `work` while no change is possible, for example to read the directory again.
+    pub fn with_writes_paused<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _guard = self.state.lock_memory();
         work()
     }
 
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Kept) -> Result<T, ApiError> + Send + 'static,
+        work: impl FnOnce(&FileStoreState) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let kept = Arc::clone(&self.kept);
-        let done = spawn_blocking(move || work(&kept)).await;
+        let state = Arc::clone(&self.state);
+        let done = spawn_blocking(move || work(&state)).await;
         done.unwrap_or_else(|_| Err(ApiError::Unavailable("the store failed; see the log".to_owned())))
     }
 }
 
-type Memory<'m> = MutexGuard<'m, BTreeMap<(RuleKind, RuleName), SuspensionObject>>;
+type MemoryGuard<'m> = MutexGuard<'m, BTreeMap<(RuleKind, NamespacedName), SuspensionObject>>;
 
-impl Kept {
-    fn hold(&self) -> Memory<'_> {
+impl FileStoreState {
+    fn lock_memory(&self) -> MemoryGuard<'_> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn get(&self, namespace: Option<&str>, name: &str) -> Result<StoredSuspension, ApiError> {
-        let memory = self.hold();
-        let key = key(namespace, name);
-        if let Some(object) = self.kept(&memory, &key)? {
-            return Ok(live(object));
+        let memory = self.lock_memory();
+        let key = store_key(namespace, name);
+        if let Some(object) = self.load(&memory, &key)? {
+            return Ok(stored_suspension(object));
         }
-        let standing = self.inventory.standings.get(key.0, &key.1);
-        let object = standing.and_then(|standing| standing.suspension).ok_or_else(|| not_found(namespace, name))?;
-        Ok(live(SuspensionObject::clone(&object)))
+        let record = self.inventory.rule_records.get(key.0, &key.1);
+        let object = record.and_then(|record| record.suspension).ok_or_else(|| not_found(namespace, name))?;
+        Ok(stored_suspension(SuspensionObject::clone(&object)))
     }
 
     fn create(&self, mut object: SuspensionObject, dry_run: bool) -> Result<StoredSuspension, ApiError> {
-        self.check(&object)?;
-        let mut memory = self.hold();
-        let _alone = self.lock()?;
-        let key = key_of(&object);
-        if self.kept(&memory, &key)?.is_some() || self.inventory.standings.get(key.0, &key.1).is_some() {
-            return Err(ApiError::Exists(format!("{} exists already", object.named())));
+        self.validate(&object)?;
+        let mut memory = self.lock_memory();
+        let _lock = self.lock_directory()?;
+        let key = key_of_object(&object);
+        if self.load(&memory, &key)?.is_some() || self.inventory.rule_records.get(key.0, &key.1).is_some() {
+            return Err(ApiError::Exists(format!("{} exists already", object.describe())));
         }
         let known = self.inventory.rules.names();
         let suspensions = [RuleKind::SuspensionPolicy, RuleKind::ClusterSuspensionPolicy];
-        if known.iter().filter(|(kind, _)| suspensions.contains(kind)).count() >= MOST {
-            let sentence = format!("there are {MOST} suspensions already; remove the files of some that are over");
+        if known.iter().filter(|(kind, _)| suspensions.contains(kind)).count() >= MAX_SUSPENSIONS {
+            let sentence =
+                format!("there are {MAX_SUSPENSIONS} suspensions already; remove the files of some that are over");
             return Err(ApiError::Invalid(sentence));
         }
         object.uid = Some(fresh_id());
         object.generation = Some(1);
         object.created_at = Some(whole_seconds(self.clock.now()));
         if !dry_run {
-            self.keep(&mut memory, &object)?;
+            self.save(&mut memory, &object)?;
         }
-        Ok(live(object))
+        Ok(stored_suspension(object))
     }
 
-    fn replace(&self, read: &StoredSuspension, wanted: SuspensionObject, dry_run: bool) -> Result<StoredSuspension, ApiError> {
-        self.check(&wanted)?;
-        let mut memory = self.hold();
-        let _alone = self.lock()?;
-        let present = self.unchanged(&memory, read)?;
-        let generation = present.generation.unwrap_or_default() + i64::from(present.spec != wanted.spec);
-        let object = SuspensionObject { spec: wanted.spec, generation: Some(generation), ..present };
+    fn replace(
+        &self,
+        read: &StoredSuspension,
+        changed: SuspensionObject,
+        dry_run: bool,
+    ) -> Result<StoredSuspension, ApiError> {
+        self.validate(&changed)?;
+        let mut memory = self.lock_memory();
+        let _lock = self.lock_directory()?;
+        let present = self.load_unchanged(&memory, read)?;
+        let generation = present.generation.unwrap_or_default() + i64::from(present.spec != changed.spec);
+        let object = SuspensionObject { spec: changed.spec, generation: Some(generation), ..present };
         if !dry_run {
-            self.keep(&mut memory, &object)?;
+            self.save(&mut memory, &object)?;
         }
-        Ok(live(object))
+        Ok(stored_suspension(object))
     }
 
     fn delete(&self, read: &StoredSuspension, dry_run: bool) -> Result<(), ApiError> {
-        let mut memory = self.hold();
-        let _alone = self.lock()?;
-        let object = self.unchanged(&memory, read)?;
+        let mut memory = self.lock_memory();
+        let _lock = self.lock_directory()?;
+        let object = self.load_unchanged(&memory, read)?;
         if dry_run {
             return Ok(());
         }
-        let key = key_of(&object);
+        let key = key_of_object(&object);
         match &self.directory {
             Some(directory) => {
                 let path = directory.join(file_name(&key));
-                fs::remove_file(&path).and_then(|()| sync(directory)).map_err(|error| unwritable(&path, &error))?;
+                fs::remove_file(&path)
+                    .and_then(|()| sync_directory(directory))
+                    .map_err(|error| write_error(&path, &error))?;
             }
             None => drop(memory.remove(&key)),
         }
         self.inventory.rules.remove(key.0, &key.1);
-        self.inventory.standings.remove(key.0, &key.1);
+        self.inventory.rule_records.remove(key.0, &key.1);
         Ok(())
     }
 
-    /// What is stored now, if it is what was read.
-    fn unchanged(&self, memory: &Memory<'_>, read: &StoredSuspension) -> Result<SuspensionObject, ApiError> {
+    /// Loads the stored suspension, and checks that its version is the one that was read.
+    fn load_unchanged(&self, memory: &MemoryGuard<'_>, read: &StoredSuspension) -> Result<SuspensionObject, ApiError> {
         let StoredSuspension { object, version } = read;
-        let key = key_of(object);
-        let Some(present) = self.kept(memory, &key)? else {
-            return Err(match self.inventory.standings.get(key.0, &key.1) {
+        let key = key_of_object(object);
+        let Some(present) = self.load(memory, &key)? else {
+            return Err(match self.inventory.rule_records.get(key.0, &key.1) {
                 Some(_) => ApiError::Forbidden(format!(
                     "{} was written by hand in a file of the directory; change it there",
-                    object.named()
+                    object.describe()
                 )),
                 None => not_found(object.namespace.as_deref(), &object.name),
             });
         };
-        if live(present.clone()).version != *version {
-            return Err(ApiError::Changed(format!("{} has been changed since; read it again", object.named())));
+        if stored_suspension(present.clone()).version != *version {
+            return Err(ApiError::Changed(format!("{} has been changed since; read it again", object.describe())));
         }
         Ok(present)
     }
 
-    /// What we keep under this name.
-    fn kept(&self, memory: &Memory<'_>, key: &(RuleKind, RuleName)) -> Result<Option<SuspensionObject>, ApiError> {
+    /// Loads a suspension from its own file, or from memory; files written by hand are not considered.
+    fn load(
+        &self,
+        memory: &MemoryGuard<'_>,
+        key: &(RuleKind, NamespacedName),
+    ) -> Result<Option<SuspensionObject>, ApiError> {
         let Some(directory) = &self.directory else { return Ok(memory.get(key).cloned()) };
         let (namespace, name) = (&*key.1.0, &*key.1.1);
-        if name.len() > LONGEST_NAME || !can_be(Some(namespace).filter(|namespace| !namespace.is_empty()), name) {
+        if name.len() > MAX_NAME_LEN || !is_valid_name(Some(namespace).filter(|namespace| !namespace.is_empty()), name)
+        {
             return Ok(None);
         }
         let path = directory.join(file_name(key));
@@ -228,95 +238,95 @@ impl Kept {
             Err(error) => return Err(ApiError::Unavailable(format!("cannot read {}: {error}", path.display()))),
         };
         let bad = |why: String| ApiError::Invalid(format!("{}: {why}; mend or remove the file", path.display()));
-        let objects = objects_of(&text).map_err(&bad)?;
+        let objects = parse_objects(&text).map_err(&bad)?;
         let [object] = &objects[..] else { return Err(bad("it does not hold exactly one object".to_owned())) };
-        read(object).map(Some).map_err(bad)
+        parse_suspension(object).map(Some).map_err(bad)
     }
 
-    fn keep(&self, memory: &mut Memory<'_>, object: &SuspensionObject) -> Result<(), ApiError> {
-        let key = key_of(object);
-        let (rule, standing) = compiled(&to_json(object), &self.terms).map_err(ApiError::Invalid)?;
+    fn save(&self, memory: &mut MemoryGuard<'_>, object: &SuspensionObject) -> Result<(), ApiError> {
+        let key = key_of_object(object);
+        let (rule, record) = compile_rule(&to_json(object), &self.terms).map_err(ApiError::Invalid)?;
         match &self.directory {
             Some(directory) => {
                 let path = directory.join(file_name(&key));
-                write(directory, &path, &yaml(object)).map_err(|error| unwritable(&path, &error))?;
+                write_file(directory, &path, &to_yaml(object)).map_err(|error| write_error(&path, &error))?;
             }
             None => drop(memory.insert(key.clone(), object.clone())),
         }
         self.inventory.rules.insert(key.0, key.1.clone(), rule);
-        self.inventory.standings.insert(key.0, key.1, standing);
+        self.inventory.rule_records.insert(key.0, key.1, record);
         Ok(())
     }
 
-    /// What the API server of a cluster would refuse.
-    fn check(&self, object: &SuspensionObject) -> Result<(), ApiError> {
+    /// Refuses what the API server of a cluster would refuse.
+    fn validate(&self, object: &SuspensionObject) -> Result<(), ApiError> {
         let SuspensionObject { namespace, name, .. } = object;
         let invalid = |sentence: String| Err(ApiError::Invalid(sentence));
-        if name.len() > LONGEST_NAME {
+        if name.len() > MAX_NAME_LEN {
             return invalid(format!(
-                "name is longer than {LONGEST_NAME} characters, which is all that a file can hold"
+                "name is longer than {MAX_NAME_LEN} characters, which is all that a file can hold"
             ));
         }
         if let Some(namespace) = namespace {
             let is_known = self.inventory.namespaces.get(namespace).is_some();
             if !is_known {
-                let clean = crate::kernel::text::Clean(namespace);
+                let clean = crate::kernel::text::CleanText(namespace);
                 return Err(ApiError::NotFound(format!("there is no namespace {clean}")));
             }
         }
-        let checked = object.compiled(self.terms.longest_suspension);
+        let checked = object.compile(self.terms.longest_suspension);
         checked.map(drop).map_err(|invalid| ApiError::Invalid(invalid.to_string()))
     }
 
-    /// Keeps other processes out; the lock goes with the file.
-    fn lock(&self) -> Result<Option<File>, ApiError> {
+    /// Locks the directory against other processes, until the returned file is dropped.
+    fn lock_directory(&self) -> Result<Option<File>, ApiError> {
         let Some(directory) = &self.directory else { return Ok(None) };
-        let path = directory.join(LOCK);
-        let file = File::options().create(true).append(true).open(&path).map_err(|error| unwritable(&path, &error))?;
+        let path = directory.join(LOCK_FILE);
+        let file = File::options().create(true).append(true).open(&path).map_err(|error| write_error(&path, &error))?;
         let begun = Instant::now();
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Some(file)),
-                Err(TryLockError::Error(error)) => return Err(unwritable(&path, &error)),
+                Err(TryLockError::Error(error)) => return Err(write_error(&path, &error)),
                 Err(TryLockError::WouldBlock) if begun.elapsed() > LOCK_TIMEOUT => {
                     let sentence = format!("another process has held {} for {LOCK_TIMEOUT:?}; end it", path.display());
                     return Err(ApiError::Unavailable(sentence));
                 }
-                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_AGAIN),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_RETRY_INTERVAL),
             }
         }
     }
 }
 
-/// What decisions and people are told of a suspension in a file.
-fn compiled(
+/// Compiles a suspension into the rule and the record that the inventory holds.
+fn compile_rule(
     object: &Value,
-    terms: &Terms,
-) -> Result<(Rule, crate::kubernetes::inventory::standings::Standing), String> {
-    fn of<K: Compile + serde::de::DeserializeOwned>(
+    terms: &RuleLimits,
+) -> Result<(ParsedRule, crate::kubernetes::inventory::rule_records::RuleRecord), String> {
+    fn compile_as<K: RuleResource + serde::de::DeserializeOwned>(
         object: &Value,
-        terms: &Terms,
-    ) -> Result<(Rule, crate::kubernetes::inventory::standings::Standing), String> {
-        let resource: K = super::decoded(object)?;
-        Ok((resource.compile(terms)?, resource.standing(terms)))
+        terms: &RuleLimits,
+    ) -> Result<(ParsedRule, crate::kubernetes::inventory::rule_records::RuleRecord), String> {
+        let resource: K = super::decode(object)?;
+        Ok((resource.compile(terms)?, resource.record(terms)))
     }
     match object["kind"].as_str() {
-        Some("SuspensionPolicy") => of::<SuspensionPolicy>(object, terms),
-        _ => of::<ClusterSuspensionPolicy>(object, terms),
+        Some("SuspensionPolicy") => compile_as::<SuspensionPolicy>(object, terms),
+        _ => compile_as::<ClusterSuspensionPolicy>(object, terms),
     }
 }
 
-fn read(object: &Value) -> Result<SuspensionObject, String> {
+fn parse_suspension(object: &Value) -> Result<SuspensionObject, String> {
     match object["kind"].as_str() {
-        Some("SuspensionPolicy") => super::decoded::<SuspensionPolicy>(object).map(|object| (&object).into()),
+        Some("SuspensionPolicy") => super::decode::<SuspensionPolicy>(object).map(|object| (&object).into()),
         Some("ClusterSuspensionPolicy") => {
-            super::decoded::<ClusterSuspensionPolicy>(object).map(|object| (&object).into())
+            super::decode::<ClusterSuspensionPolicy>(object).map(|object| (&object).into())
         }
         _ => Err("it holds no suspension".to_owned()),
     }
 }
 
-/// The object with what an API server would have set itself.
+/// Returns the object with the metadata that an API server would set itself.
 fn to_json(object: &SuspensionObject) -> Value {
     let mut value = object.to_json();
     let metadata = &mut value["metadata"];
@@ -326,43 +336,43 @@ fn to_json(object: &SuspensionObject) -> Value {
     value
 }
 
-fn yaml(object: &SuspensionObject) -> String {
+fn to_yaml(object: &SuspensionObject) -> String {
     let text = serde_saphyr::to_string(&to_json(object)).expect("JSON is YAML");
     format!("# Written by outrigger, which writes it anew.\n{text}")
 }
 
-fn live(object: SuspensionObject) -> StoredSuspension {
+fn stored_suspension(object: SuspensionObject) -> StoredSuspension {
     let version = format!("{}-{}", object.uid.as_deref().unwrap_or_default(), object.generation.unwrap_or_default());
     StoredSuspension { object, version }
 }
 
-fn key(namespace: Option<&str>, name: &str) -> (RuleKind, RuleName) {
+fn store_key(namespace: Option<&str>, name: &str) -> (RuleKind, NamespacedName) {
     let kind = if namespace.is_some() { RuleKind::SuspensionPolicy } else { RuleKind::ClusterSuspensionPolicy };
     (kind, (namespace.unwrap_or_default().into(), name.into()))
 }
 
-fn key_of(object: &SuspensionObject) -> (RuleKind, RuleName) {
-    key(object.namespace.as_deref(), &object.name)
+fn key_of_object(object: &SuspensionObject) -> (RuleKind, NamespacedName) {
+    store_key(object.namespace.as_deref(), &object.name)
 }
 
-/// A namespace has no dot in its name, so that no two suspensions share a file.
-fn file_name((kind, (namespace, name)): &(RuleKind, RuleName)) -> String {
+/// Returns the file name of a suspension. Namespaces contain no dot, so no two suspensions share a file.
+fn file_name((kind, (namespace, name)): &(RuleKind, NamespacedName)) -> String {
     match kind {
         RuleKind::SuspensionPolicy => format!("suspension.{namespace}.{name}.yaml"),
         _ => format!("cluster-suspension.{name}.yaml"),
     }
 }
 
-/// Writes a file in one step: whoever reads it, also after a crash, sees all of it or what was there before.
-fn write(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
+/// Replaces a file in one step: readers see the old or the new content, also after a crash.
+fn write_file(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let incomplete = directory.join(format!(".{name}{INCOMPLETE}"));
+    let incomplete = directory.join(format!(".{name}{INCOMPLETE_SUFFIX}"));
     let written = (|| {
         let mut file = File::create(&incomplete)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&incomplete, path)?;
-        sync(directory)
+        sync_directory(directory)
     })();
     if written.is_err() {
         let _ = fs::remove_file(&incomplete);
@@ -370,42 +380,42 @@ fn write(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
     written
 }
 
-/// A name is only safe on the disk once its directory is.
-fn sync(directory: &Path) -> io::Result<()> {
+/// Syncs the directory: a file name survives a crash only after that.
+fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Takes away what a crash has left. Where another process holds the lock, it is in the middle of a change of its own.
-fn clear(directory: &Path) {
-    let lock = File::options().create(true).append(true).open(directory.join(LOCK));
-    let Some(_alone) = lock.ok().filter(|file| file.try_lock().is_ok()) else { return };
+/// Removes incomplete files that a crash has left, unless another process holds the lock and may be writing one.
+fn remove_leftovers(directory: &Path) {
+    let lock = File::options().create(true).append(true).open(directory.join(LOCK_FILE));
+    let Some(_lock) = lock.ok().filter(|file| file.try_lock().is_ok()) else { return };
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| is_left_over(&entry.file_name().to_string_lossy())) {
+    for entry in entries.filter(|entry| is_leftover(&entry.file_name().to_string_lossy())) {
         if let Err(error) = fs::remove_file(entry.path()) {
             tracing::warn!("cannot remove {}: {error}", entry.path().display());
         }
     }
 }
 
-/// Whether a file of this name is one that we had not completed, and nobody else's.
-fn is_left_over(name: &str) -> bool {
+/// Returns whether a file name is that of an incomplete file of ours.
+fn is_leftover(name: &str) -> bool {
     let is_ours = [".suspension.", ".cluster-suspension."].iter().any(|prefix| name.starts_with(prefix));
-    is_ours && name.ends_with(INCOMPLETE)
+    is_ours && name.ends_with(INCOMPLETE_SUFFIX)
 }
 
-fn unwritable(path: &Path, error: &io::Error) -> ApiError {
+fn write_error(path: &Path, error: &io::Error) -> ApiError {
     ApiError::Unavailable(format!("cannot write {}: {error}; nothing was changed", path.display()))
 }
 
 fn not_found(namespace: Option<&str>, name: &str) -> ApiError {
-    let clean = |text: &str| crate::kernel::text::sanitized(text);
+    let clean = |text: &str| crate::kernel::text::sanitize(text);
     ApiError::NotFound(match namespace {
         Some(namespace) => format!("there is no SuspensionPolicy {} in namespace {}", clean(name), clean(namespace)),
         None => format!("there is no ClusterSuspensionPolicy {}", clean(name)),
     })
 }
 
-/// As an API server writes times.
+/// Rounds down to the second, as an API server writes times.
 fn whole_seconds(now: jiff::Timestamp) -> jiff::Timestamp {
     jiff::Timestamp::from_second(now.as_second()).unwrap_or(now)
 }

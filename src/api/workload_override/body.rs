@@ -1,0 +1,54 @@
+//! Body of a request to write or remove an override.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::refusal_problem;
+use crate::api::problem::ApiProblem;
+use crate::features::overrides::request::{OverrideAction, OverrideMechanism, OverrideRequest};
+use crate::kubernetes::resources::suspension_fields::{lasts, parse_suspension_length};
+
+/// What is to become of the override.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("example" = {"action": "Disable", "reason": "the proxy crashes in a loop", "for": "2h"}))]
+#[schemars(rename = "InjectionWanted")]
+pub(super) struct WorkloadOverrideRequest {
+    /// `Enable` and `Disable` write it, `Remove` takes it away.
+    action: OverrideAction,
+    /// Why, for whoever meets it; some policies want a reason.
+    #[schemars(length(min = 1, max = 256))]
+    reason: Option<String>,
+    /// Until when; then policies and the namespace decide again.
+    until: Option<Time>,
+    /// How long instead, in hours, minutes and seconds.
+    #[serde(default)]
+    #[schemars(schema_with = "lasts")]
+    r#for: Option<String>,
+    /// Whether to take over what others hold, as the API server's managed fields tell.
+    #[serde(default)]
+    pub(super) force: bool,
+}
+
+impl WorkloadOverrideRequest {
+    /// Checks the body.
+    pub(super) fn into_request(self, now: Timestamp) -> Result<OverrideRequest, ApiProblem> {
+        let Self { action, reason, until, r#for, force: _ } = self;
+        let until = match (until, r#for) {
+            (Some(_), Some(_)) => {
+                return Err(ApiProblem::new(422, "at most one of until and for says how long it counts"));
+            }
+            (Some(Time(until)), None) => Some(until),
+            (None, Some(duration)) => {
+                let duration = parse_suspension_length(&duration).ok_or_else(|| {
+                    ApiProblem::new(422, "for is not a positive duration of at most 99999h, such as 3h, 2h30m or 90s")
+                })?;
+                Some(now.checked_add(duration).unwrap_or(Timestamp::MAX))
+            }
+            (None, None) => None,
+        };
+        OverrideRequest::new(action, OverrideMechanism::Annotations, reason, until, now).map_err(refusal_problem)
+    }
+}

@@ -1,0 +1,128 @@
+//! Options of every command that decides: the mesh, the excluded namespaces, the unknown.
+
+use clap::{Args, ValueEnum};
+use jiff::SignedDuration;
+
+use crate::decision::Action;
+use crate::decision::facts::{DecisionSettings, WriteCondition};
+use crate::decision::mesh::{MESHES, Mesh};
+use crate::kubernetes::inventory::Inventory;
+use crate::kubernetes::inventory::owner_kind::{OwnerKind, OwnerKinds};
+use crate::kubernetes::inventory::routing::CLUSTER_DOMAIN;
+use crate::kubernetes::inventory::rules::RuleLimits;
+
+/// Namespaces that are never touched by default. Our own namespace comes on top.
+pub const EXCLUDED_NAMESPACES: [&str; 5] =
+    ["kube-system", "kube-public", "kube-node-lease", "local-path-storage", "istio-system"];
+
+/// Argo Rollouts: they make ReplicaSets, as Deployments do.
+pub const ROLLOUTS: &str = "argoproj.io/v1alpha1/rollouts/Rollout";
+
+/// Settings of decisions.
+#[derive(Debug, Clone, Args)]
+pub struct DecisionArgs {
+    /// The mesh whose injector is steered
+    #[arg(long, default_value = "istio", value_parser = parse_mesh, value_name = "MESH")]
+    pub mesh: &'static Mesh,
+    /// A namespace that is never touched; may be given several times, and then replaces the default list
+    #[arg(long = "exclude-namespace", value_name = "NAMESPACE", default_values_t = EXCLUDED_NAMESPACES.map(str::to_owned))]
+    pub exclude_namespaces: Vec<String>,
+    /// The namespace that outrigger itself runs in, which is never touched either
+    #[arg(
+        id = "own-namespace",
+        long,
+        env = "POD_NAMESPACE",
+        default_value = "outrigger-system",
+        value_name = "NAMESPACE"
+    )]
+    pub namespace: String,
+    /// A user who is trusted to create pods in the name of their owners; may be given several times
+    #[arg(long = "trusted-requester", value_name = "USER", default_values_t = trusted_requesters())]
+    pub trusted_requesters: Vec<String>,
+    /// A further kind of workload, such as argoproj.io/v1alpha1/rollouts/Rollout; may be given several times
+    #[arg(long = "owner-kind", value_name = "GROUP/VERSION/PLURAL/KIND", default_value = ROLLOUTS)]
+    pub owner_kinds: Vec<OwnerKind>,
+    /// What to do where a decision hangs on something that is not known
+    #[arg(long, value_enum, default_value_t = UnknownActionArg::Leave)]
+    pub when_unknown: UnknownActionArg,
+    /// When to write a marker: always, so that a pod says by itself what was decided, or only where it changes something
+    #[arg(long, value_enum, default_value_t = MarkerWriteArg::Always)]
+    pub write: MarkerWriteArg,
+    /// The longest that a suspension may last, such as 30d or 12h; what asks for more ends then
+    #[arg(long, default_value = "30d", value_parser = parse_duration, value_name = "DURATION")]
+    pub longest_suspension: SignedDuration,
+    /// The domain that full names of services end with, which suspensions of traffic write
+    #[arg(long, default_value = CLUSTER_DOMAIN, value_name = "DOMAIN")]
+    pub cluster_domain: String,
+}
+
+/// Action where a decision depends on an unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum UnknownActionArg {
+    /// Touch nothing.
+    Leave,
+    /// Inject.
+    Enable,
+    /// Do not inject.
+    Disable,
+}
+
+/// Condition under which a marker is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MarkerWriteArg {
+    /// Always.
+    Always,
+    /// Only where the injector would otherwise do something else.
+    Needed,
+}
+
+impl DecisionArgs {
+    /// Creates an empty inventory with these settings.
+    pub fn new_inventory(&self) -> Inventory {
+        let Self { mesh, exclude_namespaces, namespace, trusted_requesters, owner_kinds, when_unknown, write, .. } =
+            self;
+        let settings = DecisionSettings {
+            mesh,
+            excluded_namespaces: exclude_namespaces.iter().chain([namespace]).cloned().collect(),
+            when_unknown: match when_unknown {
+                UnknownActionArg::Leave => Action::Leave,
+                UnknownActionArg::Enable => Action::Enable,
+                UnknownActionArg::Disable => Action::Disable,
+            },
+            write: match write {
+                MarkerWriteArg::Always => WriteCondition::Always,
+                MarkerWriteArg::Needed => WriteCondition::Needed,
+            },
+        };
+        let owner_kinds = OwnerKinds::default().with_kinds(owner_kinds.clone());
+        let mut inventory = Inventory::new(settings, owner_kinds, trusted_requesters.clone());
+        inventory.routing.domain.clone_from(&self.cluster_domain);
+        inventory
+    }
+
+    /// Returns the limits under which rules are compiled.
+    pub fn rule_limits(&self) -> RuleLimits {
+        RuleLimits { longest_suspension: self.longest_suspension }
+    }
+}
+
+/// Returns the controllers that create pods for owners, under their usual names.
+fn trusted_requesters() -> Vec<String> {
+    let controllers = ["replicaset", "statefulset", "daemon-set", "job", "replication"];
+    let accounts = controllers.map(|name| format!("system:serviceaccount:kube-system:{name}-controller"));
+    ["system:kube-controller-manager".to_owned()].into_iter().chain(accounts).collect()
+}
+
+fn parse_mesh(name: &str) -> Result<&'static Mesh, String> {
+    let known = || MESHES.each_ref().map(|mesh| mesh.name).join(", ");
+    Mesh::by_name(name).ok_or_else(|| format!("it is none of {}", known()))
+}
+
+fn parse_duration(text: &str) -> Result<SignedDuration, String> {
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<i64>().ok()).and_then(|days| days.checked_mul(24));
+    let duration = match days {
+        Some(hours) if hours < 24 * 36_500 => Ok(SignedDuration::from_hours(hours)),
+        _ => text.parse::<SignedDuration>().map_err(|error| error.to_string()),
+    }?;
+    if duration.is_positive() { Ok(duration) } else { Err("it must be longer than nothing".to_owned()) }
+}

@@ -1,0 +1,45 @@
+//! Server flags for drift.
+
+use std::time::Duration;
+
+use clap::Args;
+
+/// Whether and how to look for drift: running pods whose sidecar is not what a new pod would get.
+#[derive(Debug, Clone, Args)]
+pub struct DriftArgs {
+    /// Do not look for pods whose sidecar is not what a new pod would get
+    #[arg(long)]
+    pub no_drift: bool,
+    /// How often to look for such pods at most; what lasts for less is not spoken of
+    #[arg(long, default_value = "15s", value_parser = parse_interval, value_name = "DURATION")]
+    pub drift_interval: Duration,
+    /// Evict such pods, whenever they were created, so that new ones take their place
+    #[arg(long, conflicts_with = "no_drift")]
+    pub repair_drift: bool,
+    /// How many to evict in a minute at most
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600), value_name = "COUNT")]
+    pub repair_per_minute: u32,
+}
+
+impl DriftArgs {
+    /// Returns the arguments of the server that differ from its defaults.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let Self { no_drift, drift_interval, repair_drift, repair_per_minute } = self;
+        let flag = |given: &bool, flag: &str| given.then(|| flag.to_owned());
+        let mut arguments: Vec<_> = flag(no_drift, "--no-drift").into_iter().collect();
+        if *drift_interval != Duration::from_secs(15) {
+            arguments.push(format!("--drift-interval={}ms", drift_interval.as_millis()));
+        }
+        arguments.extend(flag(repair_drift, "--repair-drift"));
+        arguments.extend(repair_drift.then(|| format!("--repair-per-minute={repair_per_minute}")));
+        arguments
+    }
+}
+
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    let duration: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    match Duration::try_from(duration) {
+        Ok(duration) if duration >= Duration::from_secs(1) => Ok(duration),
+        _ => Err("it must be a second at least".to_owned()),
+    }
+}

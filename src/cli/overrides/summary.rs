@@ -1,0 +1,134 @@
+//! Summary of the planned writes and their effects, printed before confirmation.
+
+use std::collections::BTreeSet;
+
+use super::output::{describe_answer, sum_counts};
+use crate::cli::times::format_instant;
+use crate::features::overrides::forecast::PodForecast;
+use crate::features::overrides::plan::{OverridePlan, preview_plans};
+use crate::features::overrides::request::{OverrideAction, OverrideMechanism, OverrideRequest};
+use crate::features::preview::warnings::preview_warnings;
+use crate::kernel::text::sanitize;
+use crate::kubernetes::inventory::Inventory;
+
+/// Objects that are named; more are counted.
+const MAX_NAMED: usize = 10;
+
+/// Returns the lines of the summary.
+pub(super) fn summary_lines(request: &OverrideRequest, plans: &[OverridePlan], inventory: &Inventory) -> Vec<String> {
+    let mut lines = vec![headline(request, plans)];
+    plans.iter().take(MAX_NAMED).for_each(|plan| push_plan_lines(&mut lines, plan));
+    if plans.len() > MAX_NAMED {
+        lines.push(format!("  and {} more", plans.len() - MAX_NAMED));
+        let hindered = plans.iter().skip(MAX_NAMED).filter(|plan| plan.own_forecast.hindrance.is_some()).count();
+        if hindered > 0 {
+            lines.push(format!("  of which {hindered} do not get what is asked for; --dry-run -o yaml tells of each"));
+        }
+    }
+    lines.extend(rollout_lines(request, plans));
+    lines.extend(running_pods_line(plans));
+    lines.extend(
+        preview_warnings(&preview_plans(plans), inventory).into_iter().map(|warning| format!("Note: {warning}.")),
+    );
+    lines
+}
+
+fn headline(request: &OverrideRequest, plans: &[OverridePlan]) -> String {
+    let name = match plans {
+        [one] => one.subject.describe(),
+        plans => format!("{} objects", plans.len()),
+    };
+    let fields = || plans.first().map(|one| &one.edit.fields[..]).unwrap_or_default();
+    match (&request.mechanism, request.action) {
+        (OverrideMechanism::Annotations, OverrideAction::Remove) => {
+            format!("The override is taken off {name}; no roll-out starts by itself.")
+        }
+        (OverrideMechanism::Annotations, action) => {
+            let value = action.injects().unwrap_or_default();
+            let reason = request.reason.as_deref().map(|reason| format!(" ({})", sanitize(reason))).unwrap_or_default();
+            let until = request.until.map(|until| format!(" until {}", format_instant(until))).unwrap_or_default();
+            format!("The override \"{value}\" is written on {name}{until}{reason}; no roll-out starts by itself.")
+        }
+        (OverrideMechanism::PodTemplate, _) => {
+            let fields: Vec<_> = fields().iter().map(ToString::to_string).collect();
+            format!("In the pod template of {name}: {}.", fields.join(", "))
+        }
+        (OverrideMechanism::NamespaceLabel(_), _) if plans.len() > 1 => {
+            format!("The labels of {name} that Istio reads are changed; no roll-out starts by itself.")
+        }
+        (OverrideMechanism::NamespaceLabel(_), _) => {
+            let fields: Vec<_> = fields().iter().map(ToString::to_string).collect();
+            format!("On {name}: {}; no roll-out starts by itself.", fields.join(", "))
+        }
+    }
+}
+
+fn push_plan_lines(lines: &mut Vec<String>, plan: &OverridePlan) {
+    let OverridePlan { own_forecast, dependents, .. } = plan;
+    lines.push(format!("  {}: new pods {}", source_name(own_forecast), describe_change(own_forecast)));
+    if let Some(hindrance) = &own_forecast.hindrance {
+        lines.push(format!("    but {hindrance}"));
+    }
+    if dependents.is_empty() {
+        return;
+    }
+    let changed = dependents.iter().filter(|forecast| forecast.is_change()).count();
+    lines.push(format!("    of {} workloads in it, new pods of {changed} change", dependents.len()));
+    let hindered: Vec<_> = dependents.iter().filter(|forecast| forecast.hindrance.is_some()).collect();
+    for forecast in hindered.iter().take(MAX_NAMED) {
+        let why = forecast.hindrance.as_deref().unwrap_or_default();
+        lines.push(format!(
+            "    not {}/{}, whose new pods get {}: {why}",
+            forecast.kind,
+            forecast.name,
+            describe_answer(&forecast.after)
+        ));
+    }
+    if hindered.len() > MAX_NAMED {
+        lines.push(format!("    nor {} more", hindered.len() - MAX_NAMED));
+    }
+}
+
+fn source_name(PodForecast { namespace, kind, name, .. }: &PodForecast) -> String {
+    if kind == "Namespace" { format!("namespace {name}") } else { format!("{kind} {namespace}/{name}") }
+}
+
+fn describe_change(PodForecast { before, after, .. }: &PodForecast) -> String {
+    let (before, after) = (describe_answer(before), describe_answer(after));
+    if before == after { format!("stay {after}") } else { format!("{before} -> {after}") }
+}
+
+/// Describes the roll-outs that the write itself starts.
+fn rollout_lines(request: &OverrideRequest, plans: &[OverridePlan]) -> Vec<String> {
+    if request.mechanism != OverrideMechanism::PodTemplate {
+        return Vec::new();
+    }
+    let kinds: BTreeSet<&str> = plans.iter().map(|plan| plan.subject.kind()).collect();
+    let follows = |kind: &str| match kind {
+        "Deployment" | "Rollout" => "rolls out at once",
+        "StatefulSet" | "DaemonSet" => "rolls out as its update strategy says, with OnDelete not by itself",
+        "CronJob" => "counts with its next Job",
+        "ReplicaSet" | "ReplicationController" => "replaces no pod by itself",
+        _ => "does what its controller makes of it",
+    };
+    let lines = kinds.iter().map(|kind| format!("{kind}: a changed template {}.", follows(kind)));
+    lines.chain(["Where templates come from Git, this is undone from there.".to_owned()]).collect()
+}
+
+/// Describes how many running pods of all affected workloads differ from new ones.
+fn running_pods_line(plans: &[OverridePlan]) -> Option<String> {
+    let all = plans.iter().flat_map(|one| [&one.own_forecast].into_iter().chain(&one.dependents));
+    let (pods, differing) = sum_counts(all.filter_map(|one| one.running.as_ref()));
+    match (pods, differing) {
+        (0, _) => None,
+        (pods, None) => Some(format!("Of {pods} running pods it cannot be told whether new ones will be the same.")),
+        (pods, Some(0)) => Some(format!("New pods will be as those that run ({pods}).")),
+        (pods, Some(differing)) => {
+            let (are, stay) = if differing == 1 { ("is", "stays as it is") } else { ("are", "stay as they are") };
+            let until = if differing == 1 { "it is" } else { "they are" };
+            Some(format!(
+                "{differing} of {pods} running pods {are} not as a new one will be, and {stay} until {until} replaced."
+            ))
+        }
+    }
+}

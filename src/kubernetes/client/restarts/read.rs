@@ -1,0 +1,182 @@
+//! Reads for restarts: workloads, pods and budgets of a namespace, and the marks of other restarts.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::Api;
+use kube::api::{DynamicObject, ListParams};
+
+use super::{RestartClient, SKIPPED_FIELDS, read_workload};
+use crate::features::restart::budget::DisruptionBudget;
+use crate::features::restart::mark::MarkState;
+use crate::features::restart::pods::PodSnapshot;
+use crate::features::restart::strategy::RolloutStrategy;
+use crate::features::restart::workload::WorkloadSnapshot;
+use crate::kernel::api_error::ApiError;
+use crate::kernel::names::RESTART;
+use crate::kubernetes::client::call::call_api;
+use crate::kubernetes::client::trimmed::{FieldPath, MANAGED_FIELDS};
+use crate::kubernetes::inventory::owner_kind::{OwnerKind, OwnerKinds, controller_of};
+
+/// Fields of a pod that nobody needs.
+const SKIPPED_POD_FIELDS: &[FieldPath] = &[MANAGED_FIELDS, &["spec"]];
+
+impl RestartClient {
+    /// Returns the names of all readable namespaces if `name` is not among them, and `None` if it exists. A namespace
+    /// that may not be read is taken to exist.
+    pub async fn namespaces_if_missing(&self, name: &str) -> Result<Option<Vec<String>>, ApiError> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        match call_api(namespaces.get(name)).await {
+            Ok(_) | Err(ApiError::Forbidden(_)) => Ok(None),
+            Err(ApiError::NotFound(_)) => {
+                let keep = |one: Namespace| one.metadata.name;
+                let all =
+                    self.reader(namespaces.resource_url(), &[MANAGED_FIELDS]).list(ListParams::default(), keep).await;
+                Ok(Some(all.unwrap_or_default()))
+            }
+            Err(why) => Err(why),
+        }
+    }
+
+    /// Lists the workloads of a namespace, with a sentence for each kind that may not be listed.
+    ///
+    /// # Errors
+    ///
+    /// If no kind may be listed, or a list fails for another reason: the result would look as if those workloads did
+    /// not exist.
+    pub async fn list_workloads(
+        &self,
+        kinds: &OwnerKinds,
+        namespace: &str,
+    ) -> Result<(Vec<WorkloadSnapshot>, Vec<String>), ApiError> {
+        let (mut workloads, mut problems) = (Vec::new(), Vec::new());
+        let (mut readable_kinds, mut forbidden) = (0, None);
+        // One after another: at most one page is in memory.
+        for kind in kinds.iter().filter(|kind| kind.has_template()) {
+            match self.list_workloads_of_kind(kind, namespace).await {
+                Ok(found) => {
+                    readable_kinds += 1;
+                    workloads.extend(found);
+                }
+                // A kind that the cluster does not have is not worth a word.
+                Err(ApiError::NotFound(_)) => {}
+                Err(why @ ApiError::Forbidden(_)) => {
+                    problems.push(format!("{} are left out: {why}", kind.plural));
+                    forbidden = Some(why);
+                }
+                Err(ApiError::Unavailable(why)) => {
+                    return Err(ApiError::Unavailable(format!("{} cannot be listed: {why}", kind.plural)));
+                }
+                Err(why) => return Err(why),
+            }
+        }
+        match forbidden {
+            Some(why) if readable_kinds == 0 => Err(why),
+            _ => Ok((workloads, problems)),
+        }
+    }
+
+    async fn list_workloads_of_kind(
+        &self,
+        kind: &OwnerKind,
+        namespace: &str,
+    ) -> Result<Vec<WorkloadSnapshot>, ApiError> {
+        let (api, kind) = (self.api_of_kind(namespace, kind), kind.clone());
+        let keep = move |object: DynamicObject| read_workload(&kind, &object);
+        self.reader(api.resource_url(), SKIPPED_FIELDS).list(ListParams::default(), keep).await
+    }
+
+    /// Lists the pods of a namespace that have not ended.
+    pub async fn list_pods(&self, namespace: &str) -> Result<Vec<PodSnapshot>, ApiError> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        self.reader(pods.resource_url(), SKIPPED_POD_FIELDS)
+            .list(ListParams::default(), |pod: Pod| PodSnapshot::from_pod(&pod))
+            .await
+    }
+
+    /// Lists the PodDisruptionBudgets of a namespace.
+    pub async fn list_budgets(&self, namespace: &str) -> Result<Vec<DisruptionBudget>, ApiError> {
+        let budgets: Api<PodDisruptionBudget> = Api::namespaced(self.client.clone(), namespace);
+        let keep = |budget: PodDisruptionBudget| Some(DisruptionBudget::from(&budget));
+        self.reader(budgets.resource_url(), &[MANAGED_FIELDS]).list(ListParams::default(), keep).await
+    }
+
+    /// Lists the workloads that other restarts have marked as rolling. Kinds that may not be read are left out.
+    pub async fn list_other_rolling(
+        &self,
+        run: &str,
+        kinds: &OwnerKinds,
+        namespace: &str,
+    ) -> Result<Vec<WorkloadSnapshot>, ApiError> {
+        let mut found = Vec::new();
+        for kind in kinds.iter().filter(|kind| kind.has_template()) {
+            found.extend(readable_or_none(self.list_rolling_of_kind(run, kind, namespace).await)?.unwrap_or_default());
+        }
+        Ok(found)
+    }
+
+    async fn list_rolling_of_kind(
+        &self,
+        run: &str,
+        kind: &OwnerKind,
+        namespace: &str,
+    ) -> Result<Vec<WorkloadSnapshot>, ApiError> {
+        let (api, kind, run) = (self.api_of_kind(namespace, kind), kind.clone(), run.to_owned());
+        let is_other = move |one: &WorkloadSnapshot| {
+            one.mark.as_ref().is_some_and(|mark| mark.run != run && mark.state != MarkState::Pending)
+        };
+        let keep = move |object: DynamicObject| read_workload(&kind, &object).filter(|one| is_other(one));
+        self.reader(api.resource_url(), SKIPPED_FIELDS).list(ListParams::default().labels(RESTART), keep).await
+    }
+
+    /// Reads the workload again. A new object with the same name counts as gone.
+    pub async fn get_workload(&self, workload: &WorkloadSnapshot) -> Result<WorkloadSnapshot, ApiError> {
+        let WorkloadSnapshot { name, kind, uid, .. } = workload;
+        let api = self.api_of_kind(&name.namespace, kind);
+        let object = self.reader(api.resource_url(), SKIPPED_FIELDS).get(&name.name).await?;
+        let found = read_workload(kind, &object).filter(|found| found.uid == *uid);
+        found.ok_or_else(|| ApiError::NotFound("it is gone".to_owned()))
+    }
+
+    /// Lists the pods of a workload.
+    pub async fn list_pods_of(&self, workload: &WorkloadSnapshot) -> Result<Vec<PodSnapshot>, ApiError> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &workload.name.namespace);
+        let params = ListParams::default();
+        let params = match &workload.selector {
+            Some(selector) => params.labels_from(selector),
+            None => params,
+        };
+        let sets = match workload.strategy {
+            RolloutStrategy::Rollout => Some(self.list_replica_set_uids(workload).await?),
+            _ => None,
+        };
+        let mut pods = self
+            .reader(pods.resource_url(), SKIPPED_POD_FIELDS)
+            .list(params, |pod: Pod| PodSnapshot::from_pod(&pod))
+            .await?;
+        pods.retain(|pod| sets.as_ref().map_or_else(|| pod.is_owned_by(workload), |sets| pod.is_owned_by_any(sets)));
+        Ok(pods)
+    }
+
+    /// Lists the UIDs of a workload's ReplicaSets.
+    async fn list_replica_set_uids(&self, workload: &WorkloadSnapshot) -> Result<BTreeSet<String>, ApiError> {
+        let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &workload.name.namespace);
+        let above = workload.uid.clone();
+        let keep = move |set: ReplicaSet| {
+            controller_of(&set.metadata).filter(|owner| *owner.uid == *above).and(set.metadata.uid.clone())
+        };
+        let found = self.reader(sets.resource_url(), SKIPPED_POD_FIELDS).list(ListParams::default(), keep).await?;
+        Ok(found.into_iter().collect())
+    }
+}
+
+/// Turns a missing or forbidden object into `None`.
+fn readable_or_none<T>(read: Result<T, ApiError>) -> Result<Option<T>, ApiError> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(ApiError::NotFound(_) | ApiError::Forbidden(_)) => Ok(None),
+        Err(why) => Err(why),
+    }
+}

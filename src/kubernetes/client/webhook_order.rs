@@ -1,0 +1,36 @@
+//! Order in which the API server calls webhooks: reports injectors that are called before us.
+
+use tracing::{info, warn};
+
+use crate::kubernetes::inventory::Inventory;
+use crate::metrics::Metrics;
+
+/// Reporter of injectors that are called before us; remembers its last report.
+#[derive(Debug, Default)]
+pub(crate) struct OrderReporter(Vec<String>);
+
+impl OrderReporter {
+    /// Updates the metric, and logs a changed order.
+    pub(crate) fn report_changes(&mut self, inventory: &Inventory, metrics: &Metrics) {
+        let Some(injectors) = inventory.injectors.get() else { return };
+        let before_us = injectors.before_us();
+        metrics.injectors_before_us.set(i64::try_from(before_us.len()).unwrap_or(i64::MAX));
+        if self.0 == before_us {
+            return;
+        }
+        match &before_us[..] {
+            [] => info!("no injector is called before us any more"),
+            names => warn!("{}", describe_order(names)),
+        }
+        self.0 = before_us.into_iter().map(str::to_owned).collect();
+    }
+}
+
+/// Returns a sentence with the problem and its remedy.
+pub fn describe_order(before_us: &[impl AsRef<str>]) -> String {
+    let names: Vec<&str> = before_us.iter().map(AsRef::as_ref).collect();
+    format!(
+        "the API server calls {} before us, because the name sorts first: that injector does not see what we write; rename it",
+        names.join(", ")
+    )
+}
