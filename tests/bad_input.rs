@@ -8,11 +8,12 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::join_all;
+use parking_lot::Mutex;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -434,7 +435,7 @@ impl ServerProcess {
         let webhook = address.split_whitespace().next().unwrap().parse().unwrap();
         let said = Arc::<Mutex<String>>::default();
         let saying = Arc::clone(&said);
-        std::thread::spawn(move || lines.for_each(|line| saying.lock().unwrap().push_str(&(line + "\n"))));
+        std::thread::spawn(move || lines.for_each(|line| saying.lock().push_str(&(line + "\n"))));
         Self { child, webhook, tls: trusting(&certificates.join("ca.crt")), directory, said }
     }
 
@@ -487,7 +488,7 @@ impl ServerProcess {
 
     /// Checks that the logs have no panic and no text of a client, and that no entry of the audit log is long.
     fn says_nothing_it_should_not(&self) {
-        let said = self.said.lock().unwrap();
+        let said = self.said.lock();
         assert!(!said.contains("panicked") && said.len() < LONGEST_ENTRY, "{said}");
         for line in std::fs::read_to_string(self.directory.path().join("audit.jsonl")).unwrap().lines() {
             let entry: Value = serde_json::from_str(line).unwrap();

@@ -4,9 +4,9 @@
 //! Callers without any right can send as many requests as they like, and must not fill the audit log.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 
 /// Refusals of unknown callers that are recorded in each window.
 const MAX_UNKNOWN: u32 = 100;
@@ -37,7 +37,7 @@ struct RefusalCount {
 impl RefusalCounter {
     /// Counts a refusal. If it is to be recorded, returns how many earlier ones of the same user were not.
     pub(super) fn admit(&self, user: Option<&str>, now: Timestamp) -> Option<u64> {
-        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut window = self.0.lock();
         // A clock that was set back starts a new window too: nothing should wait until it catches up.
         if window.started_at.is_none_or(|started_at| now < started_at || now.duration_since(started_at) >= WINDOW) {
             window.started_at = Some(now);

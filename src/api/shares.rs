@@ -3,8 +3,9 @@
 //! Limits: the service accounts of a namespace share as one user, since anybody who may create one there may create any number.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Shares of a total, limited for each user.
@@ -43,7 +44,7 @@ impl FairShares {
 
     fn user_share(&self, user: &str) -> Arc<Semaphore> {
         let user = share_key(user);
-        let mut by_user = self.by_user.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_user = self.by_user.lock();
         if let Some(share) = by_user.get(user).and_then(Weak::upgrade) {
             return share;
         }
@@ -83,7 +84,7 @@ mod tests {
         let next = more.swap_remove(0).await;
         drop((next, more));
         assert!(shares.try_acquire("bob").is_some());
-        assert_eq!(shares.by_user.lock().unwrap().len(), 1, "whoever has nothing is forgotten");
+        assert_eq!(shares.by_user.lock().len(), 1, "whoever has nothing is forgotten");
     }
 
     #[test]

@@ -4,8 +4,9 @@
 //! Cost: a line is parsed at most once, when somebody first searches the lines.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
+use parking_lot::Mutex;
 use serde::ser::Error;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -130,7 +131,7 @@ impl LineSubject {
 impl RecentEntries {
     pub(super) fn push(&self, text: &[u8], weight: EntryWeight) {
         let line = AuditLine::from_text(text.trim_ascii_end());
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.0.lock();
         kept.count += 1;
         let number = kept.count;
         kept.rings[weight as usize].push((number, line), weight.room());
@@ -138,7 +139,7 @@ impl RecentEntries {
 
     /// Returns the lines after the first `count` lines, at most the newest `most` of them.
     pub fn lines_since(&self, count: u64, most: usize) -> NewLines {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.0.lock();
         let new = kept.count.saturating_sub(count);
         let mut lines: Vec<_> = kept.rings.iter().flat_map(|ring| ring.since(count)).collect();
         lines.sort_unstable_by_key(|(number, _)| *number);

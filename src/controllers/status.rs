@@ -13,11 +13,12 @@ mod suspension;
 mod traffic;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{debug, warn};
@@ -239,7 +240,7 @@ async fn run_policies(inventory: &Arc<Inventory>, clock: &Clock, writer: &Status
         }
         let Some((policies, suspended)) = run_survey(inventory, clock.now()).await else { continue };
         {
-            let mut matches = matches.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut matches = matches.lock();
             *matches = (matches.0 + 1, Some(Arc::new(suspended)));
         }
         let is_done = write_all(inventory, writer, sort_by_urgency(policies.writes)).await;

@@ -1,8 +1,9 @@
 //! Clock: the present time is passed in, so that a test or `--now` can choose it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 
 /// Source of the present time; cheap to clone.
 #[derive(Clone, Debug)]
@@ -46,12 +47,12 @@ impl ManualClock {
 
     /// Advances the clock by `elapsed`; a negative duration turns it back.
     pub fn advance(&self, elapsed: SignedDuration) {
-        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = self.0.lock();
         *shown = shown.saturating_add(elapsed).expect("adding seconds to a timestamp saturates");
     }
 
     fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock()
     }
 }
 

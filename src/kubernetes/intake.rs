@@ -2,8 +2,8 @@
 
 pub mod files;
 mod follow;
+mod kinds;
 pub mod pods;
 pub mod read;
 pub mod snapshot;
-mod templates;
 pub mod watch;

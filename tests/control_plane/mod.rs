@@ -26,10 +26,10 @@ pub(crate) use process::Process;
 use std::net::Ipv4Addr;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use futures::FutureExt;
+use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 use addresses::AddressRange;
@@ -117,7 +117,7 @@ impl ControlPlane {
     ///
     /// When no program of that name runs.
     pub(crate) fn kill(&self, name: &str) {
-        let mut processes = self.processes.lock().expect("no panic happens under this lock");
+        let mut processes = self.processes.lock();
         let index = processes.iter().position(|process| process.name() == name);
         // Dropping it kills it.
         drop(processes.remove(index.unwrap_or_else(|| panic!("no program {name} runs in this control plane"))));
@@ -125,7 +125,7 @@ impl ControlPlane {
 
     /// Halts the API server, so that what is asked of it is neither answered nor refused, until it is let go on.
     pub(crate) fn halt_api_server(&self, halt: bool) {
-        let processes = self.processes.lock().expect("no panic happens under this lock");
+        let processes = self.processes.lock();
         let server = processes.iter().find(|process| process.name() == "kube-apiserver");
         server.expect("the API server runs").signal(if halt { "STOP" } else { "CONT" });
     }
@@ -140,7 +140,7 @@ impl ControlPlane {
         let name = program.name;
         let process = Process::spawn(program, self.directory.path(), &binary(name))
             .unwrap_or_else(|error| panic!("failed to start {name}: {error}"));
-        self.processes.lock().expect("no panic happens under this lock").push(process);
+        self.processes.lock().push(process);
     }
 
     /// Polls until the probe is content, and gives up at once when one of the programs has ended.
@@ -159,7 +159,7 @@ impl ControlPlane {
     }
 
     fn first_ended(&self) -> Option<String> {
-        let mut processes = self.processes.lock().expect("no panic happens under this lock");
+        let mut processes = self.processes.lock();
         processes.iter_mut().find_map(Process::how_it_ended)
     }
 }

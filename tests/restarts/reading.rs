@@ -1,7 +1,7 @@
 //! Reads of a namespace for a restart, from an API server that keeps count.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Query, State};
@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use kube::Config;
 use outrigger::kubernetes::client::restarts::RestartClient;
 use outrigger::kubernetes::inventory::owner_kind::OwnerKinds;
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -32,7 +33,7 @@ async fn answer(
 ) -> Response {
     let plural = uri.path().rsplit('/').next().unwrap().to_owned();
     let number = |key: &str| query.get(key).map_or(0, |text| text.parse::<usize>().unwrap());
-    server.requests.lock().unwrap().push((plural.clone(), number("limit")));
+    server.requests.lock().push((plural.clone(), number("limit")));
     if let Some(code) = server.failing.get(plural.as_str()) {
         let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "no", "reason": "No"});
         return (StatusCode::from_u16(*code).unwrap(), status.to_string()).into_response();
@@ -88,7 +89,7 @@ async fn a_namespace_is_read_one_kind_after_another_by_small_pages_and_without_w
     assert_eq!((workloads[0].desired, workloads[0].pod_labels.len()), (1, 1));
     assert!(workloads[0].selector.is_some());
     assert_eq!(restarts.list_pods("shop").await.unwrap().len(), COUNT);
-    let requests = server.requests.lock().unwrap();
+    let requests = server.requests.lock();
     assert!(requests.iter().all(|(_, limit)| *limit == 25), "each page is held as text: {requests:?}");
     let of = |plural: &str| requests.iter().filter(|(requests, _)| requests == plural).count();
     assert_eq!(["replicasets", "deployments", "pods"].map(of), [1, 3, 3]);

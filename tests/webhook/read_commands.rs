@@ -55,7 +55,7 @@ fn in_an_empty_cluster(run: RunCommand<'_>) {
     let told = run(&["explain", "deployment/web", "-n", "default"], "");
     assert_eq!((told.code, told.out.as_str()), (2, ""), "{}", told.err);
     assert!(told.err.contains("there is no deployment/web in namespace default"), "{}", told.err);
-    assert!(told.err.contains("the cluster does not know ClusterInjectionPolicy objects"), "{}", told.err);
+    assert!(told.err.contains("the cluster does not know clusterinjectionpolicies"), "{}", told.err);
     let cluster_wide = POLICY.replace("InjectionPolicy", "ClusterInjectionPolicy").replace(", namespace: shop", "");
     let told = run(&["preview", "-f", "-"], &cluster_wide);
     assert!(told.code == 0 && told.out.contains("Nothing would change for 0 workloads."), "{}{}", told.out, told.err);
@@ -116,12 +116,11 @@ async fn with_the_right_to_view_one_namespace(run: RunCommand<'_>) {
     // A controller adds our rules to the role `view`.
     let told = await_condition("the view of one namespace", TIMEOUT, async || {
         let told = run(&["explain", "deployment/web", "-n", "shop"], "");
-        ensure!(told.code == 0 && !told.err.contains(" InjectionPolicy"), "{}{}", told.out, told.err);
+        ensure!(told.code == 0 && !told.err.contains(" injectionpolicies"), "{}{}", told.out, told.err);
         Ok(told)
     })
     .await;
-    for unseen in ["ClusterInjectionPolicy objects", "ClusterSuspensionPolicy objects", "mutatingwebhookconfigurations"]
-    {
+    for unseen in ["clusterinjectionpolicies", "clustersuspensionpolicies", "mutatingwebhookconfigurations"] {
         assert!(told.err.contains(&format!("you may not list {unseen}: ")), "{}", told.err);
     }
     assert!(told.err.contains("the ClusterRole outrigger-explain grants it"), "{}", told.err);

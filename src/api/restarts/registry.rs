@@ -4,9 +4,10 @@
 //! each.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -73,7 +74,7 @@ pub(super) struct TrackedProgress {
 impl RestartRegistry {
     /// Admits a restart, if there is room.
     pub(super) fn admit(&self, run: TrackedRestart) -> Result<Arc<TrackedRestart>, ApiProblem> {
-        let mut all = lock(&self.all);
+        let mut all = self.all.lock();
         let is_same = |one: &Arc<TrackedRestart>| one.id == run.id && one.namespace == run.namespace;
         if all.iter().any(|one| is_same(one) && !one.is_over()) {
             return Err(ApiProblem::new(409, format!("restart {} runs here already", run.id)));
@@ -91,12 +92,12 @@ impl RestartRegistry {
 
     /// Lists the restarts of a namespace, the newest first.
     pub(super) fn of_namespace(&self, namespace: &str) -> Vec<Arc<TrackedRestart>> {
-        lock(&self.all).iter().rev().filter(|run| run.namespace == namespace).cloned().collect()
+        self.all.lock().iter().rev().filter(|run| run.namespace == namespace).cloned().collect()
     }
 
     /// Finds a restart of a namespace by its identifier.
     pub(super) fn find(&self, namespace: &str, id: &str) -> Option<Arc<TrackedRestart>> {
-        lock(&self.all).iter().find(|run| run.namespace == namespace && run.id == id).cloned()
+        self.all.lock().iter().find(|run| run.namespace == namespace && run.id == id).cloned()
     }
 
     /// Stops all restarts in order.
@@ -139,23 +140,23 @@ impl TrackedRestart {
 
     /// Gives access to the progress, under its lock.
     pub(super) fn inspect<T>(&self, inspect: impl FnOnce(&TrackedProgress) -> T) -> T {
-        inspect(&lock(&self.progress))
+        inspect(&self.progress.lock())
     }
 
     pub(super) fn is_over(&self) -> bool {
-        lock(&self.progress).ended.is_some()
+        self.progress.lock().ended.is_some()
     }
 
     /// Notes that the restart was forgotten, so nothing of it is left.
     pub(super) fn forget(&self) {
-        let mut progress = lock(&self.progress);
+        let mut progress = self.progress.lock();
         progress.revision += 1;
         progress.forgotten = true;
     }
 
     /// Records a step. Waiting is reported every second, so only its latest reason is kept.
     pub(super) fn record_step(&self, mut step: RestartStep, at: Timestamp) {
-        let mut progress = lock(&self.progress);
+        let mut progress = self.progress.lock();
         match &mut step {
             RestartStep::Waiting { workload, what } => {
                 if progress.waiting.get(workload) != Some(what) {
@@ -241,15 +242,11 @@ impl Drop for RunEnding<'_> {
         }
         let problem = failure_reason(&report).map(|why| ApiProblem::new(503, why));
         record_attempt(self.api, &attempt, problem.as_ref().map_or(Ok(()), Err));
-        let mut progress = lock(&self.run.progress);
+        let mut progress = self.run.progress.lock();
         progress.revision += 1;
         progress.waiting.clear();
         progress.ended = Some((self.api.clock.now(), report));
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -267,7 +264,7 @@ mod tests {
     }
 
     fn end(run: &TrackedRestart) {
-        lock(&run.progress).ended = Some((Timestamp::UNIX_EPOCH, RestartReport::new(&run.id)));
+        run.progress.lock().ended = Some((Timestamp::UNIX_EPOCH, RestartReport::new(&run.id)));
     }
 
     fn refused(runs: &RestartRegistry, run: TrackedRestart) -> (u16, String) {

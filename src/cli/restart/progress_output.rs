@@ -1,8 +1,9 @@
 //! Output of a restart: lines and a bar while it runs, and a summary at its end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::cli::progress::ProgressDisplay;
 use crate::features::restart::report::{RestartEnd, RestartReport, RestartStep, WorkloadReason};
@@ -69,7 +70,7 @@ impl RestartPrinter {
     }
 
     pub(super) fn print_step(&self, step: RestartStep) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         let named = |workload: &NamespacedWorkload| self.naming.name(workload);
         match step {
             RestartStep::Waiting { workload, what } => {

@@ -5,7 +5,7 @@
 //! Cost: a scan of the suspensions twice a second; workloads are not scanned for it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -187,7 +187,7 @@ pub(super) async fn run(
                 ));
             }
         }
-        let (surveys, matched) = known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (surveys, matched) = known.lock().clone();
         let words: Vec<_> =
             all.iter().map(|(_, period)| period.map(|one| (one.phase(now), remaining_time(&one, now)))).collect();
         let observed = Some((inventory.rule_records.change_count(), inventory.routing.change_count(), surveys, words));

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -17,6 +16,7 @@ use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessRevie
 use kube::api::PostParams;
 use kube::config::AuthInfo;
 use kube::{Api, Client, Config};
+use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -280,13 +280,13 @@ impl ClusterAccess {
     }
 
     fn cached_caller(&self, key: &[u8]) -> Option<Option<Caller>> {
-        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let cache = self.cache.lock();
         let (caller, until) = cache.get(key)?;
         (Instant::now() < *until).then(|| caller.clone())
     }
 
     fn cache_caller(&self, key: Vec<u8>, caller: Option<Caller>) {
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self.cache.lock();
         let now = Instant::now();
         if cache.len() >= MAX_CACHED_TOKENS {
             cache.retain(|_, (_, until)| now < *until);

@@ -4,32 +4,21 @@
 //! Every `.yaml`, `.yml` and `.json` file of the directory is read, also with several documents and `List`s. Kinds that
 //! no decision needs are passed over. An object that cannot be read is reported and skipped, and the others count.
 
-use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
-use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::ResourceExt;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::decision::facts::RunningPod;
-use crate::decision::injector::{InjectorEntry, InjectorRules};
-use crate::kubernetes::inventory::injectors::{ISTIO_CONFIG_PREFIX, injector_entries, own_rules_in};
-use crate::kubernetes::inventory::owner_kind::{KindAvailability, OwnerKind};
-use crate::kubernetes::inventory::routing::{RoutingKind, object_key};
-use crate::kubernetes::inventory::rule_kind::{NamespacedName, RuleKind};
-use crate::kubernetes::inventory::rule_records::RuleRecord;
-use crate::kubernetes::inventory::rules::{ParsedRule, RuleLimits, RuleResource};
-use crate::kubernetes::inventory::workload::{PodObject, WorkloadSpec};
-use crate::kubernetes::inventory::{Inventory, namespace_of};
-use crate::kubernetes::resources::cluster_injection_policy::ClusterInjectionPolicy;
-use crate::kubernetes::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
-use crate::kubernetes::resources::injection_policy::InjectionPolicy;
-use crate::kubernetes::resources::suspension_policy::SuspensionPolicy;
+use super::kinds::injectors::{InjectorIntake, OwnRulesIntake};
+use super::kinds::namespaces::NamespaceIntake;
+use super::kinds::owners::OwnerIntake;
+use super::kinds::pods::PodIntake;
+use super::kinds::routing::RoutingIntake;
+use super::kinds::rules::RuleIntake;
+use super::kinds::{IntakeKind, IntakeObject, KindIntake, decode, describe_error};
+use crate::kubernetes::inventory::Inventory;
+use crate::kubernetes::inventory::rule_kind::namespaced_name;
+use crate::kubernetes::inventory::rules::RuleLimits;
 
 pub mod reload;
 pub mod store;
@@ -105,206 +94,73 @@ pub fn replace_listed(
     objects: &[Value],
     is_listed: impl Fn(&str) -> bool,
 ) -> Vec<String> {
-    let mut intake = ObjectIntake {
-        inventory,
-        limits,
-        is_listed: &is_listed,
-        namespaces: HashSet::new(),
-        owners: HashSet::new(),
-        pods: HashSet::new(),
-        rules: Vec::new(),
-        records: Vec::new(),
-        routing: HashMap::new(),
-        injectors: Vec::new(),
-        own_rules: HashMap::new(),
-        problems: Vec::new(),
-    };
-    for object in objects {
-        if let Err(why) = intake.insert(object) {
-            let name = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_owned();
-            let kind = object["kind"].as_str().unwrap_or("an object without a kind");
-            intake.problems.push(format!("skipped {kind} {}/{}: {why}", name("namespace"), name("name")));
-        }
-    }
-    intake.finish()
-}
-
-struct ObjectIntake<'f> {
-    inventory: &'f Inventory,
-    limits: &'f RuleLimits,
-    is_listed: &'f dyn Fn(&str) -> bool,
-    namespaces: HashSet<Box<str>>,
-    owners: HashSet<Box<str>>,
-    pods: HashSet<Box<str>>,
-    rules: Vec<(RuleKind, NamespacedName, ParsedRule)>,
-    records: Vec<(RuleKind, NamespacedName, RuleRecord)>,
-    routing: HashMap<RoutingKind, HashSet<Box<str>>>,
-    injectors: Vec<(String, Vec<InjectorEntry>)>,
-    own_rules: HashMap<Box<str>, InjectorRules>,
-    problems: Vec<String>,
-}
-
-impl ObjectIntake<'_> {
-    fn insert(&mut self, object: &Value) -> Result<(), String> {
+    let kinds = IntakeKind::all(&inventory.owner_kinds);
+    let mut lists: Vec<ObjectList<'_>> = kinds.iter().map(|_| Vec::new()).collect();
+    let mut problems = Vec::new();
+    for (number, object) in objects.iter().enumerate() {
         let api_version = object["apiVersion"].as_str().unwrap_or_default();
-        let kind = object["kind"].as_str().ok_or("it has no kind")?;
         let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
-        match (group, kind) {
-            ("", "Namespace") if (self.is_listed)("namespaces") => self.namespace(object),
-            ("", "Namespace") => Ok(()),
-            ("", "Pod") if (self.is_listed)("pods") => self.pod(object),
-            ("", "ConfigMap") => self.own_rules(object),
-            _ if RoutingKind::from_names(group, kind).is_some_and(|kind| (self.is_listed)(kind.plural())) => {
-                self.routing(RoutingKind::from_names(group, kind).expect("it was found"), object)
+        match object["kind"].as_str() {
+            // A kind that no decision needs has no position.
+            Some(kind) => {
+                IntakeKind::position(&kinds, group, kind).map_or((), |kind| lists[kind].push((number, object)))
             }
-            ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => self.injector(object),
-            (crate::kernel::names::GROUP, "ClusterInjectionPolicy") => {
-                self.rule::<ClusterInjectionPolicy>(RuleKind::ClusterInjectionPolicy, object)
-            }
-            (crate::kernel::names::GROUP, "InjectionPolicy") => {
-                self.rule::<InjectionPolicy>(RuleKind::InjectionPolicy, object)
-            }
-            (crate::kernel::names::GROUP, "ClusterSuspensionPolicy") => {
-                self.rule::<ClusterSuspensionPolicy>(RuleKind::ClusterSuspensionPolicy, object)
-            }
-            (crate::kernel::names::GROUP, "SuspensionPolicy") => {
-                self.rule::<SuspensionPolicy>(RuleKind::SuspensionPolicy, object)
-            }
-            _ => match self.inventory.owner_kinds.find(group, kind) {
-                Some(kind) if (self.is_listed)(&kind.plural) => self.owner(kind.clone(), object),
-                Some(_) | None => Ok(()),
-            },
+            None => problems.push((number, describe_value_error(object, "kind is missing"))),
         }
     }
-
-    fn namespace(&mut self, object: &Value) -> Result<(), String> {
-        let ObjectWithMetadata { metadata } = decode(object)?;
-        let namespace = namespace_of(&metadata, self.inventory.settings.mesh);
-        self.namespaces.insert(namespace.name.clone());
-        self.inventory.namespaces.insert(namespace.name.clone(), namespace);
-        Ok(())
+    for (kind, list) in kinds.iter().zip(&lists).filter(|(kind, _)| is_listed(kind.cache_name())) {
+        problems.extend(fill(inventory, limits, kind, list));
     }
+    problems.sort();
+    problems.into_iter().map(|(_, why)| format!("skipped {why}")).collect()
+}
 
-    fn injector(&mut self, object: &Value) -> Result<(), String> {
-        let configuration: MutatingWebhookConfiguration = decode(object)?;
-        let entries = injector_entries(&configuration, self.inventory.settings.mesh);
-        self.injectors.push((configuration.name_any(), entries));
-        Ok(())
-    }
+/// Objects of one kind, with their numbers.
+type ObjectList<'o> = Vec<(usize, &'o Value)>;
 
-    fn routing(&mut self, kind: RoutingKind, object: &Value) -> Result<(), String> {
-        let ObjectWithMetadata { metadata } = decode(object)?;
-        self.inventory.routing.insert(kind, &metadata, object)?;
-        self.routing.entry(kind).or_default().insert(object_key(&metadata));
-        Ok(())
-    }
-
-    fn own_rules(&mut self, object: &Value) -> Result<(), String> {
-        let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        if !name.starts_with(ISTIO_CONFIG_PREFIX) {
-            return Ok(());
+/// Fills one kind. Returns a sentence for each object that could not be read, with the number of the object.
+fn fill(inventory: &Inventory, limits: &RuleLimits, kind: &IntakeKind, list: &ObjectList<'_>) -> Vec<(usize, String)> {
+    match kind {
+        IntakeKind::Namespaces => take_list(&NamespaceIntake { inventory }, list, decode),
+        IntakeKind::Owners(kind) => take_list(&OwnerIntake::new(inventory, kind), list, decode_with_uid),
+        IntakeKind::Pods => take_list(&PodIntake::new(inventory, None), list, decode_with_uid),
+        IntakeKind::Rules(kind) => {
+            take_list(&RuleIntake { inventory, limits, kind: *kind, metrics: None }, list, decode)
         }
-        let config: ConfigMap = decode(object)?;
-        if let Some((revision, rules)) = own_rules_in(&config) {
-            self.own_rules.insert(revision, rules?);
-        }
-        Ok(())
-    }
-
-    fn owner(&mut self, kind: OwnerKind, object: &Value) -> Result<(), String> {
-        let ObjectWithMetadata { metadata } = decode(object)?;
-        let spec = object.get("spec").map(decode::<WorkloadSpec>).transpose()?.unwrap_or_default();
-        let uid = uid_or_name(&metadata, &kind.kind);
-        self.inventory.insert_owner(uid.clone(), kind.workload(&metadata, spec, self.inventory.settings.mesh));
-        self.owners.insert(uid);
-        Ok(())
-    }
-
-    fn pod(&mut self, object: &Value) -> Result<(), String> {
-        let pod: PodObject = decode(object)?;
-        let uid = uid_or_name(&pod.metadata, "Pod");
-        let running = RunningPod { uid: uid.clone(), ..pod.running_pod(self.inventory.settings.mesh) };
-        self.inventory.pods.insert(uid.clone(), running);
-        self.pods.insert(uid);
-        Ok(())
-    }
-
-    fn rule<K: RuleResource + DeserializeOwned>(&mut self, kind: RuleKind, object: &Value) -> Result<(), String> {
-        let ObjectWithMetadata { metadata } = decode(object)?;
-        let unreadable = RuleRecord::unreadable(&metadata);
-        let name: NamespacedName =
-            (metadata.namespace.unwrap_or_default().into(), metadata.name.unwrap_or_default().into());
-        let resource = decode::<K>(object);
-        let record = resource.as_ref().map_or(unreadable, |resource| resource.record(self.limits));
-        self.records.push((kind, name.clone(), record));
-        let compiled = resource.and_then(|resource| resource.compile(self.limits));
-        let rule = compiled.clone().unwrap_or_else(ParsedRule::Invalid);
-        self.rules.push((kind, name, rule));
-        compiled.map(drop)
-    }
-
-    fn finish(self) -> Vec<String> {
-        let Self {
-            inventory,
-            limits: _,
-            is_listed,
-            namespaces,
-            owners,
-            pods,
-            rules,
-            records,
-            routing,
-            injectors,
-            own_rules,
-            problems,
-        } = self;
-        for kind in RoutingKind::ALL.into_iter().filter(|kind| is_listed(kind.plural())) {
-            inventory.routing.retain(kind, routing.get(&kind).unwrap_or(&HashSet::new()));
-        }
-        if is_listed("mutatingwebhookconfigurations") {
-            inventory.injectors.replace(injectors);
-            inventory.injectors.set_own_rules(own_rules);
-        }
-        if is_listed("namespaces") {
-            inventory.namespaces.retain(&namespaces, |_| true);
-            inventory.namespaces.set_synced();
-        }
-        inventory.retain_owners(&owners, |_| true);
-        if is_listed("pods") {
-            inventory.pods.retain(&pods, |_| true);
-            inventory.pods.set_synced();
-        }
-        for kind in inventory.owner_kinds.iter().filter(|kind| is_listed(&kind.plural)) {
-            inventory.owner_kinds.set_availability(kind, KindAvailability::Filled);
-        }
-        for kind in RuleKind::ALL.into_iter().filter(|kind| is_listed(kind.as_str())) {
-            let of_kind = rules.iter().filter(|(other, ..)| *other == kind);
-            inventory.rules.replace(kind, of_kind.map(|(_, name, rule)| (name.clone(), rule.clone())).collect());
-            let of_kind = records.iter().filter(|(other, ..)| *other == kind);
-            inventory.rule_records.replace(kind, of_kind.map(|(_, name, one)| (name.clone(), one.clone())).collect());
-        }
-        problems
+        IntakeKind::Injectors => take_list(&InjectorIntake::new(inventory, None), list, decode),
+        IntakeKind::OwnRules => take_list(&OwnRulesIntake { inventory }, list, decode),
+        IntakeKind::Routing(kind) => take_list(&RoutingIntake { inventory, kind: *kind }, list, decode),
     }
 }
 
-/// Returns the key of an object: its UID, or a name in its place. A hand-written object may lack the UID, by which pods
-/// name their owner.
-fn uid_or_name(metadata: &ObjectMeta, kind: &str) -> Box<str> {
-    let name = || {
-        format!(
-            "{kind}/{}/{}",
-            metadata.namespace.as_deref().unwrap_or_default(),
-            metadata.name.as_deref().unwrap_or_default()
-        )
-    };
-    metadata.uid.clone().unwrap_or_else(name).into()
+fn take_list<I: KindIntake>(
+    intake: &I,
+    list: &ObjectList<'_>,
+    decode: impl Fn(&Value) -> Result<I::Object, String>,
+) -> Vec<(usize, String)> {
+    let (mut batch, mut problems) = (I::Batch::default(), Vec::new());
+    for (number, value) in list {
+        let decoded = decode(value).map_err(|why| describe_value_error(value, &why));
+        let staged = decoded.and_then(|object| intake.stage(&mut batch, object));
+        problems.extend(staged.err().map(|why| (*number, why)));
+    }
+    intake.commit(batch);
+    problems
 }
 
-#[derive(Deserialize)]
-struct ObjectWithMetadata {
-    metadata: ObjectMeta,
+fn describe_value_error(object: &Value, why: &str) -> String {
+    let name = |key: &str| object["metadata"][key].as_str().unwrap_or_default().into();
+    let kind = object["kind"].as_str().unwrap_or("an object without a kind");
+    describe_error(kind, &(name("namespace"), name("name")), why)
 }
 
-fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
-    T::deserialize(value).map_err(|error| error.to_string())
+/// Decodes an object with its UID, or a name in its place. A hand-written object may lack the UID, by which pods name
+/// their owner.
+fn decode_with_uid<K: IntakeObject>(value: &Value) -> Result<K, String> {
+    let mut object: K = decode(value)?;
+    let metadata = object.meta_mut();
+    let (namespace, name) = namespaced_name(metadata);
+    let kind = value["kind"].as_str().unwrap_or_default();
+    metadata.uid.get_or_insert_with(|| format!("{kind}/{namespace}/{name}"));
+    Ok(object)
 }

@@ -1,15 +1,12 @@
 //! Runs watches, and retries them for ever with growing pauses.
 
-use futures::StreamExt;
-use kube::runtime::watcher::Error;
-use kube::runtime::watcher::Event;
 use std::fmt::Debug;
 use std::time::Duration;
-use tokio::time::Instant;
-use tokio::time::sleep;
-use tracing::debug;
-use tracing::info;
-use tracing::warn;
+
+use futures::StreamExt;
+use kube::runtime::watcher::{Error, Event};
+use tokio::time::{Instant, sleep};
+use tracing::{debug, info, warn};
 
 /// Runs a watch for ever. While it fails, the pauses grow.
 ///
@@ -120,9 +117,8 @@ pub(crate) fn status_code(error: &Error) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use kube::api::{DynamicObject, PartialObjectMeta};
+    use parking_lot::Mutex;
 
     use super::*;
 
@@ -139,7 +135,7 @@ mod tests {
         let stream = futures::stream::unfold(0, |polls| {
             let event = match (polls % 2, ends(polls / 2)) {
                 (0, _) => {
-                    begun.lock().unwrap().push(start.elapsed().as_secs());
+                    begun.lock().push(start.elapsed().as_secs());
                     Ok(Event::Init)
                 }
                 (_, Some(code)) => Err(refused(code)),
@@ -152,12 +148,12 @@ mod tests {
             stream,
             |_: Event<Objects>| {},
             |failure| {
-                reported.lock().unwrap().push(failure);
+                reported.lock().push(failure);
                 false
             },
         );
         let _an_hour_is_over = tokio::time::timeout(Duration::from_secs(3600), following).await;
-        (begun.into_inner().unwrap(), reported.into_inner().unwrap())
+        (begun.into_inner(), reported.into_inner())
     }
 
     #[tokio::test(start_paused = true)]

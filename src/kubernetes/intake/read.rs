@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use futures::FutureExt;
-use kube::api::{DynamicObject, PartialObjectMeta};
 use kube::{Api, Client};
 
-use crate::decision::facts::OwnerReference;
-use crate::kubernetes::client::call::resource;
+use super::kinds::{IntakeKind, MetadataObject};
+use crate::decision::facts::{Owner, OwnerReference};
 use crate::kubernetes::client::workload::WatchedWorkload;
-use crate::kubernetes::inventory::owner_kind::{OwnerKind, ReadDepth};
+use crate::kubernetes::inventory::owner_kind::OwnerKind;
 use crate::kubernetes::inventory::reads::{ReadObject, ReadTarget, ShortReads};
 use crate::kubernetes::inventory::{Inventory, namespace_of};
 
@@ -28,8 +27,7 @@ async fn read(client: Client, inventory: Arc<Inventory>, target: ReadTarget) -> 
 }
 
 async fn read_namespace(client: Client, inventory: &Inventory, name: &str) -> kube::Result<Option<ReadObject>> {
-    let api: Api<PartialObjectMeta<DynamicObject>> =
-        Api::all_with(client, &resource("", "v1", "Namespace", "namespaces"));
+    let api: Api<MetadataObject> = Api::all_with(client, &IntakeKind::Namespaces.resource());
     let object = api.get_opt(name).await?;
     Ok(object.map(|object| ReadObject::Namespace(Arc::new(namespace_of(&object.metadata, inventory.settings.mesh)))))
 }
@@ -41,22 +39,12 @@ async fn read_owner(
     reference: &OwnerReference,
 ) -> kube::Result<Option<ReadObject>> {
     let Some(kind) = inventory.owner_kinds.find(&reference.group, &reference.kind) else { return Ok(None) };
-    let object = match kind.read_depth {
-        ReadDepth::Metadata => {
-            let api: Api<PartialObjectMeta<DynamicObject>> =
-                Api::namespaced_with(client, namespace, &api_resource(kind));
-            api.get_opt(&reference.name).await?.map(|object| (kind.owner(&object.metadata, None), object.metadata))
-        }
-        ReadDepth::Spec => {
-            let workload = read_workload(client, kind, namespace, reference).await?;
-            workload.map(|WatchedWorkload { metadata, spec }| {
-                (kind.workload(&metadata, spec, inventory.settings.mesh), metadata)
-            })
-        }
-    };
-    let is_meant = |uid: Option<&str>| uid == Some(&*reference.uid);
-    let object = object.filter(|(_, metadata)| is_meant(metadata.uid.as_deref()));
-    Ok(object.map(|(owner, _)| ReadObject::Owner(reference.uid.clone(), Arc::new(owner))))
+    let workload = read_workload(client, kind, namespace, reference).await?;
+    Ok(workload.map(|WatchedWorkload { metadata, spec }| {
+        // Decisions about a pod that exists need no template.
+        let owner = Owner { template: None, ..kind.workload(&metadata, spec, inventory.settings.mesh) };
+        ReadObject::Owner(reference.uid.clone(), Arc::new(owner))
+    }))
 }
 
 async fn read_selector(
@@ -67,23 +55,21 @@ async fn read_selector(
 ) -> kube::Result<Option<ReadObject>> {
     let Some(kind) = inventory.owner_kinds.find(&reference.group, &reference.kind) else { return Ok(None) };
     let workload = read_workload(client, kind, namespace, reference).await?;
-    let workload = workload.filter(|workload| workload.metadata.uid.as_deref() == Some(&*reference.uid));
-    let used = |workload: WatchedWorkload| {
+    Ok(workload.map(|workload| {
         let selector = workload.spec.selector().unwrap_or_default();
         ReadObject::Selector(OwnerKind::selector_use(&selector, inventory.settings.mesh))
-    };
-    Ok(workload.map(used))
+    }))
 }
 
+/// Reads the workload that a reference names, if it has the UID of the reference.
 async fn read_workload(
     client: Client,
     kind: &OwnerKind,
     namespace: &str,
     reference: &OwnerReference,
 ) -> kube::Result<Option<WatchedWorkload>> {
-    Api::<WatchedWorkload>::namespaced_with(client, namespace, &api_resource(kind)).get_opt(&reference.name).await
-}
-
-fn api_resource(kind: &OwnerKind) -> kube::api::ApiResource {
-    resource(&kind.group, &kind.version, &kind.kind, &kind.plural)
+    let resource = IntakeKind::Owners(kind.clone()).resource();
+    let api: Api<WatchedWorkload> = Api::namespaced_with(client, namespace, &resource);
+    let workload = api.get_opt(&reference.name).await?;
+    Ok(workload.filter(|workload| workload.metadata.uid.as_deref() == Some(&*reference.uid)))
 }

@@ -6,7 +6,8 @@
 //! borrowers together when a complete list of owners comes.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Inventory;
 use crate::decision::facts::{Owner, PodTemplate, TemplateSource};
@@ -79,7 +80,7 @@ impl Inventory {
     /// Locks the borrowers while owners change: of a borrower and a lender that come at once, the later one sees the
     /// other. No decision waits for this lock.
     fn lock_borrowers(&self) -> MutexGuard<'_, BTreeSet<Box<str>>> {
-        self.borrowers.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.borrowers.0.lock()
     }
 
     /// Gives the owner's template to its borrowers.

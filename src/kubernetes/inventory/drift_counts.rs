@@ -3,7 +3,8 @@
 //! Decisions need none of this; the writer of a policy's status reports it.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::change_counter::ChangeCounter;
 use crate::kubernetes::inventory::rule_kind::{NamespacedName, RuleKind};
@@ -18,13 +19,13 @@ pub struct DriftCounts {
 impl DriftCounts {
     /// Returns the count of a policy.
     pub fn count(&self, kind: RuleKind, name: &NamespacedName) -> Option<usize> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock();
         known.as_ref().map(|known| known.get(&(kind, name.clone())).copied().unwrap_or_default())
     }
 
     /// Replaces all counts, or forgets them.
     pub fn set(&self, counts: Option<BTreeMap<(RuleKind, NamespacedName), usize>>) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         if *known != counts {
             *known = counts;
             self.changes.increment();

@@ -1,13 +1,14 @@
 //! Installed injectors, as the API server's webhook configurations and the injectors' own configuration describe them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
+use parking_lot::Mutex;
 use serde::Deserialize;
 
 use super::change_counter::ChangeCounter;
@@ -61,7 +62,7 @@ impl InstalledInjectors {
     }
 
     fn change(&self, change: impl FnOnce(&mut InjectorConfigurations)) {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = self.read.lock();
         change(&mut read);
         let InjectorConfigurations { configurations, own_rules, is_synced } = &*read;
         if *is_synced {

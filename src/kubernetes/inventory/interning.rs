@@ -1,7 +1,9 @@
 //! Interned texts: kinds, groups and namespaces, which very many objects have in common, are kept once.
 
 use std::collections::HashSet;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
+
+use parking_lot::Mutex;
 
 /// Limit of interned texts. Tenants can write any number of kinds; a text beyond the limit is kept with its object.
 const MAX_INTERNED: usize = 20_000;
@@ -10,7 +12,7 @@ static INTERNED: LazyLock<Mutex<HashSet<Arc<str>>>> = LazyLock::new(Mutex::defau
 
 /// Returns the one kept copy of a text. Only watches call this, one object at a time.
 pub(super) fn intern(text: &str) -> Arc<str> {
-    let mut all = INTERNED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut all = INTERNED.lock();
     if let Some(known) = all.get(text) {
         return Arc::clone(known);
     }

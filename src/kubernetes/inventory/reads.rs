@@ -4,11 +4,12 @@
 //! moment. The number of reads under way and of remembered results is bounded, whatever requests claim.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::decision::facts::{NamespaceFacts, Owner, OwnerReference, SelectorUse};
@@ -114,7 +115,7 @@ impl ShortReads {
     }
 
     fn join_or_start(&self, target: &ReadTarget) -> Result<Shared<BoxFuture<'static, ReadOutcome>>, ReadOutcome> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         match state.remembered.get(target) {
             Some((outcome, until)) if Instant::now() < *until => return Err(outcome.clone()),
             Some(_) => drop(state.remembered.remove(target)),
@@ -137,7 +138,7 @@ impl ShortReads {
     }
 
     fn remember(&self, target: &ReadTarget, outcome: &ReadOutcome) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let (now, kept_for) = match outcome {
             ReadOutcome::Found(_) => (Instant::now(), FOUND_TTL),
             ReadOutcome::NotFound => (Instant::now(), NOT_FOUND_TTL),
@@ -160,7 +161,7 @@ struct FlightGuard<'r> {
 
 impl Drop for FlightGuard<'_> {
     fn drop(&mut self) {
-        self.reads.state.lock().unwrap_or_else(PoisonError::into_inner).in_flight.remove(&self.target);
+        self.reads.state.lock().in_flight.remove(&self.target);
     }
 }
 

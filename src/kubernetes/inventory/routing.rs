@@ -6,11 +6,12 @@
 pub mod ownership;
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -88,7 +89,7 @@ pub struct RoutingFailures(Mutex<BTreeMap<String, String>>, ChangeCounter);
 impl RoutingFailures {
     /// Records the outcome of an attempt: its failure, or `None` for a success.
     pub fn record(&self, uid: &str, failure: Option<String>) {
-        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = self.0.lock();
         let before = match failure.clone() {
             Some(failure) => failures.insert(uid.to_owned(), failure),
             None => failures.remove(uid),
@@ -100,7 +101,7 @@ impl RoutingFailures {
 
     /// Forgets failures of suspensions that `is_open` rejects: nothing remains to be done for them.
     pub fn retain(&self, is_open: impl Fn(&str) -> bool) {
-        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = self.0.lock();
         let before = failures.len();
         failures.retain(|uid, _| is_open(uid));
         if failures.len() != before {
@@ -110,7 +111,7 @@ impl RoutingFailures {
 
     /// Returns the failure of the last attempt.
     pub fn get(&self, uid: &str) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()
+        self.0.lock().get(uid).cloned()
     }
 }
 

@@ -3,10 +3,11 @@
 //! Decisions need none of this; the writer of a status compares with it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use parking_lot::Mutex;
 
 use super::change_counter::ChangeCounter;
 use crate::kernel::names::ROUTING_FINALIZER;
@@ -69,24 +70,24 @@ pub struct RuleRecords {
 impl RuleRecords {
     /// Returns all records.
     pub fn all(&self) -> BTreeMap<(RuleKind, NamespacedName), RuleRecord> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.known.lock().clone()
     }
 
     /// Returns the record of one object.
     pub fn get(&self, kind: RuleKind, name: &NamespacedName) -> Option<RuleRecord> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&(kind, name.clone())).cloned()
+        self.known.lock().get(&(kind, name.clone())).cloned()
     }
 
     /// Returns the records of suspensions.
     pub fn suspension_records(&self) -> Vec<(RuleKind, NamespacedName, RuleRecord)> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock();
         let first = (RuleKind::ClusterSuspensionPolicy, NamespacedName::default());
         known.range(first..).map(|((kind, name), record)| (*kind, name.clone(), record.clone())).collect()
     }
 
     /// Returns the suspensions that can be read, with their periods.
     pub fn suspensions(&self) -> Vec<(Arc<SuspensionObject>, Option<SuspensionPeriod>)> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock();
         let first = (RuleKind::ClusterSuspensionPolicy, NamespacedName::default());
         let records = known.range(first..).map(|(_, record)| record);
         records.filter_map(|one| Some((Arc::clone(one.suspension.as_ref()?), one.period))).collect()
@@ -100,7 +101,7 @@ impl RuleRecords {
     /// Puts a record in place of the earlier one. For an unreadable object the status that we wrote ourselves stays
     /// known.
     pub fn insert(&self, kind: RuleKind, name: NamespacedName, mut record: RuleRecord) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         let before = known.get(&(kind, name.clone()));
         if let Some(before) = before.filter(|before| record.is_unreadable && before.is_same_object(&record)) {
             record.status = before.status.clone();
@@ -113,7 +114,7 @@ impl RuleRecords {
 
     /// Records a status that we have just written. This does not count as a change.
     pub fn record_status(&self, kind: RuleKind, name: &NamespacedName, uid: Option<&str>, status: RuleStatus) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         if let Some(record) = known.get_mut(&(kind, name.clone())).filter(|one| one.uid.as_deref() == uid) {
             record.status = Some(status);
         }
@@ -121,13 +122,13 @@ impl RuleRecords {
 
     /// Forgets the record of one object.
     pub fn remove(&self, kind: RuleKind, name: &NamespacedName) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&(kind, name.clone()));
+        self.known.lock().remove(&(kind, name.clone()));
         self.changes.increment();
     }
 
     /// Replaces all records of a kind by a complete list.
     pub fn replace(&self, kind: RuleKind, listed: Vec<(NamespacedName, RuleRecord)>) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         known.retain(|(other, _), _| *other != kind);
         known.extend(listed.into_iter().map(|(name, record)| ((kind, name), record)));
         self.changes.increment();

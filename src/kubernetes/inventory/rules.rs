@@ -2,12 +2,13 @@
 
 use crate::kubernetes::inventory::rule_kind::{NamespacedName, RuleKind};
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use parking_lot::Mutex;
 
 use super::change_counter::ChangeCounter;
 use super::rule_records::{RuleRecord, has_finalizer};
@@ -32,6 +33,16 @@ pub enum ParsedRule {
     Traffic(InjectionSuspension),
     /// Rule that cannot be read. The reason was reported, and the rule decides nothing.
     Invalid(String),
+}
+
+impl ParsedRule {
+    /// Returns the mistake of a rule that cannot be read as an error.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Invalid(why) => Err(why.clone()),
+            Self::Policy(_) | Self::Suspension(_) | Self::Traffic(_) => Ok(()),
+        }
+    }
 }
 
 /// Limits of an installation for its rules.
@@ -105,42 +116,41 @@ impl RuleIndex {
 
     /// Returns the rule of this name.
     pub fn get(&self, kind: RuleKind, name: &NamespacedName) -> Option<ParsedRule> {
-        let read = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = self.parsed.lock();
         read.rules.get(&(kind, name.clone())).cloned()
     }
 
     /// Returns the names of all rules, readable or not.
     pub fn names(&self) -> Vec<(RuleKind, NamespacedName)> {
-        let read = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = self.parsed.lock();
         read.rules.keys().cloned().collect()
     }
 
     /// Returns all rules, readable or not.
     pub fn all(&self) -> Vec<(RuleKind, NamespacedName, ParsedRule)> {
-        let read = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = self.parsed.lock();
         read.rules.iter().map(|((kind, name), rule)| (*kind, name.clone(), rule.clone())).collect()
     }
 
     /// Returns the rules that cannot be read, each with its mistake.
     pub fn invalid(&self) -> Vec<(RuleKind, NamespacedName, String)> {
-        let read = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
-        let invalid = |((kind, name), rule): (&(RuleKind, NamespacedName), &ParsedRule)| match rule {
-            ParsedRule::Invalid(why) => Some((*kind, name.clone(), why.clone())),
-            ParsedRule::Policy(_) | ParsedRule::Suspension(_) | ParsedRule::Traffic(_) => None,
+        let read = self.parsed.lock();
+        let invalid = |((kind, name), rule): (&(RuleKind, NamespacedName), &ParsedRule)| {
+            Some((*kind, name.clone(), rule.check().err()?))
         };
         read.rules.iter().filter_map(invalid).collect()
     }
 
     /// Returns the four kinds, and whether each has been listed.
     pub(super) fn cache_states(&self) -> Vec<(String, bool)> {
-        let read = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = self.parsed.lock();
         RuleKind::ALL.iter().map(|kind| (kind.as_str().to_owned(), read.synced.contains(kind))).collect()
     }
 
     /// Applies a change to the parsed rules, and compiles them again if `change` returns true. Only watches call this;
     /// decisions read the compiled sets.
     fn change(&self, kind: RuleKind, change: impl FnOnce(&mut ParsedRules) -> bool) {
-        let mut read = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = self.parsed.lock();
         if !change(&mut read) {
             return;
         }

@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
@@ -20,9 +21,11 @@ use crate::features::suspension::stored::StoredSuspension;
 use crate::kernel::api_error::ApiError;
 use crate::kernel::clock::Clock;
 use crate::kernel::ids::fresh_id;
+use crate::kubernetes::intake::kinds::rules::parse_rule;
+use crate::kubernetes::intake::kinds::{JsonObject, decode};
 use crate::kubernetes::inventory::Inventory;
 use crate::kubernetes::inventory::rule_kind::{NamespacedName, RuleKind};
-use crate::kubernetes::inventory::rules::{ParsedRule, RuleLimits, RuleResource};
+use crate::kubernetes::inventory::rules::RuleLimits;
 use crate::kubernetes::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
 use crate::kubernetes::resources::suspension_object::{SuspensionObject, is_valid_name};
 use crate::kubernetes::resources::suspension_policy::SuspensionPolicy;
@@ -122,7 +125,7 @@ type MemoryGuard<'m> = MutexGuard<'m, BTreeMap<(RuleKind, NamespacedName), Suspe
 
 impl FileStoreState {
     fn lock_memory(&self) -> MemoryGuard<'_> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        self.memory.lock()
     }
 
     fn get(&self, namespace: Option<&str>, name: &str) -> Result<StoredSuspension, ApiError> {
@@ -245,7 +248,9 @@ impl FileStoreState {
 
     fn save(&self, memory: &mut MemoryGuard<'_>, object: &SuspensionObject) -> Result<(), ApiError> {
         let key = key_of_object(object);
-        let (rule, record) = compile_rule(&to_json(object), &self.terms).map_err(ApiError::Invalid)?;
+        let json = JsonObject::try_from(to_json(object)).map_err(ApiError::Invalid)?;
+        let (rule, record) = parse_rule(key.0, &json, &self.terms);
+        rule.check().map_err(ApiError::Invalid)?;
         match &self.directory {
             Some(directory) => {
                 let path = directory.join(file_name(&key));
@@ -298,30 +303,10 @@ impl FileStoreState {
     }
 }
 
-/// Compiles a suspension into the rule and the record that the inventory holds.
-fn compile_rule(
-    object: &Value,
-    terms: &RuleLimits,
-) -> Result<(ParsedRule, crate::kubernetes::inventory::rule_records::RuleRecord), String> {
-    fn compile_as<K: RuleResource + serde::de::DeserializeOwned>(
-        object: &Value,
-        terms: &RuleLimits,
-    ) -> Result<(ParsedRule, crate::kubernetes::inventory::rule_records::RuleRecord), String> {
-        let resource: K = super::decode(object)?;
-        Ok((resource.compile(terms)?, resource.record(terms)))
-    }
-    match object["kind"].as_str() {
-        Some("SuspensionPolicy") => compile_as::<SuspensionPolicy>(object, terms),
-        _ => compile_as::<ClusterSuspensionPolicy>(object, terms),
-    }
-}
-
 fn parse_suspension(object: &Value) -> Result<SuspensionObject, String> {
     match object["kind"].as_str() {
-        Some("SuspensionPolicy") => super::decode::<SuspensionPolicy>(object).map(|object| (&object).into()),
-        Some("ClusterSuspensionPolicy") => {
-            super::decode::<ClusterSuspensionPolicy>(object).map(|object| (&object).into())
-        }
+        Some("SuspensionPolicy") => decode::<SuspensionPolicy>(object).map(|object| (&object).into()),
+        Some("ClusterSuspensionPolicy") => decode::<ClusterSuspensionPolicy>(object).map(|object| (&object).into()),
         _ => Err("it holds no suspension".to_owned()),
     }
 }

@@ -1,8 +1,8 @@
 //! Calls to the API server, repeated while it is unavailable.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -84,7 +84,7 @@ impl<'a> RetryingCaller<'a> {
 
     fn begin_outage(&self, why: &str) -> Instant {
         let now = Instant::now();
-        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outage = self.outage.lock();
         outage.waiting_calls += 1;
         let is_first = outage.waiting_calls == 1;
         if is_first {
@@ -98,7 +98,7 @@ impl<'a> RetryingCaller<'a> {
     }
 
     fn end_outage(&self, is_answered: bool) {
-        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outage = self.outage.lock();
         outage.waiting_calls -= 1;
         if outage.waiting_calls > 0 {
             return;
@@ -113,7 +113,7 @@ impl<'a> RetryingCaller<'a> {
 
     /// Returns the time on a clock that stands still during outages.
     pub(super) fn now_without_outages(&self) -> Instant {
-        let outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        let outage = self.outage.lock();
         let now = Instant::now();
         let current = outage.since.map(|since| now - since).unwrap_or_default();
         now.checked_sub(outage.earlier + current).unwrap_or(now)

@@ -7,11 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
@@ -113,7 +113,7 @@ impl<'t> StandaloneTemplates<'t> {
 
     /// Returns the next unread entry after `last`, in turn, so that an unreadable one does not block the others.
     fn next_unread(&self, last: &str) -> Option<(Box<str>, String, String)> {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.entries.lock();
         let after = entries.range::<str, _>((Bound::Excluded(last), Bound::Unbounded));
         let (uid, unread) = after.chain(&*entries).find(|(_, entry)| !entry.is_read)?;
         Some((uid.clone(), unread.namespace.clone(), unread.name.clone()))
@@ -136,7 +136,7 @@ impl<'t> StandaloneTemplates<'t> {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<Box<str>, TemplateEntry>) -> T) -> T {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.lock();
         let changed = change(&mut entries);
         let unread = entries.values().filter(|entry| !entry.is_read).count();
         self.inventory.owner_kinds.set_unread_templates(self.kind, unread);
