@@ -43,8 +43,8 @@ fn main() {
         let problems = files::replace_all(&inventory, &decision_args.rule_limits(), &objects(workloads, policies, mix));
         assert!(problems.is_empty(), "{problems:?}");
         let began = Instant::now();
-        let actions = plan(&inventory, "2026-11-22T12:00:00Z".parse().expect("it is a time")).actions.len();
-        println!("{policies} policies x {workloads} workloads ({what}): {:?}, {actions} statuses", began.elapsed());
+        let writes = plan(&inventory, "2026-11-22T12:00:00Z".parse().expect("it is a time")).writes.len();
+        println!("{policies} policies x {workloads} workloads ({what}): {:?}, {writes} statuses", began.elapsed());
     }
 }
 

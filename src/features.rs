@@ -1,6 +1,7 @@
 //! The features: one folder for each verb that people use, shared by the CLI, the API and the controllers.
 
 pub mod backend;
+pub mod completeness;
 pub mod doctor;
 pub mod drift;
 pub mod explain;

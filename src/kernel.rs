@@ -2,6 +2,7 @@
 
 pub mod api_error;
 pub mod clock;
+pub mod count;
 pub mod ids;
 pub mod names;
 pub mod text;

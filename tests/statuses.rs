@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use outrigger::cli::decision_args::DecisionArgs;
-use outrigger::controllers::status::{StatusAction, StatusPlan, plan};
+use outrigger::controllers::status::{StatusPlan, StatusWrite, plan};
 use outrigger::kubernetes::intake::files;
 use outrigger::kubernetes::inventory::Inventory;
 use serde::Deserialize;
@@ -81,9 +81,9 @@ fn check(case: &StatusCase, shared: &[Value]) -> Vec<String> {
     // The status of an object reports that it cannot be read.
     let _ = files::replace_all(&inventory, &decision_args.rule_limits(), &[shared, &case.state, &injectors].concat());
     let now = case.now.unwrap_or_else(|| NOW.parse().unwrap());
-    let StatusPlan { actions, changes_at } = plan(&inventory, now);
+    let StatusPlan { writes, changes_at } = plan(&inventory, now);
     let mut failures = Vec::new();
-    let statuses: BTreeMap<String, Value> = actions.iter().map(summarize_write).collect();
+    let statuses: BTreeMap<String, Value> = writes.iter().map(summarize_write).collect();
     for (object, expected) in &case.expect {
         let found = statuses.get(object).cloned().unwrap_or_default();
         for (field, expected) in expected.as_object().into_iter().flatten() {
@@ -103,14 +103,12 @@ fn check(case: &StatusCase, shared: &[Value]) -> Vec<String> {
     if case.changes_at.is_some() && case.changes_at != changes_at {
         failures.push(format!("expected something to change at {:?}, found {changes_at:?}", case.changes_at));
     }
-    failures.extend(planned_again(&inventory, actions, now));
+    failures.extend(planned_again(&inventory, writes, now));
     failures
 }
 
 /// Summarizes a write: the name of the object, and the status with its conditions by type.
-fn summarize_write(
-    StatusAction::Write { kind, name: (namespace, name), status, .. }: &StatusAction,
-) -> (String, Value) {
+fn summarize_write(StatusWrite { kind, name: (namespace, name), status, .. }: &StatusWrite) -> (String, Value) {
     let slash = if namespace.is_empty() { "" } else { "/" };
     let mut summary = json!(status);
     let conditions = summary["conditions"].take();
@@ -122,13 +120,13 @@ fn summarize_write(
 }
 
 /// Returns what would be written again a moment later, although nothing has changed.
-fn planned_again(inventory: &Inventory, actions: Vec<StatusAction>, now: jiff::Timestamp) -> Vec<String> {
-    for StatusAction::Write { kind, name, uid, status } in actions {
+fn planned_again(inventory: &Inventory, writes: Vec<StatusWrite>, now: jiff::Timestamp) -> Vec<String> {
+    for StatusWrite { kind, name, uid, status } in writes {
         inventory.rule_records.record_status(kind, &name, uid.as_deref(), status);
     }
     let later = now + jiff::SignedDuration::from_millis(1);
     plan(inventory, later)
-        .actions
+        .writes
         .iter()
         .map(|action| format!("it is planned again: {:?}", summarize_write(action)))
         .collect()

@@ -23,7 +23,7 @@ use super::request::{parse_query, respond};
 use super::session::{ApiSession, AuditedAttempt};
 use super::shares::SharePermit;
 use super::{ApiState, TURN_TIMEOUT};
-use crate::kernel::text::CleanText;
+use crate::features::completeness::Unread;
 use crate::kubernetes::client::access::ProtectedResource;
 use crate::kubernetes::inventory::Inventory;
 use crate::server::listener_state::Peer;
@@ -169,22 +169,13 @@ pub(super) async fn acquire_read_turn(api: &ApiState, user: &str) -> Result<Shar
 
 /// Returns a result, and the parts of the cluster that were unknown before or after it was computed.
 pub(super) fn with_unread<T>(inventory: &Inventory, compute: impl FnOnce() -> T) -> (T, Vec<String>) {
-    let mut unread = inventory.unread_caches();
-    let result = compute();
-    let newly_unread: Vec<_> = inventory.unread_caches().into_iter().filter(|cache| !unread.contains(cache)).collect();
-    unread.extend(newly_unread);
+    let (result, Unread(unread)) = Unread::while_computing(inventory, compute);
     (result, unread)
 }
 
 /// Refuses a namespace that certainly does not exist.
 pub(super) fn check_namespace_exists(inventory: &Inventory, namespace: &str) -> Result<(), ApiProblem> {
-    let namespaces = &inventory.namespaces;
-    match namespaces.get(namespace) {
-        None if namespaces.is_synced() => {
-            Err(ApiProblem::not_found(format!("there is no namespace {}", CleanText(namespace))))
-        }
-        _ => Ok(()),
-    }
+    inventory.check_namespace(namespace).map_err(|unknown| ApiProblem::not_found(unknown.to_string()))
 }
 
 #[cfg(test)]

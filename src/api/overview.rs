@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::ApiState;
 use super::endpoint::ApiEndpoint;
-use super::extract::{ApiRequest, check_namespace_exists, with_unread};
-use crate::features::status::states::{
-    NamespaceStatus, StateTotals, group_by_namespace, namespace_status, workload_statuses, workload_statuses_in,
-};
+use super::extract::ApiRequest;
+use super::problem::ApiProblem;
+use crate::features::status::report::{StatusRefusal, StatusReport, StatusRequest, StatusScope, report};
+use crate::features::status::states::{NamespaceStatus, StateTotals};
 use crate::kubernetes::client::access::ProtectedResource;
 
 /// Who is in the mesh: as `outrigger status -o json` prints it, and whether that is all.
@@ -24,10 +24,9 @@ pub(super) struct OverviewResponse {
     partial: bool,
 }
 
-impl OverviewResponse {
-    fn new(api: &ApiState, find: impl FnOnce() -> (StateTotals, Vec<NamespaceStatus>)) -> Self {
-        let ((totals, namespaces), unread) = with_unread(&api.inventory, find);
-        Self { totals, namespaces, partial: !unread.is_empty(), unread }
+impl From<StatusReport> for OverviewResponse {
+    fn from(StatusReport { totals, namespaces, unread }: StatusReport) -> Self {
+        Self { totals, namespaces, partial: !unread.is_empty(), unread: unread.0 }
     }
 }
 
@@ -51,25 +50,23 @@ pub(super) fn endpoints() -> Vec<ApiEndpoint> {
 
 /// Answers `GET /api/v1/overview`.
 pub(super) async fn get_overview(request: ApiRequest) -> Response {
-    let look = |api: &ApiState| {
-        Ok(OverviewResponse::new(api, || {
-            let all = workload_statuses(&api.inventory, api.clock.now());
-            (StateTotals::count(&all), group_by_namespace(&api.inventory, all))
-        }))
-    };
-    request.answer_read(("list", ProtectedResource::Workloads), None, look).await
+    let right = ("list", ProtectedResource::Workloads);
+    request.answer_read(right, None, |api| report_scope(api, StatusScope::Cluster)).await
 }
 
 /// Answers `GET /api/v1/namespaces/{namespace}/workloads`.
 pub(super) async fn list_workloads(request: ApiRequest) -> Response {
     let namespace = request.path_part("namespace").unwrap_or_default();
-    let of = namespace.clone();
-    let look = move |api: &ApiState| {
-        check_namespace_exists(&api.inventory, &of)?;
-        Ok(OverviewResponse::new(api, || {
-            let all = workload_statuses_in(&api.inventory, api.clock.now(), Some(&of));
-            (StateTotals::count(&all), vec![namespace_status(&api.inventory, of, all)])
-        }))
-    };
-    request.answer_read(("list", ProtectedResource::Workloads), Some(&namespace), look).await
+    let scope = StatusScope::Namespace(namespace.clone());
+    let right = ("list", ProtectedResource::Workloads);
+    request.answer_read(right, Some(&namespace), |api| report_scope(api, scope)).await
+}
+
+fn report_scope(api: &ApiState, scope: StatusScope) -> Result<OverviewResponse, ApiProblem> {
+    let request = StatusRequest { scope, only_problems: false };
+    match report(&api.inventory, api.clock.now(), &request) {
+        Ok(report) => Ok(report.into()),
+        Err(StatusRefusal::UnknownNamespace(unknown)) => Err(ApiProblem::not_found(unknown.to_string())),
+        Err(StatusRefusal::UnknownWorkload { .. }) => Err(ApiProblem::not_found("there is no such workload")),
+    }
 }

@@ -11,7 +11,7 @@ use clap::Args;
 use super::progress::ProgressDisplay;
 use super::snapshot::{OutputFormat, SnapshotArgs};
 use super::target::TargetRef;
-use states::StatusScope;
+use states::StatusSelection;
 
 /// What to tell.
 #[derive(Debug, Args)]
@@ -53,13 +53,13 @@ pub async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
         overrides::print_overrides(&snapshot, namespace.as_deref(), output)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let scope = StatusScope { namespace, subject, problems };
+    let selection = StatusSelection { namespace, subject, problems };
     if watch {
-        states::watch(&snapshot_args, &scope, output).await?;
+        states::watch(&snapshot_args, &selection, output).await?;
         return Ok(ExitCode::SUCCESS);
     }
-    let snapshot = snapshot_args.take_with_progress(scope.namespace.as_deref()).await?;
-    states::print_status(&snapshot, &scope, output)
+    let snapshot = snapshot_args.take_with_progress(selection.namespace.as_deref()).await?;
+    states::print_status(&snapshot, &selection, output)
 }
 
 impl SnapshotArgs {

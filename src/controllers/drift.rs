@@ -9,6 +9,8 @@
 mod events;
 pub mod repair;
 pub mod reports;
+mod scan_cache;
+mod step;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,24 +18,24 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::events::EventType;
-use serde_json::Value;
-use tokio::task::spawn_blocking;
-use tokio::time::{Instant, MissedTickBehavior, interval};
-use tracing::{debug, info, warn};
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
 
 use crate::audit::AuditLog;
 use crate::audit::act_entry::{ActEntry, ActKind, ActOutcome, AuditObject};
 use crate::decision::effect::EffectOutcome;
-use crate::decision::facts::RunningPod;
-use crate::features::drift::{Drift, DriftScan, DriftSubject, is_still_drifting, scan_drift};
+use crate::features::drift::{DriftScan, DriftSubject};
 use crate::kernel::clock::Clock;
+use crate::kernel::count::to_i64;
 use crate::kubernetes::client::events::EventPublisher;
-use crate::kubernetes::client::evictions::{EvictionClient, EvictionOutcome};
+use crate::kubernetes::client::evictions::EvictionClient;
 use crate::kubernetes::inventory::Inventory;
 use crate::metrics::Metrics;
 use events::DriftEventQueue;
-use repair::{RepairOutcome, RepairPlanner, check_can_spare_pod};
+use repair::RepairPlanner;
 use reports::{DriftChange, DriftLedger, DriftReport};
+use scan_cache::ScanCache;
+use step::RepairStep;
 
 /// Time between two checks for changes.
 const TICK: Duration = Duration::from_secs(1);
@@ -120,32 +122,6 @@ pub fn repair_obstacle(inventory: &Inventory, is_registered: bool) -> Option<Str
     (!before_us.is_empty()).then(|| crate::kubernetes::client::webhook_order::describe_order(&before_us))
 }
 
-/// Newest scan, and when it was made.
-#[derive(Default)]
-struct ScanCache {
-    newest: Option<DriftScan>,
-    /// Change counts at the newest scan, and its time.
-    scanned: Option<([u64; 2], Instant)>,
-}
-
-impl ScanCache {
-    async fn refresh(&mut self, inventory: &Arc<Inventory>, clock: &Clock, pause: Duration) {
-        let (changes, now) = ([inventory.change_count(), inventory.pods.change_count()], clock.now());
-        let is_due = self.scanned.is_none_or(|(seen, at)| seen != changes && at.elapsed() >= pause);
-        let changes_at = self.newest.as_ref().and_then(|scan| scan.changes_at);
-        if !is_due && changes_at.is_none_or(|instant| now < instant) {
-            return;
-        }
-        let (owned, began) = (Arc::clone(inventory), Instant::now());
-        // Without an answer the previous scan stays valid.
-        if let Ok(Some(scan)) = spawn_blocking(move || scan_drift(&owned, now)).await {
-            debug!(workloads = scan.drifts.len(), took = ?began.elapsed(), "looked for drift");
-            self.newest = Some(scan);
-            self.scanned = Some((changes, Instant::now()));
-        }
-    }
-}
-
 /// Guard that resets the counts, because another replica counts from then on.
 struct ResetOnDrop<'c>(&'c Inventory, &'c Metrics);
 
@@ -221,127 +197,5 @@ fn audited_object(DriftSubject { key: (namespace, kind, name), uid, .. }: &Drift
         namespace: Some(namespace.to_string()),
         name: Some(name.to_string()),
         uid: Some(uid.to_string()),
-    }
-}
-
-fn to_i64(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// Everything that one step of repairing needs.
-struct RepairStep<'s> {
-    inventory: &'s Inventory,
-    controller: &'s DriftController,
-    queue: &'s DriftEventQueue,
-    clock: &'s Clock,
-    evictions: &'s EvictionClient,
-    now: Timestamp,
-}
-
-impl RepairStep<'_> {
-    /// Reports the outcomes of earlier evictions, and evicts at most one more pod.
-    async fn run(&self, scan: &DriftScan, ledger: &DriftLedger, repairs: &mut RepairPlanner, reaches_us: bool) {
-        for subject in repairs.stalled_but_ready(scan, self.now) {
-            if self.needs_no_pod(&subject).await {
-                repairs.forget(&subject);
-            }
-        }
-        for (subject, outcome) in repairs.take_outcomes(scan, self.now) {
-            self.report_outcome(&subject, outcome);
-        }
-        if !reaches_us {
-            return repairs.distrust();
-        }
-        let Some((drift, pod)) = repairs.next_eviction(scan, |drift| ledger.has_lasted(drift, self.now), self.now)
-        else {
-            return;
-        };
-        let id = ledger.report_id(&drift.subject).unwrap_or_default();
-        match self.try_evict(drift, pod).await {
-            EvictionOutcome::Evicted => {
-                repairs.record_eviction(scan, drift, self.clock.now());
-                let note = format!("evicted Pod {}, so that a new one takes its place: {}", pod.name, drift.describe());
-                info!(workload = drift.subject.display_name(), "{note}");
-                self.record(id, drift, pod, ActOutcome::Allowed, &note, "Evicted");
-                self.queue.push(&drift.subject, EventType::Normal, ("SidecarDriftRepair", "Evict"), &note);
-            }
-            EvictionOutcome::Gone => {}
-            EvictionOutcome::Held(why) => {
-                repairs.record_refusal(&drift.subject, self.clock.now());
-                info!(workload = drift.subject.display_name(), "Pod {} is not evicted at present: {why}", pod.name);
-                self.controller.metrics.repairs("Held").inc();
-            }
-            EvictionOutcome::Failed(why) => {
-                repairs.record_refusal(&drift.subject, self.clock.now());
-                warn!(workload = drift.subject.display_name(), "cannot evict Pod {}: {why}", pod.name);
-                self.record(id, drift, pod, ActOutcome::Failed, &why, "Failed");
-            }
-        }
-    }
-
-    /// Evicts a pod, after checking it and its stored workload again: the scan may be outdated.
-    async fn try_evict(&self, drift: &Drift, pod: &RunningPod) -> EvictionOutcome {
-        let is_drifting = || is_still_drifting(self.inventory, &drift.subject.uid, &pod.uid, self.clock.now());
-        if !is_drifting() {
-            return EvictionOutcome::Gone;
-        }
-        let workload = match self.read_workload(&drift.subject).await {
-            Ok(workload) => workload,
-            Err(why) => return EvictionOutcome::Failed(format!("cannot read {}: {why}", drift.subject.display_name())),
-        };
-        match check_can_spare_pod(&workload, pod.is_ready) {
-            // A suspension may have begun while the workload was read.
-            Ok(()) if is_drifting() => self.evictions.evict(pod).await,
-            Ok(()) => EvictionOutcome::Gone,
-            Err(why) => EvictionOutcome::Held(format!("of {}, {why}", drift.subject.display_name())),
-        }
-    }
-
-    /// Returns whether a workload is gone, or has all the pods that it needs.
-    async fn needs_no_pod(&self, subject: &DriftSubject) -> bool {
-        self.inventory.owners.get(&subject.uid).is_none()
-            || self.read_workload(subject).await.is_ok_and(|workload| check_can_spare_pod(&workload, true).is_ok())
-    }
-
-    async fn read_workload(
-        &self,
-        DriftSubject { key: (namespace, kind, name), api_version, .. }: &DriftSubject,
-    ) -> Result<Value, String> {
-        let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
-        let known = self.inventory.owner_kinds.find(group, kind);
-        let kind = known.ok_or_else(|| format!("nothing is known of the kind {kind}"))?;
-        self.evictions.get_workload(kind, namespace, name).await
-    }
-
-    fn report_outcome(&self, subject: &DriftSubject, outcome: RepairOutcome) {
-        let (workload, metrics) = (subject.display_name(), &self.controller.metrics);
-        let note = match outcome {
-            RepairOutcome::Repaired => {
-                metrics.repairs("Repaired").inc();
-                return info!(workload, "a pod of {workload} was repaired");
-            }
-            RepairOutcome::StillDrifting => {
-                metrics.repairs("InVain").inc();
-                "the pod that came in place of an evicted one is no better; none of its pods is evicted for a while"
-            }
-            RepairOutcome::NotReady => {
-                metrics.repairs("InVain").inc();
-                "its pods have not become ready since one was evicted; none is evicted anywhere for a while"
-            }
-        };
-        warn!(workload, "{workload}: {note}");
-        self.queue.push(subject, EventType::Warning, ("SidecarDriftRepairFailed", "Evict"), note);
-    }
-
-    fn record(&self, id: &str, drift: &Drift, pod: &RunningPod, act: ActOutcome, why: &str, outcome: &'static str) {
-        self.controller.metrics.repairs(outcome).inc();
-        let (namespace, _, _) = &drift.subject.key;
-        let object = AuditObject {
-            kind: "Pod".to_owned(),
-            namespace: Some(namespace.to_string()),
-            name: Some(pod.name.to_string()),
-            uid: Some(pod.uid.to_string()),
-        };
-        self.controller.record(id, ActKind::Evict, object, act, why, self.now);
     }
 }

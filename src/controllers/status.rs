@@ -8,6 +8,7 @@
 
 mod condition;
 mod policy;
+mod policy_plan;
 mod survey;
 mod suspension;
 mod traffic;
@@ -24,15 +25,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{debug, warn};
 
 use crate::decision::facts::Owner;
-use crate::decision::policy::EnforcementMode;
 use crate::kernel::clock::Clock;
 use crate::kubernetes::client::status::StatusWriter;
 use crate::kubernetes::inventory::Inventory;
 use crate::kubernetes::inventory::rule_kind::{NamespacedName, RuleKind};
 use crate::kubernetes::inventory::rule_records::RuleRecord;
-use crate::kubernetes::inventory::rules::ParsedRule;
 use crate::kubernetes::resources::status::{PolicyStatus, RuleStatus, SuspensionStatus};
-use condition::{PlannedCondition, merge_conditions, own_conditions};
+use condition::own_conditions;
+use policy_plan::{SurveyPlan, plan_policies};
 use survey::{MatchTally, WorkloadSurvey};
 pub use suspension::TransitionReporter;
 
@@ -51,24 +51,21 @@ const TICK: Duration = Duration::from_millis(500);
 /// Time that a piece of a survey should take. A rest of four times that follows.
 const PIECE: Duration = Duration::from_millis(10);
 
-/// Action of the controller.
+/// Write of one status.
 #[derive(Debug, Clone, PartialEq)]
-pub enum StatusAction {
-    /// Write a status.
-    Write {
-        kind: RuleKind,
-        name: NamespacedName,
-        /// UID of the object, so that no later object of the same name is written.
-        uid: Option<String>,
-        status: RuleStatus,
-    },
+pub struct StatusWrite {
+    pub kind: RuleKind,
+    pub name: NamespacedName,
+    /// UID of the object, so that no later object of the same name is written.
+    pub uid: Option<String>,
+    pub status: RuleStatus,
 }
 
-/// Actions for one instant, and the next instant at which they change by themselves.
+/// Writes for one instant, and the next instant at which they change by themselves.
 #[derive(Debug, Default)]
 pub struct StatusPlan {
-    /// Actions, the most urgent first.
-    pub actions: Vec<StatusAction>,
+    /// Writes, the most urgent first.
+    pub writes: Vec<StatusWrite>,
     /// Next start or end of a suspension, or end of an override.
     pub changes_at: Option<Timestamp>,
 }
@@ -77,62 +74,9 @@ pub struct StatusPlan {
 pub fn plan(inventory: &Inventory, now: Timestamp) -> StatusPlan {
     let Some(mut survey) = WorkloadSurvey::begin(inventory, now) else { return StatusPlan::default() };
     WorkloadSurvey::workloads(inventory).iter().for_each(|workload| survey.visit(inventory, workload));
-    let (policies, suspended) = plan_policies(survey, inventory);
-    let mut writes = policies.writes;
+    let SurveyPlan { mut writes, changes_at, suspended } = plan_policies(survey, inventory);
     writes.extend(suspension::plan_statuses(inventory, now, Some(&suspended)));
-    StatusPlan { actions: sort_by_urgency(writes), changes_at: policies.changes_at }
-}
-
-/// Writes that a survey leads to for policies.
-struct PolicyWrites {
-    writes: Vec<(StatusUrgency, StatusAction)>,
-    changes_at: Option<Timestamp>,
-}
-
-fn plan_policies(
-    mut survey: WorkloadSurvey,
-    inventory: &Inventory,
-) -> (PolicyWrites, HashMap<NamespacedName, MatchTally>) {
-    // The records are read before the rules, so that no status names a generation newer than its rule.
-    let records = inventory.rule_records.all();
-    let rules = inventory.rules.all();
-    for period in records.values().filter_map(|record| record.period) {
-        survey.note_change_at(Some(period.starts_at));
-        survey.note_change_at(period.ends_at);
-    }
-    let injectors = inventory.injectors.get();
-    let before_us = injectors.as_ref().map(|injectors| injectors.before_us()).unwrap_or_default();
-    let policies = survey.policy_tallies();
-    let unknown = RuleRecord::default();
-    let write = |(kind, name, rule): &(RuleKind, NamespacedName, ParsedRule)| {
-        let record = records.get(&(*kind, name.clone())).unwrap_or(&unknown);
-        let of_policy = || {
-            let (policy, tally) = policies.get(&(&*name.0, &*name.1))?;
-            // A policy that changed since the survey began has to wait for the next survey.
-            let is_surveyed = matches!(rule, ParsedRule::Policy(current) if current == *policy);
-            is_surveyed.then(|| {
-                let conditions = policy::policy_conditions(&survey, policy, tally, &before_us);
-                let is_audited = policy.mode == EnforcementMode::Audit;
-                let counts = PolicyCounts {
-                    matched_workloads: Some(tally.matched.workloads),
-                    would_change: is_audited.then_some(tally.would_change),
-                    drifting_pods: inventory.drift_counts.count(*kind, name).filter(|_| !is_audited),
-                };
-                policy_status(record, conditions, counts, survey.now)
-            })
-        };
-        let status = match (kind, rule) {
-            (RuleKind::ClusterInjectionPolicy | RuleKind::InjectionPolicy, ParsedRule::Invalid(why)) => {
-                policy_status(record, policy::invalid_conditions(why), PolicyCounts::default(), survey.now)
-            }
-            (RuleKind::ClusterInjectionPolicy | RuleKind::InjectionPolicy, _) => of_policy()?,
-            (RuleKind::ClusterSuspensionPolicy | RuleKind::SuspensionPolicy, _) => return None,
-        };
-        plan_write(*kind, name, record, status)
-    };
-    let writes = rules.iter().filter_map(write).collect();
-    let suspended = survey.suspension_tallies();
-    (PolicyWrites { writes, changes_at: survey.changes_at }, suspended)
+    StatusPlan { writes: sort_by_urgency(writes), changes_at }
 }
 
 /// Plans the write of this status, unless the stored one is equal.
@@ -141,14 +85,14 @@ fn plan_write(
     name: &NamespacedName,
     record: &RuleRecord,
     status: RuleStatus,
-) -> Option<(StatusUrgency, StatusAction)> {
+) -> Option<(StatusUrgency, StatusWrite)> {
     let urgency = urgency_of(record.status.as_ref(), &status)?;
-    Some((urgency, StatusAction::Write { kind, name: name.clone(), uid: record.uid.clone(), status }))
+    Some((urgency, StatusWrite { kind, name: name.clone(), uid: record.uid.clone(), status }))
 }
 
-fn sort_by_urgency(mut writes: Vec<(StatusUrgency, StatusAction)>) -> Vec<StatusAction> {
+fn sort_by_urgency(mut writes: Vec<(StatusUrgency, StatusWrite)>) -> Vec<StatusWrite> {
     writes.sort_by_key(|(urgency, _)| *urgency);
-    writes.into_iter().map(|(_, action)| action).collect()
+    writes.into_iter().map(|(_, write)| write).collect()
 }
 
 /// Urgency of a write, the most urgent first.
@@ -187,35 +131,6 @@ fn conditions_of(status: &RuleStatus) -> &[Condition] {
     }
 }
 
-/// Counts in the status of a policy.
-#[derive(Debug, Default)]
-struct PolicyCounts {
-    matched_workloads: Option<usize>,
-    would_change: Option<usize>,
-    drifting_pods: Option<usize>,
-}
-
-fn policy_status(
-    record: &RuleRecord,
-    planned: Vec<PlannedCondition>,
-    counts: PolicyCounts,
-    now: Timestamp,
-) -> RuleStatus {
-    let PolicyCounts { matched_workloads, would_change, drifting_pods } = counts;
-    let stored = record.status.as_ref().map(conditions_of).unwrap_or_default();
-    RuleStatus::Policy(PolicyStatus {
-        observed_generation: record.generation,
-        conditions: merge_conditions(planned, stored, record.generation, now),
-        matched_workloads: matched_workloads.map(to_i64),
-        would_change: would_change.map(to_i64),
-        drifting_pods: drifting_pods.map(to_i64),
-    })
-}
-
-fn to_i64(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
 /// Keeps all statuses up to date for as long as it is polled. Only the leader runs it.
 pub async fn run(inventory: Arc<Inventory>, clock: Clock, writer: StatusWriter, reporter: TransitionReporter) {
     let matches = SharedMatches::default();
@@ -233,22 +148,18 @@ async fn run_policies(inventory: &Arc<Inventory>, clock: &Clock, writer: &Status
     let mut schedule = SurveySchedule::default();
     loop {
         ticks.tick().await;
-        let is_ready = inventory.cache_states().iter().all(|(_, synced)| *synced);
         let changes = inventory.change_count() + inventory.drift_counts.change_count();
-        if !is_ready || !schedule.is_due(changes, clock.now()) {
+        if !inventory.is_synced() || !schedule.is_due(changes, clock.now()) {
             continue;
         }
-        let Some((policies, suspended)) = run_survey(inventory, clock.now()).await else { continue };
+        let Some(plan) = run_survey(inventory, clock.now()).await else { continue };
+        let SurveyPlan { writes, changes_at, suspended } = plan;
         {
             let mut matches = matches.lock();
             *matches = (matches.0 + 1, Some(Arc::new(suspended)));
         }
-        let is_done = write_all(inventory, writer, sort_by_urgency(policies.writes)).await;
-        schedule = SurveySchedule {
-            surveyed: is_done.then_some(changes),
-            changes_at: policies.changes_at,
-            ..SurveySchedule::default()
-        };
+        let is_done = write_all(inventory, writer, sort_by_urgency(writes)).await;
+        schedule = SurveySchedule { surveyed: is_done.then_some(changes), changes_at, ..SurveySchedule::default() };
         sleep(PAUSE).await;
     }
 }
@@ -283,10 +194,7 @@ impl SurveySchedule {
 }
 
 /// Runs a survey piece by piece, with rests, and plans the writes.
-async fn run_survey(
-    inventory: &Arc<Inventory>,
-    now: Timestamp,
-) -> Option<(PolicyWrites, HashMap<NamespacedName, MatchTally>)> {
+async fn run_survey(inventory: &Arc<Inventory>, now: Timestamp) -> Option<SurveyPlan> {
     let begin = Arc::clone(inventory);
     let begun =
         spawn_blocking(move || Some((WorkloadSurvey::begin(&begin, now)?, WorkloadSurvey::workloads(&begin)))).await;
@@ -312,12 +220,12 @@ fn survey_piece(mut survey: WorkloadSurvey, inventory: &Inventory, workloads: &[
 }
 
 /// Writes the statuses, and returns whether nothing remains to be written.
-async fn write_all(inventory: &Inventory, writer: &StatusWriter, actions: Vec<StatusAction>) -> bool {
-    let is_done = actions.len() <= WRITES_PER_SURVEY;
+async fn write_all(inventory: &Inventory, writer: &StatusWriter, writes: Vec<StatusWrite>) -> bool {
+    let is_done = writes.len() <= WRITES_PER_SURVEY;
     let mut failed = None;
     let mut ticks = interval(Duration::from_secs(1) / WRITES_PER_SECOND);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for StatusAction::Write { kind, name, uid, status } in actions.into_iter().take(WRITES_PER_SURVEY) {
+    for StatusWrite { kind, name, uid, status } in writes.into_iter().take(WRITES_PER_SURVEY) {
         ticks.tick().await;
         match writer.write(kind, &name, uid.as_deref(), &status).await {
             Ok(()) => {

@@ -12,6 +12,7 @@ use crate::audit::act_entry::ActKind;
 use crate::features::suspension::traffic::END_GRACE;
 use crate::features::suspension::transitions::{SuspensionTransition, TransitionTracker, audit_entry};
 use crate::kernel::clock::Clock;
+use crate::kernel::count::to_i64;
 use crate::kubernetes::inventory::Inventory;
 use crate::kubernetes::resources::suspension_object::SuspensionPhase;
 use crate::metrics::Metrics;
@@ -28,7 +29,7 @@ pub async fn run(inventory: Arc<Inventory>, clock: Clock, metrics: Metrics, audi
         ticks.tick().await;
         let now = clock.now();
         update_gauges(&inventory, &metrics, now);
-        metrics.suspensions_overdue.set(i64::try_from(overdue.count_overdue(&inventory, now)).unwrap_or(i64::MAX));
+        metrics.suspensions_overdue.set(to_i64(overdue.count_overdue(&inventory, now)));
         let Some(audit) = &audit else { continue };
         for (transition, suspension) in transitions.observe(&inventory.rule_records.suspensions(), now) {
             let (kind, reason) = match transition {

@@ -68,7 +68,7 @@ pub enum TrafficAction {
 fn is_complete(inventory: &Inventory) -> bool {
     let routing =
         [RoutingKind::VirtualService, RoutingKind::DestinationRule].map(|kind| inventory.routing.availability(kind));
-    !routing.contains(&KindAvailability::Filling) && inventory.cache_states().iter().all(|(_, synced)| *synced)
+    !routing.contains(&KindAvailability::Filling) && inventory.is_synced()
 }
 
 /// Plans the actions of all suspensions at this instant; none until all caches are filled.

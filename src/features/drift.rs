@@ -5,8 +5,9 @@
 //! Cost: one decision for each workload that has pods.
 
 pub mod age;
+mod sentence;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -16,12 +17,12 @@ use crate::decision::facts::{Facts, Owner, RunningPod};
 use crate::decision::reason::DecisionRule;
 use crate::decision::{Decision, decide};
 use crate::features::preview::comparison::{PodSource, pod_sources_with};
-use crate::features::status::difference::{differs, policy_key};
+use crate::features::status::comparison::{PodComparison, differs};
 use crate::features::status::running::{RunningPods, WorkloadKey};
 use crate::kernel::text::sanitize;
 use crate::kubernetes::inventory::Inventory;
 use crate::kubernetes::inventory::rule_kind::{NamespacedName, RuleKind};
-use age::{AgeCounts, DecisionHistory};
+use age::{AgeCounts, DecisionHistory, policy_key};
 
 /// Time after the creation of its newest pod for which a roll-out is taken to continue. A stuck one excuses nothing.
 const ROLL_OUT_TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
@@ -81,8 +82,7 @@ pub struct ExpectedSidecar {
 
 /// Finds every drift at this instant. `None` while the caches have not synced.
 pub fn scan_drift(inventory: &Inventory, now: Timestamp) -> Option<DriftScan> {
-    let is_known = inventory.pods.is_synced() && inventory.cache_states().iter().all(|(_, synced)| *synced);
-    if !is_known {
+    if !inventory.is_synced() || !inventory.pods.is_synced() {
         return None;
     }
     let running = RunningPods::from_inventory(inventory);
@@ -130,7 +130,7 @@ impl DriftScanner<'_> {
             return;
         }
         let consequence = consequence(facts, &decision);
-        let differ: Vec<_> = pods.iter().filter(|pod| differs(pod, facts, &consequence)).cloned().collect();
+        let differ: Vec<_> = PodComparison::compare(pods, facts, &consequence).differing.into_iter().cloned().collect();
         let Some(first) = differ.first() else { return };
         let Some(subject) = self.subject_of(origin, first) else { return };
         let (differing, excused) = match decision.rule {
@@ -229,50 +229,5 @@ impl ExpectedSidecar {
         };
         let revision = effect.entry().and_then(|entry| entry.revision.clone());
         Self { outcome: effect.outcome, revision, reason: because, policy }
-    }
-}
-
-impl Drift {
-    /// Describes in one sentence what the pods have, and what a new one would get.
-    pub fn describe(&self) -> String {
-        let Self {
-            expected: ExpectedSidecar { outcome, revision, reason: because, .. }, pods, differing, missed, ..
-        } = self;
-        let has = |count: usize| if count == 1 { "has" } else { "have" };
-        let mut by_revision: BTreeMap<&str, usize> = BTreeMap::new();
-        let with = differing.iter().filter_map(|pod| pod.sidecar.as_ref());
-        for sidecar in with {
-            *by_revision.entry(sidecar.revision.as_deref().unwrap_or_default()).or_default() += 1;
-        }
-        let with: usize = by_revision.values().sum();
-        let without = differing.len() - with;
-        let mut parts = Vec::new();
-        let mut part = |count: usize, what: &str| {
-            let of = if parts.is_empty() { format!(" of {pods} pods") } else { String::new() };
-            parts.push(format!("{count}{of} {} {what}", has(count)));
-        };
-        if without > 0 {
-            part(without, "no sidecar");
-        }
-        match outcome {
-            EffectOutcome::Injected => by_revision
-                .iter()
-                .for_each(|(revision, count)| part(*count, &format!("a sidecar of revision {}", sanitize(revision)))),
-            EffectOutcome::NotInjected | EffectOutcome::Unreachable | EffectOutcome::Unknown if with > 0 => {
-                part(with, "a sidecar")
-            }
-            EffectOutcome::NotInjected | EffectOutcome::Unreachable | EffectOutcome::Unknown => {}
-        }
-        let gets = match (outcome, revision.as_ref().filter(|_| with > 0)) {
-            (EffectOutcome::Injected, Some(revision)) => format!("one of revision {revision}"),
-            (EffectOutcome::Injected, None) => "one".to_owned(),
-            (EffectOutcome::NotInjected | EffectOutcome::Unreachable | EffectOutcome::Unknown, _) => "none".to_owned(),
-        };
-        let since = if *missed == 0 {
-            String::new()
-        } else {
-            format!("; {missed} created since that was decided: {}", AgeCounts::missed_reason(*outcome))
-        };
-        format!("{}; a new pod would get {gets}: {because}{since}", parts.join(", "))
     }
 }

@@ -9,6 +9,7 @@ pub mod demand;
 pub mod drift_counts;
 pub mod injectors;
 mod interning;
+pub mod namespace_check;
 pub mod owner_kind;
 pub mod proposed_rules;
 pub mod reads;
@@ -148,6 +149,11 @@ impl Inventory {
             caches.push(("mutatingwebhookconfigurations".to_owned(), self.injectors.get().is_some()));
         }
         caches
+    }
+
+    /// Returns whether every cache has been filled.
+    pub fn is_synced(&self) -> bool {
+        self.cache_states().iter().all(|(_, synced)| *synced)
     }
 
     /// Returns the caches without which a report is incomplete: also the pods, which decide nothing.

@@ -161,3 +161,17 @@ fn a_name_that_is_not_there_is_refused_with_the_nearest() {
     let kind = state.run(&["status", "deploiment/web", "-n", "shop"], "");
     assert!(kind.refusal().contains("did you mean deployment?"), "{}", kind.err);
 }
+
+#[test]
+fn pods_that_differ_are_listed_by_name() {
+    const OLD: &[(&str, Option<&str>)] = &[(BEFORE, None); 9];
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {"istio-injection": "enabled"}},
+    });
+    let mut objects = vec![namespace];
+    objects.extend(workload("StatefulSet", "web", OLD).objects());
+    let state = StateDirectory::of(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string());
+    let told = state.run(&["status", "-o", "json"], "").json();
+    let names: Vec<String> = (0..9).map(|index| format!("web-{index}")).collect();
+    assert_eq!(told["namespaces"][0]["workloads"][0]["actual"]["differing"], json!(names));
+}

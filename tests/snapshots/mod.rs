@@ -123,28 +123,7 @@ fn told(arguments: &[String], input: &[u8], hidden: &[(&Path, &str)]) -> String 
     let quoted = |word: &String| if word.is_empty() || word.contains(' ') { format!("'{word}'") } else { word.clone() };
     let typed: Vec<String> = arguments.iter().map(quoted).collect();
     let text = format!("$ outrigger {}\nexit code {code}\n--- stdout\n{out}--- stderr\n{err}", typed.join(" "));
-    let text = with_sorted_pods(&text);
     hidden.iter().fold(text, |text, (path, name)| text.replace(path.to_str().unwrap(), name))
-}
-
-/// `status` names the pods of a workload that differ in another order each time.
-fn with_sorted_pods(text: &str) -> String {
-    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    for at in 0..lines.len() {
-        if let Some(first) = lines[at].strip_prefix("Differing ") {
-            lines[at] = format!("          {first}");
-            let count = lines[at..].iter().take_while(|line| line.starts_with("          pod/")).count();
-            lines[at..at + count].sort();
-            lines[at].replace_range(.."Differing ".len(), "Differing ");
-        } else if lines[at].ends_with("\"differing\": [") {
-            let count = lines[at + 1..].iter().take_while(|line| line.trim_start().starts_with('"')).count();
-            let names = &mut lines[at + 1..=at + count];
-            names.iter_mut().for_each(|line| line.truncate(line.trim_end_matches(',').len()));
-            names.sort();
-            names[..count - 1].iter_mut().for_each(|line| line.push(','));
-        }
-    }
-    lines.join("\n") + "\n"
 }
 
 /// What is known where these objects are.

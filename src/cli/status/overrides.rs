@@ -4,14 +4,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::cli::snapshot::{ClusterSnapshot, OutputFormat, format_columns};
+use crate::features::completeness::Unread;
 use crate::features::overrides::listing::{OverridePlace, OverrideRow, list_overrides};
 
 /// JSON output of the command.
 #[derive(Debug, Serialize)]
 struct OverrideListOutput {
     overrides: Vec<OverrideRow>,
-    /// Parts of the cluster that could not be read; the output is incomplete without them.
-    unread: Vec<String>,
+    unread: Unread,
 }
 
 /// Prints the overrides of all namespaces, or of one.
@@ -22,7 +22,9 @@ pub(super) fn print_overrides(
 ) -> anyhow::Result<()> {
     let mut overrides = list_overrides(&snapshot.inventory, snapshot.now);
     overrides.retain(|one| namespace.is_none_or(|namespace| one.namespace == namespace));
-    output.print(&OverrideListOutput { overrides, unread: snapshot.unread() }, |output| table(output, snapshot.now))
+    output.print(&OverrideListOutput { overrides, unread: Unread(snapshot.unread()) }, |output| {
+        table(output, snapshot.now)
+    })
 }
 
 /// Formats the overrides for people.
@@ -30,11 +32,8 @@ fn table(output: &OverrideListOutput, now: Timestamp) -> String {
     let OverrideListOutput { overrides, unread } = output;
     let rows: Vec<_> = overrides.iter().map(|one| table_row(one, now)).collect();
     let titles = ["NAMESPACE", "WHERE", "ASKS FOR", "STATE", "AGE", "UNTIL", "REASON"];
-    let mut text = if rows.is_empty() { "No override stands.\n".to_owned() } else { format_columns(titles, &rows) };
-    if !unread.is_empty() {
-        text.push_str(&format!("\nNot complete: these could not be read: {}\n", unread.join(", ")));
-    }
-    text
+    let text = if rows.is_empty() { "No override stands.\n".to_owned() } else { format_columns(titles, &rows) };
+    text + &unread.footer()
 }
 
 fn table_row(row: &OverrideRow, now: Timestamp) -> [String; 7] {

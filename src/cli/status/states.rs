@@ -3,22 +3,20 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::bail;
-use serde::Serialize;
+use anyhow::{anyhow, bail};
 
 use crate::cli::snapshot::{ClusterSnapshot, OutputFormat, SnapshotArgs, format_columns};
 use crate::cli::target::TargetRef;
-use crate::features::status::states::{
-    ActualInjection, NamespaceStatus, StateTotals, WorkloadState, WorkloadStatus, group_by_namespace, workload_statuses,
-};
-use crate::kernel::text::nearest_word;
+use crate::features::status::report::{StatusRefusal, StatusReport, StatusRequest, StatusScope, report};
+use crate::features::status::state::WorkloadState;
+use crate::features::status::states::{ActualInjection, NamespaceStatus, StateTotals, WorkloadStatus};
 
 /// Time between two snapshots of `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Selection of the workloads that are printed.
+/// Selection of the workloads that are printed, as the user typed it.
 #[derive(Debug)]
-pub(super) struct StatusScope {
+pub(super) struct StatusSelection {
     /// Only this namespace.
     pub(super) namespace: Option<String>,
     /// Only this workload of the namespace.
@@ -27,46 +25,47 @@ pub(super) struct StatusScope {
     pub(super) problems: bool,
 }
 
-/// JSON output of the command.
-#[derive(Debug, Serialize)]
-struct StatusOutput {
-    totals: StateTotals,
-    namespaces: Vec<NamespaceStatus>,
-    /// Parts of the cluster that could not be read; the output is incomplete without them.
-    unread: Vec<String>,
-    #[serde(skip)]
-    covers_cluster: bool,
-}
-
 /// Prints the status of the selected workloads. The exit code is 1 where one is in a problematic state.
 pub(super) fn print_status(
     snapshot: &ClusterSnapshot,
-    scope: &StatusScope,
+    selection: &StatusSelection,
     output: OutputFormat,
 ) -> anyhow::Result<ExitCode> {
-    let status = build_output(snapshot, scope)?;
-    output.print(&status, |status| format_table(status, scope))?;
-    status.exit_code()
+    let report = selection.report(snapshot)?;
+    output.print(&report, |report| format_table(report, selection))?;
+    match report.has_problem() {
+        true => Ok(ExitCode::FAILURE),
+        false if report.unread.is_empty() => Ok(ExitCode::SUCCESS),
+        false => bail!(report.unread.limit("nothing is wrong")),
+    }
 }
 
-impl StatusOutput {
-    fn exit_code(&self) -> anyhow::Result<ExitCode> {
-        let Self { namespaces, unread, totals: _, covers_cluster: _ } = self;
-        // A state that is unknown because something could not be read is not wrong.
-        let is_wrong =
-            |one: &WorkloadStatus| is_problem(one.state) && (one.state != WorkloadState::Unknown || unread.is_empty());
-        match namespaces.iter().flat_map(|namespace| &namespace.workloads).any(is_wrong) {
-            true => Ok(ExitCode::FAILURE),
-            false if unread.is_empty() => Ok(ExitCode::SUCCESS),
-            false => bail!("nothing is wrong as far as can be told, but not all could be read: {}", unread.join(", ")),
-        }
+impl StatusSelection {
+    fn report(&self, snapshot: &ClusterSnapshot) -> anyhow::Result<StatusReport> {
+        let request = StatusRequest { scope: self.scope(snapshot)?, only_problems: self.problems };
+        report(&snapshot.inventory, snapshot.now, &request).map_err(|refusal| match refusal {
+            StatusRefusal::UnknownNamespace(unknown) => unknown.into(),
+            StatusRefusal::UnknownWorkload { known } => {
+                let target = self.subject.as_ref().expect("a workload was named");
+                anyhow!(target.not_found_message(self.namespace.as_deref().unwrap_or_default(), known.into_iter()))
+            }
+        })
+    }
+
+    fn scope(&self, snapshot: &ClusterSnapshot) -> anyhow::Result<StatusScope> {
+        let Self { namespace, subject, problems: _ } = self;
+        let Some(namespace) = namespace.clone() else { return Ok(StatusScope::Cluster) };
+        let Some(target) = subject else { return Ok(StatusScope::Namespace(namespace)) };
+        let kind =
+            if target.is_pod() { "Pod".to_owned() } else { target.resolve_kind(&snapshot.inventory.owner_kinds)? };
+        Ok(StatusScope::Workload { namespace, kind, name: target.name.clone() })
     }
 }
 
 /// Prints again whenever something has changed, until a signal ends the process. No cleanup is needed before that.
 pub(super) async fn watch(
     snapshot_args: &SnapshotArgs,
-    scope: &StatusScope,
+    selection: &StatusSelection,
     output: OutputFormat,
 ) -> anyhow::Result<()> {
     let mut last = String::new();
@@ -74,7 +73,7 @@ pub(super) async fn watch(
     loop {
         ticks.tick().await;
         // An outage of the API server does not end the watch.
-        let snapshot = match snapshot_args.take(scope.namespace.as_deref()).await {
+        let snapshot = match snapshot_args.take(selection.namespace.as_deref()).await {
             Ok(snapshot) => snapshot,
             Err(error) if last.is_empty() => return Err(error),
             Err(error) => {
@@ -82,106 +81,53 @@ pub(super) async fn watch(
                 continue;
             }
         };
-        let status = build_output(&snapshot, scope)?;
-        let text = serde_json::to_string(&status)?;
+        let report = selection.report(&snapshot)?;
+        let text = serde_json::to_string(&report)?;
         if text != last {
             if !last.is_empty() {
                 crate::cli::write_out(output.separator())?;
             }
-            output.print(&status, |status| format_table(status, scope))?;
+            output.print(&report, |report| format_table(report, selection))?;
             last = text;
         }
     }
 }
 
-fn build_output(snapshot: &ClusterSnapshot, scope: &StatusScope) -> anyhow::Result<StatusOutput> {
-    let StatusScope { namespace, subject, problems } = scope;
-    let mut all = workload_statuses(&snapshot.inventory, snapshot.now);
-    if let Some(namespace) = namespace {
-        check_namespace_exists(snapshot, namespace)?;
-        all.retain(|one| one.namespace == *namespace);
-    }
-    if let Some(target) = subject {
-        let kind =
-            if target.is_pod() { "Pod".to_owned() } else { target.resolve_kind(&snapshot.inventory.owner_kinds)? };
-        let names: Vec<_> = all.iter().map(|one| format!("{}/{}", one.kind.to_lowercase(), one.name)).collect();
-        all.retain(|one| one.kind == kind && one.name == target.name);
-        if all.is_empty() {
-            bail!(target.not_found_message(namespace.as_deref().unwrap_or_default(), names.into_iter()));
-        }
-    }
-    let totals = StateTotals::count(&all);
-    if *problems {
-        all.retain(|one| is_problem(one.state));
-    }
-    let mut namespaces = group_by_namespace(&snapshot.inventory, all);
-    namespaces.retain(|one| namespace.as_ref().is_none_or(|namespace| one.namespace == *namespace));
-    if *problems {
-        namespaces.retain(|one| !one.workloads.is_empty());
-    }
-    Ok(StatusOutput { totals, namespaces, unread: snapshot.unread(), covers_cluster: namespace.is_none() })
-}
-
-fn check_namespace_exists(snapshot: &ClusterSnapshot, namespace: &str) -> anyhow::Result<()> {
-    let namespaces = &snapshot.inventory.namespaces;
-    if namespaces.get(namespace).is_some() || !namespaces.is_synced() {
-        return Ok(());
-    }
-    let all = namespaces.all();
-    match nearest_word(namespace, all.iter().map(|one| &*one.namespace().name)) {
-        Some(nearest) => bail!("there is no namespace {namespace}; did you mean {nearest}?"),
-        None => bail!("there is no namespace {namespace}"),
-    }
-}
-
-fn is_problem(state: WorkloadState) -> bool {
-    match state {
-        WorkloadState::OutUnexpected
-        | WorkloadState::Unreachable
-        | WorkloadState::Mixed
-        | WorkloadState::PendingRestart
-        | WorkloadState::Unknown => true,
-        WorkloadState::InMesh | WorkloadState::OutIntended | WorkloadState::Suspended | WorkloadState::NoPods => false,
-    }
-}
-
-fn format_table(output: &StatusOutput, scope: &StatusScope) -> String {
-    let StatusOutput { totals, namespaces, unread, covers_cluster } = output;
-    let mut text = match (covers_cluster, &scope.subject) {
-        (true, _) if !scope.problems => cluster_table(namespaces),
-        (true, _) => namespaces.iter().map(namespace_table).collect::<Vec<_>>().join("\n"),
-        (false, None) => namespaces.iter().map(namespace_table).collect(),
-        (false, Some(_)) => {
+fn format_table(report: &StatusReport, selection: &StatusSelection) -> String {
+    let StatusReport { totals, namespaces, unread } = report;
+    let StatusSelection { namespace, subject, problems } = selection;
+    let mut text = match (namespace, subject) {
+        (None, _) if !problems => cluster_table(namespaces),
+        (None, _) => namespaces.iter().map(namespace_table).collect::<Vec<_>>().join("\n"),
+        (Some(_), None) => namespaces.iter().map(namespace_table).collect(),
+        (Some(_), Some(_)) => {
             namespaces.iter().flat_map(|namespace| &namespace.workloads).map(describe_workload).collect()
         }
     };
-    if scope.subject.is_none() {
+    if subject.is_none() {
         text.push_str(&format!("\n{}\n", describe_totals(totals)));
     }
-    if !unread.is_empty() {
-        text.push_str(&format!("\nNot complete: these could not be read: {}\n", unread.join(", ")));
-    }
-    text
+    text + &unread.footer()
 }
 
 fn describe_totals(totals: &StateTotals) -> String {
-    let StateTotals { workloads, by_state, pods, with_sidecar } = totals;
-    let states =
-        WorkloadState::ALL.iter().filter_map(|state| Some(format!("{} {}", by_state.get(state)?, state.as_words())));
-    let states: Vec<_> = states.collect();
-    let states = if states.is_empty() { String::new() } else { format!(": {}", states.join(", ")) };
+    let StateTotals { workloads, by_state: _, pods, with_sidecar } = totals;
+    let states = describe_states(totals).map(|states| format!(": {states}")).unwrap_or_default();
     format!("{workloads} workloads{states}; {with_sidecar} of {pods} pods with a sidecar")
+}
+
+/// Lists how many workloads are in each state; `None` where there are none.
+fn describe_states(totals: &StateTotals) -> Option<String> {
+    let count = |state: &WorkloadState| Some(format!("{} {}", totals.by_state.get(state)?, state.as_words()));
+    let states: Vec<_> = WorkloadState::ALL.iter().filter_map(count).collect();
+    (!states.is_empty()).then(|| states.join(", "))
 }
 
 fn cluster_table(namespaces: &[NamespaceStatus]) -> String {
     let row = |one: &NamespaceStatus| {
         let NamespaceStatus { namespace, injection_labels: _, unmarked_pods, totals, workloads: _ } = one;
-        let states = WorkloadState::ALL
-            .iter()
-            .filter_map(|state| Some(format!("{} {}", totals.by_state.get(state)?, state.as_words())));
-        let states: Vec<_> = states.collect();
-        let states = if states.is_empty() { "-".to_owned() } else { states.join(", ") };
         let pods = format!("{}/{}", totals.with_sidecar, totals.pods);
+        let states = describe_states(totals).unwrap_or_else(|| "-".to_owned());
         [namespace.clone(), labels(one), unmarked_pods.outcome.as_str().to_owned(), pods, states]
     };
     let titles = ["NAMESPACE", "INJECTION LABELS", "UNMARKED PODS", "SIDECARS", "WORKLOADS"];

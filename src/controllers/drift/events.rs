@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use crate::features::drift::DriftSubject;
-use crate::kubernetes::client::events::{EventError, EventPublisher};
+use crate::kubernetes::client::events::{EventError, EventPublisher, EventSubject};
 
 /// Number of events that wait at most.
 const QUEUE: usize = 1000;
@@ -81,7 +81,7 @@ impl DriftEventWorker {
 impl QueuedEvent {
     async fn publish(self, events: &EventPublisher) {
         let Self { subject, type_, reason, note, queued_at: _ } = self;
-        match events.publish_for_subject(&subject, type_, reason, &note).await {
+        match events.publish(&EventSubject::from(&subject), type_, reason, &note).await {
             Ok(()) => {}
             // The namespace is deleted, and the workload with it.
             Err(EventError::Refused(kube::Error::Api(answer))) if answer.code == 404 => {}
@@ -92,5 +92,17 @@ impl QueuedEvent {
     fn log_loss(&self, why: &str) {
         let Self { subject, reason: (reason, _), .. } = self;
         warn!(workload = subject.display_name(), "an event {reason} is not published: {why}");
+    }
+}
+
+impl From<&DriftSubject> for EventSubject {
+    fn from(DriftSubject { key: (namespace, kind, name), api_version, uid }: &DriftSubject) -> Self {
+        Self {
+            api_version: api_version.clone(),
+            kind: kind.to_string(),
+            namespace: Some(namespace.to_string()),
+            name: name.to_string(),
+            uid: Some(uid.to_string()),
+        }
     }
 }

@@ -17,13 +17,14 @@ use super::condition::{ConditionStatus, PlannedCondition, merge_conditions};
 use super::policy::describe_matches;
 use super::survey::MatchTally;
 use super::{
-    PAUSE, SharedMatches, StatusAction, StatusUrgency, TICK, conditions_of, plan_write, sort_by_urgency, to_i64,
-    traffic, write_all,
+    PAUSE, SharedMatches, StatusUrgency, StatusWrite, TICK, conditions_of, plan_write, sort_by_urgency, traffic,
+    write_all,
 };
 use crate::audit::AuditLog;
 use crate::audit::act_entry::ActKind;
 use crate::features::suspension::transitions::{SuspensionTransition, TransitionTracker, audit_entry, remaining_time};
 use crate::kernel::clock::Clock;
+use crate::kernel::count::to_i64;
 use crate::kubernetes::client::events::EventPublisher;
 use crate::kubernetes::client::status::StatusWriter;
 use crate::kubernetes::inventory::Inventory;
@@ -46,7 +47,7 @@ pub(super) fn plan_statuses(
     inventory: &Inventory,
     now: Timestamp,
     matched: Option<&HashMap<NamespacedName, MatchTally>>,
-) -> Vec<(StatusUrgency, StatusAction)> {
+) -> Vec<(StatusUrgency, StatusWrite)> {
     let plan = |(kind, name, record): (RuleKind, NamespacedName, RuleRecord)| {
         // A rule of a newer generation is handled when it arrives.
         let rule = inventory.rules.get(kind, &name)?;
@@ -171,7 +172,7 @@ pub(super) async fn run(
     let (mut seen, mut transitions, mut reported) = (None, TransitionTracker::default(), HashMap::new());
     loop {
         ticks.tick().await;
-        if !inventory.cache_states().iter().all(|(_, synced)| *synced) {
+        if !inventory.is_synced() {
             continue;
         }
         let now = clock.now();
@@ -194,12 +195,11 @@ pub(super) async fn run(
         if observed == seen {
             continue;
         }
-        let writes = plan_statuses(inventory, now, matched.as_deref());
-        let actions = sort_by_urgency(writes);
-        for StatusAction::Write { kind, name, status, .. } in &actions {
+        let writes = sort_by_urgency(plan_statuses(inventory, now, matched.as_deref()));
+        for StatusWrite { kind, name, status, .. } in &writes {
             reporter.report_transition(inventory, *kind, name, status, now, &mut reported).await;
         }
-        if write_all(inventory, writer, actions).await {
+        if write_all(inventory, writer, writes).await {
             (seen, reported) = (observed, HashMap::new());
         } else {
             sleep(PAUSE).await;

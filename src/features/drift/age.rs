@@ -5,6 +5,7 @@
 //! Limits: times are in whole seconds. The API server does not record when a label was removed; only a watch sees that.
 //! A deleted rule is known by receipts alone. Earlier configurations of an injector are not known at all.
 
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,10 +13,10 @@ use jiff::Timestamp;
 use crate::decision::Decision;
 use crate::decision::effect::{Consequence, EffectOutcome};
 use crate::decision::facts::{Facts, RunningPod};
-use crate::decision::policy::PodMatcher;
+use crate::decision::policy::{PodMatcher, Policy};
 use crate::decision::reason::{DecisionRule, OverrideSource, RuleOutcome};
-use crate::features::status::difference::policy_key;
 use crate::kubernetes::inventory::Inventory;
+use crate::kubernetes::inventory::rule_kind::{NamespacedName, RuleKind};
 
 /// History of the present decision for the pods of one source.
 #[derive(Debug)]
@@ -36,6 +37,15 @@ pub(crate) struct AgeCounts {
     pub(crate) missed: usize,
     /// Pods created under an earlier, different decision.
     pub(crate) older: usize,
+}
+
+/// Webhook that missed a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MissedWebhook {
+    /// Ours or the injector's.
+    Any,
+    /// Ours.
+    Ours,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,17 +107,31 @@ impl<'s> DecisionHistory<'s> {
     }
 }
 
-impl AgeCounts {
-    /// Says which webhook missed the pods, as part of a sentence.
-    pub(crate) fn missed_reason(outcome: EffectOutcome) -> &'static str {
+impl MissedWebhook {
+    /// Returns the webhook that missed a pod whose new pods get this outcome.
+    pub(crate) fn for_outcome(outcome: EffectOutcome) -> Self {
         match outcome {
-            EffectOutcome::Injected => "the webhooks were not asked, or did not answer",
+            EffectOutcome::Injected => Self::Any,
             // The injector itself was called, or there would be no sidecar.
-            EffectOutcome::NotInjected | EffectOutcome::Unreachable | EffectOutcome::Unknown => {
-                "our webhook was not asked, or did not answer"
-            }
+            EffectOutcome::NotInjected | EffectOutcome::Unreachable | EffectOutcome::Unknown => Self::Ours,
         }
     }
+}
+
+impl fmt::Display for MissedWebhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Any => "the webhooks were not asked, or did not answer",
+            Self::Ours => "our webhook was not asked, or did not answer",
+        })
+    }
+}
+
+/// Returns the kind and name of the object that a policy was read from.
+pub(super) fn policy_key(policy: &Policy) -> (RuleKind, NamespacedName) {
+    let namespace = policy.namespace.as_deref();
+    let kind = if namespace.is_some() { RuleKind::InjectionPolicy } else { RuleKind::ClusterInjectionPolicy };
+    (kind, (namespace.unwrap_or_default().into(), policy.name.clone()))
 }
 
 /// Returns the last write of a rule, where the API server records it.

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::decision::effect::{Consequence, EffectOutcome};
+use crate::decision::effect::Consequence;
 use crate::decision::facts::{Facts, Owner, RunningPod};
-use crate::features::status::difference::differs;
+use crate::features::status::comparison::PodComparison;
 use crate::kubernetes::inventory::Inventory;
 
 /// Namespace, kind and name of a workload.
 pub type WorkloadKey = (Arc<str>, Arc<str>, Box<str>);
 
-/// Running pods by workload. Pods that are being deleted are only counted.
+/// Running pods by workload, in order of their names. Pods that are being deleted are only counted.
 #[derive(Debug, Default)]
 pub struct RunningPods {
     by_workload: HashMap<WorkloadKey, WorkloadPods>,
@@ -73,6 +73,11 @@ impl RunningPods {
                 (None, false) => running.bare.push(pod),
             }
         }
+        // The inventory has pods in no order.
+        let lists = running.by_workload.values_mut().map(|of| &mut of.running).chain([&mut running.bare]);
+        for pods in lists {
+            pods.sort_by(|left, right| (&left.pod.namespace, &left.name).cmp(&(&right.pod.namespace, &right.name)));
+        }
         running
     }
 
@@ -110,11 +115,8 @@ impl RunningPods {
 impl PodCounts {
     /// Counts pods, and compares each with a new pod that has these facts.
     pub fn count(pods: &[Arc<RunningPod>], facts: &Facts<'_>, consequence: &Consequence<'_>) -> Self {
-        let is_comparable = matches!(consequence.effect.outcome, EffectOutcome::Injected | EffectOutcome::NotInjected);
-        Self {
-            pods: pods.len(),
-            with_sidecar: pods.iter().filter(|pod| pod.sidecar.is_some()).count(),
-            differing: is_comparable.then(|| pods.iter().filter(|pod| differs(pod, facts, consequence)).count()),
-        }
+        let PodComparison { pods, with_sidecar, differing, is_certain } =
+            PodComparison::compare(pods, facts, consequence);
+        Self { pods, with_sidecar, differing: is_certain.then_some(differing.len()) }
     }
 }

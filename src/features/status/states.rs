@@ -2,7 +2,6 @@
 //!
 //! All workload kinds are covered, and bare pods too. Cost: one decision for each workload.
 
-use crate::features::status::difference::differs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,71 +9,19 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::comparison::PodComparison;
 use super::running::RunningPods;
-use crate::decision::decide;
-use crate::decision::effect::{Consequence, EffectOutcome, consequence};
+use super::state::{SidecarCount, StateEvidence, WorkloadState, classify};
+use crate::decision::effect::consequence;
 use crate::decision::facts::RunningPod;
 use crate::decision::mesh::{InjectorKind, MarkerPlace};
 use crate::decision::reason::DecisionRule;
-use crate::features::drift::age::{AgeCounts, DecisionHistory};
+use crate::decision::{Decision, decide};
+use crate::features::drift::age::DecisionHistory;
 use crate::features::explain::explanation::{EffectSummary, RuleRef};
 use crate::features::preview::comparison::{PodSource, pod_sources_with};
 use crate::kernel::text::sanitize;
 use crate::kubernetes::inventory::Inventory;
-
-/// How a workload stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
-#[schemars(rename = "WorkloadState")]
-pub enum WorkloadState {
-    /// Its new pods get a sidecar, or bring one, and all that run have it.
-    InMesh,
-    /// Its new pods get none, and none that runs has one.
-    OutIntended,
-    /// Its new pods get a sidecar, and some were created without one though that was so already.
-    OutUnexpected,
-    /// Its running pods are not as new ones would be, and no webhook is known to have missed one that was to get a sidecar.
-    PendingRestart,
-    /// Some of its pods are as new ones would be, and some are not.
-    Mixed,
-    /// What is decided cannot have its effect.
-    Unreachable,
-    /// Injection is suspended for it.
-    Suspended,
-    /// It has no pods.
-    NoPods,
-    /// What its new pods would get, or what its pods have, cannot be told.
-    Unknown,
-}
-
-impl WorkloadState {
-    /// All states, the most worrying first.
-    pub const ALL: [Self; 9] = [
-        Self::OutUnexpected,
-        Self::Unreachable,
-        Self::Mixed,
-        Self::PendingRestart,
-        Self::Suspended,
-        Self::Unknown,
-        Self::InMesh,
-        Self::OutIntended,
-        Self::NoPods,
-    ];
-
-    /// Returns the state as people read it in a table.
-    pub fn as_words(self) -> &'static str {
-        match self {
-            Self::InMesh => "in mesh",
-            Self::OutIntended => "out (intended)",
-            Self::OutUnexpected => "out (unexpected)",
-            Self::PendingRestart => "pending restart",
-            Self::Mixed => "mixed",
-            Self::Unreachable => "unreachable",
-            Self::Suspended => "suspended",
-            Self::NoPods => "no pods",
-            Self::Unknown => "unknown",
-        }
-    }
-}
 
 /// How one workload, or a pod that no known workload made, stands.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -180,7 +127,7 @@ pub fn workload_status(
     running: &RunningPods,
 ) -> WorkloadStatus {
     let pods = running.are_known().then(|| origin.running_pods(running));
-    StatusContext { inventory, now }.status_of(origin, pods)
+    status_of(inventory, now, origin, pods)
 }
 
 /// Groups statuses by namespace, and adds what the labels of each namespace do. Includes namespaces without workloads.
@@ -244,120 +191,55 @@ impl StateTotals {
     }
 }
 
-struct StatusContext<'l> {
-    inventory: &'l Inventory,
+/// Returns the status of the workload of this origin, with these running pods; `None` where pods are not known.
+fn status_of(
+    inventory: &Inventory,
     now: Timestamp,
+    origin: &PodSource,
+    pods: Option<&[Arc<RunningPod>]>,
+) -> WorkloadStatus {
+    origin.with_facts(inventory, |facts| {
+        let decision = decide(facts, now);
+        let consequence = consequence(facts, &decision);
+        let comparison = PodComparison::compare(pods.unwrap_or_default(), facts, &consequence);
+        let history = DecisionHistory::new(inventory, facts, &decision, &consequence);
+        let effect = EffectSummary::from(&consequence.effect);
+        let reason = classify(&StateEvidence {
+            is_suspended: matches!(decision.rule, DecisionRule::Suspension(_)),
+            effect: &effect,
+            sidecars: pods.map(|_| SidecarCount { with: comparison.with_sidecar, all: comparison.pods }),
+            differing: comparison.differing.len(),
+            ages: history.count_ages(comparison.differing.iter().copied()),
+            brings_sidecar: facts.pod.has_sidecar,
+        });
+        WorkloadStatus {
+            namespace: sanitize(origin.namespace()),
+            kind: sanitize(origin.kind()),
+            name: sanitize(origin.name()),
+            state: reason.state(),
+            why: reason.to_string(),
+            desired: DesiredInjection::from(&decision),
+            effect,
+            actual: pods.map(|_| ActualInjection::from(&comparison)),
+        }
+    })
 }
 
-impl StatusContext<'_> {
-    fn status_of(&self, origin: &PodSource, pods: Option<&[Arc<RunningPod>]>) -> WorkloadStatus {
-        origin.with_facts(self.inventory, |facts| {
-            let decision = decide(facts, self.now);
-            let consequence = consequence(facts, &decision);
-            let desired = DesiredInjection {
-                action: decision.action.as_str(),
-                rule: (&decision.rule).into(),
-                reason: decision.rule.sentence().to_string(),
-                until: decision.until,
-            };
-            let differing: Vec<_> =
-                pods.unwrap_or_default().iter().filter(|pod| differs(pod, facts, &consequence)).collect();
-            let evidence = StateEvidence {
-                rule: &decision.rule,
-                consequence: &consequence,
-                pods,
-                differing: &differing,
-                brings_sidecar: facts.pod.has_sidecar,
-                ages: DecisionHistory::new(self.inventory, facts, &decision, &consequence)
-                    .count_ages(differing.iter().copied()),
-            };
-            let (state, why) = evidence.state();
-            let pod_name = |pod: &&Arc<RunningPod>| sanitize(&pod.name);
-            let actual = pods.map(|pods| ActualInjection {
-                pods: pods.len(),
-                with_sidecar: pods.iter().filter(|pod| pod.sidecar.is_some()).count(),
-                differing: differing.iter().map(pod_name).collect(),
-            });
-            WorkloadStatus {
-                namespace: sanitize(origin.namespace()),
-                kind: sanitize(origin.kind()),
-                name: sanitize(origin.name()),
-                state,
-                why,
-                desired,
-                effect: (&consequence.effect).into(),
-                actual,
-            }
-        })
+impl From<&Decision<'_>> for DesiredInjection {
+    fn from(decision: &Decision<'_>) -> Self {
+        Self {
+            action: decision.action.as_str(),
+            rule: (&decision.rule).into(),
+            reason: decision.rule.sentence().to_string(),
+            until: decision.until,
+        }
     }
 }
 
-/// Everything that the state of one workload hangs on.
-struct StateEvidence<'t> {
-    rule: &'t DecisionRule<'t>,
-    consequence: &'t Consequence<'t>,
-    pods: Option<&'t [Arc<RunningPod>]>,
-    differing: &'t [&'t Arc<RunningPod>],
-    ages: AgeCounts,
-    /// Whether new pods bring a sidecar of their own.
-    brings_sidecar: bool,
-}
-
-impl StateEvidence<'_> {
-    fn state(&self) -> (WorkloadState, String) {
-        let Self { rule, consequence, pods, differing, ages: AgeCounts { missed, .. }, brings_sidecar } = self;
-        let outcome = consequence.effect.outcome;
-        let Some(pods) = pods else { return (WorkloadState::Unknown, "its pods are not known".to_owned()) };
-        let (all, count) = (pods.len(), differing.len());
-        let with = pods.iter().filter(|pod| pod.sidecar.is_some()).count();
-        let have = format!("{with} of {all} pods have a sidecar");
-        if matches!(rule, DecisionRule::Suspension(_)) {
-            return (WorkloadState::Suspended, format!("new pods get no sidecar while it lasts; {have}"));
-        }
-        match outcome {
-            EffectOutcome::Unreachable => return (WorkloadState::Unreachable, consequence.effect.reason.to_string()),
-            EffectOutcome::Unknown => return (WorkloadState::Unknown, consequence.effect.reason.to_string()),
-            EffectOutcome::Injected | EffectOutcome::NotInjected => {}
-        }
-        if all == 0 {
-            return (WorkloadState::NoPods, "no pod of it runs".to_owned());
-        }
-        match (outcome, count) {
-            (EffectOutcome::Injected, 0) => (WorkloadState::InMesh, have),
-            (_, 0) if with > 0 => {
-                let state = if with == all { WorkloadState::InMesh } else { WorkloadState::Mixed };
-                let tells = if *brings_sidecar { "" } else { "nothing tells whether they " };
-                (state, format!("{have}, and {tells}bring it themselves"))
-            }
-            (_, 0) => (WorkloadState::OutIntended, have),
-            (EffectOutcome::Injected, _) if *missed > 0 && with < all => {
-                let sentence = format!(
-                    "{missed} of {all} pods were created after that was decided, and are not as a new pod would be"
-                );
-                (WorkloadState::OutUnexpected, format!("{sentence}: {}", AgeCounts::missed_reason(outcome)))
-            }
-            (_, count) if count == all => {
-                (WorkloadState::PendingRestart, format!("{have}, and none is as a new pod would be: {}", self.cause()))
-            }
-            (_, count) => {
-                let sentence = format!("{have}, and {count} are not as a new pod would be");
-                let cause = if *missed > 0 { format!(": {}", self.cause()) } else { String::new() };
-                (WorkloadState::Mixed, sentence + &cause)
-            }
-        }
-    }
-
-    fn cause(&self) -> String {
-        let Self { consequence, differing, ages: AgeCounts { missed, older }, .. } = self;
-        match (missed, older) {
-            (0, older) if *older == differing.len() => "they are older".to_owned(),
-            (0, _) => "they are older, or a webhook was not asked".to_owned(),
-            (missed, _) => {
-                format!(
-                    "{missed} created after that was decided, {}",
-                    AgeCounts::missed_reason(consequence.effect.outcome)
-                )
-            }
-        }
+impl From<&PodComparison<'_>> for ActualInjection {
+    fn from(comparison: &PodComparison<'_>) -> Self {
+        let PodComparison { pods, with_sidecar, differing, is_certain: _ } = comparison;
+        let differing = differing.iter().map(|pod| sanitize(&pod.name)).collect();
+        Self { pods: *pods, with_sidecar: *with_sidecar, differing }
     }
 }

@@ -1,6 +1,5 @@
 //! Kubernetes Events on our own Deployment and on objects of users.
 
-use crate::kubernetes::client::webhook_order::describe_order;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -9,8 +8,8 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::CALL_TIMEOUT;
-use crate::features::drift::DriftSubject;
 use crate::kernel::names::{DEPLOYMENT, GROUP, VERSION};
+use crate::kubernetes::client::webhook_order::describe_order;
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
 /// Publishes Kubernetes Events.
@@ -19,6 +18,16 @@ pub struct EventPublisher {
     client: Client,
     namespace: String,
     instance: String,
+}
+
+/// Object that an event is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventSubject {
+    pub api_version: String,
+    pub kind: String,
+    pub namespace: Option<String>,
+    pub name: String,
+    pub uid: Option<String>,
 }
 
 /// Failure to publish an event.
@@ -61,26 +70,13 @@ impl EventPublisher {
         reason: &str,
         note: &str,
     ) -> Result<(), EventError> {
-        // The API server takes at most a kilobyte.
-        let note: String = note.chars().take(250).collect();
-        let action = "Suspend".to_owned();
-        let event = Event { type_, reason: reason.to_owned(), note: Some(note), action, secondary: None };
-        let regarding = ObjectReference {
-            api_version: Some(format!("{GROUP}/{VERSION}")),
-            kind: Some(suspension.kind().to_owned()),
-            name: Some(suspension.name.clone()),
-            namespace: suspension.namespace.clone(),
-            uid: suspension.uid.clone(),
-            ..ObjectReference::default()
-        };
-        let published = timeout(CALL_TIMEOUT, self.record(&event, &regarding)).await;
-        Ok(published.map_err(|_| EventError::Timeout)??)
+        self.publish(&suspension.into(), type_, (reason, "Suspend"), note).await
     }
 
-    /// Publishes an event about a workload or a pod.
-    pub async fn publish_for_subject(
+    /// Publishes an event about an object, with a reason and an action of one word each.
+    pub async fn publish(
         &self,
-        DriftSubject { key: (namespace, kind, name), api_version, uid }: &DriftSubject,
+        subject: &EventSubject,
         type_: EventType,
         (reason, action): (&str, &str),
         note: &str,
@@ -89,15 +85,7 @@ impl EventPublisher {
         let note: String = note.chars().take(250).collect();
         let (reason, action) = (reason.to_owned(), action.to_owned());
         let event = Event { type_, reason, note: Some(note), action, secondary: None };
-        let regarding = ObjectReference {
-            api_version: Some(api_version.clone()),
-            kind: Some(kind.to_string()),
-            name: Some(name.to_string()),
-            namespace: Some(namespace.to_string()),
-            uid: Some(uid.to_string()),
-            ..ObjectReference::default()
-        };
-        let published = timeout(CALL_TIMEOUT, self.record(&event, &regarding)).await;
+        let published = timeout(CALL_TIMEOUT, self.record(&event, &subject.into())).await;
         Ok(published.map_err(|_| EventError::Timeout)??)
     }
 
@@ -119,5 +107,30 @@ impl EventPublisher {
             uid,
             ..ObjectReference::default()
         })
+    }
+}
+
+impl From<&SuspensionObject> for EventSubject {
+    fn from(suspension: &SuspensionObject) -> Self {
+        Self {
+            api_version: format!("{GROUP}/{VERSION}"),
+            kind: suspension.kind().to_owned(),
+            namespace: suspension.namespace.clone(),
+            name: suspension.name.clone(),
+            uid: suspension.uid.clone(),
+        }
+    }
+}
+
+impl From<&EventSubject> for ObjectReference {
+    fn from(EventSubject { api_version, kind, namespace, name, uid }: &EventSubject) -> Self {
+        Self {
+            api_version: Some(api_version.clone()),
+            kind: Some(kind.clone()),
+            namespace: namespace.clone(),
+            name: Some(name.clone()),
+            uid: uid.clone(),
+            ..Self::default()
+        }
     }
 }

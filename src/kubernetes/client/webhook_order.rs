@@ -2,6 +2,7 @@
 
 use tracing::{info, warn};
 
+use crate::kernel::count::to_i64;
 use crate::kubernetes::inventory::Inventory;
 use crate::metrics::Metrics;
 
@@ -14,7 +15,7 @@ impl OrderReporter {
     pub(crate) fn report_changes(&mut self, inventory: &Inventory, metrics: &Metrics) {
         let Some(injectors) = inventory.injectors.get() else { return };
         let before_us = injectors.before_us();
-        metrics.injectors_before_us.set(i64::try_from(before_us.len()).unwrap_or(i64::MAX));
+        metrics.injectors_before_us.set(to_i64(before_us.len()));
         if self.0 == before_us {
             return;
         }

@@ -1,19 +1,33 @@
-//! Comparison of a running pod with a new pod of the same workload.
+//! Comparison of running pods with a new pod of the same workload.
 
-use crate::decision::effect::Consequence;
-use crate::decision::effect::EffectOutcome;
-use crate::decision::facts::Facts;
-use crate::decision::facts::RunningPod;
-use crate::decision::facts::Sidecar;
-use crate::decision::policy::Policy;
-use crate::kubernetes::inventory::rule_kind::NamespacedName;
-use crate::kubernetes::inventory::rule_kind::RuleKind;
+use std::sync::Arc;
 
-/// Returns the kind and name of the object that a policy was read from.
-pub(crate) fn policy_key(policy: &Policy) -> (RuleKind, NamespacedName) {
-    let namespace = policy.namespace.as_deref();
-    let kind = if namespace.is_some() { RuleKind::InjectionPolicy } else { RuleKind::ClusterInjectionPolicy };
-    (kind, (namespace.unwrap_or_default().into(), policy.name.clone()))
+use crate::decision::effect::{Consequence, EffectOutcome};
+use crate::decision::facts::{Facts, RunningPod, Sidecar};
+
+/// Running pods of one source, compared with the new pod that would take their place.
+#[derive(Debug)]
+pub struct PodComparison<'p> {
+    /// Number of pods.
+    pub pods: usize,
+    /// Number of pods with a sidecar.
+    pub with_sidecar: usize,
+    /// Pods that differ from a new one; empty where the effect is not known.
+    pub differing: Vec<&'p Arc<RunningPod>>,
+    /// Whether the effect on a new pod is known.
+    pub is_certain: bool,
+}
+
+impl<'p> PodComparison<'p> {
+    /// Compares each pod with a new pod that has these facts.
+    pub fn compare(pods: &'p [Arc<RunningPod>], facts: &Facts<'_>, consequence: &Consequence<'_>) -> Self {
+        Self {
+            pods: pods.len(),
+            with_sidecar: pods.iter().filter(|pod| pod.sidecar.is_some()).count(),
+            differing: pods.iter().filter(|pod| differs(pod, facts, consequence)).collect(),
+            is_certain: matches!(consequence.effect.outcome, EffectOutcome::Injected | EffectOutcome::NotInjected),
+        }
+    }
 }
 
 /// Returns whether a running pod's sidecar is not what a new pod with these facts would get.
