@@ -1,4 +1,4 @@
-//! The command line: one file for each command. `crate::serve` is the composition root.
+//! The command line: one file for each command. `serve` is run by the composition root, not here.
 
 pub(crate) mod action_args;
 pub mod certs;
@@ -19,6 +19,7 @@ pub mod resume;
 pub mod review;
 pub(crate) mod sample;
 mod selector;
+pub mod serve_args;
 pub mod snapshot;
 pub mod status;
 pub mod suspend;
@@ -38,13 +39,21 @@ use clap::{Parser, Subcommand};
 #[command(name = "outrigger", version, arg_required_else_help = true)]
 pub struct Cli {
     #[command(subcommand)]
-    command: Command,
+    pub command: Command,
 }
 
+/// Commands: the server, and all others.
 #[derive(Debug, Subcommand)]
-enum Command {
+pub enum Command {
     /// Answer the API server's questions about new pods
-    Serve(crate::serve::ServeArgs),
+    Serve(serve_args::ServeArgs),
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+/// Commands that end by themselves.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
     /// Answer one AdmissionReview from standard input on standard output
     Review(review::ReviewArgs),
     /// Say what is decided for a workload, a pod or a manifest, and why
@@ -79,27 +88,26 @@ enum Command {
     Certs(certs::CertsArgs),
 }
 
-impl Cli {
+impl ClientCommand {
     /// Runs the command. The exit code is 0 for success, 1 where the answer is no, and 2 for a failure.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        match self.command {
-            Command::Serve(args) => crate::serve::run(args).await,
-            Command::Review(args) => review::run(args).await,
-            Command::Explain(args) => explain::run(args).await,
-            Command::Doctor(args) => doctor::run(args).await,
-            Command::Preview(args) => preview::run(args).await,
-            Command::Status(args) => status::run(args).await,
-            Command::Suspend(args) => suspend::run(*args).await,
-            Command::Resume(args) => resume::resume(args).await,
-            Command::Extend(args) => resume::extend(args).await,
-            Command::Restart(args) => restart::run(*args).await,
-            Command::Enable(args) => enable::run(*args).await,
-            Command::Disable(args) => disable::run(*args).await,
-            Command::Remove(args) => remove::run(*args).await,
-            Command::Test(args) => test::run(&args),
-            Command::Install(args) => install::run(&args),
-            Command::Uninstall(args) => uninstall::run(args).await,
-            Command::Certs(args) => certs::run(&args),
+        match self {
+            Self::Review(args) => review::run(args).await,
+            Self::Explain(args) => explain::run(args).await,
+            Self::Doctor(args) => doctor::run(args).await,
+            Self::Preview(args) => preview::run(args).await,
+            Self::Status(args) => status::run(args).await,
+            Self::Suspend(args) => suspend::run(*args).await,
+            Self::Resume(args) => resume::resume(args).await,
+            Self::Extend(args) => resume::extend(args).await,
+            Self::Restart(args) => restart::run(*args).await,
+            Self::Enable(args) => enable::run(*args).await,
+            Self::Disable(args) => disable::run(*args).await,
+            Self::Remove(args) => remove::run(*args).await,
+            Self::Test(args) => test::run(&args),
+            Self::Install(args) => install::run(&args),
+            Self::Uninstall(args) => uninstall::run(args).await,
+            Self::Certs(args) => certs::run(&args),
         }
     }
 }

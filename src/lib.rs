@@ -24,7 +24,7 @@
 //! | 5 | [`features`] | a folder for each verb: suspension, overrides, restart, preview, explain, status, drift, doctor, graph |
 //! | 6 | [`api`], [`cli`] | parse, authorize or confirm, call a feature, print; no rule of a feature |
 //! | 6 | [`controllers`] | loops on the leader that call features |
-//! | 7 | [`serve`] | the composition root of the server |
+//! | 7 | [`serve`] | the entry of the program, and the composition root of the server |
 //!
 //! A module imports only from smaller rings and from itself. A test reads the imports and holds this.
 //!

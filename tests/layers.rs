@@ -17,7 +17,6 @@ const RINGS: &[&[&str]] = &[
 
 /// Imports that are still to be mended: the file begins with the first, the import with the second.
 const TO_MEND: &[(&str, &str)] = &[
-    ("cli", "serve"),
     ("kubernetes::client", "features"),
     ("kubernetes::client", "server::tls::ServingKey"),
     ("kubernetes::intake", "features::suspension::stored"),

@@ -12,7 +12,7 @@ use super::extract::{ApiRequest, with_unread};
 use super::problem::ApiProblem;
 use crate::decision::facts::RunningPod;
 use crate::features::explain::explanation::Explanation;
-use crate::features::preview::comparison::{PodSource, pod_sources_with};
+use crate::features::pod_source::{PodSource, pod_sources_with};
 use crate::features::status::running::RunningPods;
 use crate::features::status::state::WorkloadState;
 use crate::features::status::states::workload_status;

@@ -13,8 +13,8 @@ use super::endpoint::{ApiEndpoint, OperationSpec, ResponseSpec, component_schema
 use super::extract::{ApiRequest, check_namespace_exists, read_with_pods, with_unread};
 use super::problem::ApiProblem;
 use super::request::{json_response, parse_objects, read_body, respond};
+use crate::features::pod_source::pod_sources_with;
 use crate::features::preview::change::{ChangeReader, OptionNames, PreviewRefusal, ProposedChange};
-use crate::features::preview::comparison::pod_sources_with;
 use crate::features::preview::proposal::{PreviewReport, preview_changes};
 use crate::features::status::running::RunningPods;
 use crate::kernel::names::{GROUP, VERSION};

@@ -15,10 +15,10 @@ use super::manifest;
 use super::progress::ProgressDisplay;
 use super::snapshot::{ClusterSnapshot, OutputFormat, SnapshotArgs};
 use super::target::TargetRef;
+use crate::features::new_pod::NewPodOutcome;
+use crate::features::pod_source::pod_sources;
 use crate::features::preview::change::{ChangeKind, ChangeReader, OptionNames, ProposedChange, ProposedChangeRow};
-use crate::features::preview::comparison::{
-    NamespacePreview, NewPodOutcome, Preview, PreviewSummary, WorkloadDifference, pod_sources,
-};
+use crate::features::preview::comparison::{NamespacePreview, Preview, PreviewSummary, WorkloadDifference};
 use crate::features::preview::proposal::{PreviewReport, preview_changes};
 use crate::kernel::names::DECISION;
 

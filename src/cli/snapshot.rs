@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::decision_args::DecisionArgs;
+use super::serve_args::ServeArgs;
 use crate::kernel::clock::Clock;
 use crate::kubernetes::client;
 use crate::kubernetes::intake::files;
@@ -106,7 +107,7 @@ impl SnapshotArgs {
         #[derive(Parser)]
         struct Server {
             #[command(flatten)]
-            serve: crate::serve::ServeArgs,
+            serve: ServeArgs,
         }
         if has_decision_flags() {
             return self.decision_args.clone();

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::Action;
-use super::facts::{ChainEnd, Facts, NamespaceFacts, Owner, OwnerChain, OwnerName};
+use super::facts::{ChainEnd, Facts, NamespaceFacts, Owner, OwnerChain, OwnerName, PodFacts};
 use super::reason::{MatchPart, UnknownFact};
 use super::selector::{Glob, Selector};
 
@@ -150,23 +150,51 @@ impl PodMatcher {
 
     /// Matches the pod of these facts. A part that fails decides, even if another part is unknown.
     pub fn matches(&self, facts: &Facts<'_>) -> MatchResult {
-        let Self { workloads, workload_selector, pod_selector, service_accounts, .. } = self;
-        let pod = facts.pod;
-        if !self.names_namespace(&pod.namespace) {
+        if !self.names_namespace(&facts.pod.namespace) {
             return MatchResult::No(MatchPart::Namespaces);
         }
-        if !pod_selector.selects_all()
-            && !pod
-                .labels
-                .as_ref()
-                .map_or_else(|| pod_selector.matches(&Default::default()), |labels| pod_selector.matches(labels))
-        {
+        match self.matches_template(facts.pod) {
+            MatchResult::Yes => self.matches_owners(facts),
+            other => other,
+        }
+    }
+
+    /// Returns whether the match selects a workload; `None` where that is not known, for instance because the template of the
+    /// workload is not read. The facts are those of its next new pod.
+    pub fn selects_workload(&self, facts: &Facts<'_>, workload: &Owner) -> Option<bool> {
+        let needs_template = !self.pod_selector.selects_all() || !self.service_accounts.is_empty();
+        if workload.template.is_some() || !needs_template {
+            return match self.matches(facts) {
+                MatchResult::No(_) => Some(false),
+                MatchResult::Yes => Some(true),
+                MatchResult::Unknown(_) => None,
+            };
+        }
+        let is_excluded =
+            !self.names_namespace(&facts.pod.namespace) || matches!(self.matches_owners(facts), MatchResult::No(_));
+        is_excluded.then_some(false)
+    }
+
+    /// Matches the parts that look at the pod itself, and so at the template of its workload.
+    fn matches_template(&self, pod: &PodFacts<'_>) -> MatchResult {
+        let Self { pod_selector, service_accounts, .. } = self;
+        let selects_labels = || match &pod.labels {
+            Some(labels) => pod_selector.matches(labels),
+            None => pod_selector.matches(&Default::default()),
+        };
+        if !pod_selector.selects_all() && !selects_labels() {
             return MatchResult::No(MatchPart::PodSelector);
         }
         let account = pod.service_account.as_deref().unwrap_or("default");
         if !service_accounts.is_empty() && !service_accounts.iter().any(|glob| glob.matches(account)) {
             return MatchResult::No(MatchPart::ServiceAccounts);
         }
+        MatchResult::Yes
+    }
+
+    /// Matches the parts that look at the workload and at the labels of the namespace.
+    fn matches_owners(&self, facts: &Facts<'_>) -> MatchResult {
+        let Self { workloads, workload_selector, .. } = self;
         let workload = if workloads.is_empty() && workload_selector.selects_all() {
             MatchResult::Yes
         } else {

@@ -16,7 +16,7 @@ use crate::decision::effect::{Consequence, EffectOutcome, consequence};
 use crate::decision::facts::{Facts, Owner, RunningPod};
 use crate::decision::reason::DecisionRule;
 use crate::decision::{Decision, decide};
-use crate::features::preview::comparison::{PodSource, pod_sources_with};
+use crate::features::pod_source::{PodSource, pod_sources_with};
 use crate::features::status::comparison::{PodComparison, differs};
 use crate::features::status::running::{RunningPods, WorkloadKey};
 use crate::kernel::text::sanitize;

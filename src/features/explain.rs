@@ -1,4 +1,3 @@
 //! Explanations: one decision in full, with every rule considered.
 
 pub mod explanation;
-pub mod workload_facts;

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::decision::facts::Owner;
-use crate::features::preview::comparison::{PodSource, pod_sources_with};
+use crate::features::pod_source::{PodSource, pod_sources_with};
 use crate::features::status::running::RunningPods;
 use crate::features::status::state::WorkloadState;
 use crate::features::status::states::workload_status;

@@ -10,6 +10,7 @@ pub mod drift_counts;
 pub mod injectors;
 mod interning;
 pub mod namespace_check;
+mod new_pod_facts;
 pub mod owner_kind;
 pub mod proposed_rules;
 pub mod reads;
@@ -199,8 +200,7 @@ impl Inventory {
     /// Returns the facts for a new pod of this workload's template, as its controllers will create it.
     pub fn facts_for_template<'a>(&'a self, workload: &Arc<Owner>, template: &'a PodTemplate) -> Facts<'a> {
         let PodTemplate { pod, job_override: job, written_at: _ } = template;
-        let request =
-            DecisionRequest { kind: &RequestKind::PodCreate, pod, controller: None, requester_is_trusted: true };
+        let request = DecisionRequest::trusted_creation(pod, None);
         let mut owners = OwnerChain::default();
         if let Some(wish) = job {
             let Owner { kind: _, name, namespace, .. } = &**workload;
@@ -226,8 +226,7 @@ impl Inventory {
     /// Returns the facts for a new pod of a workload whose template is not read, as far as they are known without it.
     /// `pod` is empty but for its namespace.
     pub fn facts_without_template<'a>(&'a self, workload: &Arc<Owner>, pod: &'a PodFacts<'a>) -> Facts<'a> {
-        let request =
-            DecisionRequest { kind: &RequestKind::PodCreate, pod, controller: None, requester_is_trusted: true };
+        let request = DecisionRequest::trusted_creation(pod, None);
         let mut owners = OwnerChain { chain: vec![Arc::clone(workload)], ..OwnerChain::default() };
         self.follow_owners(&mut owners, workload.controller.as_ref(), &pod.namespace, &[]);
         Facts { owners, ..self.facts_for(request, &[]) }

@@ -7,7 +7,6 @@ use crate::cli::times::format_instant;
 use crate::decision::decide;
 use crate::decision::facts::RunningPod;
 use crate::decision::reason::{DecisionRule as Reason, RuleOutcome};
-use crate::features::explain::workload_facts::with_new_pod_facts;
 use crate::features::status::running::RunningPods;
 use crate::features::suspension::targets::{SuspensionTargets, find_targets};
 use crate::features::suspension::traffic::plan_routing;
@@ -103,7 +102,7 @@ impl SuspensionSummary {
         let mut refused = 0;
         let mut by = None;
         for workload in &targets.workloads {
-            with_new_pod_facts(inventory, workload, |facts| {
+            inventory.with_new_pod_facts(workload, |facts| {
                 let decision = decide(facts, at);
                 let is_ours = |rule: &Reason<'_>| matches!(rule, Reason::Suspension(one) if *one.name == *draft.name);
                 let ours = decision.considered.iter().find(|one| is_ours(&one.rule));

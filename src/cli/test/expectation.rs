@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::features::explain::explanation::{DecisionSummary, ExplainedRule, ExplainedWorkload, Explanation, RuleRef};
+use crate::features::explain::explanation::{DecisionSummary, ExplainedRule, ExplainedWorkload, Explanation};
+use crate::features::new_pod::RuleRef;
 
 /// Expected decision. Absent fields may have any value.
 #[derive(Debug, Default, PartialEq, Deserialize)]

@@ -9,15 +9,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::decision::Decision;
 use crate::decision::decide_with;
 use crate::decision::effect::{Consequence, EffectOutcome, consequence};
 use crate::decision::facts::{Facts, Owner, PodFacts};
-use crate::decision::marks::{MarkChange, PodMarks};
-use crate::decision::policy::{EnforcementMode, PodMatcher, Policy, PolicyCandidates, PolicySet};
+use crate::decision::policy::{EnforcementMode, Policy, PolicyCandidates, PolicySet};
 use crate::decision::reason::{DecisionRule, SafetyRule};
 use crate::decision::suspension::{InjectionSuspension, SuspensionSet};
-use crate::decision::{Action, Decision};
-use crate::features::explain::workload_facts::{selects_workload, without_template_parts, workload_title};
+use crate::features::new_pod::are_equivalent;
 use crate::kubernetes::inventory::Inventory;
 use crate::kubernetes::inventory::rule_kind::NamespacedName;
 
@@ -64,19 +63,13 @@ pub(super) struct PolicyTally {
     pub(super) unforeseen_example: Option<String>,
     /// Workloads whose new pods the policy would change, in mode Audit.
     pub(super) would_change: usize,
-    /// Matcher without the parts that need a pod template, if there are such parts.
-    without_template: Option<Box<PodMatcher>>,
 }
 
 impl WorkloadSurvey {
     /// Begins a survey. `None` while the rules are not known.
     pub(super) fn begin(inventory: &Inventory, now: Timestamp) -> Option<Self> {
         let (policies, suspensions) = (inventory.rules.policies()?, inventory.rules.suspensions()?);
-        let new_tally = |policy: &Policy| PolicyTally {
-            without_template: without_template_parts(&policy.matcher).map(Box::new),
-            ..PolicyTally::default()
-        };
-        let policy_tallies = policies.all().iter().map(new_tally).collect();
+        let policy_tallies = policies.all().iter().map(|_| PolicyTally::default()).collect();
         Some(Self {
             now,
             policies,
@@ -160,8 +153,8 @@ impl WorkloadSurvey {
         let mut matching = Vec::new();
         for policy in policies.ranked(candidates, &facts.owners) {
             let position = position_of(policies, policy);
-            let PolicyTally { matched, without_template, .. } = &mut self.policy_tallies[position];
-            if matched.add(selects_workload(&policy.matcher, without_template.as_deref(), facts, workload), workload) {
+            let is_selected = policy.matcher.selects_workload(facts, workload);
+            if self.policy_tallies[position].matched.add(is_selected, workload) {
                 matching.push(position);
             }
         }
@@ -205,7 +198,7 @@ impl WorkloadSurvey {
                 EnforcementMode::Audit => {
                     let promoted = decide_with(facts, self.now, Some(policy));
                     let promoted_follows = consequence(facts, &promoted);
-                    let changes = pods_differ((decision, &follows), (&promoted, &promoted_follows));
+                    let changes = !are_equivalent((decision, &follows), (&promoted, &promoted_follows));
                     self.policy_tallies[*position].would_change += usize::from(changes);
                     would = (promoted, promoted_follows);
                     (&would.0, &would.1)
@@ -219,9 +212,8 @@ impl WorkloadSurvey {
 
     fn count_suspensions(&mut self, suspensions: &SuspensionSet, facts: &Facts<'_>, workload: &Owner) {
         let all = suspensions.cluster().iter().chain(suspensions.in_namespace(&workload.namespace));
-        for InjectionSuspension { matcher: matching, name, namespace, .. } in all {
-            let without = if workload.template.is_none() { without_template_parts(matching) } else { None };
-            let is_selected = selects_workload(matching, without.as_ref(), facts, workload);
+        for InjectionSuspension { matcher, name, namespace, .. } in all {
+            let is_selected = matcher.selects_workload(facts, workload);
             let name: NamespacedName = (namespace.clone().unwrap_or_default(), name.clone());
             self.suspension_tallies.entry(name).or_default().add(is_selected, workload);
         }
@@ -272,14 +264,8 @@ fn policies_differ(left: &Policy, right: &Policy) -> bool {
     (left.action, left.overrides, &left.revision) != (right.action, right.overrides, &right.revision)
 }
 
-/// Returns whether new pods would differ in more than the receipt, which names the rule.
-fn pods_differ(before: (&Decision<'_>, &Consequence<'_>), after: (&Decision<'_>, &Consequence<'_>)) -> bool {
-    fn visible_parts<'t>(
-        (decision, follows): (&Decision<'_>, &'t Consequence<'_>),
-    ) -> (Action, EffectOutcome, Option<&'t str>, [&'t MarkChange; 3]) {
-        let Consequence { marks: PodMarks { marker, legacy, revision, receipt: _ }, effect, withheld: _ } = follows;
-        let leads_to = effect.entry().and_then(|entry| entry.revision.as_deref());
-        (decision.action, effect.outcome, leads_to, [marker, legacy, revision])
-    }
-    visible_parts(before) != visible_parts(after)
+/// Returns the kind, namespace and name of a workload, as sentences quote them.
+fn workload_title(workload: &Owner) -> String {
+    let Owner { kind, name, namespace, .. } = workload;
+    format!("{kind} {namespace}/{name}")
 }

@@ -8,15 +8,16 @@ use json_patch::PatchOperation;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::decision::effect::{Effect, EffectOutcome, consequence};
-use crate::decision::facts::{Facts, Owner, RequestKind, RunningPod};
+use crate::decision::effect::consequence;
+use crate::decision::facts::{Facts, Owner, RunningPod};
 use crate::decision::patch::marks_patch;
 use crate::decision::policy::{MatchResult, Policy};
 use crate::decision::reason;
 use crate::decision::{Decision, decide};
+use crate::features::new_pod::{EffectSummary, RuleRef};
 use crate::features::status::running::{PodCounts, RunningPods};
-use crate::kernel::text::{CleanText, sanitize};
-use crate::kubernetes::inventory::{DecisionRequest, Inventory};
+use crate::kernel::text::sanitize;
+use crate::kubernetes::inventory::Inventory;
 
 /// A decision about one pod, and what follows from it.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -72,19 +73,6 @@ pub struct DecisionSummary {
     pub considered: Vec<ExplainedRule>,
 }
 
-/// How a rule is named.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[schemars(rename = "RuleName")]
-pub struct RuleRef {
-    /// `Safety`, `Suspension`, `Override`, `Policy` or `None`.
-    pub kind: &'static str,
-    /// Its name among its kind.
-    pub name: String,
-    /// Its namespace, if it has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-}
-
 /// A rule that was considered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "ConsideredRule")]
@@ -98,24 +86,6 @@ pub struct ExplainedRule {
     /// How the rule calls itself in a sentence.
     #[serde(skip)]
     pub title: String,
-}
-
-/// What the injector will do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[schemars(rename = "Effect")]
-pub struct EffectSummary {
-    /// In one word.
-    #[serde(serialize_with = "serialize_outcome")]
-    #[schemars(with = "String")]
-    pub outcome: EffectOutcome,
-    /// Why, in one sentence.
-    pub reason: String,
-    /// The webhook entry that is called.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub webhook: Option<String>,
-    /// The revision of the control plane that it leads to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub revision: Option<String>,
 }
 
 impl Explanation {
@@ -152,20 +122,14 @@ impl Explanation {
 
     /// Explains the next new pod of this workload, and counts its running pods where pods are known.
     pub fn for_workload(inventory: &Inventory, workload: &Arc<Owner>, running: &RunningPods, now: Timestamp) -> Self {
-        let template = workload.template.as_deref().expect("a workload has a template");
-        let facts = inventory.facts_for_template(workload, template);
         let pods = inventory.pods.is_synced().then(|| running.pods_of(workload));
-        Self::from_facts(&facts, now).with_running(pods, &facts, now)
+        inventory.with_new_pod_facts(workload, |facts| Self::from_facts(facts, now).with_running(pods, facts, now))
     }
 
     /// Explains a pod that would be created now as this running pod was.
     pub fn for_running_pod(inventory: &Inventory, running: &Arc<RunningPod>, now: Timestamp) -> Self {
-        let pod = running.as_requested();
-        let controller = running.controller.as_ref();
-        let question =
-            DecisionRequest { kind: &RequestKind::PodCreate, pod: &pod, controller, requester_is_trusted: true };
-        let facts = inventory.facts_for(question, &[]);
-        Self::from_facts(&facts, now).with_running(Some(std::slice::from_ref(running)), &facts, now)
+        let pods = Some(std::slice::from_ref(running));
+        inventory.with_running_pod_facts(running, |facts| Self::from_facts(facts, now).with_running(pods, facts, now))
     }
 
     /// Adds the counts of these running pods; `None` where pods are not known.
@@ -199,27 +163,4 @@ fn unconsidered_policies<'f>(facts: &'f Facts<'_>, decision: &Decision<'f>) -> V
         MatchResult::Yes | MatchResult::Unknown(_) => None,
     });
     considered.collect()
-}
-
-impl From<&reason::DecisionRule<'_>> for RuleRef {
-    fn from(rule: &reason::DecisionRule<'_>) -> Self {
-        let namespace = rule.namespace().map(|namespace| CleanText(namespace).to_string());
-        Self { kind: rule.kind(), name: CleanText(&rule.name()).to_string(), namespace }
-    }
-}
-
-impl From<&Effect<'_>> for EffectSummary {
-    fn from(effect: &Effect<'_>) -> Self {
-        let entry = effect.entry();
-        Self {
-            outcome: effect.outcome,
-            reason: effect.reason.to_string(),
-            webhook: entry.map(|entry| entry.webhook.to_string()),
-            revision: entry.and_then(|entry| entry.revision.as_deref()).map(str::to_owned),
-        }
-    }
-}
-
-fn serialize_outcome<S: serde::Serializer>(outcome: &EffectOutcome, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(outcome.as_str())
 }

@@ -14,8 +14,8 @@ use crate::decision::facts::{Facts, NamespaceFacts, Owner, PodAnnotations, PodFa
 use crate::decision::overrides::{Override, OverrideEnd};
 use crate::decision::reason::{DecisionRule, OverrideSource, RuleOutcome};
 use crate::decision::{Action, Decision, decide, mesh};
+use crate::features::new_pod::NewPodOutcome;
 use crate::features::overrides::field::MetadataMap;
-use crate::features::preview::comparison::NewPodOutcome;
 use crate::features::status::running::PodCounts;
 use crate::kernel::text::sanitize;
 

@@ -7,14 +7,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::decision::decide;
-use crate::decision::facts::{Facts, PodFacts, RequestKind};
+use crate::decision::facts::Facts;
 use crate::decision::overrides::{Override, OverrideEnd};
 use crate::decision::reason::{DecisionRule, OverrideRule, OverrideSkip, OverrideSource, RuleOutcome};
 use crate::decision::{Action, Decision};
-use crate::features::preview::comparison::{PodSource, pod_sources_with};
+use crate::features::pod_source::{PodSource, pod_sources_with};
 use crate::features::status::running::RunningPods;
 use crate::kernel::text::sanitize;
-use crate::kubernetes::inventory::{DecisionRequest, Inventory};
+use crate::kubernetes::inventory::Inventory;
 
 /// An override, and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -86,10 +86,8 @@ pub fn list_overrides_within(inventory: &Inventory, now: Timestamp, within: Opti
         let is_included = within.is_none_or(|namespace_name| *namespace.name == *namespace_name);
         if is_included && namespace.own_override.inject.is_some() && !occupied.contains(&*namespace.name) {
             // The namespace is empty: the outcome is that of a pod that would be created in it.
-            let pod = PodFacts { namespace: (&*namespace.name).into(), ..PodFacts::default() };
-            let kind = &RequestKind::PodCreate;
-            let question = DecisionRequest { kind, pod: &pod, controller: None, requester_is_trusted: true };
-            rows.extend(rows_from_facts(&inventory.facts_for(question, &[]), now, None));
+            let row = |facts: &Facts<'_>| rows_from_facts(facts, now, None);
+            rows.extend(inventory.with_unmarked_pod_facts(&namespace.name, row));
         }
     }
     count_duplicates(rows)

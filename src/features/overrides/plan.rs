@@ -12,8 +12,8 @@ use super::forecast::{PodForecast, PodSourceName, SubjectChange};
 use super::request::{OverrideMechanism, OverrideRefusal, OverrideRequest};
 use super::subject::OverrideSubject;
 use crate::decision::facts::{Facts, Owner};
-use crate::features::explain::workload_facts::{with_new_pod_facts, with_unmarked_pod_facts};
-use crate::features::preview::comparison::{NamespacePreview, PodSource, Preview, WorkloadDifference, pod_sources};
+use crate::features::pod_source::{PodSource, pod_sources};
+use crate::features::preview::comparison::{NamespacePreview, Preview, WorkloadDifference};
 use crate::features::status::running::RunningPods;
 use crate::kubernetes::inventory::Inventory;
 
@@ -162,11 +162,11 @@ impl OverridePlanContext<'_> {
         let name = PodSourceName { namespace: subject.namespace(), kind: subject.kind(), name: subject.name() };
         match subject {
             OverrideSubject::Namespace(namespace) => {
-                with_unmarked_pod_facts(self.inventory, &namespace.name, |facts| change.forecast(name, facts, None))
+                self.inventory.with_unmarked_pod_facts(&namespace.name, |facts| change.forecast(name, facts, None))
             }
             OverrideSubject::Workload(owner) => {
                 let pods = self.inventory.pods.is_synced().then(|| self.running.pods_of(owner));
-                with_new_pod_facts(self.inventory, owner, |facts| change.forecast(name, facts, pods))
+                self.inventory.with_new_pod_facts(owner, |facts| change.forecast(name, facts, pods))
             }
         }
     }

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::comparison::{PodSource, pod_sources};
 use crate::decision::effect::{EffectOutcome, consequence};
 use crate::decision::facts::{Facts, PodAnnotations, PodFacts};
 use crate::decision::mesh::{MarkerPlace, Mesh};
 use crate::decision::reason::DecisionRule;
 use crate::decision::{Action, Decision, decide};
-use crate::features::explain::explanation::EffectSummary;
+use crate::features::new_pod::EffectSummary;
+use crate::features::pod_source::{PodSource, pod_sources};
 use crate::kernel::text::sanitize;
 use crate::kubernetes::inventory::Inventory;
 

@@ -1,58 +1,16 @@
-//! Comparison of new pods before and after a change of the rules, and the sources of new pods.
+//! Comparison of new pods before and after a change of the rules.
 //!
 //! Running pods never change. They are counted because new pods take their place.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use jiff::Timestamp;
-use json_patch::PatchOperation;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::decision::decide;
-use crate::decision::effect::{EffectOutcome, consequence};
-use crate::decision::facts::{Facts, Owner, RequestKind, RunningPod};
-use crate::decision::marks::PodMarks;
-use crate::decision::patch::marks_patch;
-use crate::features::explain::explanation::{EffectSummary, RuleRef};
-use crate::features::status::running::RunningPods;
+use crate::decision::effect::EffectOutcome;
+use crate::features::new_pod::NewPodOutcome;
+use crate::features::pod_source::PodSource;
 use crate::kernel::text::sanitize;
-use crate::kubernetes::inventory::{DecisionRequest, Inventory};
-
-/// Source of new pods: a workload, or a pod without a known workload.
-#[derive(Debug, Clone)]
-pub struct PodSource {
-    kind: PodSourceKind,
-    /// Number of running pods; `None` where pods are not known.
-    pub pods: Option<usize>,
-}
-
-#[derive(Debug, Clone)]
-enum PodSourceKind {
-    /// Workload, which makes pods from its template.
-    Workload(Arc<Owner>),
-    /// Pod without a known workload; its maker would make it again.
-    Pod(Arc<RunningPod>),
-}
-
-/// What new pods of one origin get.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-#[schemars(rename = "NewPod")]
-pub struct NewPodOutcome {
-    /// What is decided.
-    pub action: &'static str,
-    /// The rule that wins.
-    pub rule: RuleRef,
-    /// Why, in one sentence.
-    pub reason: String,
-    /// What the injector will do.
-    pub effect: EffectSummary,
-    /// What is written on the pod, as a JSON Patch.
-    pub patch: Vec<PatchOperation>,
-    #[serde(skip)]
-    marks: PodMarks,
-}
 
 /// What would change, by namespace.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
@@ -112,115 +70,6 @@ pub struct WorkloadDifference {
     pub before: NewPodOutcome,
     /// What a new pod would get.
     pub after: NewPodOutcome,
-}
-
-/// Returns the sources of new pods in all namespaces: workloads, and pods without a known workload.
-pub fn pod_sources(inventory: &Inventory) -> Vec<PodSource> {
-    pod_sources_with(inventory, &RunningPods::from_inventory(inventory))
-}
-
-/// Returns the sources of new pods in the namespace of `running`, or in all namespaces if it holds all running pods.
-pub fn pod_sources_with(inventory: &Inventory, running: &RunningPods) -> Vec<PodSource> {
-    let counted = running.are_known();
-    let workload = |workload: Arc<Owner>| {
-        let pods = counted.then(|| running.pods_of(&workload).len());
-        PodSource { kind: PodSourceKind::Workload(workload), pods }
-    };
-    let pod =
-        |pod: &Arc<RunningPod>| PodSource { kind: PodSourceKind::Pod(Arc::clone(pod)), pods: counted.then_some(1) };
-    let workloads = inventory.workloads_in(running.namespace()).into_iter().map(workload);
-    workloads.chain(running.bare().iter().map(pod)).collect()
-}
-
-impl PodSource {
-    /// Returns the workload; `None` for a pod without a known workload.
-    pub fn workload(&self) -> Option<&Arc<Owner>> {
-        match &self.kind {
-            PodSourceKind::Workload(workload) => Some(workload),
-            PodSourceKind::Pod(_) => None,
-        }
-    }
-
-    pub fn namespace(&self) -> &str {
-        match &self.kind {
-            PodSourceKind::Workload(workload) => &workload.namespace,
-            PodSourceKind::Pod(pod) => &pod.pod.namespace,
-        }
-    }
-
-    /// Returns the kind of the workload, or `Pod`.
-    pub fn kind(&self) -> &str {
-        match &self.kind {
-            PodSourceKind::Workload(workload) => &workload.kind,
-            PodSourceKind::Pod(_) => "Pod",
-        }
-    }
-
-    pub fn name(&self) -> &str {
-        match &self.kind {
-            PodSourceKind::Workload(workload) => &workload.name,
-            PodSourceKind::Pod(pod) => &pod.name,
-        }
-    }
-
-    /// Selects the running pods that came from this source.
-    pub fn running_pods<'r>(&'r self, running: &'r RunningPods) -> &'r [Arc<RunningPod>] {
-        match &self.kind {
-            PodSourceKind::Workload(workload) => running.pods_of(workload),
-            PodSourceKind::Pod(pod) => std::slice::from_ref(pod),
-        }
-    }
-
-    /// Calls `ask` with the facts of a new pod from this source.
-    pub fn with_facts<T>(&self, inventory: &Inventory, ask: impl FnOnce(&Facts<'_>) -> T) -> T {
-        match &self.kind {
-            PodSourceKind::Workload(workload) => {
-                let template = workload.template.as_deref().expect("a workload has a template");
-                ask(&inventory.facts_for_template(workload, template))
-            }
-            PodSourceKind::Pod(running) => {
-                let pod = running.as_requested();
-                let (kind, controller) = (&RequestKind::PodCreate, running.controller.as_ref());
-                let question = DecisionRequest { kind, pod: &pod, controller, requester_is_trusted: true };
-                ask(&inventory.facts_for(question, &[]))
-            }
-        }
-    }
-}
-
-impl NewPodOutcome {
-    /// Decides about a new pod from this source.
-    pub fn from_source(source: &PodSource, inventory: &Inventory, now: Timestamp) -> Self {
-        source.with_facts(inventory, |facts| Self::from_facts(facts, now))
-    }
-
-    /// Decides about a new pod with these facts.
-    pub fn from_facts(facts: &Facts<'_>, now: Timestamp) -> Self {
-        let decision = decide(facts, now);
-        let consequence = consequence(facts, &decision);
-        Self {
-            action: decision.action.as_str(),
-            rule: (&decision.rule).into(),
-            reason: decision.rule.sentence().to_string(),
-            effect: (&consequence.effect).into(),
-            patch: marks_patch(facts.pod, facts.settings.mesh, &consequence.marks),
-            marks: consequence.marks,
-        }
-    }
-
-    /// Returns whether new pods are the same apart from the receipt, which names the rule.
-    fn is_equivalent(&self, other: &Self) -> bool {
-        let result = |pod: &Self| (pod.action, pod.effect.outcome, pod.effect.revision.clone());
-        let visible_marks = |marks: &PodMarks| {
-            let PodMarks { marker, legacy, revision, receipt: _ } = marks.clone();
-            (marker, legacy, revision)
-        };
-        result(self) == result(other) && visible_marks(&self.marks) == visible_marks(&other.marks)
-    }
-
-    fn becomes(&self, after: &Self, outcome: EffectOutcome) -> bool {
-        after.effect.outcome == outcome && self.effect.outcome != outcome
-    }
 }
 
 impl Preview {

@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::change::{OptionNames, PreviewRefusal, ProposedChange, ProposedChangeRow};
-use crate::features::preview::comparison::{NewPodOutcome, PodSource, Preview};
+use super::comparison::Preview;
+use crate::features::new_pod::NewPodOutcome;
+use crate::features::pod_source::PodSource;
 use crate::features::preview::warnings::preview_warnings;
 use crate::kernel::text::nearest_word;
 use crate::kernel::text::sanitize;

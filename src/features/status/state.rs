@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::decision::effect::EffectOutcome;
 use crate::features::drift::age::{AgeCounts, MissedWebhook};
-use crate::features::explain::explanation::EffectSummary;
+use crate::features::new_pod::EffectSummary;
 
 /// How a workload stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]

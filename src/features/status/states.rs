@@ -12,14 +12,14 @@ use serde::Serialize;
 use super::comparison::PodComparison;
 use super::running::RunningPods;
 use super::state::{SidecarCount, StateEvidence, WorkloadState, classify};
-use crate::decision::effect::consequence;
+use crate::decision::effect::{consequence, undecided_consequence};
 use crate::decision::facts::RunningPod;
 use crate::decision::mesh::{InjectorKind, MarkerPlace};
 use crate::decision::reason::DecisionRule;
 use crate::decision::{Decision, decide};
 use crate::features::drift::age::DecisionHistory;
-use crate::features::explain::explanation::{EffectSummary, RuleRef};
-use crate::features::preview::comparison::{PodSource, pod_sources_with};
+use crate::features::new_pod::{EffectSummary, RuleRef};
+use crate::features::pod_source::{PodSource, pod_sources_with};
 use crate::kernel::text::sanitize;
 use crate::kubernetes::inventory::Inventory;
 
@@ -154,10 +154,8 @@ pub fn namespace_status(
     });
     let totals = StateTotals::count(&workloads);
     let injection_labels = injection_labels(inventory, &namespace);
-    let unmarked_pods =
-        crate::features::explain::workload_facts::with_unmarked_pod_facts(inventory, &namespace, |facts| {
-            EffectSummary::from(&crate::decision::effect::undecided_consequence(facts).effect)
-        });
+    let unmarked_pods = inventory
+        .with_unmarked_pod_facts(&namespace, |facts| EffectSummary::from(&undecided_consequence(facts).effect));
     NamespaceStatus { namespace, injection_labels, unmarked_pods, totals, workloads }
 }
 

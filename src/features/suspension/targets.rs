@@ -10,7 +10,6 @@ use crate::decision::facts::Owner;
 use crate::decision::policy::PodMatcher;
 use crate::decision::reason::{DecisionRule as Reason, SafetyRule};
 use crate::decision::suspension::{InjectionSuspension, SuspensionSet};
-use crate::features::explain::workload_facts::{selects_workload, with_new_pod_facts, without_template_parts};
 use crate::kernel::text::CleanText;
 use crate::kubernetes::inventory::Inventory;
 use crate::kubernetes::inventory::rules::RuleLimits;
@@ -48,13 +47,8 @@ pub fn find_targets(
         return SuspensionTargets::default();
     };
     let all = inventory.rules.suspensions();
-    let search = TargetSearch {
-        inventory,
-        now,
-        without: without_template_parts(&matching),
-        matching: &matching,
-        others: unexpired_others(all.as_deref(), suspension, now),
-    };
+    let search =
+        TargetSearch { inventory, now, matching: &matching, others: unexpired_others(all.as_deref(), suspension, now) };
     let mut targets = SuspensionTargets::default();
     let mut also = BTreeSet::new();
     let in_scope = |workload: &Owner| suspension.namespace.as_deref().is_none_or(|own| *workload.namespace == *own);
@@ -82,29 +76,23 @@ struct TargetSearch<'l> {
     inventory: &'l Inventory,
     now: Timestamp,
     matching: &'l PodMatcher,
-    without: Option<PodMatcher>,
     others: Vec<&'l InjectionSuspension>,
 }
 
 impl TargetSearch<'_> {
     /// Decides whether a workload is a target, `None` if unknown; for a certain target, adds the other suspensions of it to `also`.
     fn is_target(&self, workload: &Arc<Owner>, also: &mut BTreeSet<usize>) -> Option<bool> {
-        let Self { inventory, now, matching, without, others } = self;
-        with_new_pod_facts(inventory, workload, |facts| {
+        let Self { inventory, now, matching, others } = self;
+        inventory.with_new_pod_facts(workload, |facts| {
             let decision = decide_with(facts, *now, None);
             if matches!(decision.rule, Reason::Safety(safety) if safety != SafetyRule::WaitsForProxy) {
                 return Some(false);
             }
-            let meant = selects_workload(matching, without.as_ref(), facts, workload);
+            let meant = matching.selects_workload(facts, workload);
             if meant == Some(true) {
                 let concerns = |other: &InjectionSuspension| {
                     let own = other.namespace.as_deref().is_none_or(|namespace| *namespace == *workload.namespace);
-                    own && selects_workload(
-                        &other.matcher,
-                        without_template_parts(&other.matcher).as_ref(),
-                        facts,
-                        workload,
-                    ) != Some(false)
+                    own && other.matcher.selects_workload(facts, workload) != Some(false)
                 };
                 also.extend((0..others.len()).filter(|position| concerns(others[*position])));
             }

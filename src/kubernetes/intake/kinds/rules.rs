@@ -56,7 +56,7 @@ impl RuleIntake<'_> {
     fn count_invalid(&self) {
         if let Some(metrics) = self.metrics {
             let invalid = self.inventory.rules.invalid().len();
-            metrics.invalid_objects.set(i64::try_from(invalid).unwrap_or(i64::MAX));
+            metrics.invalid_objects.set(crate::kernel::count::to_i64(invalid));
         }
     }
 }
