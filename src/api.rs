@@ -3,8 +3,7 @@
 //! Each resource lists its endpoints with handlers and types. The routes and `/openapi.json` are both made from that list.
 //! Guarantees: a caller without a token gets only the page's own files and the document. Every attempt to change something is
 //! recorded, whatever its outcome. Writes use the caller's own token. Errors are problem details of RFC 9457.
-//! Limits: bodies of 64 KiB; 8 restarts; 32 listeners, 8 for each user; two reads of everything, one for each user; 32 changes at
-//! once. Others wait for their turn for at most 20 seconds.
+//! Limits: all of them stand in `limits`.
 
 mod audit;
 mod discovery;
@@ -13,6 +12,7 @@ mod endpoint;
 mod explanation;
 mod extract;
 mod graph;
+pub(crate) mod limits;
 mod listener;
 mod overrides;
 mod overview;
@@ -32,7 +32,6 @@ mod workload_override;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -57,25 +56,11 @@ use crate::kubernetes::inventory::rules::RuleLimits;
 use crate::metrics::Metrics;
 use crate::server::listener_state::Peer;
 use endpoint::ApiEndpoint;
+use limits::{CHANGES, COMPUTATIONS, LISTENERS, READS, RESTART_PLANS, SETTLE_TIMEOUT};
 use problem::ApiProblem;
 use refusals::RefusalCounter;
 use restarts::RestartRegistry;
 use shares::FairShares;
-
-/// Largest body. As many bodies as there are connections may be held at once.
-const MAX_BODY_BYTES: usize = 64 * 1024;
-/// Changes at once.
-const MAX_CHANGES: usize = 32;
-/// Listeners to events, in total and for each user: enough for some windows with some streams each.
-const LISTENER_LIMITS: (usize, usize) = (32, 8);
-/// Reads at once, in total and for each user.
-const READ_LIMITS: (usize, usize) = (2, 1);
-/// Restarts that are planned at once, one for each user.
-const MAX_RESTART_PLANS: usize = 2;
-/// Time that running changes have at shutdown.
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest wait for a turn.
-const TURN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Shared state of all API handlers.
 pub struct ApiState {
@@ -118,12 +103,12 @@ impl ApiState {
             metrics,
             refusals: RefusalCounter::default(),
             restarts: RestartRegistry::default(),
-            planning_shares: FairShares::new(MAX_RESTART_PLANS, 1),
+            planning_shares: FairShares::new(RESTART_PLANS),
             running_changes: TaskTracker::new(),
-            compute_slot: Semaphore::new(1),
-            change_slots: Semaphore::new(MAX_CHANGES),
-            listener_shares: FairShares::new(LISTENER_LIMITS.0, LISTENER_LIMITS.1),
-            read_shares: FairShares::new(READ_LIMITS.0, READ_LIMITS.1),
+            compute_slot: Semaphore::new(COMPUTATIONS),
+            change_slots: Semaphore::new(CHANGES),
+            listener_shares: FairShares::new(LISTENERS),
+            read_shares: FairShares::new(READS),
         }
     }
 

@@ -8,6 +8,7 @@ pub mod check;
 pub mod identity;
 pub mod issue;
 pub mod read;
+pub mod serving_key;
 
 /// Failure to issue or read a certificate.
 #[derive(Debug, thiserror::Error)]

@@ -3,6 +3,8 @@
 pub mod api_error;
 pub mod clock;
 pub mod count;
+pub mod duration;
 pub mod ids;
 pub mod names;
+pub mod object_ref;
 pub mod text;

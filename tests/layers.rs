@@ -1,6 +1,8 @@
-//! Architecture test: a module imports only from the rings that its own may see.
+//! Architecture tests: a module imports only from the rings that its own may see, and names in YAML stand in one file.
 
 use std::path::{Path, PathBuf};
+
+use outrigger::kernel::names::{INJECTION_LABEL, INJECTION_POLICY, SUSPENSION_POLICY};
 
 /// Modules of each ring, from the inside out. A module sees the rings before its own, and itself.
 const RINGS: &[&[&str]] = &[
@@ -16,11 +18,8 @@ const RINGS: &[&[&str]] = &[
 ];
 
 /// Imports that are still to be mended: the file begins with the first, the import with the second.
-const TO_MEND: &[(&str, &str)] = &[
-    ("kubernetes::client", "features"),
-    ("kubernetes::client", "server::tls::ServingKey"),
-    ("kubernetes::intake", "features::suspension::stored"),
-];
+const TO_MEND: &[(&str, &str)] =
+    &[("kubernetes::client", "features"), ("kubernetes::intake", "features::suspension::stored")];
 
 #[test]
 fn modules_import_inward_only() {
@@ -56,6 +55,71 @@ fn modules_import_inward_only() {
     }
     assert!(imports > 50, "only {imports} imports were found, so this test sees nothing");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn names_in_yaml_stand_in_one_file() {
+    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    let mut literals = 0;
+    for path in rust_files(&source) {
+        let relative = path.strip_prefix(&source).unwrap();
+        if ["kernel/names.rs", "kubernetes/resources/tests.rs"].contains(&relative.to_str().unwrap()) {
+            continue;
+        }
+        for (line, literal) in string_literals(&std::fs::read_to_string(&path).unwrap()) {
+            literals += 1;
+            if holds_yaml_name(&literal) {
+                wrong.push(format!(
+                    "src/{}:{line}: \"{literal}\" spells a name: take it from kernel::names",
+                    relative.display()
+                ));
+            }
+        }
+    }
+    assert!(literals > 1000, "only {literals} literals were found, so this test sees nothing");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn holds_yaml_name(literal: &str) -> bool {
+    let istio = ["istio.io/rev", "istio.io/use-waypoint", "istio.io/dataplane-mode", "sidecar.istio.io/"];
+    // The names of the cluster's kinds contain those of the tenants' kinds.
+    let kinds = [INJECTION_POLICY, SUSPENSION_POLICY].map(|names| [names.kind, names.plural]).concat();
+    ["outrigger.dev/", INJECTION_LABEL].into_iter().chain(istio).chain(kinds).any(|name| literal.contains(name))
+}
+
+/// Returns the string literals of a source file with their lines: without tests, comments, and the attributes of derive
+/// macros that take no constant.
+fn string_literals(text: &str) -> Vec<(usize, String)> {
+    let (code, _) = text.split_once("#[cfg(test)]").unwrap_or((text, ""));
+    let (mut found, mut literal, mut is_in_attribute) = (Vec::new(), None::<(usize, String)>, false);
+    for (number, line) in (1..).zip(code.lines()) {
+        let trimmed = line.trim_start();
+        is_in_attribute |= ["#[kube(", "#[schemars("].iter().any(|start| trimmed.starts_with(start));
+        if is_in_attribute || (literal.is_none() && trimmed.starts_with("//")) {
+            is_in_attribute &= !trimmed.ends_with(")]");
+            continue;
+        }
+        let line = line.replace("'\"'", "").replace("\\\\", "").replace("\\\"", "'");
+        for (index, part) in line.split('"').enumerate() {
+            if index > 0 {
+                literal = match literal.take() {
+                    Some(ended) => {
+                        found.push(ended);
+                        None
+                    }
+                    None => Some((number, String::new())),
+                };
+            }
+            if literal.is_none() && part.contains(" // ") {
+                break;
+            }
+            if let Some((_, text)) = &mut literal {
+                text.push_str(part);
+            }
+        }
+    }
+    found
 }
 
 /// Finds the module of `RINGS` that a path lies in, and its ring.

@@ -128,7 +128,7 @@ fn pods_are_read_and_evicted_only_where_that_is_asked_for() {
     let repairing = ["--repair-drift", "--repair-per-minute", "3"];
     assert_eq!(of(&repairing, "pods/eviction"), [json!(["create"])]);
     assert_eq!(arguments(&repairing), ["--repair-drift", "--repair-per-minute=3"]);
-    assert_eq!(arguments(&["--no-drift", "--drift-interval", "1m"]), ["--no-drift", "--drift-interval=60000ms"]);
+    assert_eq!(arguments(&["--no-drift", "--drift-interval", "1m"]), ["--no-drift", "--drift-interval=1m"]);
 }
 
 #[test]

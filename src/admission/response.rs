@@ -8,6 +8,7 @@ use json_patch::PatchOperation;
 use serde::{Serialize, Serializer};
 
 use super::ReviewContext;
+use crate::kernel::object_ref::ObjectRef;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -64,7 +65,10 @@ pub(super) fn write_response(context: &ReviewContext<'_>, entry: &str, reason: &
                 rule: &decision.rule,
                 effect: consequence.effect.outcome.as_str(),
                 effect_reason: &consequence.effect.reason,
-                workload: facts.owners.workload().map(|owner| format!("{}/{}", owner.kind, owner.name)),
+                workload: facts
+                    .owners
+                    .workload()
+                    .map(|owner| ObjectRef::new(&*owner.kind, &owner.name).titled().to_string()),
             },
         },
     };

@@ -10,19 +10,13 @@ use serde_json::{Value, json};
 use super::ApiState;
 use super::endpoint::{ApiEndpoint, inline_schema};
 use super::extract::ApiRequest;
+use super::limits::{AUDIT_PAGE, EVENTS_PER_POLL};
 use super::listener::{EventFeed, EventListener, EventQueue};
 use super::problem::ApiProblem;
 use super::request::respond;
 use crate::audit::recent::{AuditLine, LineSubject, NewLines};
 use crate::features::backend::Backend;
 use crate::kubernetes::client::access::ProtectedResource;
-
-/// Entries in an answer without `limit`.
-const DEFAULT_LIMIT: usize = 100;
-/// Largest `limit`.
-const MAX_LIMIT: usize = 1000;
-/// Entries that one poll sends to a listener; more are only counted.
-const MAX_EVENTS_PER_TICK: usize = 100;
 
 /// What can be asked for.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -96,8 +90,8 @@ impl AuditQuery {
     fn from_request(request: &ApiRequest) -> Result<Self, ApiProblem> {
         let query: Self = request.parse_query()?;
         match query.limit {
-            Some(limit) if !(1..=MAX_LIMIT).contains(&limit) => {
-                Err(ApiProblem::new(400, format!("limit is {limit}, which is not between 1 and {MAX_LIMIT}")))
+            Some(limit) if !(1..=AUDIT_PAGE.max).contains(&limit) => {
+                Err(ApiProblem::new(400, format!("limit is {limit}, which is not between 1 and {}", AUDIT_PAGE.max)))
             }
             _ => Ok(query),
         }
@@ -107,7 +101,7 @@ impl AuditQuery {
     fn newest_entries(&self, api: &ApiState, namespace: Option<&str>) -> (AuditResponse, u64) {
         let NewLines { lines, count, .. } = api.audit.recent().lines_since(0, usize::MAX);
         let matching = lines.into_iter().rev().filter(|line| self.matches(line.subject(), namespace));
-        let items = matching.take(self.limit.unwrap_or(DEFAULT_LIMIT)).collect();
+        let items = matching.take(self.limit.unwrap_or(AUDIT_PAGE.default)).collect();
         (AuditResponse { items, partial: has_other_replicas(api) }, count)
     }
 
@@ -146,7 +140,7 @@ impl EventFeed for AuditFeed {
             self.seen = Some(count);
             return queue.push("snapshot", count, &snapshot);
         };
-        let NewLines { lines, missed, count } = listener.api.audit.recent().lines_since(seen, MAX_EVENTS_PER_TICK);
+        let NewLines { lines, missed, count } = listener.api.audit.recent().lines_since(seen, EVENTS_PER_POLL);
         self.seen = Some(count);
         if missed > 0 {
             queue.push("missed", count, &json!({"count": missed}));

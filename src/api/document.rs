@@ -37,7 +37,7 @@ pub(super) fn openapi_document(endpoints: &[ApiEndpoint]) -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             "description": "Suspensions of sidecar injection and of traffic. Who may is told by a bearer token of the cluster; \
-                            what is written is written with it. Times are RFC 3339, durations hours, minutes and seconds such as 2h30m.",
+                            what is written is written with it. Times are RFC 3339, durations days, hours, minutes and seconds such as 3d or 2h30m.",
         },
         "paths": paths,
         "security": [{"token": []}],

@@ -18,11 +18,12 @@ use serde::de::DeserializeOwned;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::ApiState;
+use super::limits::TURN_TIMEOUT;
 use super::problem::ApiProblem;
 use super::request::{parse_query, respond};
 use super::session::{ApiSession, AuditedAttempt};
 use super::shares::SharePermit;
-use super::{ApiState, TURN_TIMEOUT};
 use crate::features::completeness::Unread;
 use crate::kubernetes::client::access::ProtectedResource;
 use crate::kubernetes::inventory::Inventory;

@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -20,16 +19,12 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::ApiState;
 use super::extract::acquire_read_turn;
+use super::limits::{POLL_INTERVAL, REAUTHORIZE_AFTER};
 use super::problem::ApiProblem;
 use super::session::ApiSession;
 use super::shares::SharePermit;
 use crate::kernel::api_error::ApiError;
 use crate::kubernetes::client::access::{AccessRight, BearerToken, ProtectedResource};
-
-/// Interval between checks of the listener's rights.
-const REAUTHORIZE_AFTER: Duration = Duration::from_secs(60);
-/// Interval between polls of the feed.
-const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Caller who listens to events.
 pub(super) struct EventListener {

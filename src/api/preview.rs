@@ -11,23 +11,20 @@ use serde_json::{Value, json};
 use super::ApiState;
 use super::endpoint::{ApiEndpoint, OperationSpec, ResponseSpec, component_schema, inline_schema};
 use super::extract::{ApiRequest, check_namespace_exists, read_with_pods, with_unread};
+use super::limits::PREVIEW_PAGE;
 use super::problem::ApiProblem;
 use super::request::{json_response, parse_objects, read_body, respond};
 use crate::features::pod_source::pod_sources_with;
 use crate::features::preview::change::{ChangeReader, OptionNames, PreviewRefusal, ProposedChange};
 use crate::features::preview::proposal::{PreviewReport, preview_changes};
 use crate::features::status::running::RunningPods;
-use crate::kernel::names::{GROUP, VERSION};
+use crate::kernel::names::{CLUSTER_INJECTION_POLICY, GROUP, VERSION};
 use crate::kernel::text::CleanText;
 use crate::kubernetes::client::access::ProtectedResource;
 use crate::kubernetes::inventory::rule_kind::RuleKind;
 
 /// Names of the options as this API spells them.
 const OPTION_NAMES: OptionNames = OptionNames { as_enforced: "asEnforced=true", at: "at=" };
-/// Most workloads in an answer, by default.
-const DEFAULT_LIMIT: usize = 1000;
-/// Most workloads in an answer, whatever the query asks for.
-const MAX_LIMIT: usize = 10_000;
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -40,7 +37,7 @@ struct PreviewQuery {
     /// The time that stands in for now.
     at: Option<Timestamp>,
     /// How many workloads are told of at most; 1000 unless it is given. The summary counts all.
-    #[schemars(range(min = 0, max = MAX_LIMIT))]
+    #[schemars(range(min = 0, max = PREVIEW_PAGE.max))]
     limit: Option<usize>,
 }
 
@@ -99,8 +96,8 @@ pub(super) async fn preview(request: ApiRequest, body: Body) -> Response {
         let session = request.begin_read(ProtectedResource::Workloads, namespace.as_deref()).await?;
         let outcome = async {
             let query: PreviewQuery = request.parse_query()?;
-            if let Some(limit) = query.limit.filter(|limit| *limit > MAX_LIMIT) {
-                return Err(ApiProblem::new(400, format!("limit is {limit}, which is more than {MAX_LIMIT}")));
+            if let Some(limit) = query.limit.filter(|limit| *limit > PREVIEW_PAGE.max) {
+                return Err(ApiProblem::new(400, format!("limit is {limit}, which is more than {}", PREVIEW_PAGE.max)));
             }
             session.authorize("list").await?;
             let proposals = parse_objects(&request.headers, &read_body(body).await?)?;
@@ -131,7 +128,7 @@ fn preview_proposals(
     let (sources, unread) =
         with_unread(inventory, || pod_sources_with(inventory, &RunningPods::in_namespace(inventory, namespace)));
     let mut report = preview_changes(inventory, &changes, &sources, (now, OPTION_NAMES), || ()).map_err(to_problem)?;
-    let omitted = truncate(&mut report, query.limit.unwrap_or(DEFAULT_LIMIT));
+    let omitted = truncate(&mut report, query.limit.unwrap_or(PREVIEW_PAGE.default));
     Ok(PreviewResponse { report, omitted, partial: !unread.is_empty(), unread })
 }
 
@@ -220,7 +217,7 @@ impl JsonSchema for ProposalsBody {
             "oneOf": kinds.iter().cloned().chain([list]).collect::<Vec<_>>(),
             "example": {
                 "apiVersion": format!("{GROUP}/{VERSION}"),
-                "kind": "ClusterInjectionPolicy",
+                "kind": CLUSTER_INJECTION_POLICY.kind,
                 "metadata": {"name": "mesh-by-default"},
                 "spec": {"action": "Enable"},
             },

@@ -3,19 +3,11 @@
 //!
 //! Callers without any right can send as many requests as they like, and must not fill the audit log.
 
+use super::limits::{COUNTED_USERS, REFUSAL_WINDOW, REFUSALS_OF_UNKNOWN, REFUSALS_OF_USER};
 use std::collections::HashMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use parking_lot::Mutex;
-
-/// Refusals of unknown callers that are recorded in each window.
-const MAX_UNKNOWN: u32 = 100;
-/// Refusals of one user that are recorded in each window.
-const MAX_PER_USER: u32 = 10;
-/// Length of a window.
-const WINDOW: SignedDuration = SignedDuration::from_secs(10);
-/// Users that are counted one by one; others count as unknown.
-const MAX_USERS: usize = 1024;
 
 /// Counter of refusals.
 #[derive(Debug, Default)]
@@ -39,14 +31,17 @@ impl RefusalCounter {
     pub(super) fn admit(&self, user: Option<&str>, now: Timestamp) -> Option<u64> {
         let mut window = self.0.lock();
         // A clock that was set back starts a new window too: nothing should wait until it catches up.
-        if window.started_at.is_none_or(|started_at| now < started_at || now.duration_since(started_at) >= WINDOW) {
+        if window
+            .started_at
+            .is_none_or(|started_at| now < started_at || now.duration_since(started_at) >= REFUSAL_WINDOW)
+        {
             window.started_at = Some(now);
             window.unknown.recorded = 0;
             window.users.values_mut().for_each(|count| count.recorded = 0);
         }
         match user.and_then(|user| window.user_count(user)) {
-            Some(count) => count.admit(MAX_PER_USER),
-            None => window.unknown.admit(MAX_UNKNOWN),
+            Some(count) => count.admit(REFUSALS_OF_USER),
+            None => window.unknown.admit(REFUSALS_OF_UNKNOWN),
         }
     }
 }
@@ -55,10 +50,10 @@ impl RefusalWindow {
     fn user_count(&mut self, user: &str) -> Option<&mut RefusalCount> {
         let Self { users, .. } = self;
         if !users.contains_key(user) {
-            if users.len() >= MAX_USERS {
+            if users.len() >= COUNTED_USERS {
                 users.retain(|_, count| count.recorded > 0);
             }
-            if users.len() >= MAX_USERS {
+            if users.len() >= COUNTED_USERS {
                 return None;
             }
             users.insert(user.to_owned(), RefusalCount::default());
@@ -87,11 +82,11 @@ mod tests {
         let refusals = RefusalCounter::default();
         let begun = Timestamp::UNIX_EPOCH;
         let recorded = |user| (0..1000).filter(|_| refusals.admit(user, begun).is_some()).count();
-        assert_eq!((recorded(None), recorded(Some("eve"))), (MAX_UNKNOWN as usize, MAX_PER_USER as usize));
+        assert_eq!((recorded(None), recorded(Some("eve"))), (REFUSALS_OF_UNKNOWN as usize, REFUSALS_OF_USER as usize));
         assert_eq!(refusals.admit(Some("ann"), begun), Some(0), "of nobody else");
         for (user, unrecorded) in [(None, 900), (Some("eve"), 990), (Some("ann"), 0)] {
-            assert_eq!(refusals.admit(user, begun + WINDOW), Some(unrecorded));
-            assert_eq!(refusals.admit(user, begun + WINDOW), Some(0));
+            assert_eq!(refusals.admit(user, begun + REFUSAL_WINDOW), Some(unrecorded));
+            assert_eq!(refusals.admit(user, begun + REFUSAL_WINDOW), Some(0));
         }
     }
 
@@ -99,8 +94,11 @@ mod tests {
     fn a_clock_that_is_set_back_begins_a_new_stretch() {
         let refusals = RefusalCounter::default();
         let begun = Timestamp::UNIX_EPOCH;
-        assert!((0..=MAX_UNKNOWN).filter_map(|_| refusals.admit(None, begun)).count() == MAX_UNKNOWN as usize);
-        assert_eq!(refusals.admit(None, begun - WINDOW), Some(1));
+        assert!(
+            (0..=REFUSALS_OF_UNKNOWN).filter_map(|_| refusals.admit(None, begun)).count()
+                == REFUSALS_OF_UNKNOWN as usize
+        );
+        assert_eq!(refusals.admit(None, begun - REFUSAL_WINDOW), Some(1));
     }
 
     #[test]
@@ -111,8 +109,8 @@ mod tests {
             let of_user = |user| refusals.admit(Some(&format!("user-{user}")), now).is_some();
             (0..5000).filter(|user| of_user(*user)).count()
         };
-        assert_eq!(recorded(begun), MAX_USERS + MAX_UNKNOWN as usize);
+        assert_eq!(recorded(begun), COUNTED_USERS + REFUSALS_OF_UNKNOWN as usize);
         assert_eq!(refusals.admit(Some("ann"), begun), None);
-        assert_eq!(refusals.admit(Some("ann"), begun + WINDOW), Some(0));
+        assert_eq!(refusals.admit(Some("ann"), begun + REFUSAL_WINDOW), Some(0));
     }
 }

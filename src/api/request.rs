@@ -1,7 +1,5 @@
 //! Bodies, queries, turns and responses, for requests of every resource.
 
-use std::time::Duration;
-
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
@@ -11,14 +9,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::ApiState;
+use super::limits::{BODY_TIMEOUT, MAX_BODY_BYTES, TURN_TIMEOUT};
 use super::problem::ApiProblem;
-use super::{ApiState, MAX_BODY_BYTES, TURN_TIMEOUT};
 use crate::kernel::text::CleanText;
 use crate::kubernetes::intake::files;
 use crate::kubernetes::resources::strict::{StrictError, read_strictly};
-
-/// Time that a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Waits for a turn to change something.
 pub(super) async fn acquire_change_turn(api: &ApiState) -> Result<tokio::sync::SemaphorePermit<'_>, ApiProblem> {

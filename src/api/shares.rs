@@ -2,6 +2,7 @@
 //!
 //! Limits: the service accounts of a namespace share as one user, since anybody who may create one there may create any number.
 
+use super::limits::ShareLimits;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
@@ -25,7 +26,8 @@ pub(super) struct SharePermit {
 }
 
 impl FairShares {
-    pub(super) fn new(total: usize, per_user: usize) -> Self {
+    pub(super) fn new(limits: ShareLimits) -> Self {
+        let ShareLimits { total, per_user } = limits;
         Self { total: Arc::new(Semaphore::new(total)), per_user, by_user: Mutex::default() }
     }
 
@@ -71,7 +73,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_wants_much_waits_for_themselves_and_nobody_else_does() {
-        let shares = FairShares::new(2, 1);
+        let shares = FairShares::new(ShareLimits { total: 2, per_user: 1 });
         let first = shares.acquire("eve").await;
         let mut more: Vec<_> = (0..100).map(|_| Box::pin(shares.acquire("eve"))).collect();
         for one in &mut more {
@@ -89,7 +91,7 @@ mod tests {
 
     #[test]
     fn the_accounts_of_a_namespace_share_as_one() {
-        let shares = FairShares::new(2, 1);
+        let shares = FairShares::new(ShareLimits { total: 2, per_user: 1 });
         let _first = shares.try_acquire("system:serviceaccount:shop:a");
         assert!(shares.try_acquire("system:serviceaccount:shop:b").is_none());
         assert!(shares.try_acquire("system:serviceaccount:payroll:a").is_some());

@@ -16,6 +16,7 @@ use super::endpoint::{
     ApiEndpoint, HeaderSpec, OperationSpec, ResponseSpec, SchemaFn, component_schema, inline_schema,
 };
 use super::extract::ApiRequest;
+use super::limits::SUSPENSION_PAGE;
 use super::problem::ApiProblem;
 use super::request::{json_response, respond};
 use super::session::{ApiSession, AuditedAttempt};
@@ -25,10 +26,6 @@ use crate::kubernetes::client::access::ProtectedResource;
 use crate::kubernetes::resources::suspension_fields::SuspensionSubject;
 use crate::kubernetes::resources::suspension_object::{SuspensionObject, SuspensionPhase};
 use response::{SuspensionDetails, SuspensionListResponse, SuspensionResponse, respond_with};
-
-/// Items of one list page: by default, and at most.
-const DEFAULT_LIMIT: usize = 100;
-const MAX_LIMIT: usize = 500;
 
 /// What can be asked of a list.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -252,9 +249,12 @@ pub(super) async fn list(request: ApiRequest) -> Response {
 
 fn list_page(api: &ApiState, namespace: Option<&str>, query: &SuspensionListQuery) -> Result<Response, ApiProblem> {
     let SuspensionListQuery { suspend, state, limit, r#continue, watch: _, all_namespaces } = query;
-    let limit = limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(ApiProblem::new(400, format!("limit is {limit}, which is not between 1 and {MAX_LIMIT}")));
+    let limit = limit.unwrap_or(SUSPENSION_PAGE.default);
+    if !(1..=SUSPENSION_PAGE.max).contains(&limit) {
+        return Err(ApiProblem::new(
+            400,
+            format!("limit is {limit}, which is not between 1 and {}", SUSPENSION_PAGE.max),
+        ));
     }
     let now = api.clock.now();
     let mut all = api.inventory.rule_records.suspensions();

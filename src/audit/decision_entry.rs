@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::decision::effect::{Effect, EffectReason};
 use crate::decision::reason::{DecisionRule, EvaluatedRule, RuleOutcome};
-use crate::kernel::text::CleanText;
+use crate::kernel::text::{clean, maybe_clean};
 
 /// Audit entry of one decision.
 #[derive(Debug, Serialize)]
@@ -162,15 +162,4 @@ fn is_zero(number: &usize) -> bool {
 
 fn serialize_display<S: Serializer>(text: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(text)
-}
-
-fn clean<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&CleanText(text))
-}
-
-fn maybe_clean<S: Serializer>(text: &Option<&str>, serializer: S) -> Result<S::Ok, S::Error> {
-    match text {
-        Some(text) => clean(text, serializer),
-        None => serializer.serialize_none(),
-    }
 }

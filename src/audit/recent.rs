@@ -11,6 +11,8 @@ use serde::ser::Error;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::kernel::object_ref::ObjectRef;
+
 /// Weight of a line, which says how much room its like gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryWeight {
@@ -55,16 +57,9 @@ pub struct LineSubject {
     /// Kind of an act.
     pub act: Option<Box<str>>,
     /// Workload of a decision.
-    pub workload: Option<LineWorkload>,
+    pub workload: Option<ObjectRef<Box<str>>>,
     namespace: Option<Box<str>>,
     object: Option<LineObject>,
-}
-
-/// Workload that a line names.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct LineWorkload {
-    pub kind: Box<str>,
-    pub name: Box<str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

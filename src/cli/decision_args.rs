@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use crate::decision::Action;
 use crate::decision::facts::{DecisionSettings, WriteCondition};
 use crate::decision::mesh::{MESHES, Mesh};
+use crate::kernel::duration::parse_duration;
 use crate::kubernetes::inventory::Inventory;
 use crate::kubernetes::inventory::owner_kind::{OwnerKind, OwnerKinds};
 use crate::kubernetes::inventory::routing::CLUSTER_DOMAIN;
@@ -17,6 +18,9 @@ pub const EXCLUDED_NAMESPACES: [&str; 5] =
 
 /// Argo Rollouts: they make ReplicaSets, as Deployments do.
 pub const ROLLOUTS: &str = "argoproj.io/v1alpha1/rollouts/Rollout";
+
+/// Bound of `--longest-suspension`.
+const MAX_LONGEST_SUSPENSION: SignedDuration = SignedDuration::from_hours(36_500 * 24);
 
 /// Settings of decisions.
 #[derive(Debug, Clone, Args)]
@@ -49,7 +53,7 @@ pub struct DecisionArgs {
     #[arg(long, value_enum, default_value_t = MarkerWriteArg::Always)]
     pub write: MarkerWriteArg,
     /// The longest that a suspension may last, such as 30d or 12h; what asks for more ends then
-    #[arg(long, default_value = "30d", value_parser = parse_duration, value_name = "DURATION")]
+    #[arg(long, default_value = "30d", value_parser = parse_longest_suspension, value_name = "DURATION")]
     pub longest_suspension: SignedDuration,
     /// The domain that full names of services end with, which suspensions of traffic write
     #[arg(long, default_value = CLUSTER_DOMAIN, value_name = "DOMAIN")]
@@ -118,11 +122,7 @@ fn parse_mesh(name: &str) -> Result<&'static Mesh, String> {
     Mesh::by_name(name).ok_or_else(|| format!("it is none of {}", known()))
 }
 
-fn parse_duration(text: &str) -> Result<SignedDuration, String> {
-    let days = text.strip_suffix('d').and_then(|days| days.parse::<i64>().ok()).and_then(|days| days.checked_mul(24));
-    let duration = match days {
-        Some(hours) if hours < 24 * 36_500 => Ok(SignedDuration::from_hours(hours)),
-        _ => text.parse::<SignedDuration>().map_err(|error| error.to_string()),
-    }?;
-    if duration.is_positive() { Ok(duration) } else { Err("it must be longer than nothing".to_owned()) }
+fn parse_longest_suspension(text: &str) -> Result<SignedDuration, String> {
+    let duration = parse_duration(text).map_err(|error| error.to_string())?;
+    if duration < MAX_LONGEST_SUSPENSION { Ok(duration) } else { Err("expected less than 36500 days".to_owned()) }
 }

@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
+use jiff::SignedDuration;
+
+use crate::kernel::duration::{InvalidDuration, format_duration, parse_duration};
 
 /// Whether and how to look for drift: running pods whose sidecar is not what a new pod would get.
 #[derive(Debug, Clone, Args)]
@@ -28,7 +31,8 @@ impl DriftArgs {
         let flag = |given: &bool, flag: &str| given.then(|| flag.to_owned());
         let mut arguments: Vec<_> = flag(no_drift, "--no-drift").into_iter().collect();
         if *drift_interval != Duration::from_secs(15) {
-            arguments.push(format!("--drift-interval={}ms", drift_interval.as_millis()));
+            let interval = SignedDuration::try_from(*drift_interval).expect("it was parsed as one");
+            arguments.push(format!("--drift-interval={}", format_duration(interval)));
         }
         arguments.extend(flag(repair_drift, "--repair-drift"));
         arguments.extend(repair_drift.then(|| format!("--repair-per-minute={repair_per_minute}")));
@@ -36,10 +40,6 @@ impl DriftArgs {
     }
 }
 
-fn parse_interval(text: &str) -> Result<Duration, String> {
-    let duration: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-    match Duration::try_from(duration) {
-        Ok(duration) if duration >= Duration::from_secs(1) => Ok(duration),
-        _ => Err("it must be a second at least".to_owned()),
-    }
+fn parse_interval(text: &str) -> Result<Duration, InvalidDuration> {
+    parse_duration(text).map(SignedDuration::unsigned_abs)
 }

@@ -14,6 +14,7 @@ use super::target::{ManifestSubject, TargetRef};
 use crate::decision::facts::RequestKind;
 use crate::features::explain::explanation::{Explanation, PodName};
 use crate::features::status::running::{PodCounts, RunningPods};
+use crate::kernel::object_ref::ObjectRef;
 use crate::kubernetes::inventory::DecisionRequest;
 
 /// Options of `outrigger explain`.
@@ -95,7 +96,7 @@ pub(super) fn explain_target(
             Ok(Explanation::for_workload(inventory, workload, &RunningPods::from_inventory(inventory), cluster.now))
         }
         None => {
-            let names = of_namespace.iter().map(|one| format!("{}/{}", one.kind.to_lowercase(), one.name));
+            let names = of_namespace.iter().map(|one| ObjectRef::new(&*one.kind, &one.name).to_string());
             bail!(target.not_found_message(namespace, names))
         }
     }

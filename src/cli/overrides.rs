@@ -17,7 +17,7 @@ use super::progress::ProgressDisplay;
 use super::restart::PacingArgs;
 use super::restart::execution::exit_code;
 use super::snapshot::{ClusterSnapshot, client};
-use super::times::{parse_duration, parse_instant};
+use super::times::parse_instant;
 use crate::cli::action_args::ActionArgs;
 use crate::features::overrides::plan::{OverridePlan, plan_overrides};
 use crate::features::overrides::request::{
@@ -27,6 +27,7 @@ use crate::features::overrides::subject::OverrideSubject;
 use crate::features::restart::report::RestartReport;
 use crate::features::restart::workload::NamespacedWorkload;
 use crate::kernel::api_error::ApiError;
+use crate::kernel::duration::parse_duration;
 use crate::kubernetes::client::overrides::{
     OverrideWriteError, OverrideWriteOptions, OverrideWriteOutcome, OverrideWriter,
 };

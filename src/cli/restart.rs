@@ -18,7 +18,6 @@ use super::progress::ProgressDisplay;
 use super::selector::parse_selector;
 use super::snapshot::{OutputFormat, SnapshotArgs};
 use super::target::TargetRef;
-use super::times::parse_duration;
 use crate::cli::action_args::confirm;
 use crate::decision::selector::Selector;
 use crate::features::restart::mark::RestartMark;
@@ -28,6 +27,7 @@ use crate::features::restart::remaining::{RemainingWork, find_unfinished_run, re
 use crate::features::restart::report::{RestartReport, WorkloadReason};
 use crate::features::restart::workload::{NamespacedWorkload, WorkloadSnapshot};
 use crate::kernel::api_error::ApiError;
+use crate::kernel::duration::parse_duration;
 use crate::kernel::text::nearest_word;
 use crate::kubernetes::client;
 use crate::kubernetes::client::restarts::RestartClient;

@@ -12,7 +12,7 @@ use super::progress::ProgressDisplay;
 use super::snapshot::{ClusterSnapshot, client};
 use super::suspend::explain_write_error;
 use super::suspend::listing::SuspensionRow;
-use super::times::{format_instant, parse_duration, parse_instant};
+use super::times::{format_instant, parse_instant};
 use crate::cli::action_args::ActionArgs;
 use crate::features::backend::SuspensionStore;
 use crate::features::suspension::change::{
@@ -20,6 +20,7 @@ use crate::features::suspension::change::{
 };
 use crate::features::suspension::stored::StoredSuspension;
 use crate::kernel::api_error::ApiError;
+use crate::kernel::duration::parse_duration;
 use crate::kernel::text::nearest_word;
 use crate::kernel::text::sanitize;
 use crate::kubernetes::client::traffic::RouteWriter;

@@ -1,5 +1,6 @@
 //! Target of a command: `KIND/NAME` on the command line, or the objects of a manifest.
 
+use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -10,7 +11,8 @@ use serde_json::Value;
 
 use crate::decision::facts::{Owner, OwnerReference, PodFacts};
 use crate::decision::mesh::Mesh;
-use crate::kernel::text::nearest_word;
+use crate::kernel::object_ref::ObjectRef;
+use crate::kernel::text::{did_you_mean, nearest_word};
 use crate::kubernetes::inventory::owner_kind::{OwnerKinds, controller_of};
 use crate::kubernetes::inventory::workload::{PodObject, WorkloadSpec};
 use crate::kubernetes::resources::strict::{StrictError, read_object};
@@ -34,6 +36,12 @@ impl FromStr for TargetRef {
             }
             _ => Err("it is not KIND/NAME, such as deployment/web".to_owned()),
         }
+    }
+}
+
+impl fmt::Display for TargetRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        ObjectRef::new(&self.kind, &self.name).fmt(f)
     }
 }
 
@@ -71,14 +79,12 @@ impl TargetRef {
 
     /// Says that there is no such object, with the nearest known name.
     pub fn not_found_message(&self, namespace: &str, known: impl Iterator<Item = String>) -> String {
-        let Self { kind, name } = self;
         let known: Vec<_> = known.collect();
-        let target = format!("{kind}/{name}");
-        match nearest_word(&target, known.iter().map(String::as_str)) {
-            Some(nearest) => format!("there is no {target} in namespace {namespace}; did you mean {nearest}?"),
-            None if known.is_empty() => format!("there is no {target} in namespace {namespace}, nor anything like it"),
-            None => format!("there is no {target} in namespace {namespace}"),
+        if known.is_empty() {
+            return format!("there is no {self} in namespace {namespace}, nor anything like it");
         }
+        let hint = did_you_mean(&self.to_string(), known.iter().map(String::as_str));
+        format!("there is no {self} in namespace {namespace}{hint}")
     }
 }
 

@@ -1,32 +1,8 @@
-//! Parses and formats durations and instants of the command line.
+//! Parses and formats instants of the command line.
 
 use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp, ToSpan, Zoned};
-
-/// Parses a duration such as `2h30m`, `90s` or `3d`.
-pub(in crate::cli) fn parse_duration(text: &str) -> Result<SignedDuration, String> {
-    let wrong =
-        || format!("{text:?} is not a positive duration in days, hours, minutes and seconds, such as 3d, 2h30m or 90s");
-    let mut seconds: i64 = 0;
-    let mut rest = text;
-    for (unit, worth) in [('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)] {
-        let Some((digits, after)) = rest.split_once(unit) else { continue };
-        if digits.is_empty() || digits.len() > 6 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(wrong());
-        }
-        seconds += digits.parse::<i64>().map_err(|_| wrong())? * worth;
-        rest = after;
-    }
-    if rest.is_empty() && seconds > 0 { Ok(SignedDuration::from_secs(seconds)) } else { Err(wrong()) }
-}
-
-/// Formats a duration as the field `for` of a suspension.
-pub(in crate::cli) fn format_duration(duration: SignedDuration) -> String {
-    let seconds = duration.as_secs();
-    let parts = [(seconds / 3600, 'h'), (seconds / 60 % 60, 'm'), (seconds % 60, 's')];
-    parts.into_iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect()
-}
+use jiff::{Timestamp, ToSpan, Zoned};
 
 /// Parses an instant: with an offset or a zone, by the local clock, or only a time of day, which means the next such time.
 pub(in crate::cli) fn parse_instant(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
@@ -70,19 +46,6 @@ pub(in crate::cli) fn format_instant(instant: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_read_and_written() {
-        let read = |text| parse_duration(text).map(format_duration);
-        for (text, expected) in
-            [("2h30m", "2h30m"), ("90s", "1m30s"), ("3d", "72h"), ("1d2h", "26h"), ("40000h", "40000h")]
-        {
-            assert_eq!(read(text).unwrap(), expected, "{text}");
-        }
-        for text in ["", "3", "h", "-1h", "0s", "2h30", "1.5h", "1m2h", "40y", "9999999h"] {
-            assert!(read(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn instants_are_read_with_zones_and_by_the_local_clock() {

@@ -1,5 +1,6 @@
 //! Inputs of one decision: plain values, looked up by the caller and borrowed if possible.
 
+use crate::kernel::object_ref::ObjectRef;
 use crate::kernel::text::sanitize;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -209,11 +210,7 @@ pub enum ChainEnd {
 }
 
 /// Kind and name of an owner, sanitized for sentences.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnerName {
-    pub kind: Box<str>,
-    pub name: Box<str>,
-}
+pub type OwnerName = ObjectRef<Box<str>>;
 
 /// Parts of an object that can own pods. There may be 100,000 in memory, so texts that many have in common are shared.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! Known meshes, and the marker that the injector of each reads on a pod.
 
+use crate::kernel::names::{INJECTION_LABEL, ISTIO_INJECT, REVISION_LABEL};
+
 /// Mesh, with the marker by which its injector can be directed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mesh {
@@ -74,13 +76,13 @@ pub static MESHES: [Mesh; 7] = [
     Mesh {
         name: "istio",
         marker_place: MarkerPlace::Label,
-        marker_key: "sidecar.istio.io/inject",
+        marker_key: ISTIO_INJECT,
         // Istio takes these two words exactly; its CNI plugin reads "True" and "0" differently from its injector.
         on: &["true"],
         off: &["false"],
-        legacy_annotation: Some("sidecar.istio.io/inject"),
-        revision_label: Some("istio.io/rev"),
-        namespace_labels: &["istio-injection", "istio.io/rev"],
+        legacy_annotation: Some(ISTIO_INJECT),
+        revision_label: Some(REVISION_LABEL),
+        namespace_labels: &[INJECTION_LABEL, REVISION_LABEL],
         injector: InjectorKind::Istio { entries: "sidecar-injector.istio.io" },
     },
     Mesh {

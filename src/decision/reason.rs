@@ -1,5 +1,7 @@
 //! Rules that can win a decision, outcomes of rules that do not, and a sentence for each.
 
+use crate::kernel::names::{INJECT, REASON, policy_names, suspension_names};
+use crate::kernel::object_ref::ObjectRef;
 use crate::kernel::text::CleanText;
 use std::fmt;
 
@@ -267,7 +269,7 @@ impl fmt::Display for DecisionRule<'_> {
         match self {
             Self::Safety(safety) => write!(f, "safety rule {}", safety.as_str()),
             Self::Suspension(suspension) => {
-                let kind = if suspension.namespace.is_some() { "SuspensionPolicy" } else { "ClusterSuspensionPolicy" };
+                let kind = suspension_names(suspension.namespace.is_some()).kind;
                 write!(f, "{kind} {}", suspension.name)
             }
             Self::Override(OverrideRule { source, .. }) => write!(f, "override on {}", source.place()),
@@ -280,7 +282,7 @@ impl fmt::Display for DecisionRule<'_> {
 
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.namespace.is_some() { "InjectionPolicy" } else { "ClusterInjectionPolicy" };
+        let kind = policy_names(self.namespace.is_some()).kind;
         write!(f, "{kind} {}", self.name)
     }
 }
@@ -291,8 +293,8 @@ impl fmt::Display for OverrideSource<'_> {
             Self::Pod => f.write_str("pod"),
             Self::Marker(key) => write!(f, "pod {key}"),
             Self::Legacy(key) => write!(f, "pod annotation {key}"),
-            Self::Workload(Owner { kind, name, .. }) => write!(f, "{kind}/{name}"),
-            Self::UncountedOwner(OwnerName { kind, name }) => write!(f, "{kind}/{name}"),
+            Self::Workload(Owner { kind, name, .. }) => write!(f, "{}", ObjectRef::new(&**kind, name).titled()),
+            Self::UncountedOwner(owner) => write!(f, "{}", owner.titled()),
             Self::Namespace(name) => write!(f, "namespace/{name}"),
         }
     }
@@ -303,7 +305,7 @@ impl OverrideSource<'_> {
     pub fn key(&self) -> &'static str {
         match self {
             Self::Marker(key) | Self::Legacy(key) => key,
-            Self::Pod | Self::Workload(_) | Self::UncountedOwner(_) | Self::Namespace(_) => "outrigger.dev/inject",
+            Self::Pod | Self::Workload(_) | Self::UncountedOwner(_) | Self::Namespace(_) => INJECT,
         }
     }
 
@@ -366,7 +368,7 @@ impl fmt::Display for RuleOutcome<'_> {
             Self::Ended(end) => write!(f, "it ended at {end}"),
             Self::Refused(policy) => match policy.overrides {
                 OverridePermission::RequireReason => {
-                    write!(f, "{policy} wants a reason (outrigger.dev/reason), and there is none")
+                    write!(f, "{policy} wants a reason ({REASON}), and there is none")
                 }
                 OverridePermission::Deny | OverridePermission::Allow => write!(f, "{policy} allows no exception"),
             },

@@ -5,6 +5,50 @@ pub const GROUP: &str = "outrigger.dev";
 /// Served version of our API group.
 pub const VERSION: &str = "v1alpha1";
 
+/// Kind of the platform's policies.
+pub const CLUSTER_INJECTION_POLICY: ResourceNames = ResourceNames {
+    kind: "ClusterInjectionPolicy",
+    plural: "clusterinjectionpolicies",
+    short: "cinj",
+    is_namespaced: false,
+};
+/// Kind of a tenant's policies.
+pub const INJECTION_POLICY: ResourceNames =
+    ResourceNames { kind: "InjectionPolicy", plural: "injectionpolicies", short: "inj", is_namespaced: true };
+/// Kind of the platform's suspensions.
+pub const CLUSTER_SUSPENSION_POLICY: ResourceNames = ResourceNames {
+    kind: "ClusterSuspensionPolicy",
+    plural: "clustersuspensionpolicies",
+    short: "csusp",
+    is_namespaced: false,
+};
+/// Kind of a tenant's suspensions.
+pub const SUSPENSION_POLICY: ResourceNames =
+    ResourceNames { kind: "SuspensionPolicy", plural: "suspensionpolicies", short: "susp", is_namespaced: true };
+
+/// Names of one of our resources, as its definition declares them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResourceNames {
+    /// Kind, as objects carry it.
+    pub kind: &'static str,
+    /// Plural, as URLs and roles carry it.
+    pub plural: &'static str,
+    /// Short name for `kubectl get`.
+    pub short: &'static str,
+    /// Whether objects of the kind have a namespace.
+    pub is_namespaced: bool,
+}
+
+/// Returns the names of suspensions: of one namespace, or of the cluster.
+pub const fn suspension_names(is_namespaced: bool) -> ResourceNames {
+    if is_namespaced { SUSPENSION_POLICY } else { CLUSTER_SUSPENSION_POLICY }
+}
+
+/// Returns the names of policies: of one namespace, or of the cluster.
+pub const fn policy_names(is_namespaced: bool) -> ResourceNames {
+    if is_namespaced { INJECTION_POLICY } else { CLUSTER_INJECTION_POLICY }
+}
+
 /// Annotation with the value of an override: `"true"` or `"false"`.
 pub const INJECT: &str = "outrigger.dev/inject";
 /// Annotation with the reason of an override.
@@ -35,6 +79,16 @@ pub const MANAGER: &str = "outrigger";
 /// Annotation that the kubelet writes on the mirror of a static pod.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";
 
+/// Label of a namespace that switches Istio's injection by the default revision on or off.
+pub const INJECTION_LABEL: &str = "istio-injection";
+/// Label that names a revision of Istio, on a namespace, a pod or an injector's configuration.
+pub const REVISION_LABEL: &str = "istio.io/rev";
+/// Label of a pod that asks Istio for a sidecar or refuses it; before that, an annotation of the same name.
+pub const ISTIO_INJECT: &str = "sidecar.istio.io/inject";
+/// Label of a namespace that puts it into one of Istio's data plane modes, such as `ambient`.
+pub const DATAPLANE_MODE: &str = "istio.io/dataplane-mode";
+/// Label of a namespace or a Service that names its waypoint.
+pub const USE_WAYPOINT: &str = "istio.io/use-waypoint";
 /// Annotation in which Istio's injector records what it has put into a pod.
 pub const INJECTED: &str = "sidecar.istio.io/status";
 

@@ -32,12 +32,16 @@ pub fn nearest_word<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Opt
     (best.0 > 0.8).then_some(best.1)
 }
 
-#[expect(clippy::ptr_arg, reason = "serde asks for it")]
-pub(crate) fn clean<S: Serializer>(text: &String, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&CleanText(text))
+/// Returns the suggestion of the known word that is most similar, as the end of a sentence; empty if none is.
+pub fn did_you_mean<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> String {
+    nearest_word(word, known).map(|nearest| format!("; did you mean {}?", CleanText(nearest))).unwrap_or_default()
 }
 
-pub(crate) fn maybe_clean<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn clean<S: Serializer>(text: &impl AsRef<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&CleanText(text.as_ref()))
+}
+
+pub(crate) fn maybe_clean<S: Serializer>(text: &Option<impl AsRef<str>>, serializer: S) -> Result<S::Ok, S::Error> {
     match text {
         Some(text) => clean(text, serializer),
         None => serializer.serialize_none(),

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::ServeContext;
 use super::environment::{ListenAddresses, ServerEnvironment};
 use crate::certs::issue::service_names;
+use crate::certs::serving_key::ServingKey;
 use crate::controllers;
 use crate::controllers::drift::{DriftController, RepairSettings};
 use crate::controllers::status::TransitionReporter;
@@ -36,7 +37,6 @@ use crate::kubernetes::intake::watch::{
 use crate::kubernetes::inventory::Inventory;
 use crate::kubernetes::inventory::routing::RoutingKind;
 use crate::kubernetes::inventory::rule_kind::RuleKind;
-use crate::server::tls::ServingKey;
 
 /// Starts the watches of the cluster, and the controllers that run while this replica leads.
 pub(super) async fn start(context: &mut ServeContext) -> anyhow::Result<ServerEnvironment> {

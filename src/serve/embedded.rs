@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::ServeContext;
 use super::environment::{ListenAddresses, ServerEnvironment};
+use crate::certs::serving_key::ServingKey;
 use crate::cli::certs::{ensure_identity, loopback_names, write_private};
 use crate::cli::sample;
 use crate::cli::serve_args::ServeArgs;
@@ -18,7 +19,6 @@ use crate::kernel::ids::fresh_id;
 use crate::kubernetes::client::access::BearerToken;
 use crate::kubernetes::intake::files;
 use crate::kubernetes::intake::files::store::FileStore;
-use crate::server::tls::ServingKey;
 
 /// Fills the inventory from a directory, or from the built-in sample.
 pub(super) fn start(context: &mut ServeContext, directory: Option<&Path>) -> anyhow::Result<ServerEnvironment> {

@@ -2,10 +2,10 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use crate::certs::serving_key::ServingKey;
 use crate::cli::serve_args::ServeArgs;
 use crate::features::backend::Backend;
 use crate::kubernetes::inventory::reads::ShortReads;
-use crate::server::tls::ServingKey;
 
 /// Parts of the server that differ between a cluster and no cluster.
 pub(super) struct ServerEnvironment {

@@ -36,7 +36,7 @@ pub(super) fn start(context: &mut ServeContext, environment: ServerEnvironment) 
     if args.embedded.is_some() {
         print_webhook_help(&args.cert_dir, webhook.address(), operations.address())?;
     }
-    let api_limits = Limits { connections: 512, ..limits.clone() };
+    let api_limits = Limits { connections: crate::api::limits::CONNECTIONS, ..limits.clone() };
     let api = Listener::bind("api", addresses.api, api_limits)?.with_tls(api_tls);
     if args.embedded.is_some() {
         print_api_help(args, api.address());

@@ -6,8 +6,8 @@
 //! Memory: the defaults fit the limit that `outrigger install` prints, 352 MiB, even at the worst. The inventory of a
 //! large cluster takes 100, bodies in flight 40, the facts from the one large body at a time 45, connections 70. An
 //! idle connection takes 25 KiB, most of it for TLS; one whose head was refused takes up to 70 KiB. An API server that
-//! created 2,000 pods for 200 clients opened 1,214 connections, not at once. The API may take 70 more: half as many
-//! connections, each with a body of 64 KiB, which is read only from authorized callers.
+//! created 2,000 pods for 200 clients opened 1,214 connections, not at once. The API may take the other 97;
+//! `api::limits` sums them up.
 
 use std::time::Duration;
 

@@ -1,17 +1,14 @@
-//! TLS 1.2 and 1.3 with a key that can be swapped while connections are open.
+//! TLS 1.2 and 1.3 of a listener.
 
 use std::io;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::server::{
-    ClientHello, NoClientAuth, NoServerSessionStorage, ResolvesServerCert, VerifierBuilderError, WebPkiClientVerifier,
-    danger::ClientCertVerifier,
+    NoClientAuth, NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier,
 };
-use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -20,39 +17,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::stream::poll_until_end;
 use crate::certs::bundle::AuthorityBundle;
-use crate::certs::check::{KeyFault, certified_key};
-use crate::certs::issue::CertificatePair;
-
-/// Certificate and key being served. Clones share them: a swap reaches each handshake that begins after it.
-#[derive(Clone, Debug)]
-pub struct ServingKey(Arc<ArcSwap<CertifiedKey>>);
-
-impl ServingKey {
-    /// Starts with this pair.
-    ///
-    /// # Errors
-    ///
-    /// If the pair cannot be read or the key does not belong to the certificate.
-    pub fn new(pair: &CertificatePair) -> Result<Self, KeyFault> {
-        Ok(Self(Arc::new(ArcSwap::from_pointee(certified_key(pair)?))))
-    }
-
-    /// Serves this pair from now on. Open connections stay open.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::new`]; the former pair then stays in place.
-    pub fn swap(&self, pair: &CertificatePair) -> Result<(), KeyFault> {
-        self.0.store(Arc::new(certified_key(pair)?));
-        Ok(())
-    }
-}
-
-impl ResolvesServerCert for ServingKey {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
-    }
-}
+use crate::certs::serving_key::ServingKey;
 
 /// Policy for client certificates.
 #[derive(Clone, Debug, Default)]

@@ -7,11 +7,12 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::SignedDuration;
 use outrigger::certs::issue::{issue_authority, issue_leaf};
+use outrigger::certs::serving_key::ServingKey;
 use outrigger::kernel::clock::Clock;
 use outrigger::server::endpoint::{WebhookEndpoint, json_response as answer};
 use outrigger::server::limits::Limits;
 use outrigger::server::listener::Listener;
-use outrigger::server::tls::{ClientCertificates, ServingKey, server_config};
+use outrigger::server::tls::{ClientCertificates, server_config};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 

@@ -23,7 +23,7 @@ async fn versions_that_are_no_names_are_suspended_and_stay_so_when_one_of_them_g
             "metadata": {"name": "pause", "namespace": namespace},
             "spec": {
                 "suspend": "Traffic", "services": [{"name": "store", "versions": ["1.0.0", "v1_2"]}],
-                "reason": "test", "for": "1h",
+                "reason": "test", "for": "1d1h",
             },
         });
         plane.apply(&suspended.to_string()).await;

@@ -1,16 +1,16 @@
 //! Plan of a requested restart, read with the rights of the caller.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::timeout;
 
 use super::restart_request::{NamedWorkload, RequestedTargets};
+use crate::api::ApiState;
 use crate::api::extract::read_with_pods;
+use crate::api::limits::{NAMESPACE_READ_TIMEOUT, TURN_TIMEOUT};
 use crate::api::problem::ApiProblem;
-use crate::api::{ApiState, TURN_TIMEOUT};
 use crate::features::restart::mark::RestartMark;
 use crate::features::restart::plan::{RestartPlan, RestartRefusal, RestartTargets, plan_restart};
 use crate::features::restart::pods::PodSnapshot;
@@ -25,8 +25,6 @@ use crate::kernel::text::nearest_word;
 use crate::kubernetes::client::restarts::RestartClient;
 use crate::kubernetes::inventory::owner_kind::OwnerKinds;
 
-/// Time limit for the reads of a namespace.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Common name of all restarts for their turn at the inventory, as if they were one user.
 const SHARED_READER: &str = "outrigger:restarts";
 
@@ -92,9 +90,10 @@ pub(super) async fn read_in_turn(
     let Ok(_turn) = timeout(TURN_TIMEOUT, api.planning_shares.acquire(user)).await else {
         return Err(ApiProblem::new(503, "too many restarts are being planned; try again in a minute"));
     };
-    let contents = timeout(READ_TIMEOUT, read_namespace(restarts, &api.inventory.owner_kinds, namespace)).await;
+    let contents =
+        timeout(NAMESPACE_READ_TIMEOUT, read_namespace(restarts, &api.inventory.owner_kinds, namespace)).await;
     contents.unwrap_or_else(|_| {
-        let (seconds, namespace) = (READ_TIMEOUT.as_secs(), CleanText(namespace));
+        let (seconds, namespace) = (NAMESPACE_READ_TIMEOUT.as_secs(), CleanText(namespace));
         let why = format!("namespace {namespace} cannot be read within {seconds} s; `outrigger restart` has the time");
         Err(ApiProblem::new(503, why))
     })

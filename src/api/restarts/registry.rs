@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::ApiState;
+use crate::api::limits::{HELD_NAMES, KEPT_RESTARTS, KEPT_STEPS, RESTARTS_OF_USER, RUNNING_RESTARTS};
 use crate::api::problem::ApiProblem;
 use crate::api::restarts::step::{NumberedStep, failure_reason};
 use crate::api::session::{AuditedAttempt, record_attempt};
@@ -20,13 +21,6 @@ use crate::audit::act_entry::ActKind;
 use crate::features::restart::report::{RestartEnd, RestartReport, RestartStep, WorkloadReason};
 use crate::features::restart::workload::NamespacedWorkload;
 use crate::kernel::text::CleanText;
-
-const MAX_RUNNING: usize = 8;
-const MAX_OF_USER: usize = 2;
-const MAX_KEPT: usize = 64;
-const MAX_STEPS: usize = 500;
-/// Number of names kept in a step about held workloads.
-const MAX_HELD_NAMES: usize = 20;
 
 /// All restarts, the oldest first.
 #[derive(Default)]
@@ -81,7 +75,7 @@ impl RestartRegistry {
         }
         check_room(&run, all.iter().filter(|one| !one.is_over()))?;
         all.retain(|one| !is_same(one));
-        while all.len() >= MAX_KEPT {
+        while all.len() >= KEPT_RESTARTS {
             let Some(oldest) = all.iter().position(|one| one.is_over()) else { break };
             all.remove(oldest);
         }
@@ -116,11 +110,14 @@ fn check_room<'r>(
         let why = format!("restart {} runs in namespace {namespace}; try again when it is over", other.id);
         return Err(ApiProblem::new(409, why));
     }
-    if running.clone().filter(|one| share_key(&one.user) == share_key(&run.user)).count() >= MAX_OF_USER {
-        return Err(ApiProblem::new(409, format!("you run {MAX_OF_USER} restarts here; try again when one is over")));
+    if running.clone().filter(|one| share_key(&one.user) == share_key(&run.user)).count() >= RESTARTS_OF_USER {
+        return Err(ApiProblem::new(
+            409,
+            format!("you run {RESTARTS_OF_USER} restarts here; try again when one is over"),
+        ));
     }
-    if running.count() >= MAX_RUNNING {
-        return Err(ApiProblem::new(503, format!("{MAX_RUNNING} restarts run here; try again when one is over")));
+    if running.count() >= RUNNING_RESTARTS {
+        return Err(ApiProblem::new(503, format!("{RUNNING_RESTARTS} restarts run here; try again when one is over")));
     }
     Ok(())
 }
@@ -173,8 +170,8 @@ impl TrackedRestart {
             }
             RestartStep::NotUp { workload: WorkloadReason { workload, .. } } => drop(progress.waiting.remove(workload)),
             RestartStep::Held { workloads, more } => {
-                *more += workloads.len().saturating_sub(MAX_HELD_NAMES);
-                workloads.truncate(MAX_HELD_NAMES);
+                *more += workloads.len().saturating_sub(HELD_NAMES);
+                workloads.truncate(HELD_NAMES);
                 progress.steps.retain(|one| !matches!(one.step, RestartStep::Held { .. }));
             }
             RestartStep::Away { .. } | RestartStep::Back => {}
@@ -183,7 +180,7 @@ impl TrackedRestart {
         progress.step_count += 1;
         let number = progress.step_count;
         progress.steps.push_back(NumberedStep { number, at, step });
-        if progress.steps.len() > MAX_STEPS {
+        if progress.steps.len() > KEPT_STEPS {
             progress.steps.pop_front();
         }
     }
@@ -276,7 +273,7 @@ mod tests {
     fn eight_run_at_once_and_the_last_sixty_four_are_kept() {
         let runs = RestartRegistry::default();
         let number = |number: usize| run(&number.to_string(), &format!("of-{number}"), &format!("user-{number}"));
-        let all: Vec<_> = (0..MAX_RUNNING).map(|one| runs.admit(number(one)).unwrap()).collect();
+        let all: Vec<_> = (0..RUNNING_RESTARTS).map(|one| runs.admit(number(one)).unwrap()).collect();
         assert_eq!(refused(&runs, number(0)).1, "restart 0 runs here already");
         assert_eq!(refused(&runs, number(99)).0, 503);
         end(&all[1]);
@@ -286,7 +283,7 @@ mod tests {
             end(&runs.admit(run(&number.to_string(), "shop", "somebody")).unwrap());
         }
         let kept = runs.of_namespace("shop");
-        assert_eq!((kept.len(), kept[0].id.as_str()), (MAX_KEPT + 1 - MAX_RUNNING, "199"));
+        assert_eq!((kept.len(), kept[0].id.as_str()), (KEPT_RESTARTS + 1 - RUNNING_RESTARTS, "199"));
         assert!(all.iter().skip(2).all(|one| !runs.of_namespace(&one.namespace).is_empty()), "those that run stay");
         assert!(runs.of_namespace("other").is_empty());
         runs.stop_all();
@@ -315,7 +312,7 @@ mod tests {
     #[test]
     fn of_many_steps_the_last_are_kept_and_of_what_is_waited_for_the_last_word() {
         let run = run("a", "shop", "ada");
-        for number in 0..MAX_STEPS + 3 {
+        for number in 0..KEPT_STEPS + 3 {
             let what = number.to_string();
             run.record_step(RestartStep::Waiting { workload: named("web"), what }, Timestamp::UNIX_EPOCH);
             run.record_step(RestartStep::Back, Timestamp::UNIX_EPOCH);
@@ -323,14 +320,14 @@ mod tests {
         run.inspect(|progress| {
             assert_eq!(
                 (progress.steps.len(), progress.steps[0].number, progress.step_count),
-                (MAX_STEPS, 4, MAX_STEPS as u64 + 3)
+                (KEPT_STEPS, 4, KEPT_STEPS as u64 + 3)
             );
-            assert_eq!(progress.waiting, BTreeMap::from([(named("web"), (MAX_STEPS + 2).to_string())]));
+            assert_eq!(progress.waiting, BTreeMap::from([(named("web"), (KEPT_STEPS + 2).to_string())]));
         });
         let revision = || run.inspect(|progress| progress.revision);
         let before = revision();
         run.record_step(
-            RestartStep::Waiting { workload: named("web"), what: (MAX_STEPS + 2).to_string() },
+            RestartStep::Waiting { workload: named("web"), what: (KEPT_STEPS + 2).to_string() },
             Timestamp::UNIX_EPOCH,
         );
         assert_eq!(revision(), before, "the same word is nothing new");

@@ -1,26 +1,17 @@
 //! Body of a request to restart.
 
-use std::time::Duration;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::api::limits::{
+    DEFAULT_AT_ONCE, DEFAULT_RESTART_TIMEOUT, MAX_AT_ONCE, MAX_RESTART_TIMEOUT, RESTART_PATIENCE,
+};
 use crate::api::problem::ApiProblem;
 use crate::decision::selector::Selector;
+use crate::kernel::duration::parse_duration;
 use crate::kubernetes::client::restarts::run::RestartPace;
 use crate::kubernetes::resources::label_selector::LabelSelector;
-use crate::kubernetes::resources::suspension_fields::{lasts, parse_suspension_length};
-
-/// Time that an unavailable API server is asked again.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// Default number of workloads restarted at once.
-const DEFAULT_AT_ONCE: u16 = 5;
-/// Maximum number of workloads restarted at once.
-const MAX_AT_ONCE: u16 = 1000;
-/// Default time without progress for one workload.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
-/// Maximum time without progress: there is room for only a few restarts, and each holds its place to its end.
-const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+use crate::kubernetes::resources::suspension_fields::lasts;
 
 /// Whose pods to replace: exactly one of workloads, selector, drifted, all and resume says so.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -97,14 +88,14 @@ impl RestartRequest {
             return Err(ApiProblem::new(422, format!("atOnce is {at_once}, which is not between 1 and {MAX_AT_ONCE}")));
         }
         let timeout = timeout.map(|timeout| {
-            let timeout = parse_suspension_length(&timeout).map(jiff::SignedDuration::unsigned_abs);
-            let timeout = timeout.filter(|timeout| *timeout <= MAX_TIMEOUT);
+            let timeout = parse_duration(&timeout).ok().map(jiff::SignedDuration::unsigned_abs);
+            let timeout = timeout.filter(|timeout| *timeout <= MAX_RESTART_TIMEOUT);
             timeout.ok_or_else(|| {
                 ApiProblem::new(422, "timeout is not a positive duration of at most 1h, such as 5m or 90s")
             })
         });
-        let timeout = timeout.transpose()?.unwrap_or(DEFAULT_TIMEOUT);
-        let pace = RestartPace { at_once: at_once.into(), timeout, patience: PATIENCE };
+        let timeout = timeout.transpose()?.unwrap_or(DEFAULT_RESTART_TIMEOUT);
+        let pace = RestartPace { at_once: at_once.into(), timeout, patience: RESTART_PATIENCE };
         let (targets, except) =
             (requested_targets(workloads, selector, [drifted, all], resume)?, except.unwrap_or_default());
         if matches!(targets, RequestedTargets::Named(_)) && !except.is_empty() {

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::response::{etag, respond_with};
 use super::{DryRunQuery, schema};
 use crate::api::extract::ApiRequest;
+use crate::api::limits::CHANGE_ATTEMPTS;
 use crate::api::problem::ApiProblem;
 use crate::api::request::{acquire_change_turn, parse_body, read_body, run_to_completion};
 use crate::api::session::{ApiSession, AuditedAttempt};
@@ -20,18 +21,16 @@ use crate::audit::act_entry::ActKind;
 use crate::features::suspension::change::{SuspensionChange, SuspensionExtension, end_suspension, extend_suspension};
 use crate::features::suspension::stored::StoredSuspension;
 use crate::kernel::api_error::ApiError;
-use crate::kubernetes::resources::suspension_fields::{lasts, parse_suspension_length};
+use crate::kernel::duration::{DURATION_GRAMMAR, parse_duration};
+use crate::kubernetes::resources::suspension_fields::lasts;
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
-
-/// Attempts of a change that conflicts with another writer.
-const MAX_ATTEMPTS: usize = 5;
 
 /// How much longer: exactly one of by and expiresAt says so.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "Extended", rename_all = "camelCase")]
 #[schemars(extend("oneOf" = [schema::given_field("by"), schema::given_field("expiresAt")], "example" = {"by": "1h"}))]
 pub(super) struct ExtendRequest {
-    /// So much longer than at present, in hours, minutes and seconds.
+    /// How much longer than at present, such as 3d, 2h30m or 90s.
     #[serde(default)]
     #[schemars(schema_with = "lasts")]
     by: Option<String>,
@@ -101,9 +100,9 @@ fn parse_change(headers: &HeaderMap, body: &Bytes, act: ActKind) -> Result<Chang
     }
     let ExtendRequest { by, expires_at, reason } = parse_body(headers, body)?;
     let extension = match (by, expires_at) {
-        (Some(by), None) => SuspensionExtension::By(parse_suspension_length(&by).ok_or_else(|| {
-            ApiProblem::new(422, "by is not a positive duration of at most 99999h, such as 3h, 2h30m or 90s")
-        })?),
+        (Some(by), None) => SuspensionExtension::By(
+            parse_duration(&by).map_err(|_| ApiProblem::new(422, format!("by is not {DURATION_GRAMMAR}")))?,
+        ),
         (None, Some(Time(until))) => SuspensionExtension::Until(until),
         (Some(_), Some(_)) | (None, None) => {
             return Err(ApiProblem::new(422, "exactly one of by and expiresAt says how much longer"));
@@ -120,9 +119,9 @@ async fn apply_change(
     let (api, dry_run) = (session.api, session.attempt.dry_run);
     let (namespace, name) = (session.attempt.namespace.clone(), session.attempt.name.clone().unwrap_or_default());
     let store = api.backend.suspension_store(&session.token)?;
-    let mut attempts = 1..=MAX_ATTEMPTS;
+    let mut attempts = 1..=CHANGE_ATTEMPTS;
     loop {
-        let is_last = attempts.next().is_none_or(|attempt| attempt == MAX_ATTEMPTS);
+        let is_last = attempts.next().is_none_or(|attempt| attempt == CHANGE_ATTEMPTS);
         let stored = store.get(namespace.as_deref(), &name).await?;
         session.attempt.before = Some(stored.object.clone());
         if headers.contains_key(IF_MATCH) && !matches_state(headers, &stored.object) {

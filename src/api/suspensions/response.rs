@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::api::ApiState;
+use crate::api::limits::NAMED_WORKLOADS;
 use crate::api::problem::ApiProblem;
 use crate::api::request::json_response;
 use crate::features::suspension::targets::find_targets;
@@ -18,9 +19,6 @@ use crate::features::suspension::traffic::{ServiceSuspension, plan_routing};
 use crate::kubernetes::resources::cluster_suspension_policy::ClusterSuspensionPolicySpec;
 use crate::kubernetes::resources::suspension_fields::SuspensionPeriod;
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
-
-/// Limit of the workloads that are named.
-const MOST_NAMED: usize = 20;
 
 /// One suspension.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -214,7 +212,7 @@ fn matched_workloads(
         let others = targets.overlapping.join(", ");
         warnings.push(format!("some are suspended by {others} too, and are as long as any of them holds"));
     }
-    let named = targets.workloads.iter().take(MOST_NAMED).map(|one| MatchedWorkload {
+    let named = targets.workloads.iter().take(NAMED_WORKLOADS).map(|one| MatchedWorkload {
         namespace: one.namespace.to_string(),
         kind: one.kind.to_string(),
         name: one.name.to_string(),

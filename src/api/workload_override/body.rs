@@ -8,7 +8,8 @@ use serde::Deserialize;
 use super::refusal_problem;
 use crate::api::problem::ApiProblem;
 use crate::features::overrides::request::{OverrideAction, OverrideMechanism, OverrideRequest};
-use crate::kubernetes::resources::suspension_fields::{lasts, parse_suspension_length};
+use crate::kernel::duration::{DURATION_GRAMMAR, parse_duration};
+use crate::kubernetes::resources::suspension_fields::lasts;
 
 /// What is to become of the override.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -23,7 +24,7 @@ pub(super) struct WorkloadOverrideRequest {
     reason: Option<String>,
     /// Until when; then policies and the namespace decide again.
     until: Option<Time>,
-    /// How long instead, in hours, minutes and seconds.
+    /// How long instead, such as 3d, 2h30m or 90s.
     #[serde(default)]
     #[schemars(schema_with = "lasts")]
     r#for: Option<String>,
@@ -42,9 +43,8 @@ impl WorkloadOverrideRequest {
             }
             (Some(Time(until)), None) => Some(until),
             (None, Some(duration)) => {
-                let duration = parse_suspension_length(&duration).ok_or_else(|| {
-                    ApiProblem::new(422, "for is not a positive duration of at most 99999h, such as 3h, 2h30m or 90s")
-                })?;
+                let duration = parse_duration(&duration)
+                    .map_err(|_| ApiProblem::new(422, format!("for is not {DURATION_GRAMMAR}")))?;
                 Some(now.checked_add(duration).unwrap_or(Timestamp::MAX))
             }
             (None, None) => None,

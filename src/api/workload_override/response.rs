@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::PreparedOverride;
+use crate::api::limits::LISTED_FORECASTS;
 use crate::api::session::AuditedAttempt;
 use crate::features::overrides::field::MetadataField;
 use crate::features::overrides::forecast::PodForecast;
@@ -11,9 +12,6 @@ use crate::features::overrides::plan::OverridePlan;
 use crate::features::overrides::request::OverrideAction;
 use crate::features::status::running::PodCounts;
 use crate::kubernetes::client::overrides::OverrideWriteOutcome;
-
-/// Forecasts that are listed one by one.
-const MAX_LISTED: usize = 100;
 
 /// What was written, or would be, and what new pods get for it.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -106,7 +104,7 @@ impl DependentForecasts {
         let hindered = forecasts.iter().filter(|one| one.hindrance.is_some()).count();
         forecasts.retain(|one| one.hindrance.is_some() || one.is_change());
         forecasts.sort_by_key(|one| one.hindrance.is_none());
-        forecasts.truncate(MAX_LISTED);
+        forecasts.truncate(LISTED_FORECASTS);
         Self { count, changing, hindered, running, first: forecasts }
     }
 }

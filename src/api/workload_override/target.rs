@@ -5,6 +5,7 @@ use crate::api::problem::ApiProblem;
 use crate::api::session::AuditedObject;
 use crate::decision::facts::Owner;
 use crate::features::overrides::subject::{OverrideSubject, is_controlled_replica_set, overridable_workloads};
+use crate::kernel::object_ref::ObjectRef;
 use crate::kernel::text::CleanText;
 use crate::kernel::text::nearest_word;
 use crate::kubernetes::inventory::Inventory;
@@ -73,16 +74,16 @@ impl OverrideTarget {
         if let Some(found) = known.iter().find(|owner| is_target(owner)) {
             return Ok(OverrideSubject::Workload(found.clone()));
         }
-        let (missing, namespace) = (format!("{}/{}", kind.kind.to_lowercase(), CleanText(name)), CleanText(namespace));
+        let (missing, namespace) = (ObjectRef::new(&*kind.kind, name).to_string(), CleanText(namespace));
         let copies = inventory.owners.all();
         if let Some(copy) =
             copies.iter().find(|owner| in_namespace(owner) && is_target(owner) && is_controlled_replica_set(owner))
         {
             let controller = copy.controller.as_ref().expect("a copy has a controller");
-            let controller = format!("{}/{}", controller.kind.to_lowercase(), CleanText(&controller.name));
+            let controller = ObjectRef::new(&*controller.kind, &*controller.name);
             return Err(ApiProblem::new(422, format!("{missing} is made by {controller}; name that")));
         }
-        let known: Vec<_> = known.iter().map(|owner| format!("{}/{}", owner.kind.to_lowercase(), owner.name)).collect();
+        let known: Vec<_> = known.iter().map(|owner| ObjectRef::new(&*owner.kind, &owner.name).to_string()).collect();
         let suggestion = did_you_mean(nearest_word(&missing, known.iter().map(String::as_str)));
         Err(ApiProblem::not_found(format!("there is no {missing} in namespace {namespace}{suggestion}")))
     }

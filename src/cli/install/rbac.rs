@@ -10,7 +10,10 @@ use serde_json::Value;
 
 use super::{InstallArgs, cluster_metadata, strings, to_document, with_labels};
 use crate::decision::mesh::InjectorKind;
-use crate::kernel::names::{CERTIFICATES_SECRET, GROUP, LEASE, WEBHOOK_CONFIGURATION};
+use crate::kernel::names::{
+    CERTIFICATES_SECRET, CLUSTER_SUSPENSION_POLICY, GROUP, LEASE, SUSPENSION_POLICY, WEBHOOK_CONFIGURATION,
+    suspension_names,
+};
 use crate::kubernetes::client::access::ProtectedResource;
 use crate::kubernetes::inventory::injectors::ISTIO_CONFIG_PREFIX;
 use crate::kubernetes::inventory::owner_kind::OwnerKinds;
@@ -99,7 +102,7 @@ fn api_rule() -> PolicyRule {
 /// Returns the role of people who suspend: in one namespace through a RoleBinding, or anywhere. It is bound to nobody: the platform
 /// team decides what tenants may do to its mesh.
 fn suspend_role(name: &str) -> ClusterRole {
-    let resource = if name.ends_with("cluster") { "clustersuspensionpolicies" } else { "suspensionpolicies" };
+    let resource = suspension_names(!name.ends_with("cluster")).plural;
     let verbs = ["get", "list", "watch", "create", "patch", "update", "delete"];
     let rules = vec![rule(GROUP, strings([resource]), verbs)];
     ClusterRole { metadata: cluster_metadata(name), rules: Some(rules), aggregation_rule: None }
@@ -164,13 +167,13 @@ fn traffic_rules(args: &InstallArgs) -> Vec<PolicyRule> {
     if !matches!(args.decision_args.mesh.injector, InjectorKind::Istio { .. }) {
         return Vec::new();
     }
-    let suspensions = || strings(["clustersuspensionpolicies", "suspensionpolicies"]);
-    let finalizers = strings(["clustersuspensionpolicies/finalizers", "suspensionpolicies/finalizers"]);
+    let suspensions = [CLUSTER_SUSPENSION_POLICY, SUSPENSION_POLICY].map(|names| names.plural);
+    let finalizers = suspensions.map(|plural| format!("{plural}/finalizers")).to_vec();
     let ours = [RoutingKind::VirtualService, RoutingKind::DestinationRule].map(|kind| kind.plural());
     let mut rules = routing_rules(["get", "list", "watch"]);
     rules.extend([
         rule("networking.istio.io", strings(ours), ["create", "patch", "delete"]),
-        rule(GROUP, suspensions(), ["patch"]),
+        rule(GROUP, strings(suspensions), ["patch"]),
         rule(GROUP, finalizers, ["update"]),
     ]);
     rules

@@ -22,6 +22,7 @@ use super::rbac::NAME;
 use super::{InstallArgs, object_labels, selector_labels, strings, to_document};
 use crate::cli::decision_args::DecisionArgs;
 use crate::decision::mesh::{MESHES, MarkerPlace};
+use crate::kernel::duration::format_duration;
 use crate::kernel::names::{CERTIFICATES_SECRET, DEPLOYMENT, LEASE, SERVICE};
 
 /// Named port of the container.
@@ -195,7 +196,7 @@ fn server_arguments(args: &InstallArgs) -> Vec<String> {
         format!("--operations-listen=0.0.0.0:{}", OPERATIONS.number),
         format!("--own-namespace={namespace}"),
         format!("--mesh={}", mesh.name),
-        format!("--longest-suspension={longest_suspension:#}"),
+        format!("--longest-suspension={}", format_duration(*longest_suspension)),
         format!("--cluster-domain={cluster_domain}"),
     ];
     let unknown = when_unknown.to_possible_value().expect("no variant is skipped");

@@ -13,6 +13,7 @@ use crate::cli::target::TargetRef;
 use crate::decision::facts::Owner;
 use crate::decision::selector::Selector;
 use crate::features::overrides::subject::{OverrideSubject, is_controlled_replica_set, overridable_workloads};
+use crate::kernel::object_ref::ObjectRef;
 use crate::kernel::text::nearest_word;
 use crate::kernel::text::sanitize;
 use crate::kubernetes::inventory::Inventory;
@@ -87,8 +88,7 @@ impl OverrideTargetArgs {
         for pattern in &self.targets {
             match pattern {
                 TargetPattern::Object(target) if by_label => {
-                    let TargetRef { kind, name } = target;
-                    bail!("{kind}/{name} names one, and --selector and --all several: give one or the other")
+                    bail!("{target} names one, and --selector and --all several: give one or the other")
                 }
                 TargetPattern::Kind(kind) if !by_label => {
                     bail!(
@@ -227,14 +227,9 @@ impl<'f> SubjectFinder<'f> {
             .find(|one| in_scope(one) && is_target(one) && is_controlled_replica_set(one))
         {
             let controller = copy.controller.as_ref().expect("a copy has a controller");
-            bail!(
-                "{} is made by {}/{}; name that",
-                target.name,
-                controller.kind.to_lowercase(),
-                sanitize(&controller.name)
-            )
+            bail!("{} is made by {}; name that", target.name, ObjectRef::new(&*controller.kind, &*controller.name))
         }
-        let names = known.iter().map(|owner| format!("{}/{}", owner.kind.to_lowercase(), owner.name));
+        let names = known.iter().map(|owner| ObjectRef::new(&*owner.kind, &owner.name).to_string());
         let missing = TargetRef { kind: kind.kind.to_lowercase(), name: target.name.clone() };
         bail!(missing.not_found_message(self.scope.unwrap_or_default(), names))
     }

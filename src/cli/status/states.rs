@@ -10,6 +10,7 @@ use crate::cli::target::TargetRef;
 use crate::features::status::report::{StatusRefusal, StatusReport, StatusRequest, StatusScope, report};
 use crate::features::status::state::WorkloadState;
 use crate::features::status::states::{ActualInjection, NamespaceStatus, StateTotals, WorkloadStatus};
+use crate::kernel::object_ref::ObjectRef;
 
 /// Time between two snapshots of `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
@@ -156,7 +157,7 @@ fn namespace_table(one: &NamespaceStatus) -> String {
             kind => format!("{kind} {}", desired.rule.name),
         };
         [
-            format!("{}/{name}", kind.to_lowercase()),
+            ObjectRef::new(kind, name).to_string(),
             state.as_words().to_owned(),
             desired.action.to_owned(),
             rule,

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::cli::snapshot::{ClusterSnapshot, OutputFormat, format_columns};
 use crate::features::suspension::transitions::remaining_time;
+use crate::kernel::names::SUSPENSION_POLICY;
 use crate::kernel::text::sanitize;
 use crate::kubernetes::resources::suspension_fields::SuspensionPeriod;
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
@@ -56,7 +57,8 @@ fn describe_targets(object: &SuspensionObject) -> String {
         [] => service.name.clone(),
         versions => format!("{} ({})", service.name, versions.join(", ")),
     });
-    let workloads = spec.workloads.iter().map(|one| format!("{}/{}", one.kind.to_lowercase(), one.name));
+    let workloads =
+        spec.workloads.iter().map(|one| crate::kernel::object_ref::ObjectRef::new(&one.kind, &one.name).to_string());
     let named: Vec<String> = services.chain(workloads).map(|name| sanitize(&name)).collect();
     let named = match (&named[..], spec.pod_selector.is_empty()) {
         ([], true) => "all workloads".to_owned(),
@@ -92,7 +94,7 @@ pub(super) fn print_list(
     });
     let suspensions = all.iter().map(|(object, period)| SuspensionRow::new(object, *period, snapshot.now)).collect();
     let mut unread = snapshot.unread();
-    unread.retain(|cache| cache.ends_with("SuspensionPolicy"));
+    unread.retain(|cache| cache.ends_with(SUSPENSION_POLICY.kind));
     output.print(&SuspensionListOutput { suspensions, unread }, format_table)
 }
 

@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use crate::cli::target::TargetRef;
-use crate::cli::times::{format_duration, parse_duration, parse_instant};
+use crate::cli::times::parse_instant;
+use crate::kernel::duration::{format_duration, parse_duration};
 use crate::kubernetes::inventory::owner_kind::OwnerKinds;
 
 /// Arguments that all suspensions share.

@@ -61,7 +61,9 @@ impl SuspensionSummary {
             count => self.lines.push(format!("New pods of {count} workloads{of_namespaces} get no sidecar:")),
         }
         let named = workloads.iter().take(MOST_NAMED);
-        self.lines.extend(named.map(|one| format!("  {}/{} in {}", one.kind.to_lowercase(), one.name, one.namespace)));
+        self.lines.extend(named.map(|one| {
+            format!("  {} in {}", crate::kernel::object_ref::ObjectRef::new(&*one.kind, &one.name), one.namespace)
+        }));
         if workloads.len() > MOST_NAMED {
             self.lines.push(format!("  and {} more", workloads.len() - MOST_NAMED));
         }

@@ -6,6 +6,7 @@ use std::fmt::{self, Display};
 use super::{EffectReason, SeenLabels};
 use crate::decision::injector::{InjectionSkip, LabelPair};
 use crate::decision::mesh::{MarkerPlace, Mesh};
+use crate::kernel::names::REVISION_LABEL;
 use crate::kernel::text::CleanText;
 
 impl Display for EffectReason<'_> {
@@ -30,7 +31,7 @@ impl Display for EffectReason<'_> {
             EffectReason::OwnRevision(own, installed) => {
                 write!(
                     f,
-                    "the pod's own label istio.io/rev={} selects no injector here; {}",
+                    "the pod's own label {REVISION_LABEL}={} selects no injector here; {}",
                     CleanText(own),
                     InstalledRevisions(installed)
                 )

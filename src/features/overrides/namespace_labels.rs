@@ -7,12 +7,8 @@ use super::request::{NamespaceLabelChoice, OverrideAction, OverrideRefusal, refu
 use crate::decision::facts::NamespaceFacts;
 use crate::decision::mesh::{InjectorKind, Mesh};
 use crate::features::overrides::field::{MetadataField, MetadataMap};
+use crate::kernel::names::{INJECTION_LABEL, REVISION_LABEL};
 use crate::kernel::text::CleanText;
-
-/// Label that switches injection by the default revision on or off.
-pub const INJECTION_LABEL: &str = "istio-injection";
-/// Label that names a revision.
-pub const REVISION_LABEL: &str = "istio.io/rev";
 
 /// Returns the edit of the two labels.
 ///

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::decision::Action;
+use crate::kernel::names::INJECTION_LABEL;
 use crate::kernel::text::sanitize;
 
 /// Longest reason, in characters: reasons are cut to this length when they are shown.
@@ -136,9 +137,9 @@ fn check_reason(reason: &str) -> Result<(), OverrideRefusal> {
 
 fn check_revision(action: OverrideAction, revision: &str) -> Result<(), OverrideRefusal> {
     if action == OverrideAction::Disable {
-        return refuse(
-            "a revision says which control plane injects; istio-injection=disabled is what disables".to_owned(),
-        );
+        return refuse(format!(
+            "a revision says which control plane injects; {INJECTION_LABEL}=disabled is what disables"
+        ));
     }
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if revision.is_empty() || revision.len() > 63 || !revision.bytes().all(fits) {

@@ -6,7 +6,7 @@ use crate::decision::mesh::InjectorKind;
 use crate::kubernetes::inventory::Inventory;
 
 /// Label, and its value, of a namespace in Istio's ambient mode.
-const AMBIENT_LABEL: (&str, &str) = ("istio.io/dataplane-mode", "ambient");
+const AMBIENT_LABEL: (&str, &str) = (crate::kernel::names::DATAPLANE_MODE, "ambient");
 
 /// Returns one sentence for each side effect.
 pub fn preview_warnings(preview: &Preview, inventory: &Inventory) -> Vec<String> {

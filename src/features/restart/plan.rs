@@ -138,10 +138,9 @@ fn find_owner(workload: &WorkloadSnapshot, read_uids: &BTreeSet<String>) -> Owne
         _ if read_uids.contains(&*controller.uid) => OwnerLookup::Listed,
         // Their template belongs to the owner, and they roll nothing out: the owner would replace them. A kind with
         // its own roll-out may well belong to an operator of a kind unknown to us.
-        ("apps", "ReplicaSet") | ("", "ReplicationController") => {
-            let (kind, name) = (controller.kind.to_lowercase(), &controller.name);
-            OwnerLookup::Unlisted(format!("{}/{}", CleanText(&kind), CleanText(name)))
-        }
+        ("apps", "ReplicaSet") | ("", "ReplicationController") => OwnerLookup::Unlisted(
+            crate::kernel::object_ref::ObjectRef::new(&*controller.kind, &*controller.name).to_string(),
+        ),
         _ => OwnerLookup::NoOwner,
     }
 }

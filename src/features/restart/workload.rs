@@ -33,7 +33,7 @@ pub struct NamespacedWorkload {
 impl fmt::Display for NamespacedWorkload {
     /// Formats the name as people type it, such as `deployment/web`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", CleanText(&self.kind.to_lowercase()), CleanText(&self.name))
+        crate::kernel::object_ref::ObjectRef::new(&self.kind, &self.name).fmt(f)
     }
 }
 

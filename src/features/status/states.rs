@@ -20,6 +20,7 @@ use crate::decision::{Decision, decide};
 use crate::features::drift::age::DecisionHistory;
 use crate::features::new_pod::{EffectSummary, RuleRef};
 use crate::features::pod_source::{PodSource, pod_sources_with};
+use crate::kernel::names::{DATAPLANE_MODE, INJECTION_LABEL, REVISION_LABEL};
 use crate::kernel::text::sanitize;
 use crate::kubernetes::inventory::Inventory;
 
@@ -164,7 +165,7 @@ fn injection_labels(inventory: &Inventory, name: &str) -> BTreeMap<String, Strin
     let Some(entry) = inventory.namespaces.get(name) else { return BTreeMap::new() };
     let (namespace, mesh) = (entry.namespace(), inventory.settings.mesh);
     let keys = match mesh.injector {
-        InjectorKind::Istio { .. } => vec!["istio-injection", "istio.io/rev", "istio.io/dataplane-mode"],
+        InjectorKind::Istio { .. } => vec![INJECTION_LABEL, REVISION_LABEL, DATAPLANE_MODE],
         InjectorKind::Linkerd { .. } | InjectorKind::Unread => Vec::new(),
     };
     let label = |key: &str| Some((key.to_owned(), sanitize(namespace.labels.get(key)?)));

@@ -10,6 +10,7 @@ use crate::decision::facts::Owner;
 use crate::decision::policy::PodMatcher;
 use crate::decision::reason::{DecisionRule as Reason, SafetyRule};
 use crate::decision::suspension::{InjectionSuspension, SuspensionSet};
+use crate::kernel::names::{CLUSTER_SUSPENSION_POLICY, SUSPENSION_POLICY};
 use crate::kernel::text::CleanText;
 use crate::kubernetes::inventory::Inventory;
 use crate::kubernetes::inventory::rules::RuleLimits;
@@ -124,7 +125,7 @@ fn unexpired_others<'s>(
 /// Describes a compiled suspension for a sentence.
 fn describe(InjectionSuspension { name, namespace, .. }: &InjectionSuspension) -> String {
     match namespace {
-        Some(namespace) => format!("SuspensionPolicy {}/{}", CleanText(namespace), CleanText(name)),
-        None => format!("ClusterSuspensionPolicy {}", CleanText(name)),
+        Some(namespace) => format!("{} {}/{}", SUSPENSION_POLICY.kind, CleanText(namespace), CleanText(name)),
+        None => format!("{} {}", CLUSTER_SUSPENSION_POLICY.kind, CleanText(name)),
     }
 }

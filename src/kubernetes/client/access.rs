@@ -26,7 +26,7 @@ use super::restarts::RestartClient;
 use super::suspensions::ClusterSuspensions;
 use super::{NoClient, READ_TIMEOUT};
 use crate::kernel::api_error::ApiError;
-use crate::kernel::names::GROUP;
+use crate::kernel::names::{CLUSTER_SUSPENSION_POLICY, GROUP, SUSPENSION_POLICY};
 use crate::kubernetes::client::call::call_api;
 
 /// Time for which the result of a token review is cached.
@@ -89,8 +89,8 @@ impl ProtectedResource {
     /// Returns the plural name in RBAC rules.
     pub fn plural(self) -> &'static str {
         match self {
-            Self::SuspensionPolicies => "suspensionpolicies",
-            Self::ClusterSuspensionPolicies => "clustersuspensionpolicies",
+            Self::SuspensionPolicies => SUSPENSION_POLICY.plural,
+            Self::ClusterSuspensionPolicies => CLUSTER_SUSPENSION_POLICY.plural,
             Self::Workloads => "workloads",
             Self::Decisions => "decisions",
             Self::Deployments => "deployments",
@@ -100,8 +100,8 @@ impl ProtectedResource {
     /// Returns the kind for audit entries.
     pub fn kind(self) -> &'static str {
         match self {
-            Self::SuspensionPolicies => "SuspensionPolicy",
-            Self::ClusterSuspensionPolicies => "ClusterSuspensionPolicy",
+            Self::SuspensionPolicies => SUSPENSION_POLICY.kind,
+            Self::ClusterSuspensionPolicies => CLUSTER_SUSPENSION_POLICY.kind,
             Self::Workloads => "Workload",
             Self::Decisions => "Decision",
             Self::Deployments => "Deployment",

@@ -2,10 +2,12 @@
 
 use super::CALL_TIMEOUT;
 use crate::kernel::api_error::ApiError;
+use crate::kernel::names::{GROUP, ResourceNames, VERSION, suspension_names};
 use crate::kernel::text::sanitize;
-use kube::api::ApiResource;
+use kube::api::{ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
 use kube::core::Status;
+use kube::{Api, Client};
 use tokio::time::timeout;
 
 /// Awaits a call for `CALL_TIMEOUT` at most, and classifies its error.
@@ -31,6 +33,20 @@ pub(crate) fn classify_error(error: kube::Error) -> ApiError {
         400 | 413 | 415 | 422 => ApiError::Invalid(message),
         _ => ApiError::Unavailable(format!("the API server answers {code}: {message}")),
     }
+}
+
+/// Returns the endpoint of suspensions: of one namespace, or of the cluster.
+pub(crate) fn suspension_api(client: Client, namespace: Option<&str>) -> Api<DynamicObject> {
+    let resource = own_resource(suspension_names(namespace.is_some()));
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+        None => Api::all_with(client, &resource),
+    }
+}
+
+/// Describes a resource of ours.
+pub(crate) fn own_resource(names: ResourceNames) -> ApiResource {
+    resource(GROUP, VERSION, names.kind, names.plural)
 }
 
 /// Describes a resource by its names.

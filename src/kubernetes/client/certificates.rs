@@ -24,10 +24,10 @@ use crate::certs::check::{KeyFault, check_certificate};
 use crate::certs::identity::ServerIdentity;
 use crate::certs::issue::CertificatePair;
 use crate::certs::read::Certificate;
+use crate::certs::serving_key::ServingKey;
 use crate::kernel::clock::Clock;
 use crate::kernel::names::CERTIFICATES_SECRET;
 use crate::metrics::Metrics;
-use crate::server::tls::ServingKey;
 
 /// Maximum of write conflicts in a row, from replicas that start together.
 const ATTEMPTS: usize = 10;

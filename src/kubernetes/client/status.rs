@@ -3,19 +3,15 @@
 //! Uses server-side apply: fields that others write into the same status stay.
 
 use kube::api::{DynamicObject, Patch, PatchParams};
-use kube::{Api, Client, CustomResourceExt};
+use kube::{Api, Client};
 use serde_json::json;
 use thiserror::Error;
 use tokio::time::timeout;
 
 use super::CALL_TIMEOUT;
-use crate::kubernetes::client::call::resource;
+use crate::kubernetes::client::call::own_resource;
 use crate::kubernetes::inventory::rule_kind::{NamespacedName, RuleKind};
-use crate::kubernetes::resources::cluster_injection_policy::ClusterInjectionPolicy;
-use crate::kubernetes::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
-use crate::kubernetes::resources::injection_policy::InjectionPolicy;
 use crate::kubernetes::resources::status::RuleStatus;
-use crate::kubernetes::resources::suspension_policy::SuspensionPolicy;
 
 /// Owner of the fields in `managedFields`.
 const FIELD_MANAGER: &str = "outrigger";
@@ -50,14 +46,7 @@ impl StatusWriter {
         uid: Option<&str>,
         status: &RuleStatus,
     ) -> Result<(), StatusError> {
-        let crd = match kind {
-            RuleKind::ClusterInjectionPolicy => ClusterInjectionPolicy::crd(),
-            RuleKind::InjectionPolicy => InjectionPolicy::crd(),
-            RuleKind::ClusterSuspensionPolicy => ClusterSuspensionPolicy::crd(),
-            RuleKind::SuspensionPolicy => SuspensionPolicy::crd(),
-        };
-        let version = crd.spec.versions.first().map(|version| version.name.as_str()).unwrap_or_default();
-        let resource = resource(&crd.spec.group, version, kind.as_str(), &crd.spec.names.plural);
+        let resource = own_resource(kind.names());
         let api: Api<DynamicObject> = match &**namespace {
             "" => Api::all_with(self.client.clone(), &resource),
             namespace => Api::namespaced_with(self.client.clone(), namespace, &resource),

@@ -2,7 +2,6 @@
 //!
 //! Guarantees: a change applies to the state that was read, or fails; fields beside the spec stay as others wrote them.
 
-use crate::kubernetes::client::call::call_api;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
@@ -10,8 +9,7 @@ use serde_json::json;
 
 use crate::features::suspension::stored::StoredSuspension;
 use crate::kernel::api_error::ApiError;
-use crate::kernel::names::{GROUP, VERSION};
-use crate::kubernetes::client::call::resource;
+use crate::kubernetes::client::call::{call_api, suspension_api};
 use crate::kubernetes::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
 use crate::kubernetes::resources::suspension_policy::SuspensionPolicy;
@@ -80,14 +78,7 @@ impl ClusterSuspensions {
     }
 
     fn api(&self, namespace: Option<&str>) -> Api<DynamicObject> {
-        let of = |kind, plural| resource(GROUP, VERSION, kind, plural);
-        match namespace {
-            Some(namespace) => {
-                let kind = of("SuspensionPolicy", "suspensionpolicies");
-                Api::namespaced_with(self.client.clone(), namespace, &kind)
-            }
-            None => Api::all_with(self.client.clone(), &of("ClusterSuspensionPolicy", "clustersuspensionpolicies")),
-        }
+        suspension_api(self.client.clone(), namespace)
     }
 }
 

@@ -9,9 +9,8 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use crate::kernel::api_error::ApiError;
-use crate::kernel::names::{GROUP, ROUTING_FINALIZER, VERSION};
-use crate::kubernetes::client::call::call_api;
-use crate::kubernetes::client::call::resource;
+use crate::kernel::names::ROUTING_FINALIZER;
+use crate::kubernetes::client::call::{call_api, resource, suspension_api};
 use crate::kubernetes::inventory::routing::RoutingKind;
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
@@ -85,7 +84,7 @@ impl RouteWriter {
 
     /// Returns whether a suspension exists and has our finalizer.
     pub async fn has_finalizer(&self, suspension: &SuspensionObject) -> Result<bool, ApiError> {
-        let api = self.suspensions(suspension.namespace.as_deref());
+        let api = suspension_api(self.client.clone(), suspension.namespace.as_deref());
         match call_api(api.get_metadata(&suspension.name)).await {
             Ok(existing) => {
                 let ObjectMeta { uid, finalizers, .. } = existing.metadata;
@@ -104,7 +103,7 @@ impl RouteWriter {
     /// Returns [`ApiError::Changed`] if somebody else changes the suspension at this moment.
     pub async fn set_finalizer(&self, suspension: &SuspensionObject, present: bool) -> Result<(), ApiError> {
         let SuspensionObject { name, uid, .. } = suspension;
-        let api = self.suspensions(suspension.namespace.as_deref());
+        let api = suspension_api(self.client.clone(), suspension.namespace.as_deref());
         let existing = match call_api(api.get_metadata(name)).await {
             Err(ApiError::NotFound(_)) if !present => return Ok(()),
             existing => existing?.metadata,
@@ -131,17 +130,6 @@ impl RouteWriter {
             Ok(_) => Ok(()),
             Err(ApiError::NotFound(_)) if !present => Ok(()),
             Err(why) => Err(why),
-        }
-    }
-
-    fn suspensions(&self, namespace: Option<&str>) -> Api<DynamicObject> {
-        let of = |kind, plural| resource(GROUP, VERSION, kind, plural);
-        match namespace {
-            Some(namespace) => {
-                let kind = of("SuspensionPolicy", "suspensionpolicies");
-                Api::namespaced_with(self.client.clone(), namespace, &kind)
-            }
-            None => Api::all_with(self.client.clone(), &of("ClusterSuspensionPolicy", "clustersuspensionpolicies")),
         }
     }
 

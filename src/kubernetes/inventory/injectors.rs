@@ -86,7 +86,7 @@ impl InjectorConfigurations {
 /// Returns the entries of a webhook configuration by which pods reach an injector of the mesh.
 pub fn injector_entries(configuration: &MutatingWebhookConfiguration, mesh: &Mesh) -> Vec<InjectorEntry> {
     let name = configuration.name_any();
-    let revision = configuration.labels().get("istio.io/rev");
+    let revision = configuration.labels().get(names::REVISION_LABEL);
     let webhooks = configuration.webhooks.iter().flatten();
     let ours = webhooks.filter(|webhook| mesh.is_injector_entry(&webhook.name) && is_for_pods(webhook));
     let entry = |webhook: &MutatingWebhook| {

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::cache::ObjectCache;
 use super::change_counter::ChangeCounter;
 use super::owner_kind::KindAvailability;
+use crate::kernel::names::USE_WAYPOINT;
 
 /// Kind of routing object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -398,7 +399,7 @@ fn parse_service(metadata: &ObjectMeta, data: &Value) -> Result<MeshService, Str
         r#type: Option<String>,
     }
     let spec = if data["spec"].is_null() { ServiceSpec::default() } else { decode::<ServiceSpec>(&data["spec"])? };
-    let waypoint = metadata.labels.as_ref().and_then(|labels| labels.get("istio.io/use-waypoint"));
+    let waypoint = metadata.labels.as_ref().and_then(|labels| labels.get(USE_WAYPOINT));
     Ok(MeshService {
         namespace: metadata.namespace.as_deref().unwrap_or_default().into(),
         name: metadata.name.as_deref().unwrap_or_default().into(),

@@ -1,5 +1,8 @@
 //! Kinds of our own rules, and the name of one rule.
 
+use crate::kernel::names::{
+    CLUSTER_INJECTION_POLICY, CLUSTER_SUSPENSION_POLICY, INJECTION_POLICY, ResourceNames, SUSPENSION_POLICY,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// Kind of rule: one of our four custom resources.
@@ -15,29 +18,29 @@ impl RuleKind {
     pub const ALL: [Self; 4] =
         [Self::ClusterInjectionPolicy, Self::InjectionPolicy, Self::ClusterSuspensionPolicy, Self::SuspensionPolicy];
 
+    /// Returns the names that the definition of the kind declares.
+    pub fn names(self) -> ResourceNames {
+        match self {
+            Self::ClusterInjectionPolicy => CLUSTER_INJECTION_POLICY,
+            Self::InjectionPolicy => INJECTION_POLICY,
+            Self::ClusterSuspensionPolicy => CLUSTER_SUSPENSION_POLICY,
+            Self::SuspensionPolicy => SUSPENSION_POLICY,
+        }
+    }
+
     /// Returns the name of the kind, as objects carry it.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ClusterInjectionPolicy => "ClusterInjectionPolicy",
-            Self::InjectionPolicy => "InjectionPolicy",
-            Self::ClusterSuspensionPolicy => "ClusterSuspensionPolicy",
-            Self::SuspensionPolicy => "SuspensionPolicy",
-        }
+        self.names().kind
     }
 
     /// Returns the plural, as paths have it.
     pub fn plural(self) -> &'static str {
-        match self {
-            Self::ClusterInjectionPolicy => "clusterinjectionpolicies",
-            Self::InjectionPolicy => "injectionpolicies",
-            Self::ClusterSuspensionPolicy => "clustersuspensionpolicies",
-            Self::SuspensionPolicy => "suspensionpolicies",
-        }
+        self.names().plural
     }
 
     /// Returns whether objects of this kind have a namespace.
     pub fn is_namespaced(self) -> bool {
-        matches!(self, Self::InjectionPolicy | Self::SuspensionPolicy)
+        self.names().is_namespaced
     }
 
     pub(crate) fn is_policy(self) -> bool {

@@ -70,13 +70,13 @@ pub struct WorkloadSpec {
     selector: Option<PodSelector>,
     template: LenientField<PodObject>,
     job_template: LenientField<JobTemplate>,
-    workload_ref: LenientField<WorkloadRef>,
+    workload_ref: LenientField<TemplateRef>,
 }
 
 /// Workload that an Argo Rollout refers to, instead of having a template.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct WorkloadRef {
+struct TemplateRef {
     api_version: Box<str>,
     kind: Box<str>,
     name: Box<str>,
@@ -155,7 +155,7 @@ impl WorkloadSpec {
     /// reference stands where Argo Rollouts have it. Argo ignores a template without labels and annotations, and so do
     /// we.
     pub fn template_from(&self) -> Option<TemplateSource> {
-        let LenientField::Known(WorkloadRef { api_version, kind, name }) = &self.workload_ref else { return None };
+        let LenientField::Known(TemplateRef { api_version, kind, name }) = &self.workload_ref else { return None };
         let says_something = |metadata: &ObjectMeta| {
             let (labels, annotations) = (metadata.labels.as_ref(), metadata.annotations.as_ref());
             labels.is_some_and(|labels| !labels.is_empty()) || annotations.is_some_and(|all| !all.is_empty())

@@ -8,7 +8,7 @@ use serde::de::{DeserializeOwned, DeserializeSeed, Error, IntoDeserializer, MapA
 use serde::{Deserializer, forward_to_deserialize_any};
 use serde_json::Value;
 
-use crate::kernel::text::nearest_word;
+use crate::kernel::text::did_you_mean;
 use crate::kernel::text::sanitize;
 
 /// Error of an object: one sentence, or one for each unknown field.
@@ -171,12 +171,11 @@ impl StrictMap<'_, '_> {
 
     fn record_unknown(&self, key: &str) {
         let fields = self.fields.unwrap_or_default();
-        let meant = match nearest_word(key, fields.iter().copied()) {
-            Some(meant) => format!("; did you mean {meant}?"),
-            None if fields.len() <= 12 => format!("; known are {}", fields.join(", ")),
-            None => String::new(),
-        };
-        self.findings.unknown_fields.borrow_mut().push(format!("{}: unknown field{meant}", self.path_of(key)));
+        let mut hint = did_you_mean(key, fields.iter().copied());
+        if hint.is_empty() && fields.len() <= 12 {
+            hint = format!("; known are {}", fields.join(", "));
+        }
+        self.findings.unknown_fields.borrow_mut().push(format!("{}: unknown field{hint}", self.path_of(key)));
     }
 }
 

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::invalid::FieldError;
 use super::label_selector::LabelSelector;
 use super::matching::{WorkloadMatch, check_count, compile_workloads};
-use super::syntax::{DNS_LABEL, DURATION, TICKET, VERSION, WORDS, parse_duration};
+use super::syntax::{DNS_LABEL, DURATION, TICKET, VERSION, WORDS};
 use crate::decision::policy::PodMatcher;
 use crate::decision::suspension::InjectionSuspension;
+use crate::kernel::duration::parse_duration;
 use crate::kernel::text::sanitize;
 
 /// Limit of the services that one suspension may name.
@@ -148,7 +149,7 @@ impl SuspensionFields<'_> {
             }
             (None, Some(lasts)) => parse_duration(lasts)
                 .map(RequestedEnd::After)
-                .ok_or_else(|| FieldError::for_value("spec.for", lasts, DURATION.expected)),
+                .map_err(|_| FieldError::for_value("spec.for", lasts, DURATION.expected)),
             (Some(Time(end)), None) => match self.starts_at {
                 Some(Time(start)) if end <= start => Err(FieldError::new(
                     "spec.expiresAt",
@@ -209,11 +210,6 @@ impl SuspensionService {
         let mut versions = versions.iter().enumerate();
         versions.try_for_each(|(index, version)| VERSION.check(format!("{path}.versions[{index}]"), version))
     }
-}
-
-/// Parses a duration as the field `for` has it: hours, minutes and seconds, such as 3h, 2h30m or 90s.
-pub fn parse_suspension_length(text: &str) -> Option<SignedDuration> {
-    parse_duration(text)
 }
 
 fn add_saturating(start: Timestamp, by: SignedDuration) -> Timestamp {

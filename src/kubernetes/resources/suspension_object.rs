@@ -11,7 +11,7 @@ use super::suspension_fields::{SuspensionPeriod, SuspensionSubject};
 use super::suspension_policy::{SuspensionPolicy, SuspensionPolicySpec};
 use super::syntax::{is_namespace_name, is_object_name};
 use crate::decision::suspension::InjectionSuspension;
-use crate::kernel::names::{AUDIT_ID, GROUP, ROUTING_FINALIZER, VERSION};
+use crate::kernel::names::{AUDIT_ID, GROUP, ROUTING_FINALIZER, VERSION, suspension_names};
 use crate::kernel::text::{CleanText, sanitize};
 
 /// Suspension object without its status.
@@ -84,7 +84,7 @@ impl SuspensionObject {
 
     /// Returns the name of the kind.
     pub fn kind(&self) -> &'static str {
-        if self.namespace.is_some() { "SuspensionPolicy" } else { "ClusterSuspensionPolicy" }
+        suspension_names(self.namespace.is_some()).kind
     }
 
     /// Returns whether the object carries our finalizer.

@@ -75,7 +75,7 @@ pub struct SuspensionPolicySpec {
     /// can end it earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
-    /// Instead of expiresAt: how long it holds from its start, in hours, minutes and seconds, such as 3h, 2h30m or 90s.
+    /// Instead of expiresAt: how long it holds from its start, such as 3d, 2h30m or 90s.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "lasts")]
     pub lasts: Option<String>,

@@ -1,10 +1,10 @@
 //! Syntax of the texts in fields: each with a schema for the API server, and the same check in Rust.
 
-use k8s_openapi::jiff::SignedDuration;
 use schemars::{Schema, json_schema};
 use serde_json::{Value, json};
 
 use super::invalid::FieldError;
+use crate::kernel::duration::{DURATION_GRAMMAR, DURATION_PATTERN, parse_duration};
 
 /// Syntax of one sort of text.
 #[derive(Debug)]
@@ -101,10 +101,10 @@ pub(super) static LABEL_VALUE: TextSyntax = TextSyntax {
 /// Duration.
 pub(super) static DURATION: TextSyntax = TextSyntax {
     max_length: 24,
-    pattern: "^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$",
+    pattern: DURATION_PATTERN,
     extra_rule: " && self.matches('[1-9]')",
-    is_match: |text| parse_duration(text).is_some(),
-    expected: "a positive duration of at most 99999h, in hours, minutes and seconds, such as 3h, 2h30m or 90s",
+    is_match: |text| parse_duration(text).is_ok(),
+    expected: DURATION_GRAMMAR,
 };
 
 /// Words for people.
@@ -168,21 +168,6 @@ impl TextSyntax {
         let rule = format!("self.matches('{}'){}", self.pattern.replace('\\', r"\\"), self.extra_rule);
         json!({"rule": rule, "message": format!("this is not {}", self.expected)})
     }
-}
-
-/// Parses a duration as [`DURATION`] describes it.
-pub(super) fn parse_duration(text: &str) -> Option<SignedDuration> {
-    let mut rest = text;
-    let mut seconds = 0;
-    for (unit, worth) in [('h', 3600), ('m', 60), ('s', 1)] {
-        let Some((digits, after)) = rest.split_once(unit) else { continue };
-        if !consists_of(digits, |byte| byte.is_ascii_digit()) || digits.len() > 5 {
-            return None;
-        }
-        seconds += digits.parse::<i64>().ok()? * worth;
-        rest = after;
-    }
-    (rest.is_empty() && seconds > 0).then(|| SignedDuration::from_secs(seconds))
 }
 
 fn consists_of(text: &str, allowed: impl Fn(u8) -> bool) -> bool {

@@ -4,6 +4,7 @@ use super::obstacle::{
     describe_port, foreign_routes, foreign_rules, matches_host, may_speak_http, tolerated_obstacles,
 };
 use super::{ServiceTarget, version_of};
+use crate::kernel::names::{DATAPLANE_MODE, USE_WAYPOINT};
 use crate::kubernetes::inventory::routing::{MeshService, RoutingKind};
 
 /// Limit of the names in one sentence.
@@ -56,8 +57,8 @@ fn describe_ambient(target: &ServiceTarget<'_>) -> Option<String> {
     let MeshService { namespace, waypoint, .. } = target.service;
     let entry = target.inventory.namespaces.get(namespace)?;
     let label = |key: &str| entry.namespace().labels.get(key);
-    let is_ambient = label("istio.io/dataplane-mode") == Some("ambient");
-    let waypoint = waypoint.as_deref().or(label("istio.io/use-waypoint")).filter(|waypoint| *waypoint != "none");
+    let is_ambient = label(DATAPLANE_MODE) == Some("ambient");
+    let waypoint = waypoint.as_deref().or(label(USE_WAYPOINT)).filter(|waypoint| *waypoint != "none");
     (is_ambient && waypoint.is_none()).then(|| {
         format!("namespace {namespace} is ambient and has no waypoint: callers without a sidecar of their own, which is most of them, go on")
     })

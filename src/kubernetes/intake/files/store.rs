@@ -21,6 +21,7 @@ use crate::features::suspension::stored::StoredSuspension;
 use crate::kernel::api_error::ApiError;
 use crate::kernel::clock::Clock;
 use crate::kernel::ids::fresh_id;
+use crate::kernel::names::{CLUSTER_SUSPENSION_POLICY, SUSPENSION_POLICY};
 use crate::kubernetes::intake::kinds::rules::parse_rule;
 use crate::kubernetes::intake::kinds::{JsonObject, decode};
 use crate::kubernetes::inventory::Inventory;
@@ -305,8 +306,12 @@ impl FileStoreState {
 
 fn parse_suspension(object: &Value) -> Result<SuspensionObject, String> {
     match object["kind"].as_str() {
-        Some("SuspensionPolicy") => decode::<SuspensionPolicy>(object).map(|object| (&object).into()),
-        Some("ClusterSuspensionPolicy") => decode::<ClusterSuspensionPolicy>(object).map(|object| (&object).into()),
+        Some(kind) if kind == SUSPENSION_POLICY.kind => {
+            decode::<SuspensionPolicy>(object).map(|object| (&object).into())
+        }
+        Some(kind) if kind == CLUSTER_SUSPENSION_POLICY.kind => {
+            decode::<ClusterSuspensionPolicy>(object).map(|object| (&object).into())
+        }
         _ => Err("it holds no suspension".to_owned()),
     }
 }
@@ -395,8 +400,10 @@ fn write_error(path: &Path, error: &io::Error) -> ApiError {
 fn not_found(namespace: Option<&str>, name: &str) -> ApiError {
     let clean = |text: &str| crate::kernel::text::sanitize(text);
     ApiError::NotFound(match namespace {
-        Some(namespace) => format!("there is no SuspensionPolicy {} in namespace {}", clean(name), clean(namespace)),
-        None => format!("there is no ClusterSuspensionPolicy {}", clean(name)),
+        Some(namespace) => {
+            format!("there is no {} {} in namespace {}", SUSPENSION_POLICY.kind, clean(name), clean(namespace))
+        }
+        None => format!("there is no {} {}", CLUSTER_SUSPENSION_POLICY.kind, clean(name)),
     })
 }
 

@@ -16,7 +16,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-use crate::kernel::names::{GROUP, MADE_FOR};
+use crate::kernel::names::{CLUSTER_SUSPENSION_POLICY, GROUP, MADE_FOR, SUSPENSION_POLICY};
 
 /// Returns the value of the annotation [`MADE_FOR`] on the object of this name that is made for the suspension of this
 /// UID.
@@ -35,7 +35,7 @@ pub(super) fn suspension_uid(metadata: &ObjectMeta) -> Option<&str> {
 
 fn is_suspension(owner: &OwnerReference) -> bool {
     let group = owner.api_version.split_once('/').map(|(group, _)| group);
-    group == Some(GROUP) && ["SuspensionPolicy", "ClusterSuspensionPolicy"].contains(&owner.kind.as_str())
+    group == Some(GROUP) && [SUSPENSION_POLICY.kind, CLUSTER_SUSPENSION_POLICY.kind].contains(&owner.kind.as_str())
 }
 
 fn annotated_uid(metadata: &ObjectMeta) -> Option<&str> {
