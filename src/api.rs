@@ -6,6 +6,7 @@
 //! Limits: all of them stand in `limits`.
 
 mod audit;
+mod audited_object;
 mod discovery;
 mod document;
 mod endpoint;

@@ -42,7 +42,7 @@ fn start_server() -> (tempfile::TempDir, EmbeddedServer) {
     (state, served)
 }
 
-const WEB: &str = "/namespaces/shop/workloads/deployment/web/injection";
+const WEB: &str = "/namespaces/shop/workloads/deployment/web/override";
 
 fn put(served: &EmbeddedServer, path: &str, body: &Value) -> HttpAnswer {
     send_json(served, "PUT", &format!("/api/v1{path}"), Some(body), &[])
@@ -82,14 +82,24 @@ async fn a_dry_run_tells_what_new_pods_will_get_and_how_many_running_ones_differ
     assert_eq!(entry["after"]["metadata"]["annotations"]["outrigger.dev/inject"], "false");
 
     let removed =
-        put(&served, "/namespaces/shop/workloads/DaemonSet/agent/injection?dryRun=true", &json!({"action": "Remove"}));
+        put(&served, "/namespaces/shop/workloads/DaemonSet/agent/override?dryRun=true", &json!({"action": "Remove"}));
     assert_eq!(removed.json()["fields"][0]["value"], Value::Null, "{removed:?}");
+}
+
+#[tokio::test]
+async fn kind_may_be_a_plural_or_a_short_name_with_or_without_its_group_as_in_commands() {
+    let (_state, served) = start_server();
+    for kind in ["deployments", "deploy", "Deployment.apps", "deployments.apps"] {
+        let path = format!("/namespaces/shop/workloads/{kind}/web/override?dryRun=true");
+        let answer = put(&served, &path, &json!({"action": "Disable"}));
+        assert_eq!((answer.status, &answer.json()["kind"]), (200, &json!("Deployment")), "{kind}: {answer:?}");
+    }
 }
 
 #[tokio::test]
 async fn a_namespace_is_told_of_with_everything_in_it_and_with_what_a_policy_refuses() {
     let (_state, served) = start_server();
-    let told = put(&served, "/namespaces/shop/injection?dryRun=true", &json!({"action": "Disable"})).json();
+    let told = put(&served, "/namespaces/shop/override?dryRun=true", &json!({"action": "Disable"})).json();
     assert_eq!((&told["kind"], &told["name"]), (&json!("Namespace"), &json!("shop")));
     let workloads = &told["workloads"];
     assert_eq!(
@@ -98,7 +108,7 @@ async fn a_namespace_is_told_of_with_everything_in_it_and_with_what_a_policy_ref
     );
     assert_eq!(workloads["first"][0]["name"], "agent", "it has an override of its own: {told}");
     assert_eq!(workloads["running"]["differing"], 1, "{told}");
-    let strict = "/namespaces/strict/workloads/deployment/till/injection?dryRun=true";
+    let strict = "/namespaces/strict/workloads/deployment/till/override?dryRun=true";
     let refused = put(&served, strict, &json!({"action": "Disable"})).json();
     assert!(refused["hindrance"].as_str().unwrap().contains("wants a reason"), "{refused}");
     assert_eq!(refused["after"]["action"], "Enable");
@@ -145,16 +155,20 @@ async fn what_makes_no_sense_is_refused_with_what_would() {
     }
     let body = json!({"action": "Enable"});
     for (path, status, part) in [
-        ("/namespaces/shop/workloads/deployment/wep/injection", 404, "did you mean deployment/web?"),
+        ("/namespaces/shop/workloads/deployment/wep/override", 404, "did you mean deployment/web?"),
         (
-            "/namespaces/shop/workloads/deploiment/web/injection",
+            "/namespaces/shop/workloads/deploiment/web/override",
             404,
             "is no kind that makes pods; did you mean Deployment?",
         ),
-        ("/namespaces/shop/workloads/replicaset/web-1/injection", 422, "is made by deployment/web; name that"),
-        ("/namespaces/shob/injection", 404, "there is no namespace shob; did you mean shop?"),
-        ("/namespaces/shop/workloads/deployment/a%2Fb/injection", 404, "nothing of this name"),
-        ("/namespaces/shop/injection?dryrun=true", 400, "unknown field"),
+        ("/namespaces/shop/workloads/replicaset/web-1/override", 422, "is made by deployment/web; name that"),
+        ("/namespaces/shop/workloads/rs/web-1/override", 422, "replicaset/web-1 is made by deployment/web"),
+        ("/namespaces/shop/workloads/pod/web-1-a/override", 422, "name its workload, such as deployment/web"),
+        ("/namespaces/shop/workloads/gateway/public/override", 422, "a gateway is no workload"),
+        ("/namespaces/shop/workloads/deploy.example.test/web/override", 404, "but not of the group example.test"),
+        ("/namespaces/shob/override", 404, "there is no namespace shob; did you mean shop?"),
+        ("/namespaces/shop/workloads/deployment/a%2Fb/override", 404, "nothing of this name"),
+        ("/namespaces/shop/override?dryrun=true", 400, "unknown field"),
     ] {
         let answer = put(&served, path, &body);
         assert_eq!(answer.status, status, "{path}: {answer:?}");

@@ -32,7 +32,7 @@ use super::extract::ApiRequest;
 use super::listener::EventListener;
 use super::problem::ApiProblem;
 use super::request::{acquire_change_turn, json_response, parse_body, read_body, run_to_completion};
-use super::session::{ApiSession, AuditedAttempt, AuditedObject};
+use super::session::{ApiSession, AuditedAttempt};
 use crate::audit::act_entry::ActKind;
 use crate::features::restart::remaining::RemainingWork;
 use crate::kernel::text::CleanText;
@@ -169,8 +169,7 @@ pub(super) async fn create(request: ApiRequest, body: Body) -> Response {
     let query: Result<RestartDryRunQuery, ApiProblem> = request.parse_query();
     let dry_run = query.as_ref().is_ok_and(|query| query.dry_run);
     let namespace = request.path_part("namespace").unwrap_or_default();
-    let other = AuditedObject::new("Restart", &namespace, None);
-    let attempt = AuditedAttempt::on_workload(ActKind::Restart, other, (&namespace, None), dry_run, request.peer);
+    let attempt = AuditedAttempt::on_restart(ActKind::Restart, &namespace, None, dry_run, request.peer);
     run_to_completion(&Arc::clone(&request.api), async move {
         let ApiRequest { api, headers, .. } = &request;
         let mut session = ApiSession::begin(api, headers, attempt).await?;
@@ -205,13 +204,13 @@ async fn begin_restart(
     let RemainingWork { workloads, excepted } = &remaining;
     // Late: a caller that waits for a plan must not hold up other changes.
     let _turn = acquire_change_turn(api).await?;
-    let other = session.attempt.other.as_mut().expect("an attempt with an object tells of it");
-    other.object.name = Some(run.clone());
+    let audit = session.attempt.restart_mut();
+    audit.run = Some(run.clone());
     let mut after = json!({"workloads": workloads.len()});
     if !excepted.is_empty() {
         after["excepted"] = excepted.len().into();
     }
-    other.after = Some(after);
+    audit.after = Some(after);
     if dry_run || (workloads.is_empty() && excepted.is_empty()) {
         plan.refused = dry_run_refusals(&restarts, &run, &remaining).await;
         return Ok((json_response(StatusCode::OK, &plan), None));
@@ -255,8 +254,7 @@ async fn run_restart(
 /// Stops a restart.
 pub(super) async fn cancel(request: ApiRequest) -> Response {
     let (namespace, id) = (request.path_part("namespace").unwrap_or_default(), request.path_part("run"));
-    let other = AuditedObject::new("Restart", &namespace, id.as_deref());
-    let attempt = AuditedAttempt::on_workload(ActKind::RestartCancel, other, (&namespace, None), false, request.peer);
+    let attempt = AuditedAttempt::on_restart(ActKind::RestartCancel, &namespace, id.as_deref(), false, request.peer);
     run_to_completion(&Arc::clone(&request.api), async move {
         let session = ApiSession::begin(&request.api, &request.headers, attempt).await?;
         let cancelled = async {

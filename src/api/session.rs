@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
-use jiff::Timestamp;
-use serde_json::Value;
 
 use super::ApiState;
+use super::audited_object::{AuditedObject, ObjectDescription, OverrideAudit, RestartAudit, SuspensionAudit};
 use super::problem::ApiProblem;
-use crate::audit::act_entry::{ActEntry, ActKind, ActOutcome, AuditActor, AuditObject};
+use crate::audit::act_entry::{ActEntry, ActKind, ActOutcome, AuditActor};
 use crate::audit::recent::EntryWeight;
 use crate::kernel::ids::fresh_id;
 use crate::kubernetes::client::access::{AccessRight, BearerToken, Caller, ProtectedResource};
-use crate::kubernetes::resources::suspension_object::{SuspensionObject, is_valid_name};
+use crate::kubernetes::resources::suspension_object::is_valid_name;
 use crate::server::listener_state::Peer;
 
 /// Headers by which proxies name a user. A request with one of them may pretend to be somebody else, so it is refused.
@@ -42,42 +41,26 @@ pub(super) struct AuditedAttempt {
     /// Id of the request, which becomes the audit id of the object that it creates.
     pub(super) id: String,
     pub(super) act: ActKind,
-    /// Resource that the right is checked for.
-    pub(super) resource: ProtectedResource,
-    pub(super) namespace: Option<String>,
-    pub(super) name: Option<String>,
+    pub(super) scope: RightScope,
+    pub(super) object: AuditedObject,
     pub(super) dry_run: bool,
     address: String,
     pub(super) user: Option<String>,
-    pub(super) before: Option<SuspensionObject>,
-    pub(super) after: Option<SuspensionObject>,
-    /// Object of the attempt, if it is no suspension.
-    pub(super) other: Option<AuditedObject>,
-    /// Reason of the caller, if it differs from the reason of the suspension.
-    pub(super) reason: Option<String>,
-    /// Note for the entry of a successful attempt.
-    pub(super) note: Option<&'static str>,
 }
 
-/// Object of an attempt that is no suspension, with its state before and after.
+/// Place that a right is checked for.
 #[derive(Debug, Clone)]
-pub(super) struct AuditedObject {
-    pub(super) object: AuditObject,
-    pub(super) until: Option<Timestamp>,
-    pub(super) before: Option<Value>,
-    pub(super) after: Option<Value>,
-}
-
-impl AuditedObject {
-    /// Creates the record of an object, of which nothing else is known yet.
-    pub(super) fn new(kind: &str, namespace: &str, name: Option<&str>) -> Self {
-        let (namespace, name) = (Some(namespace.to_owned()), name.map(str::to_owned));
-        let object = AuditObject { kind: kind.to_owned(), namespace, name, uid: None };
-        Self { object, until: None, before: None, after: None }
-    }
+pub(super) struct RightScope {
+    pub(super) resource: ProtectedResource,
+    pub(super) namespace: Option<String>,
+    pub(super) name: Option<String>,
 }
 
 impl AuditedAttempt {
+    fn new(act: ActKind, scope: RightScope, object: AuditedObject, dry_run: bool, peer: Peer) -> Self {
+        Self { id: fresh_id(), act, scope, object, dry_run, address: peer.address.to_string(), user: None }
+    }
+
     /// Creates an attempt on suspensions.
     pub(super) fn on_suspension(
         act: ActKind,
@@ -86,44 +69,56 @@ impl AuditedAttempt {
         dry_run: bool,
         peer: Peer,
     ) -> Self {
-        Self {
-            id: fresh_id(),
-            act,
-            resource: ProtectedResource::suspensions(namespace.as_deref()),
-            namespace,
-            name,
-            dry_run,
-            address: peer.address.to_string(),
-            user: None,
-            before: None,
-            after: None,
-            other: None,
-            reason: None,
-            note: None,
-        }
+        let resource = ProtectedResource::suspensions(namespace.as_deref());
+        let object = AuditedObject::Suspension(SuspensionAudit::default());
+        Self::new(act, RightScope { resource, namespace, name }, object, dry_run, peer)
     }
 
-    /// Creates an attempt on another object. The caller needs a right on workloads there; the name is that of a workload, if any.
-    pub(super) fn on_workload(
-        act: ActKind,
-        other: AuditedObject,
-        (namespace, name): (&str, Option<&str>),
-        dry_run: bool,
-        peer: Peer,
-    ) -> Self {
-        let (namespace, name) = (Some(namespace.to_owned()), name.map(str::to_owned));
-        let attempt = Self::on_suspension(act, namespace, name, dry_run, peer);
-        Self { resource: ProtectedResource::Workloads, other: Some(other), ..attempt }
+    /// Creates an attempt on an override. The caller needs a right on the workload, or on workloads of the namespace.
+    pub(super) fn on_override(audit: OverrideAudit, workload: Option<String>, dry_run: bool, peer: Peer) -> Self {
+        let scope = RightScope {
+            resource: ProtectedResource::Workloads,
+            namespace: Some(audit.namespace.clone()),
+            name: workload,
+        };
+        Self::new(ActKind::Override, scope, AuditedObject::Override(audit), dry_run, peer)
     }
 
-    /// Creates an attempt to read another resource.
+    /// Creates an attempt on a restart, or on all restarts of the namespace. The caller needs a right on workloads there.
+    pub(super) fn on_restart(act: ActKind, namespace: &str, run: Option<&str>, dry_run: bool, peer: Peer) -> Self {
+        let (namespace, run) = (namespace.to_owned(), run.map(str::to_owned));
+        let scope =
+            RightScope { resource: ProtectedResource::Workloads, namespace: Some(namespace.clone()), name: None };
+        let object = AuditedObject::Restart(RestartAudit { namespace, run, after: None });
+        Self::new(act, scope, object, dry_run, peer)
+    }
+
+    /// Creates an attempt to read.
     pub(super) fn for_read(
         resource: ProtectedResource,
         namespace: Option<String>,
         name: Option<String>,
         peer: Peer,
     ) -> Self {
-        Self { resource, ..Self::on_suspension(ActKind::Read, namespace, name, false, peer) }
+        Self::new(ActKind::Read, RightScope { resource, namespace, name }, AuditedObject::Read, false, peer)
+    }
+
+    /// Returns the record of the suspension, of an attempt on suspensions.
+    pub(super) fn suspension_mut(&mut self) -> &mut SuspensionAudit {
+        let AuditedObject::Suspension(audit) = &mut self.object else { unreachable!("the attempt is on suspensions") };
+        audit
+    }
+
+    /// Returns the record of the override, of an attempt on an override.
+    pub(super) fn override_mut(&mut self) -> &mut OverrideAudit {
+        let AuditedObject::Override(audit) = &mut self.object else { unreachable!("the attempt is on an override") };
+        audit
+    }
+
+    /// Returns the record of the restart, of an attempt on a restart.
+    pub(super) fn restart_mut(&mut self) -> &mut RestartAudit {
+        let AuditedObject::Restart(audit) = &mut self.object else { unreachable!("the attempt is on a restart") };
+        audit
     }
 }
 
@@ -152,12 +147,12 @@ impl<'s> ApiSession<'s> {
 
     /// Checks the caller's right to use this verb on the resource of the attempt.
     pub(super) async fn authorize(&self, verb: &str) -> Result<(), ApiProblem> {
-        self.authorize_for(verb, self.attempt.resource).await
+        self.authorize_for(verb, self.attempt.scope.resource).await
     }
 
     /// Checks the caller's right to use this verb on another resource at the same place.
     pub(super) async fn authorize_for(&self, verb: &str, resource: ProtectedResource) -> Result<(), ApiProblem> {
-        let AuditedAttempt { namespace, name, .. } = &self.attempt;
+        let RightScope { namespace, name, .. } = &self.attempt.scope;
         // A name that Kubernetes does not take would become another path of its API.
         if !is_valid_name(namespace.as_deref(), name.as_deref().unwrap_or("a")) {
             return Err(ApiProblem::not_found(
@@ -171,7 +166,7 @@ impl<'s> ApiSession<'s> {
 
     /// Whether the caller has the right in every namespace; false if the check fails.
     pub(super) async fn is_allowed_everywhere(&self, verb: &str) -> bool {
-        let right = AccessRight { verb, resource: self.attempt.resource, namespace: None, name: None };
+        let right = AccessRight { verb, resource: self.attempt.scope.resource, namespace: None, name: None };
         self.api.backend.authorize(&self.caller, right).await.is_ok()
     }
 
@@ -218,37 +213,9 @@ fn record_limited(api: &ApiState, attempt: &AuditedAttempt, problem: &ApiProblem
 
 /// Records an attempt with its outcome.
 pub(super) fn record_attempt(api: &ApiState, attempt: &AuditedAttempt, outcome: Result<(), &ApiProblem>) {
-    let AuditedAttempt {
-        id,
-        act,
-        resource,
-        namespace,
-        name,
-        dry_run,
-        address,
-        user,
-        before,
-        after,
-        other,
-        reason,
-        note,
-    } = attempt.clone();
-    let suspension = after.as_ref().or(before.as_ref());
-    let spec = suspension.map(|suspension| &suspension.spec);
-    let (reason, ticket) =
-        (reason.or_else(|| spec.map(|spec| spec.reason.clone())), spec.and_then(|spec| spec.ticket.clone()));
-    let id = before.as_ref().or(after.as_ref()).and_then(SuspensionObject::audit_id).unwrap_or(id);
-    let AuditedObject { object, until, before, after } = other.unwrap_or_else(|| AuditedObject {
-        object: AuditObject {
-            kind: resource.kind().to_owned(),
-            namespace,
-            name: suspension.map(|suspension| suspension.name.clone()).or(name),
-            uid: suspension.and_then(|suspension| suspension.uid.clone()),
-        },
-        until: suspension.and_then(|suspension| suspension.period(api.terms.longest_suspension).ok()?.ends_at),
-        before: before.as_ref().map(SuspensionObject::to_json),
-        after: after.as_ref().map(SuspensionObject::to_json),
-    });
+    let AuditedAttempt { id: request_id, act, scope, object, dry_run, address, user } = attempt.clone();
+    let ObjectDescription { id, object, before, after, reason, ticket, until, note } =
+        object.describe(scope, api.terms.longest_suspension);
     let weight = match outcome {
         Ok(()) => EntryWeight::Happened,
         Err(_) if act == ActKind::Read => EntryWeight::FailedRead,
@@ -256,7 +223,7 @@ pub(super) fn record_attempt(api: &ApiState, attempt: &AuditedAttempt, outcome: 
     };
     let act = ActEntry {
         time: api.clock.now(),
-        id,
+        id: id.unwrap_or(request_id),
         act,
         outcome: match outcome {
             Ok(()) => ActOutcome::Allowed,

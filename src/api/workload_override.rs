@@ -1,4 +1,4 @@
-//! `/api/v1/namespaces/{namespace}/injection` and `…/workloads/{kind}/{name}/injection`: writes or removes an override.
+//! `/api/v1/namespaces/{namespace}/override` and `…/workloads/{kind}/{name}/override`: writes or removes an override.
 //!
 //! Writes use the caller's own token, so Kubernetes itself checks the right.
 
@@ -14,23 +14,18 @@ use axum::response::Response;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
 
 use super::ApiState;
 use super::endpoint::{ApiEndpoint, OperationSpec, ResponseSpec, component_schema, inline_schema};
 use super::extract::{ApiRequest, read_with_pods, with_unread};
 use super::problem::ApiProblem;
 use super::request::{acquire_change_turn, json_response, parse_body, read_body, run_to_completion};
-use super::session::{ApiSession, AuditedAttempt};
-use crate::audit::act_entry::ActKind;
-use crate::features::overrides::field::MetadataField;
-use crate::features::overrides::plan::{OverridePlan, plan_overrides, preview_plans};
+use super::session::ApiSession;
+use crate::features::overrides::apply::{AppliedOverride, ApplyError, OverrideCaller, OverrideOutcome};
+use crate::features::overrides::lookup::find_subject;
+use crate::features::overrides::plan::{OverridePlan, SubjectPlan, plan_overrides};
 use crate::features::overrides::request::{OverrideRefusal, OverrideRequest};
-use crate::features::preview::warnings::preview_warnings;
-use crate::kernel::api_error::ApiError;
-use crate::kubernetes::client::overrides::{
-    OverrideWriteError, OverrideWriteOptions, OverrideWriteOutcome, OverrideWriteReport,
-};
+use crate::kubernetes::client::overrides::{OverrideWriteError, OverrideWriteOptions};
 use body::WorkloadOverrideRequest;
 use response::OverrideResponse;
 use target::OverrideTarget;
@@ -61,12 +56,12 @@ pub(super) fn endpoints() -> Vec<ApiEndpoint> {
         endpoint(
             "overrideWorkload",
             "Writes an override on a workload, or takes it away; no roll-out starts.",
-            "/api/v1/namespaces/{namespace}/workloads/{kind}/{name}/injection",
+            "/api/v1/namespaces/{namespace}/workloads/{kind}/{name}/override",
         ),
         endpoint(
             "overrideNamespace",
             "Writes an override on a namespace, or takes it away; no roll-out starts.",
-            "/api/v1/namespaces/{namespace}/injection",
+            "/api/v1/namespaces/{namespace}/override",
         ),
     ]
 }
@@ -76,13 +71,7 @@ pub(super) async fn write(request: ApiRequest, body: Body) -> Response {
     let query: Result<OverrideWriteQuery, ApiProblem> = request.parse_query();
     let dry_run = query.as_ref().is_ok_and(|query| query.dry_run);
     let target = OverrideTarget::from_request(&request);
-    let attempt = AuditedAttempt::on_workload(
-        ActKind::Override,
-        target.audited_object(),
-        target.right_scope(),
-        dry_run,
-        request.peer,
-    );
+    let attempt = target.attempt(dry_run, request.peer);
     run_to_completion(&Arc::clone(&request.api), async move {
         let ApiRequest { api, headers, .. } = &request;
         let mut session = ApiSession::begin(api, headers, attempt).await?;
@@ -102,7 +91,7 @@ pub(super) async fn write(request: ApiRequest, body: Body) -> Response {
 
 /// Plan of an override, with what the caller should know about it.
 struct PreparedOverride {
-    plan: OverridePlan,
+    plan: SubjectPlan,
     warnings: Vec<String>,
     unread: Vec<String>,
 }
@@ -115,33 +104,20 @@ async fn write_override(
     let (api, dry_run, now) = (session.api, session.attempt.dry_run, session.api.clock.now());
     let force_conflicts = body.force;
     let request = body.into_request(now)?;
-    session.attempt.reason.clone_from(&request.reason);
+    session.attempt.override_mut().reason.clone_from(&request.reason);
     let prepared = {
         let request = request.clone();
         read_with_pods(api, &session.caller.user, move |api| prepare_override(api, &target, &request, now)).await?
     };
     let edit = &prepared.plan.edit;
-    let object = session.attempt.other.as_mut().expect("the attempt was created with an object");
-    (object.until, object.after) = (request.until, Some(annotations_json(&edit.fields)));
-    edit.target.kind.clone_into(&mut object.object.kind);
-    let outcome = match api.backend.overrides(&session.token)? {
-        Some(writer) => {
-            let result = writer.write(edit, OverrideWriteOptions { force_conflicts, dry_run }).await;
-            let OverrideWriteReport { outcome, previous } =
-                result.map_err(|why| write_problem(&why, &edit.target.resource_name()))?;
-            object.before = Some(annotations_json(&previous));
-            outcome
-        }
-        None if dry_run => OverrideWriteOutcome::Changed,
-        None => {
-            let kept = "what there is comes from files, which are changed by whoever keeps them";
-            let by_hand = prepared.plan.describe_by_hand();
-            return Err(ApiProblem::new(409, format!("{kept}: {by_hand}; dryRun=true tells what follows")));
-        }
-    };
-    if outcome == OverrideWriteOutcome::Unchanged {
-        session.attempt.note = Some("it stood there already; nothing has changed");
-    }
+    let audit = session.attempt.override_mut();
+    (audit.until, audit.after) = (request.until, Some(edit.fields.clone()));
+    audit.kind.clone_from(&edit.target.kind);
+    let store = api.backend.override_store(&session.token)?;
+    let AppliedOverride { outcome, previous } =
+        store.apply(&prepared.plan, OverrideWriteOptions { force_conflicts, dry_run }).await?;
+    audit.before = previous;
+    audit.is_unchanged = outcome == OverrideOutcome::Unchanged;
     Ok(json_response(StatusCode::OK, &OverrideResponse::new(&session.attempt, request.action, outcome, prepared)))
 }
 
@@ -152,36 +128,25 @@ fn prepare_override(
     now: Timestamp,
 ) -> Result<PreparedOverride, ApiProblem> {
     let inventory = &api.inventory;
-    let subject = target.find_subject(inventory)?;
-    let (plans, unread) = with_unread(inventory, || plan_overrides(inventory, request, vec![subject], now));
-    let plans = plans.map_err(refusal_problem)?;
-    let warnings = preview_warnings(&preview_plans(&plans), inventory);
-    let plan = plans.into_iter().next().expect("each subject has one plan");
+    let subject = find_subject(inventory, target.query())?;
+    let (plan, unread) = with_unread(inventory, || plan_overrides(inventory, request, vec![subject], now));
+    let OverridePlan { subjects, warnings } = plan?;
+    let plan = subjects.into_iter().next().expect("each subject has one plan");
     Ok(PreparedOverride { plan, warnings, unread })
 }
 
-/// Returns annotations as in an object; null for a missing one.
-fn annotations_json(fields: &[MetadataField]) -> Value {
-    let fields: Map<_, _> = fields.iter().map(|field| (field.key.clone(), json!(field.value))).collect();
-    json!({"metadata": {"annotations": fields}})
-}
-
-fn refusal_problem(why: OverrideRefusal) -> ApiProblem {
-    match why {
-        OverrideRefusal::Invalid(sentence) => ApiProblem::new(422, sentence),
-        OverrideRefusal::Undoes(sentence) => ApiProblem::new(409, sentence),
+impl From<OverrideRefusal> for ApiProblem {
+    fn from(refusal: OverrideRefusal) -> Self {
+        Self::new(422, refusal.to_string())
     }
 }
 
-fn write_problem(why: &OverrideWriteError, resource: &str) -> ApiProblem {
-    match why {
-        OverrideWriteError::Conflict(_) => {
-            ApiProblem::new(409, format!("{why}; change it there, or take it over with \"force\": true"))
-        }
-        OverrideWriteError::ObjectChanged(_) => ApiProblem::new(409, why.to_string()),
-        OverrideWriteError::Refused(ApiError::Forbidden(sentence)) => {
-            ApiProblem::new(403, format!("{sentence}; it takes the rights to get and patch {resource}"))
-        }
-        OverrideWriteError::Refused(why) => why.clone().into(),
+impl From<ApplyError> for ApiProblem {
+    fn from(error: ApplyError) -> Self {
+        let status = match &error {
+            ApplyError::Write { error: OverrideWriteError::Refused(why), .. } => Self::from(why.clone()).status,
+            ApplyError::Files(_) | ApplyError::Write { .. } => 409,
+        };
+        Self::new(status, error.describe(OverrideCaller::ApiRequest))
     }
 }

@@ -13,7 +13,7 @@ use crate::decision::facts::{Owner, OwnerReference, PodFacts};
 use crate::decision::mesh::Mesh;
 use crate::kernel::object_ref::ObjectRef;
 use crate::kernel::text::{did_you_mean, nearest_word};
-use crate::kubernetes::inventory::owner_kind::{OwnerKinds, controller_of};
+use crate::kubernetes::inventory::owner_kind::{OwnerKinds, controller_of, expand_short_kind};
 use crate::kubernetes::inventory::workload::{PodObject, WorkloadSpec};
 use crate::kubernetes::resources::strict::{StrictError, read_object};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -45,17 +45,6 @@ impl fmt::Display for TargetRef {
     }
 }
 
-/// Short names of the kinds of Kubernetes, as `kubectl` takes them.
-const SHORT_KINDS: [(&str, &str); 7] = [
-    ("deploy", "Deployment"),
-    ("sts", "StatefulSet"),
-    ("ds", "DaemonSet"),
-    ("rs", "ReplicaSet"),
-    ("cj", "CronJob"),
-    ("rc", "ReplicationController"),
-    ("ro", "Rollout"),
-];
-
 impl TargetRef {
     pub fn is_pod(&self) -> bool {
         ["pod", "pods", "po"].contains(&self.kind.as_str())
@@ -64,11 +53,10 @@ impl TargetRef {
     /// Finds the kind among the kinds that can own pods.
     pub fn resolve_kind(&self, kinds: &OwnerKinds) -> anyhow::Result<String> {
         let typed = self.kind.as_str();
-        if let Some((_, kind)) = SHORT_KINDS.iter().find(|(short, _)| *short == typed) {
-            return Ok((*kind).to_owned());
+        if let Some(kind) = expand_short_kind(typed) {
+            return Ok(kind.to_owned());
         }
-        let found = kinds.iter().find(|kind| kind.plural == typed || kind.kind.to_lowercase() == typed);
-        if let Some(found) = found {
+        if let Some(found) = kinds.find_by_word(typed) {
             return Ok(found.kind.clone());
         }
         let known: Vec<_> = kinds.iter().map(|kind| kind.kind.to_lowercase()).collect();

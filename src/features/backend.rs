@@ -2,10 +2,10 @@
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
+use crate::features::overrides::apply::OverrideStore;
 use crate::features::suspension::stored::StoredSuspension;
 use crate::kernel::api_error::ApiError;
 use crate::kubernetes::client::access::{AccessRight, BearerToken, Caller, ClusterAccess};
-use crate::kubernetes::client::overrides::OverrideWriter;
 use crate::kubernetes::client::restarts::RestartClient;
 use crate::kubernetes::client::suspensions::ClusterSuspensions;
 use crate::kubernetes::intake::files::store::FileStore;
@@ -70,11 +70,11 @@ impl Backend {
         }
     }
 
-    /// Opens the overrides with the rights of this token; none in a directory, whose objects are edited by hand.
-    pub fn overrides(&self, token: &BearerToken) -> Result<Option<OverrideWriter>, ApiError> {
+    /// Opens the overrides with the rights of this token.
+    pub fn override_store(&self, token: &BearerToken) -> Result<OverrideStore, ApiError> {
         match self {
-            Self::Cluster(access) => access.overrides_with(token).map(Some),
-            Self::Files(..) => Ok(None),
+            Self::Cluster(access) => access.overrides_with(token).map(OverrideStore::Cluster),
+            Self::Files(..) => Ok(OverrideStore::Files),
         }
     }
 }

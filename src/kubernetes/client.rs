@@ -8,6 +8,7 @@ pub mod events;
 pub mod evictions;
 pub mod installation;
 pub mod lease;
+pub mod metadata_edit;
 pub mod overrides;
 pub mod registration;
 pub mod removal;

@@ -6,8 +6,8 @@ mod kinds;
 mod restart;
 mod transitions;
 
-use ::outrigger::features::overrides::edit::{EditTarget, MetadataEdit};
-use ::outrigger::features::overrides::field::{MetadataField, MetadataMap};
+use ::outrigger::kubernetes::client::metadata_edit::field::{MetadataField, MetadataMap};
+use ::outrigger::kubernetes::client::metadata_edit::{EditTarget, MetadataEdit};
 use ::outrigger::kubernetes::client::overrides::{OverrideWriteOptions, OverrideWriter};
 use anyhow::ensure;
 use k8s_openapi::api::apps::v1::Deployment;

@@ -2,7 +2,7 @@
 
 import { Act, LASTS, field, select, warnings, when } from "./dialog.js";
 import { h, toast } from "./dom.js";
-import { INJECTION, override } from "./overriding.js";
+import { OVERRIDE_PATHS, override } from "./overriding.js";
 import { RESTARTS, restart } from "./restarting.js";
 import { clock, plural, relative } from "./words.js";
 
@@ -22,7 +22,7 @@ export class Acts {
   ofNamespace(namespace) {
     return this.bar(`Acts on namespace ${namespace}`, [
       ["POST", IN_NAMESPACE, "Suspend …", () => this.suspend({ namespace })],
-      ["PUT", INJECTION.ofNamespace, "Override …", () => override({ namespace }, (text) => this.finish(text))],
+      ["PUT", OVERRIDE_PATHS.ofNamespace, "Override …", () => override({ namespace }, (text) => this.finish(text))],
       ["POST", RESTARTS, "Restart …", () => restart({ namespace }, (text) => this.finish(text))],
     ]);
   }
@@ -32,7 +32,7 @@ export class Acts {
     const finish = (text) => this.finish(text);
     return this.bar(`Acts on ${name}`, [
       kind !== "Pod" && ["POST", IN_NAMESPACE, "Suspend injection …", () => this.suspend({ namespace, workload: { kind, name } })],
-      kind !== "Pod" && ["PUT", INJECTION.ofWorkload, "Override …", () => override({ namespace, kind, name }, finish)],
+      kind !== "Pod" && ["PUT", OVERRIDE_PATHS.ofWorkload, "Override …", () => override({ namespace, kind, name }, finish)],
       kind !== "Pod" && ["POST", RESTARTS, "Restart …", () => restart({ namespace, kind, name }, finish)],
     ]);
   }
@@ -43,7 +43,7 @@ export class Acts {
     if (!["Workload", "Namespace"].includes(place)) return "";
     const of = { namespace, kind, name: kind && name.join("/"), chosen: "Remove" };
     return this.bar(`Acts on the override of ${of.name ?? namespace}`, [
-      ["PUT", kind ? INJECTION.ofWorkload : INJECTION.ofNamespace, "Remove …", () => override(of, (text) => this.finish(text))],
+      ["PUT", kind ? OVERRIDE_PATHS.ofWorkload : OVERRIDE_PATHS.ofNamespace, "Remove …", () => override(of, (text) => this.finish(text))],
     ]);
   }
 

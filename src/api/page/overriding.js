@@ -4,9 +4,9 @@ import { Act, LASTS, field, select, warnings } from "./dialog.js";
 import { h } from "./dom.js";
 import { plural } from "./words.js";
 
-export const INJECTION = {
-  ofNamespace: "/api/v1/namespaces/{namespace}/injection",
-  ofWorkload: "/api/v1/namespaces/{namespace}/workloads/{kind}/{name}/injection",
+export const OVERRIDE_PATHS = {
+  ofNamespace: "/api/v1/namespaces/{namespace}/override",
+  ofWorkload: "/api/v1/namespaces/{namespace}/workloads/{kind}/{name}/override",
 };
 
 const ACTIONS = [
@@ -32,7 +32,7 @@ export function override({ namespace, kind, name, chosen = "Disable" }, finish) 
       : `An annotation on namespace ${namespace}, for whatever in it says nothing itself. Running pods stay as they are.`,
     fields: [field("Action", action), ...written],
     method: "PUT",
-    path: `${place}${ofWorkload ?? ""}/injection`,
+    path: `${place}${ofWorkload ?? ""}/override`,
     body: () => ({ action: action.value, ...(action.value !== "Remove" && wish(lasts.value, reason.value.trim())) }),
     summary: follows,
     verb: "Write it",

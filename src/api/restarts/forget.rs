@@ -17,7 +17,7 @@ use super::{ApiRequest, RestartDryRunQuery, restart_client};
 use crate::api::ApiState;
 use crate::api::problem::ApiProblem;
 use crate::api::request::{acquire_change_turn, json_response, run_to_completion};
-use crate::api::session::{ApiSession, AuditedAttempt, AuditedObject};
+use crate::api::session::{ApiSession, AuditedAttempt};
 use crate::audit::act_entry::ActKind;
 use crate::features::restart::remaining::{find_unfinished_run, remaining_workloads};
 use crate::features::restart::report::WorkloadReason;
@@ -47,8 +47,7 @@ pub(super) async fn forget(request: ApiRequest) -> Response {
     let dry_run = query.as_ref().is_ok_and(|query| query.dry_run);
     let (namespace, run) =
         (request.path_part("namespace").unwrap_or_default(), request.path_part("run").unwrap_or_default());
-    let other = AuditedObject::new("Restart", &namespace, Some(&run));
-    let attempt = AuditedAttempt::on_workload(ActKind::RestartForget, other, (&namespace, None), dry_run, request.peer);
+    let attempt = AuditedAttempt::on_restart(ActKind::RestartForget, &namespace, Some(&run), dry_run, request.peer);
     run_to_completion(&Arc::clone(&request.api), async move {
         let mut session = ApiSession::begin(&request.api, &request.headers, attempt).await?;
         let forgotten = async {
@@ -76,8 +75,7 @@ async fn forget_restart(
     let run = find_unfinished_run(&contents.workloads, namespace, Some(run))
         .map_err(|why| ApiProblem::not_found(why.to_string()))?;
     let (remaining, left_out) = (remaining_workloads(contents.workloads, &run), contents.left_out);
-    let other = session.attempt.other.as_mut().expect("an attempt with an object tells of it");
-    other.after = Some(json!({"workloads": remaining.len()}));
+    session.attempt.restart_mut().after = Some(json!({"workloads": remaining.len()}));
     let workloads = names_of(&remaining);
     if dry_run {
         return Ok(ForgetRestartResponse {

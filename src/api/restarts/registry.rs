@@ -231,12 +231,10 @@ impl Drop for RunEnding<'_> {
         let RestartReport { restarted, passed, refused, not_up, held: _, rolling, pending, .. } = &report;
         let mut attempt = self.attempt.clone();
         attempt.act = ActKind::RestartOver;
-        if let Some(other) = &mut attempt.other {
-            other.after = Some(json!({
-                "restarted": restarted.len(), "passed": passed.len(), "refused": refused.len(),
-                "notUp": not_up.len(), "rolling": rolling.len(), "pending": pending.len(),
-            }));
-        }
+        attempt.restart_mut().after = Some(json!({
+            "restarted": restarted.len(), "passed": passed.len(), "refused": refused.len(),
+            "notUp": not_up.len(), "rolling": rolling.len(), "pending": pending.len(),
+        }));
         let problem = failure_reason(&report).map(|why| ApiProblem::new(503, why));
         record_attempt(self.api, &attempt, problem.as_ref().map_or(Ok(()), Err));
         let mut progress = self.run.progress.lock();
@@ -249,13 +247,11 @@ impl Drop for RunEnding<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::session::AuditedObject;
     use crate::server::listener_state::Peer;
 
     fn run(id: &str, namespace: &str, user: &str) -> TrackedRestart {
         let peer = Peer { address: "127.0.0.1:1".parse().unwrap(), verified: false };
-        let other = AuditedObject::new("Restart", namespace, None);
-        let mut attempt = AuditedAttempt::on_workload(ActKind::Restart, other, (namespace, None), false, peer);
+        let mut attempt = AuditedAttempt::on_restart(ActKind::Restart, namespace, None, false, peer);
         attempt.user = Some(user.to_owned());
         TrackedRestart::new(id.to_owned(), namespace, &attempt, 1, Timestamp::UNIX_EPOCH)
     }

@@ -16,7 +16,7 @@ use crate::api::extract::ApiRequest;
 use crate::api::limits::CHANGE_ATTEMPTS;
 use crate::api::problem::ApiProblem;
 use crate::api::request::{acquire_change_turn, parse_body, read_body, run_to_completion};
-use crate::api::session::{ApiSession, AuditedAttempt};
+use crate::api::session::{ApiSession, AuditedAttempt, RightScope};
 use crate::audit::act_entry::ActKind;
 use crate::features::suspension::change::{SuspensionChange, SuspensionExtension, end_suspension, extend_suspension};
 use crate::features::suspension::stored::StoredSuspension;
@@ -78,7 +78,7 @@ async fn handle_change(request: ApiRequest, body: Body, act: ActKind) -> Respons
             let change = parse_change(headers, &read_body(body).await?, act)?;
             // A slow sender must not make others wait, so the body is read before the turn is taken.
             let _turn = acquire_change_turn(api).await?;
-            session.attempt.reason.clone_from(&change.reason);
+            session.attempt.suspension_mut().reason.clone_from(&change.reason);
             apply_change(&mut session, headers, &change).await
         }
         .await;
@@ -117,13 +117,14 @@ async fn apply_change(
     change: &ChangeRequest,
 ) -> Result<Response, ApiProblem> {
     let (api, dry_run) = (session.api, session.attempt.dry_run);
-    let (namespace, name) = (session.attempt.namespace.clone(), session.attempt.name.clone().unwrap_or_default());
+    let RightScope { namespace, name, .. } = session.attempt.scope.clone();
+    let name = name.unwrap_or_default();
     let store = api.backend.suspension_store(&session.token)?;
     let mut attempts = 1..=CHANGE_ATTEMPTS;
     loop {
         let is_last = attempts.next().is_none_or(|attempt| attempt == CHANGE_ATTEMPTS);
         let stored = store.get(namespace.as_deref(), &name).await?;
-        session.attempt.before = Some(stored.object.clone());
+        session.attempt.suspension_mut().before = Some(stored.object.clone());
         if headers.contains_key(IF_MATCH) && !matches_state(headers, &stored.object) {
             return Err(ApiProblem::new(412, "it has been changed since you read it; read it again"));
         }
@@ -140,7 +141,7 @@ async fn apply_change(
         };
         match written {
             Ok(Some(StoredSuspension { object, .. })) => {
-                session.attempt.after = Some(object.clone());
+                session.attempt.suspension_mut().after = Some(object.clone());
                 return Ok(respond_with(api, &object, StatusCode::OK).await);
             }
             // The suspension had not begun, and was deleted.

@@ -43,7 +43,7 @@ pub(super) async fn create(request: ApiRequest, body: Body) -> Response {
             let _turn = acquire_change_turn(api).await?;
             let mut fields: Map<String, Value> = parse_body(headers, &body)?;
             let name = choose_name(&mut fields, &session, headers)?;
-            session.attempt.name = Some(name.clone());
+            session.attempt.scope.name = Some(name.clone());
             create_named(&mut session, fields, name).await
         }
         .await;
@@ -57,13 +57,13 @@ async fn create_named(
     fields: Map<String, Value>,
     name: String,
 ) -> Result<Response, ApiProblem> {
-    let (api, namespace, dry_run) = (session.api, session.attempt.namespace.clone(), session.attempt.dry_run);
+    let (api, namespace, dry_run) = (session.api, session.attempt.scope.namespace.clone(), session.attempt.dry_run);
     let has_start = fields.get("startsAt").is_some_and(|value| !value.is_null());
     let spec = serde_json::from_value(Value::Object(fields));
     let spec = spec
         .map_err(|error| ApiProblem::new(422, format!("this is no suspension: {}", CleanText(&error.to_string()))))?;
     let draft = draft_suspension(namespace, name, spec, session.attempt.id.clone(), api.clock.now(), &api.terms)?;
-    session.attempt.after = Some(draft.clone());
+    session.attempt.suspension_mut().after = Some(draft.clone());
     let store = api.backend.suspension_store(&session.token)?;
     let created = match check_obstacles(api, &draft) {
         Ok(()) => store.create(&draft, dry_run).await.map_err(ApiProblem::from),
@@ -71,7 +71,7 @@ async fn create_named(
     };
     match created {
         Ok(StoredSuspension { object, .. }) => {
-            session.attempt.after = Some(object.clone());
+            session.attempt.suspension_mut().after = Some(object.clone());
             let status = if dry_run { StatusCode::OK } else { StatusCode::CREATED };
             let mut response = respond_with(api, &object, status).await;
             if !dry_run && let Ok(location) = HeaderValue::from_str(&suspension_path(&object)) {
@@ -87,8 +87,8 @@ async fn create_named(
                 let asks = format!("{} stands there, and asks for something else", existing.describe());
                 return Err(ApiProblem::new(409, format!("{asks}; choose another name, or extend or end it")));
             }
-            session.attempt.after = Some(existing.clone());
-            session.attempt.note = Some("it stood already; nothing was written");
+            session.attempt.suspension_mut().after = Some(existing.clone());
+            session.attempt.suspension_mut().note = Some("it stood already; nothing was written");
             Ok(respond_with(api, &existing, StatusCode::OK).await)
         }
         Err(problem) => Err(problem),
@@ -130,7 +130,7 @@ fn choose_name(
         None => {}
     }
     let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(format!("suspension-{}", &session.attempt.id[..8])) };
-    let namespace = session.attempt.namespace.as_deref().unwrap_or_default();
+    let namespace = session.attempt.scope.namespace.as_deref().unwrap_or_default();
     let parts = [session.caller.user.as_bytes(), namespace.as_bytes(), key.as_bytes()].join(&0);
     let hash = digest(&SHA256, &parts);
     let hex: String = hash.as_ref()[..12].iter().map(|byte| format!("{byte:02x}")).collect();

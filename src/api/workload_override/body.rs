@@ -5,9 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::refusal_problem;
 use crate::api::problem::ApiProblem;
-use crate::features::overrides::request::{OverrideAction, OverrideMechanism, OverrideRequest};
+use crate::features::overrides::request::{OverrideAction, OverrideMechanism, OverrideRequest, OverrideTerm};
 use crate::kernel::duration::{DURATION_GRAMMAR, parse_duration};
 use crate::kubernetes::resources::suspension_fields::lasts;
 
@@ -15,7 +14,7 @@ use crate::kubernetes::resources::suspension_fields::lasts;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("example" = {"action": "Disable", "reason": "the proxy crashes in a loop", "for": "2h"}))]
-#[schemars(rename = "InjectionWanted")]
+#[schemars(rename = "OverrideRequest")]
 pub(super) struct WorkloadOverrideRequest {
     /// `Enable` and `Disable` write it, `Remove` takes it away.
     action: OverrideAction,
@@ -37,18 +36,18 @@ impl WorkloadOverrideRequest {
     /// Checks the body.
     pub(super) fn into_request(self, now: Timestamp) -> Result<OverrideRequest, ApiProblem> {
         let Self { action, reason, until, r#for, force: _ } = self;
-        let until = match (until, r#for) {
+        let term = match (until, r#for) {
             (Some(_), Some(_)) => {
                 return Err(ApiProblem::new(422, "at most one of until and for says how long it counts"));
             }
-            (Some(Time(until)), None) => Some(until),
+            (Some(Time(until)), None) => Some(OverrideTerm::Until(until)),
             (None, Some(duration)) => {
                 let duration = parse_duration(&duration)
                     .map_err(|_| ApiProblem::new(422, format!("for is not {DURATION_GRAMMAR}")))?;
-                Some(now.checked_add(duration).unwrap_or(Timestamp::MAX))
+                Some(OverrideTerm::For(duration))
             }
             (None, None) => None,
         };
-        OverrideRequest::new(action, OverrideMechanism::Annotations, reason, until, now).map_err(refusal_problem)
+        Ok(OverrideRequest::new(action, OverrideMechanism::Annotations, reason, term, now)?)
     }
 }

@@ -6,12 +6,12 @@ use serde::Serialize;
 use super::PreparedOverride;
 use crate::api::limits::LISTED_FORECASTS;
 use crate::api::session::AuditedAttempt;
-use crate::features::overrides::field::MetadataField;
+use crate::features::overrides::apply::OverrideOutcome;
 use crate::features::overrides::forecast::PodForecast;
-use crate::features::overrides::plan::OverridePlan;
+use crate::features::overrides::plan::SubjectPlan;
 use crate::features::overrides::request::OverrideAction;
 use crate::features::status::running::PodCounts;
-use crate::kubernetes::client::overrides::OverrideWriteOutcome;
+use crate::kubernetes::client::metadata_edit::field::MetadataField;
 
 /// What was written, or would be, and what new pods get for it.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -43,18 +43,9 @@ pub(super) struct OverrideResponse {
     partial: bool,
 }
 
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "InjectionOutcome")]
-enum OverrideOutcome {
-    /// The object is changed.
-    Written,
-    /// It stood there already.
-    Unchanged,
-}
-
 /// The workloads of a namespace.
 #[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "InjectionOfOthers")]
+#[schemars(rename = "AffectedWorkloads")]
 struct DependentForecasts {
     /// How many there are.
     count: usize,
@@ -73,18 +64,15 @@ impl OverrideResponse {
     pub(super) fn new(
         attempt: &AuditedAttempt,
         action: OverrideAction,
-        outcome: OverrideWriteOutcome,
+        outcome: OverrideOutcome,
         prepared: PreparedOverride,
     ) -> Self {
         let PreparedOverride { plan, warnings, unread } = prepared;
-        let OverridePlan { subject: _, edit, own_forecast, dependents } = plan;
+        let SubjectPlan { subject: _, edit, own_forecast, dependents } = plan;
         Self {
             action,
             dry_run: attempt.dry_run,
-            outcome: match outcome {
-                OverrideWriteOutcome::Changed => OverrideOutcome::Written,
-                OverrideWriteOutcome::Unchanged => OverrideOutcome::Unchanged,
-            },
+            outcome,
             audit_id: attempt.id.clone(),
             at: edit.metadata_path.join("."),
             fields: edit.fields,
@@ -99,7 +87,7 @@ impl OverrideResponse {
 
 impl DependentForecasts {
     fn from_forecasts(mut forecasts: Vec<PodForecast>) -> Self {
-        let (count, running) = (forecasts.len(), sum_counts(&forecasts));
+        let (count, running) = (forecasts.len(), forecasts.iter().map(|one| one.running.as_ref()).sum());
         let changing = forecasts.iter().filter(|one| one.is_change()).count();
         let hindered = forecasts.iter().filter(|one| one.hindrance.is_some()).count();
         forecasts.retain(|one| one.hindrance.is_some() || one.is_change());
@@ -107,14 +95,4 @@ impl DependentForecasts {
         forecasts.truncate(LISTED_FORECASTS);
         Self { count, changing, hindered, running, first: forecasts }
     }
-}
-
-/// Sums up all counts. The differing ones are none if any workload with pods could not be compared.
-fn sum_counts(forecasts: &[PodForecast]) -> Option<PodCounts> {
-    let counts: Vec<&PodCounts> = forecasts.iter().map(|one| one.running.as_ref()).collect::<Option<_>>()?;
-    Some(PodCounts {
-        pods: counts.iter().map(|one| one.pods).sum(),
-        with_sidecar: counts.iter().map(|one| one.with_sidecar).sum(),
-        differing: counts.iter().filter(|one| one.pods > 0).map(|one| one.differing).sum(),
-    })
 }

@@ -6,23 +6,14 @@ use super::RestartFollowUp;
 use crate::cli::restart::progress_output::describe_end;
 use crate::cli::snapshot::format_columns;
 use crate::features::new_pod::NewPodOutcome;
-use crate::features::overrides::field::MetadataField;
+use crate::features::overrides::apply::{AppliedOverride, ApplyError, OverrideCaller, OverrideOutcome};
 use crate::features::overrides::forecast::PodForecast;
-use crate::features::overrides::plan::OverridePlan;
+use crate::features::overrides::plan::SubjectPlan;
 use crate::features::overrides::request::{OverrideAction, OverrideRequest};
 use crate::features::restart::report::RestartReport;
 use crate::features::restart::workload::NamespacedWorkload;
 use crate::features::status::running::PodCounts;
-use crate::kubernetes::client::overrides::OverrideWriteOutcome;
-
-/// Outcome of the write on one object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum ObjectOutcome {
-    /// The write succeeded.
-    Wrote(OverrideWriteOutcome),
-    /// The write failed, for this reason.
-    Failed(String),
-}
+use crate::kubernetes::client::metadata_edit::field::MetadataField;
 
 /// JSON output of a command.
 #[derive(Debug, Serialize)]
@@ -47,8 +38,7 @@ pub(super) struct OverrideOutput {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct OverrideObjectRow {
-    /// `Written`, `Unchanged` or `Failed`; for a dry run the expected outcome.
-    outcome: &'static str,
+    outcome: OverrideOutcome,
     /// Reason of a failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
@@ -68,29 +58,24 @@ impl OverrideOutput {
     pub(super) fn new(
         request: &OverrideRequest,
         dry_run: bool,
-        plans: Vec<OverridePlan>,
-        outcomes: Vec<ObjectOutcome>,
+        plans: Vec<SubjectPlan>,
+        writes: Vec<Result<AppliedOverride, ApplyError>>,
         follow_up: RestartFollowUp,
         unread: Vec<String>,
     ) -> Self {
-        let row = |(plan, outcome): (OverridePlan, ObjectOutcome)| {
-            let OverridePlan { subject: _, edit, own_forecast, dependents } = plan;
-            let (outcome, why) = match outcome {
-                ObjectOutcome::Wrote(OverrideWriteOutcome::Changed) => ("Written", None),
-                ObjectOutcome::Wrote(OverrideWriteOutcome::Unchanged) => ("Unchanged", None),
-                ObjectOutcome::Failed(why) => ("Failed", Some(why)),
-            };
+        let row = |(plan, write): (SubjectPlan, Result<AppliedOverride, ApplyError>)| {
+            let SubjectPlan { subject: _, edit, own_forecast, dependents } = plan;
             OverrideObjectRow {
-                outcome,
-                why,
+                outcome: outcome(&write),
+                why: write.err().map(|error| error.describe(OverrideCaller::Command)),
                 at: edit.metadata_path.join("."),
                 fields: edit.fields,
                 new_pods: own_forecast,
                 workloads: dependents,
             }
         };
-        let objects = plans.into_iter().zip(outcomes).map(row).collect();
-        let RestartFollowUp { report: restart, undecided: not_restarted, still_differing, exit_code: _ } = follow_up;
+        let objects = plans.into_iter().zip(writes).map(row).collect();
+        let RestartFollowUp { report: restart, undecided: not_restarted, still_differing, verdict: _ } = follow_up;
         Self { change: request.action, dry_run, objects, restart, not_restarted, still_differing, unread }
     }
 }
@@ -100,7 +85,7 @@ pub(super) fn table(output: &OverrideOutput) -> String {
     let OverrideOutput { change, dry_run, objects, restart, not_restarted: _, still_differing: _, unread } = output;
     let row = |one: &OverrideObjectRow| {
         let PodForecast { namespace, kind, name, before, after, hindrance, running: _ } = &one.new_pods;
-        let is_written = one.outcome != "Failed";
+        let is_written = one.outcome != OverrideOutcome::Failed;
         let shown = if is_written { after } else { before };
         let why = match hindrance {
             Some(hindrance) if is_written => hindrance.clone(),
@@ -126,15 +111,20 @@ pub(super) fn table(output: &OverrideOutput) -> String {
     text
 }
 
-fn outcome_word(word: &str, change: OverrideAction, dry_run: bool) -> &'static str {
-    match (word, change, dry_run) {
-        ("Written", OverrideAction::Remove, false) => "removed",
-        ("Written", OverrideAction::Remove, true) => "would be removed",
-        ("Written", OverrideAction::Enable | OverrideAction::Disable, false) => "written",
-        ("Written", OverrideAction::Enable | OverrideAction::Disable, true) => "would be written",
-        ("Unchanged", ..) => "unchanged",
-        (_, _, false) => "not written",
-        (_, _, true) => "would be refused",
+/// Returns the outcome of a write.
+pub(super) fn outcome(write: &Result<AppliedOverride, ApplyError>) -> OverrideOutcome {
+    write.as_ref().map_or(OverrideOutcome::Failed, |applied| applied.outcome)
+}
+
+fn outcome_word(outcome: OverrideOutcome, change: OverrideAction, dry_run: bool) -> &'static str {
+    match (outcome, change, dry_run) {
+        (OverrideOutcome::Written, OverrideAction::Remove, false) => "removed",
+        (OverrideOutcome::Written, OverrideAction::Remove, true) => "would be removed",
+        (OverrideOutcome::Written, OverrideAction::Enable | OverrideAction::Disable, false) => "written",
+        (OverrideOutcome::Written, OverrideAction::Enable | OverrideAction::Disable, true) => "would be written",
+        (OverrideOutcome::Unchanged, ..) => "unchanged",
+        (OverrideOutcome::Failed, _, false) => "not written",
+        (OverrideOutcome::Failed, _, true) => "would be refused",
     }
 }
 
@@ -147,16 +137,11 @@ pub(super) fn describe_answer(answer: &NewPodOutcome) -> String {
 /// Counts the running pods that differ from new ones, for a namespace of everything in it.
 fn count_to_replace(one: &OverrideObjectRow) -> String {
     let all = [&one.new_pods].into_iter().chain(&one.workloads).filter_map(|one| one.running.as_ref());
-    match sum_counts(all.clone()) {
-        _ if all.count() == 0 => "-".to_owned(),
-        (0, _) => "no pods".to_owned(),
-        (pods, None) => format!("? of {pods} pods"),
-        (pods, Some(differing)) => format!("{differing} of {pods} pods"),
+    let is_unknown = all.clone().next().is_none();
+    match all.sum() {
+        _ if is_unknown => "-".to_owned(),
+        PodCounts { pods: 0, .. } => "no pods".to_owned(),
+        PodCounts { pods, differing: None, .. } => format!("? of {pods} pods"),
+        PodCounts { pods, differing: Some(differing), .. } => format!("{differing} of {pods} pods"),
     }
-}
-
-/// Sums up pods and differing pods. The second is none if any workload with pods could not be compared.
-pub(super) fn sum_counts<'c>(counts: impl Iterator<Item = &'c PodCounts> + Clone) -> (usize, Option<usize>) {
-    let some = counts.filter(|counts| counts.pods > 0);
-    (some.clone().map(|counts| counts.pods).sum(), some.map(|counts| counts.differing).sum())
 }

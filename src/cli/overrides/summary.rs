@@ -1,21 +1,20 @@
 //! Summary of the planned writes and their effects, printed before confirmation.
 
-use std::collections::BTreeSet;
-
-use super::output::{describe_answer, sum_counts};
+use super::output::describe_answer;
 use crate::cli::times::format_instant;
 use crate::features::overrides::forecast::PodForecast;
-use crate::features::overrides::plan::{OverridePlan, preview_plans};
+use crate::features::overrides::plan::{OverridePlan, SubjectPlan};
 use crate::features::overrides::request::{OverrideAction, OverrideMechanism, OverrideRequest};
-use crate::features::preview::warnings::preview_warnings;
+use crate::features::overrides::rollout::rollout_sentences;
+use crate::features::status::running::PodCounts;
 use crate::kernel::text::sanitize;
-use crate::kubernetes::inventory::Inventory;
 
 /// Objects that are named; more are counted.
 const MAX_NAMED: usize = 10;
 
 /// Returns the lines of the summary.
-pub(super) fn summary_lines(request: &OverrideRequest, plans: &[OverridePlan], inventory: &Inventory) -> Vec<String> {
+pub(super) fn summary_lines(request: &OverrideRequest, plan: &OverridePlan) -> Vec<String> {
+    let OverridePlan { subjects: plans, warnings } = plan;
     let mut lines = vec![headline(request, plans)];
     plans.iter().take(MAX_NAMED).for_each(|plan| push_plan_lines(&mut lines, plan));
     if plans.len() > MAX_NAMED {
@@ -25,15 +24,13 @@ pub(super) fn summary_lines(request: &OverrideRequest, plans: &[OverridePlan], i
             lines.push(format!("  of which {hindered} do not get what is asked for; --dry-run -o yaml tells of each"));
         }
     }
-    lines.extend(rollout_lines(request, plans));
+    lines.extend(rollout_sentences(&request.mechanism, plans));
     lines.extend(running_pods_line(plans));
-    lines.extend(
-        preview_warnings(&preview_plans(plans), inventory).into_iter().map(|warning| format!("Note: {warning}.")),
-    );
+    lines.extend(warnings.iter().map(|warning| format!("Note: {warning}.")));
     lines
 }
 
-fn headline(request: &OverrideRequest, plans: &[OverridePlan]) -> String {
+fn headline(request: &OverrideRequest, plans: &[SubjectPlan]) -> String {
     let name = match plans {
         [one] => one.subject.describe(),
         plans => format!("{} objects", plans.len()),
@@ -63,8 +60,8 @@ fn headline(request: &OverrideRequest, plans: &[OverridePlan]) -> String {
     }
 }
 
-fn push_plan_lines(lines: &mut Vec<String>, plan: &OverridePlan) {
-    let OverridePlan { own_forecast, dependents, .. } = plan;
+fn push_plan_lines(lines: &mut Vec<String>, plan: &SubjectPlan) {
+    let SubjectPlan { own_forecast, dependents, .. } = plan;
     lines.push(format!("  {}: new pods {}", source_name(own_forecast), describe_change(own_forecast)));
     if let Some(hindrance) = &own_forecast.hindrance {
         lines.push(format!("    but {hindrance}"));
@@ -98,27 +95,10 @@ fn describe_change(PodForecast { before, after, .. }: &PodForecast) -> String {
     if before == after { format!("stay {after}") } else { format!("{before} -> {after}") }
 }
 
-/// Describes the roll-outs that the write itself starts.
-fn rollout_lines(request: &OverrideRequest, plans: &[OverridePlan]) -> Vec<String> {
-    if request.mechanism != OverrideMechanism::PodTemplate {
-        return Vec::new();
-    }
-    let kinds: BTreeSet<&str> = plans.iter().map(|plan| plan.subject.kind()).collect();
-    let follows = |kind: &str| match kind {
-        "Deployment" | "Rollout" => "rolls out at once",
-        "StatefulSet" | "DaemonSet" => "rolls out as its update strategy says, with OnDelete not by itself",
-        "CronJob" => "counts with its next Job",
-        "ReplicaSet" | "ReplicationController" => "replaces no pod by itself",
-        _ => "does what its controller makes of it",
-    };
-    let lines = kinds.iter().map(|kind| format!("{kind}: a changed template {}.", follows(kind)));
-    lines.chain(["Where templates come from Git, this is undone from there.".to_owned()]).collect()
-}
-
 /// Describes how many running pods of all affected workloads differ from new ones.
-fn running_pods_line(plans: &[OverridePlan]) -> Option<String> {
-    let all = plans.iter().flat_map(|one| [&one.own_forecast].into_iter().chain(&one.dependents));
-    let (pods, differing) = sum_counts(all.filter_map(|one| one.running.as_ref()));
+fn running_pods_line(plans: &[SubjectPlan]) -> Option<String> {
+    let all = plans.iter().flat_map(SubjectPlan::forecasts);
+    let PodCounts { pods, differing, .. } = all.filter_map(|one| one.running.as_ref()).sum();
     match (pods, differing) {
         (0, _) => None,
         (pods, None) => Some(format!("Of {pods} running pods it cannot be told whether new ones will be the same.")),

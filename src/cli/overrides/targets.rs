@@ -1,23 +1,20 @@
 //! Targets of a command: workloads or namespaces by name, by label, or all of a kind.
 
 use std::str::FromStr;
-use std::sync::Arc;
 
 use anyhow::{bail, ensure};
 use clap::Args;
 
 use crate::cli::action_args::ActionArgs;
 use crate::cli::selector::parse_selector;
-use crate::cli::snapshot::ClusterSnapshot;
 use crate::cli::target::TargetRef;
-use crate::decision::facts::Owner;
 use crate::decision::selector::Selector;
-use crate::features::overrides::subject::{OverrideSubject, is_controlled_replica_set, overridable_workloads};
-use crate::kernel::object_ref::ObjectRef;
-use crate::kernel::text::nearest_word;
+use crate::features::overrides::lookup::{
+    LookupRefusal, SubjectQuery, find_subject, select_namespaces, select_workloads,
+};
+use crate::features::overrides::subject::OverrideSubject;
 use crate::kernel::text::sanitize;
 use crate::kubernetes::inventory::Inventory;
-use crate::kubernetes::inventory::owner_kind::{KindAvailability, OwnerKind};
 use crate::kubernetes::resources::suspension_object::is_valid_name;
 
 /// Whom it is about.
@@ -117,33 +114,29 @@ impl OverrideTargetArgs {
         }
     }
 
-    /// Finds the subjects that are meant, each once.
+    /// Finds the subjects, each once.
     pub(super) fn find_subjects(
         &self,
-        snapshot: &ClusterSnapshot,
+        inventory: &Inventory,
         scope: Option<&str>,
-    ) -> anyhow::Result<Vec<OverrideSubject>> {
-        let inventory = &*snapshot.inventory;
+    ) -> Result<Vec<OverrideSubject>, LookupRefusal> {
         let has_namespaces = self.targets.iter().any(TargetPattern::is_namespace);
-        let finder = SubjectFinder { inventory, scope };
         if self.selector.is_some() || self.all {
             let selector = self.selector.clone().unwrap_or_default();
-            return if has_namespaces {
-                finder.select_namespaces(&selector)
-            } else {
-                let kinds = self
-                    .targets
-                    .iter()
-                    .map(|pattern| finder.find_kind(pattern.kind()))
-                    .collect::<anyhow::Result<Vec<_>>>();
-                finder.select_workloads(&kinds?, &selector)
-            };
+            if has_namespaces {
+                return select_namespaces(inventory, &selector);
+            }
+            let kinds: Vec<_> = self.targets.iter().map(TargetPattern::kind).collect();
+            return select_workloads(inventory, scope, &kinds, &selector);
         }
         let mut subjects: Vec<OverrideSubject> = Vec::new();
         for pattern in &self.targets {
-            let TargetPattern::Object(target) = pattern else { continue };
-            let subject =
-                if has_namespaces { finder.find_namespace(&target.name) } else { finder.find_workload(target) }?;
+            let TargetPattern::Object(TargetRef { kind, name }) = pattern else { continue };
+            let query = match scope {
+                Some(namespace) if !has_namespaces => SubjectQuery::Workload { namespace, kind, name },
+                _ => SubjectQuery::Namespace(name),
+            };
+            let subject = find_subject(inventory, query)?;
             if !subjects.contains(&subject) {
                 subjects.push(subject);
             }
@@ -156,103 +149,4 @@ fn check_name(target: &TargetRef) -> anyhow::Result<()> {
     let is_valid = is_valid_name(None, &target.name);
     ensure!(is_valid, "{:?} is not a name of a-z, 0-9, - and ., at most 253 characters long", sanitize(&target.name));
     Ok(())
-}
-
-struct SubjectFinder<'f> {
-    inventory: &'f Inventory,
-    scope: Option<&'f str>,
-}
-
-impl<'f> SubjectFinder<'f> {
-    fn find_namespace(&self, name: &str) -> anyhow::Result<OverrideSubject> {
-        if let Some(found) = OverrideSubject::find_namespace(self.inventory, name) {
-            return Ok(found);
-        }
-        ensure!(self.inventory.namespaces.is_synced(), "namespace {name} could not be read, as is said above");
-        let known = self.inventory.namespaces.all();
-        let suggestion = nearest_word(name, known.iter().map(|entry| &*entry.namespace().name));
-        let suggestion = suggestion.map(|suggestion| format!("; did you mean {suggestion}?")).unwrap_or_default();
-        bail!("there is no namespace {name}{suggestion}")
-    }
-
-    fn select_namespaces(&self, selector: &Selector) -> anyhow::Result<Vec<OverrideSubject>> {
-        ensure!(self.inventory.namespaces.is_synced(), "the namespaces could not be read, as is said above");
-        let excluded = &self.inventory.settings.excluded_namespaces;
-        let all = self.inventory.namespaces.all();
-        let selected = all.iter().map(|entry| entry.namespace()).filter(|namespace| {
-            selector.matches(&namespace.labels) && !excluded.iter().any(|name| **name == *namespace.name)
-        });
-        let mut subjects: Vec<_> =
-            selected.map(|namespace| OverrideSubject::Namespace(Arc::new(namespace.clone()))).collect();
-        ensure!(!subjects.is_empty(), "no namespace has these labels, apart from those that are never touched");
-        subjects.sort_by(|left, right| left.name().cmp(right.name()));
-        Ok(subjects)
-    }
-
-    /// Finds a kind with or without its group, as `kubectl get -o name` writes it.
-    fn find_kind(&self, typed: &str) -> anyhow::Result<&'f OwnerKind> {
-        let kinds = &self.inventory.owner_kinds;
-        let (word, group) = typed.split_once('.').map_or((typed, None), |(word, group)| (word, Some(group)));
-        let target = TargetRef { kind: word.to_owned(), name: String::new() };
-        if target.is_pod() {
-            bail!("a pod is decided about when it is created; name its workload, such as deployment/web")
-        }
-        let kind = target.resolve_kind(kinds)?;
-        let found = kinds.iter().find(|one| one.kind == kind && group.is_none_or(|group| one.group == group));
-        let Some(found) = found else { bail!("{kind} is known, but not of the group {}", group.unwrap_or_default()) };
-        if found.group == "gateway.networking.k8s.io" {
-            bail!("a gateway is no workload; name the Deployment that is made for it")
-        }
-        match kinds.availability(&found.group, &found.kind) {
-            KindAvailability::Filled => Ok(found),
-            KindAvailability::Filling => bail!("{} could not be read, as is said above", found.plural),
-            KindAvailability::Absent => bail!("the cluster does not know the kind {} of {}", found.kind, found.group),
-        }
-    }
-
-    fn find_workload(&self, target: &TargetRef) -> anyhow::Result<OverrideSubject> {
-        let kind = self.find_kind(&target.kind)?;
-        let is_target =
-            |owner: &Owner| *owner.kind == *kind.kind && *owner.group == *kind.group && *owner.name == *target.name;
-        let in_scope = |owner: &Owner| self.scope.is_none_or(|namespace| *owner.namespace == *namespace);
-        let mut known = overridable_workloads(self.inventory, in_scope);
-        if let Some(position) = known.iter().position(|owner| is_target(owner)) {
-            return Ok(OverrideSubject::Workload(known.swap_remove(position)));
-        }
-        if let Some(copy) = self
-            .inventory
-            .owners
-            .all()
-            .iter()
-            .find(|one| in_scope(one) && is_target(one) && is_controlled_replica_set(one))
-        {
-            let controller = copy.controller.as_ref().expect("a copy has a controller");
-            bail!("{} is made by {}; name that", target.name, ObjectRef::new(&*controller.kind, &*controller.name))
-        }
-        let names = known.iter().map(|owner| ObjectRef::new(&*owner.kind, &owner.name).to_string());
-        let missing = TargetRef { kind: kind.kind.to_lowercase(), name: target.name.clone() };
-        bail!(missing.not_found_message(self.scope.unwrap_or_default(), names))
-    }
-
-    /// Finds workloads by labels, apart from those that other workloads make; of these kinds, or of all if none is given.
-    fn select_workloads(&self, kinds: &[&OwnerKind], selector: &Selector) -> anyhow::Result<Vec<OverrideSubject>> {
-        let is_of_kind = |owner: &Owner| {
-            kinds.is_empty() || kinds.iter().any(|one| *one.kind == *owner.kind && *one.group == *owner.group)
-        };
-        let excluded = &self.inventory.settings.excluded_namespaces;
-        let is_selected = |owner: &Arc<Owner>| {
-            self.scope.is_none_or(|namespace| *owner.namespace == *namespace)
-                && is_of_kind(owner)
-                && selector.matches(&owner.labels)
-                && !excluded.iter().any(|name| **name == *owner.namespace)
-        };
-        let all = self.inventory.workloads().into_iter().chain(self.inventory.workloads_without_template());
-        let subjects: Vec<_> = all.filter(is_selected).map(OverrideSubject::Workload).collect();
-        let place = self.scope.map_or_else(String::new, |namespace| format!(" in namespace {namespace}"));
-        ensure!(
-            !subjects.is_empty(),
-            "no workload{place} is meant by that; `outrigger status` lists those that there are"
-        );
-        Ok(subjects)
-    }
 }

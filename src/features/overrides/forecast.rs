@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::edit::MetadataEdit;
 use super::request::{OverrideAction, OverrideMechanism, OverrideRequest};
 use super::subject::OverrideSubject;
 use crate::decision::effect::{Effect, EffectOutcome, EffectReason, consequence};
@@ -15,9 +14,10 @@ use crate::decision::overrides::{Override, OverrideEnd};
 use crate::decision::reason::{DecisionRule, OverrideSource, RuleOutcome};
 use crate::decision::{Action, Decision, decide, mesh};
 use crate::features::new_pod::NewPodOutcome;
-use crate::features::overrides::field::MetadataMap;
 use crate::features::status::running::PodCounts;
 use crate::kernel::text::sanitize;
+use crate::kubernetes::client::metadata_edit::MetadataEdit;
+use crate::kubernetes::client::metadata_edit::field::MetadataMap;
 
 /// What new pods of one origin get before a change and after it, and what its running pods are then.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]

@@ -6,9 +6,9 @@
 use super::request::{NamespaceLabelChoice, OverrideAction, OverrideRefusal, refuse};
 use crate::decision::facts::NamespaceFacts;
 use crate::decision::mesh::{InjectorKind, Mesh};
-use crate::features::overrides::field::{MetadataField, MetadataMap};
 use crate::kernel::names::{INJECTION_LABEL, REVISION_LABEL};
 use crate::kernel::text::CleanText;
+use crate::kubernetes::client::metadata_edit::field::{MetadataField, MetadataMap};
 
 /// Returns the edit of the two labels.
 ///
@@ -83,8 +83,9 @@ fn refuse_ineffective_label(
     } else {
         format!("as long as that stands, {key}={value} is not looked at")
     };
-    let sentence = format!("namespace {name} has {other}={current}: {follows}");
-    Err(OverrideRefusal::Undoes(format!("{sentence}; it has to be said that this one may go")))
+    refuse(format!(
+        "namespace {name} has {other}={current}: {follows}; it has to be said that this one may go: --both-labels says so"
+    ))
 }
 
 #[cfg(test)]
@@ -93,7 +94,7 @@ mod tests {
 
     use super::*;
     use crate::decision::mesh::MESHES;
-    use crate::features::overrides::edit::{EditTarget, MetadataEdit};
+    use crate::kubernetes::client::metadata_edit::{EditTarget, MetadataEdit};
 
     fn edited_labels(
         change: OverrideAction,

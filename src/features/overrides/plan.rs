@@ -7,19 +7,29 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::edit::MetadataEdit;
+use super::edit::plan_edit;
 use super::forecast::{PodForecast, PodSourceName, SubjectChange};
 use super::request::{OverrideMechanism, OverrideRefusal, OverrideRequest};
 use super::subject::OverrideSubject;
 use crate::decision::facts::{Facts, Owner};
 use crate::features::pod_source::{PodSource, pod_sources};
 use crate::features::preview::comparison::{NamespacePreview, Preview, WorkloadDifference};
+use crate::features::preview::warnings::preview_warnings;
 use crate::features::status::running::RunningPods;
+use crate::kubernetes::client::metadata_edit::MetadataEdit;
 use crate::kubernetes::inventory::Inventory;
+
+/// Plan of a request, with one part for each subject.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OverridePlan {
+    pub subjects: Vec<SubjectPlan>,
+    /// Side effects of the mesh that no decision shows, in one sentence each.
+    pub warnings: Vec<String>,
+}
 
 /// Plan for one subject.
 #[derive(Debug, Clone, PartialEq)]
-pub struct OverridePlan {
+pub struct SubjectPlan {
     pub subject: OverrideSubject,
     pub edit: MetadataEdit,
     /// Forecast for the subject's own new pods; for a namespace, for a pod without a workload and without any marker.
@@ -28,9 +38,14 @@ pub struct OverridePlan {
     pub dependents: Vec<PodForecast>,
 }
 
-impl OverridePlan {
+impl SubjectPlan {
+    /// Returns the forecasts for all new pods that the subject affects.
+    pub fn forecasts(&self) -> impl Iterator<Item = &PodForecast> + Clone {
+        [&self.own_forecast].into_iter().chain(&self.dependents)
+    }
+
     /// Describes the edit for somebody who keeps the object in a file.
-    pub fn describe_by_hand(&self) -> String {
+    pub(super) fn describe_by_hand(&self) -> String {
         let fields: Vec<_> = self.edit.fields.iter().map(ToString::to_string).collect();
         format!("on {}, under {}, {}", self.subject.describe(), self.edit.metadata_path.join("."), fields.join(", "))
     }
@@ -46,11 +61,8 @@ pub fn plan_overrides(
     request: &OverrideRequest,
     subjects: Vec<OverrideSubject>,
     now: Timestamp,
-) -> Result<Vec<OverridePlan>, OverrideRefusal> {
-    let edits = subjects
-        .iter()
-        .map(|subject| MetadataEdit::from_request(request, subject, inventory))
-        .collect::<Result<Vec<_>, _>>()?;
+) -> Result<OverridePlan, OverrideRefusal> {
+    let edits = subjects.iter().map(|subject| plan_edit(request, subject, inventory)).collect::<Result<Vec<_>, _>>()?;
     let running = RunningPods::from_inventory(inventory);
     let context =
         OverridePlanContext { inventory, request, now, running: &running, index: SubjectIndex::new(&subjects) };
@@ -65,19 +77,17 @@ pub fn plan_overrides(
         if request.mechanism == OverrideMechanism::PodTemplate {
             dependents.clear();
         }
-        OverridePlan { subject, edit, own_forecast, dependents }
+        SubjectPlan { subject, edit, own_forecast, dependents }
     });
-    Ok(plans.collect())
+    let subjects: Vec<_> = plans.collect();
+    let warnings = preview_warnings(&preview_subjects(&subjects), inventory);
+    Ok(OverridePlan { subjects, warnings })
 }
 
-/// Returns the changed workloads of plans as a preview, which the cautions are made from.
-pub fn preview_plans(plans: &[OverridePlan]) -> Preview {
+/// Returns the changed workloads of plans as a preview, from which the warnings are made.
+fn preview_subjects(plans: &[SubjectPlan]) -> Preview {
     let mut by_namespace: BTreeMap<&str, Vec<WorkloadDifference>> = BTreeMap::new();
-    for one in plans
-        .iter()
-        .flat_map(|one| [&one.own_forecast].into_iter().chain(&one.dependents))
-        .filter(|one| one.is_change())
-    {
+    for one in plans.iter().flat_map(SubjectPlan::forecasts).filter(|one| one.is_change()) {
         let PodForecast { namespace, kind, name, before, after, running, .. } = one;
         let pods = running.as_ref().map(|running| running.pods);
         let (kind, name, before, after) = (kind.clone(), name.clone(), before.clone(), after.clone());

@@ -1,6 +1,6 @@
 //! Requests to write or remove an override, checked for sense.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -14,7 +14,7 @@ const MAX_REASON_CHARS: usize = 256;
 
 /// What is to become of an override.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "InjectionAction")]
+#[schemars(rename = "OverrideAction")]
 pub enum OverrideAction {
     /// New pods are to get a sidecar.
     Enable,
@@ -56,15 +56,26 @@ pub struct OverrideRequest {
     pub until: Option<Timestamp>,
 }
 
-/// Reason why a request is not planned. The sentence says what would be accepted.
+/// Length of an override, as a user gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OverrideTerm {
+    Until(Timestamp),
+    For(SignedDuration),
+}
+
+/// Reason why a request is not planned: a sentence that says what would be accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum OverrideRefusal {
-    /// The request makes no sense.
-    #[error("{0}")]
-    Invalid(String),
-    /// The request would defeat another label, and does not allow to remove that one.
-    #[error("{0}")]
-    Undoes(String),
+#[error("{0}")]
+pub struct OverrideRefusal(String);
+
+impl OverrideTerm {
+    /// Returns the end; the latest possible time if a duration is too long.
+    fn end(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Until(end) => end,
+            Self::For(duration) => now.checked_add(duration).unwrap_or(Timestamp::MAX),
+        }
+    }
 }
 
 impl OverrideAction {
@@ -96,14 +107,15 @@ impl OverrideRequest {
     ///
     /// # Errors
     ///
-    /// Fails if the reason or the end is unusable, or if the mechanism cannot hold them.
+    /// Fails if the reason or the term is unusable, or if the mechanism cannot hold them.
     pub fn new(
         action: OverrideAction,
         mechanism: OverrideMechanism,
         reason: Option<String>,
-        until: Option<Timestamp>,
+        term: Option<OverrideTerm>,
         now: Timestamp,
     ) -> Result<Self, OverrideRefusal> {
+        let until = term.map(|term| term.end(now));
         if (reason.is_some() || until.is_some())
             && (action == OverrideAction::Remove || mechanism != OverrideMechanism::Annotations)
         {
@@ -150,7 +162,7 @@ fn check_revision(action: OverrideAction, revision: &str) -> Result<(), Override
 }
 
 pub(super) fn refuse<T>(sentence: String) -> Result<T, OverrideRefusal> {
-    Err(OverrideRefusal::Invalid(sentence))
+    Err(OverrideRefusal(sentence))
 }
 
 #[cfg(test)]
@@ -164,8 +176,8 @@ mod tests {
         until: Option<&str>,
     ) -> Result<OverrideRequest, String> {
         let now = "2026-11-25T12:00:00Z".parse().unwrap();
-        let until = until.map(|until| until.parse().unwrap());
-        OverrideRequest::new(action, mechanism, reason.map(str::to_owned), until, now)
+        let term = until.map(|until| OverrideTerm::Until(until.parse().unwrap()));
+        OverrideRequest::new(action, mechanism, reason.map(str::to_owned), term, now)
             .map_err(|refusal| refusal.to_string())
     }
 
@@ -213,5 +225,13 @@ mod tests {
             )
             .is_ok()
         );
+    }
+
+    #[test]
+    fn term_that_is_too_long_ends_at_the_latest_time() {
+        let now: Timestamp = "2026-11-25T12:00:00Z".parse().unwrap();
+        let end = |hours| OverrideTerm::For(SignedDuration::from_hours(hours)).end(now);
+        assert_eq!(end(2), "2026-11-25T14:00:00Z".parse().unwrap());
+        assert_eq!(end(999_999_999), Timestamp::MAX);
     }
 }

@@ -1,6 +1,7 @@
 //! Running pods by the workload that made them.
 
 use std::collections::HashMap;
+use std::iter::Sum;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -118,5 +119,17 @@ impl PodCounts {
         let PodComparison { pods, with_sidecar, differing, is_certain } =
             PodComparison::compare(pods, facts, consequence);
         Self { pods, with_sidecar, differing: is_certain.then_some(differing.len()) }
+    }
+}
+
+impl<'c> Sum<&'c PodCounts> for PodCounts {
+    /// Adds counts up. The differing pods are unknown if those of any workload with pods are.
+    fn sum<I: Iterator<Item = &'c PodCounts>>(counts: I) -> Self {
+        let zero = Self { pods: 0, with_sidecar: 0, differing: Some(0) };
+        counts.filter(|one| one.pods > 0).fold(zero, |sum, one| Self {
+            pods: sum.pods + one.pods,
+            with_sidecar: sum.with_sidecar + one.with_sidecar,
+            differing: sum.differing.zip(one.differing).map(|(left, right)| left + right),
+        })
     }
 }

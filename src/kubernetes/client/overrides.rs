@@ -9,12 +9,11 @@ use kube::{Api, Client};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::features::overrides::edit::{EditTarget, MetadataEdit};
-use crate::features::overrides::field::MetadataField;
-use crate::features::overrides::field_ownership::{FieldConflict, WritePlan, WriteStrategy};
 use crate::kernel::api_error::ApiError;
-use crate::kubernetes::client::call::call_api;
-use crate::kubernetes::client::call::resource;
+use crate::kubernetes::client::call::{call_api, resource};
+use crate::kubernetes::client::metadata_edit::field::MetadataField;
+use crate::kubernetes::client::metadata_edit::field_ownership::{FieldConflict, WritePlan, WriteStrategy};
+use crate::kubernetes::client::metadata_edit::{EditTarget, MetadataEdit};
 
 /// Attempts on an object that somebody else changes meanwhile: controllers write the status of workloads all the time.
 const MAX_ATTEMPTS: usize = 8;

@@ -40,6 +40,17 @@ pub enum ReadDepth {
 /// API group of the gateways that a controller of the mesh turns into pods.
 const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 
+/// Short names of the kinds of Kubernetes, as `kubectl` takes them.
+const SHORT_KINDS: [(&str, &str); 7] = [
+    ("deploy", "Deployment"),
+    ("sts", "StatefulSet"),
+    ("ds", "DaemonSet"),
+    ("rs", "ReplicaSet"),
+    ("cj", "CronJob"),
+    ("rc", "ReplicationController"),
+    ("ro", "Rollout"),
+];
+
 /// Availability of a kind in the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -113,6 +124,15 @@ impl OwnerKinds {
     /// Returns the kind of this group and name.
     pub fn find(&self, group: &str, kind: &str) -> Option<&OwnerKind> {
         self.iter().find(|one| one.group == group && one.kind == kind)
+    }
+
+    /// Returns the kind that a user means by its name, plural or short name, in small letters.
+    pub fn find_by_word(&self, word: &str) -> Option<&OwnerKind> {
+        let is_meant = |kind: &&OwnerKind| match expand_short_kind(word) {
+            Some(short) => kind.kind == short,
+            None => kind.plural == word || kind.kind.to_lowercase() == word,
+        };
+        self.iter().find(is_meant)
     }
 
     /// Returns whether objects of this kind can be in the inventory.
@@ -225,6 +245,11 @@ impl OwnerKind {
         };
         SelectorUse { marker: uses(mesh.marker_key), revision: mesh.revision_label.is_some_and(uses) }
     }
+}
+
+/// Returns the kind with this short name.
+pub fn expand_short_kind(word: &str) -> Option<&'static str> {
+    SHORT_KINDS.iter().find(|(short, _)| *short == word).map(|(_, kind)| *kind)
 }
 
 /// Returns the owner that controls an object, as the object names it.

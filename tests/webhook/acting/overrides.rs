@@ -34,7 +34,7 @@ async fn whoever_may_edit_overrides_by_the_api_and_whoever_may_only_view_does_no
         plane.apply(&binding(namespace, "editor", "edit")).await;
         plane.apply(&binding(namespace, "viewer", "view")).await;
         plane.apply(&deployment(namespace).to_string()).await;
-        let path = format!("/namespaces/{namespace}/workloads/deployment/web/injection");
+        let path = format!("/namespaces/{namespace}/workloads/deployment/web/override");
         let put = async |token: &str, query: &str, body: Value| {
             asked(outrigger, "PUT", &format!("{path}{query}"), token, Some(body), "").await
         };
@@ -56,7 +56,7 @@ async fn whoever_may_edit_overrides_by_the_api_and_whoever_may_only_view_does_no
         let detail = refused["detail"].as_str().unwrap();
         assert!(detail.contains("cannot patch resource") && detail.contains("patch deployments.apps"), "{detail}");
         assert_eq!(annotations(plane, namespace).await["outrigger.dev/inject"], Value::Null);
-        let of_namespace = format!("/namespaces/{namespace}/injection");
+        let of_namespace = format!("/namespaces/{namespace}/override");
         let (status, answer) = asked(outrigger, "PUT", &of_namespace, &editor, Some(disable.clone()), "").await;
         assert_eq!(status, 403, "whoever edits what is in a namespace may not change the namespace: {answer}");
 
@@ -116,7 +116,7 @@ async fn what_others_hold_is_a_conflict_that_names_them_until_it_is_taken_over()
         plane.apply(&deployment(namespace).to_string()).await;
         let annotate = ["annotate", "deployment/web", "-n", namespace, "outrigger.dev/inject=false"];
         assert!(plane.kubectl(&annotate).await.status.success());
-        let path = format!("/namespaces/{namespace}/workloads/Deployment/web/injection");
+        let path = format!("/namespaces/{namespace}/workloads/Deployment/web/override");
         let put = async |body: Value| asked(outrigger, "PUT", &path, &editor, Some(body), "").await;
         let conflict = await_condition("the right to count", TIMEOUT, async || {
             let (status, answer) = put(json!({"action": "Enable"})).await;

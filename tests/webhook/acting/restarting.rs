@@ -228,7 +228,7 @@ async fn what_an_override_leaves_drifting_is_restarted_and_then_nothing_is() {
         apply(plane, namespace, ["web", "other"].map(deployment).to_vec()).await;
         let editor = RestartCaller::new(plane, outrigger, namespace, "editor", "edit").await;
         await_ready(plane, namespace, 2).await;
-        let path = format!("/namespaces/{namespace}/workloads/deployment/web/injection");
+        let path = format!("/namespaces/{namespace}/workloads/deployment/web/override");
         let (status, told) = asked(outrigger, "PUT", &path, &editor.token, Some(json!({"action": "Enable"})), "").await;
         assert_eq!((status, &told["after"]["effect"]["outcome"]), (200, &json!("Injected")), "{told}");
         let only_web = json!([{"namespace": namespace, "kind": "Deployment", "name": "web"}]);

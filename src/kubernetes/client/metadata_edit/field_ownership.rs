@@ -3,8 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use serde_json::Value;
 
-use super::edit::MetadataEdit;
-use crate::features::overrides::field::MetadataField;
+use super::MetadataEdit;
+use super::field::MetadataField;
 use crate::kernel::text::sanitize;
 
 /// Plan to write an edit on an object in its present state.
@@ -103,8 +103,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::features::overrides::edit::EditTarget;
-    use crate::features::overrides::field::MetadataMap;
+    use crate::kubernetes::client::metadata_edit::EditTarget;
+    use crate::kubernetes::client::metadata_edit::field::MetadataMap;
 
     const INJECT: &str = "outrigger.dev/inject";
 

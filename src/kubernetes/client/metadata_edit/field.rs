@@ -41,7 +41,7 @@ impl fmt::Display for MetadataField {
 
 impl MetadataMap {
     /// Returns the field of an object's metadata, such as `labels`.
-    pub(super) fn metadata_key(self) -> &'static str {
+    pub(crate) fn metadata_key(self) -> &'static str {
         match self {
             Self::Label => "labels",
             Self::Annotation => "annotations",
@@ -49,7 +49,7 @@ impl MetadataMap {
     }
 
     /// Returns the noun for one of them, such as `label`.
-    pub(super) fn noun(self) -> &'static str {
+    pub(crate) fn noun(self) -> &'static str {
         match self {
             Self::Label => "label",
             Self::Annotation => "annotation",

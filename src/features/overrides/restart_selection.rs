@@ -1,0 +1,165 @@
+//! Restart after a change: which workloads it includes, and whether their new pods got what was requested.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::forecast::PodForecast;
+use super::plan::SubjectPlan;
+use super::request::OverrideAction;
+use super::subject::OverrideSubject;
+use crate::decision::effect::EffectOutcome;
+use crate::features::restart::report::RestartReport;
+use crate::features::restart::workload::NamespacedWorkload;
+use crate::features::status::states::{WorkloadStatus, workload_statuses};
+use crate::kubernetes::inventory::Inventory;
+
+/// Names in a sentence; more are counted.
+const MAX_NAMED: usize = 10;
+
+/// Workloads that a restart after a change includes, and those that it leaves.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct RestartSelection {
+    /// Workloads to restart.
+    pub restarted: BTreeSet<NamespacedWorkload>,
+    /// Workloads among them whose running pods could not be compared; they were named by the user.
+    uncertain: BTreeSet<NamespacedWorkload>,
+    /// Workloads left alone: their running pods could not be compared, and the user named only the namespace.
+    pub undecided: BTreeSet<NamespacedWorkload>,
+    /// Differing pods without a known workload.
+    bare_pods: BTreeSet<NamespacedWorkload>,
+}
+
+/// Comparison of running pods with new ones.
+enum PodComparison {
+    UpToDate,
+    Differing,
+    Unknown,
+}
+
+impl RestartSelection {
+    /// Selects the workloads whose running pods differ from new ones after these plans.
+    pub fn from_plans<'p>(action: OverrideAction, plans: impl Iterator<Item = &'p SubjectPlan>) -> Self {
+        let mut selection = Self::default();
+        plans.for_each(|one| selection.add(action, one));
+        let Self { restarted, undecided, .. } = &mut selection;
+        undecided.retain(|name| !restarted.contains(name));
+        selection
+    }
+
+    fn add(
+        &mut self,
+        action: OverrideAction,
+        SubjectPlan { subject, own_forecast, dependents, edit: _ }: &SubjectPlan,
+    ) {
+        let is_named = matches!(subject, OverrideSubject::Workload(_));
+        for forecast in [own_forecast].into_iter().chain(dependents).filter(|forecast| forecast.kind != "Namespace") {
+            // Pods of a workload whose template is not read, such as one of an unknown kind, are listed one by one.
+            let is_bare = forecast.kind == "Pod" && !is_named;
+            let name = workload_name(if forecast.kind == "Pod" && is_named { own_forecast } else { forecast });
+            match compare_running(action, forecast) {
+                PodComparison::UpToDate => {}
+                PodComparison::Differing | PodComparison::Unknown if is_bare => _ = self.bare_pods.insert(name),
+                PodComparison::Differing => _ = self.restarted.insert(name),
+                PodComparison::Unknown if is_named => {
+                    self.uncertain.insert(name.clone());
+                    self.restarted.insert(name);
+                }
+                PodComparison::Unknown => _ = self.undecided.insert(name),
+            }
+        }
+    }
+
+    /// Describes the restart before it starts.
+    pub fn sentences(&self) -> Vec<String> {
+        let Self { restarted, uncertain, undecided, bare_pods } = self;
+        let sentence = |lead: &str, names: &BTreeSet<NamespacedWorkload>| {
+            (!names.is_empty()).then(|| format!("{lead} ({}): {}.", names.len(), join_names(names)))
+        };
+        let sentences = [
+            sentence("Then these are restarted", restarted),
+            sentence("Of them it cannot be told whether they have to be, and they are all the same", uncertain),
+            sentence("Of these it cannot be told whether they have to be restarted, and they are not", undecided),
+            sentence("No workload is known that would make these pods again, so they stay as they are", bare_pods),
+        ];
+        let sentences: Vec<_> = sentences.into_iter().flatten().collect();
+        if sentences.is_empty() { vec!["Nothing has to be restarted for it.".to_owned()] } else { sentences }
+    }
+
+    /// Says which workloads were left, since their running pods could not be compared; none if there are none.
+    pub fn undecided_sentence(&self, unread: &[String]) -> Option<String> {
+        let why = if unread.is_empty() { String::new() } else { format!(", without {}", unread.join(", ")) };
+        let names = join_names(&self.undecided);
+        let left = || format!("not restarted, since it cannot be told whether they have to be{why}: {names}");
+        (!self.undecided.is_empty()).then(left)
+    }
+}
+
+/// Compares running pods with new ones. After a removal that changes nothing, an unknown difference is no reason to restart.
+fn compare_running(action: OverrideAction, forecast: &PodForecast) -> PodComparison {
+    match forecast.running.as_ref().map(|running| (running.pods, running.differing)) {
+        Some((0, _) | (_, Some(0))) => PodComparison::UpToDate,
+        Some((_, Some(_))) => PodComparison::Differing,
+        Some((_, None)) | None if action == OverrideAction::Remove && !forecast.is_change() => PodComparison::UpToDate,
+        Some((_, None)) | None => PodComparison::Unknown,
+    }
+}
+
+fn workload_name(PodForecast { namespace, kind, name, .. }: &PodForecast) -> NamespacedWorkload {
+    NamespacedWorkload { namespace: namespace.clone(), kind: kind.clone(), name: name.clone() }
+}
+
+/// Joins names for a sentence; at most 10 are named.
+fn join_names<'n>(names: impl IntoIterator<Item = &'n NamespacedWorkload>) -> String {
+    let all: Vec<_> = names.into_iter().map(|name| format!("{name} in {}", name.namespace)).collect();
+    let more = all.len().saturating_sub(MAX_NAMED);
+    let end = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{end}", all[..all.len() - more].join(", "))
+}
+
+/// Result of the check after a restart.
+#[derive(Debug, Default)]
+pub struct RestartCheck {
+    /// Restarted workloads with pods that still differ.
+    pub differing: Vec<NamespacedWorkload>,
+    /// Restarted workloads whose pods could not be compared.
+    pub uncertain: Vec<NamespacedWorkload>,
+}
+
+impl RestartCheck {
+    /// Checks whether new pods of the restarted workloads got what was requested.
+    pub fn new(inventory: &Inventory, now: Timestamp, report: &RestartReport) -> Self {
+        let restarted: BTreeSet<&NamespacedWorkload> = report.restarted.iter().collect();
+        let mut check = Self::default();
+        for WorkloadStatus { namespace, kind, name, actual, effect, .. } in workload_statuses(inventory, now) {
+            let name = NamespacedWorkload { namespace, kind, name };
+            if !restarted.contains(&name) {
+                continue;
+            }
+            match actual {
+                Some(actual) if !actual.differing.is_empty() => check.differing.push(name),
+                Some(_) if effect.outcome != EffectOutcome::Unknown => {}
+                Some(_) | None => check.uncertain.push(name),
+            }
+        }
+        check
+    }
+
+    /// Describes what is wrong, or not known.
+    pub fn sentences(&self) -> Vec<String> {
+        let Self { differing, uncertain } = self;
+        let mut sentences = Vec::new();
+        if !uncertain.is_empty() {
+            let names = join_names(uncertain);
+            sentences.push(format!("it cannot be told whether new pods of these got what was asked for: {names}"));
+        }
+        if !differing.is_empty() {
+            let names = join_names(differing);
+            sentences.push(format!("after the restart some pods still are not as new ones would be: {names}"));
+            sentences.push(
+                "`outrigger doctor` tells what stands in the way, `outrigger restart --drifted` tries again".to_owned(),
+            );
+        }
+        sentences
+    }
+}
