@@ -184,16 +184,16 @@ async fn what_comes_from_files_is_not_restarted_and_nonsense_is_refused_first() 
     let path = "/api/v1/namespaces/shop/restarts";
     let web = json!({"kind": "Deployment", "name": "web"});
     let with = |operator: &str, values: &[&str]| json!({"matchExpressions": [{"key": "app", "operator": operator, "values": values}]});
-    let one = "exactly one of workloads, selector, drifted, all and resume";
+    let one = "give exactly one of workloads, selector, drifted, all and resume";
     for (body, status, part) in [
-        (json!({"all": true}), 409, "what there is comes from files"),
-        (json!({"drifted": true}), 409, "what there is comes from files"),
-        (json!({"selector": {"matchLabels": {"app": "web"}}, "except": [web]}), 409, "what there is comes from files"),
-        (json!({"resume": "3f2a9c01", "except": [web]}), 409, "what there is comes from files"),
+        (json!({"all": true}), 409, "the state comes from files"),
+        (json!({"drifted": true}), 409, "the state comes from files"),
+        (json!({"selector": {"matchLabels": {"app": "web"}}, "except": [web]}), 409, "the state comes from files"),
+        (json!({"resume": "3f2a9c01", "except": [web]}), 409, "the state comes from files"),
         (json!({}), 422, one),
         (json!({"except": [web]}), 422, one),
         (json!({"all": true, "selector": {"matchLabels": {"app": "web"}}}), 422, one),
-        (json!({"selector": {}}), 422, "would select all; say {\"all\": true}"),
+        (json!({"selector": {}}), 422, "would select all; send {\"all\": true}"),
         (json!({"selector": {"matchLabels": {}, "matchExpressions": []}}), 422, "would select all"),
         (json!({"selector": {"matchLabels": {"a b": "c"}}}), 422, "selector.matchLabels is \"a b\", which is not"),
         (json!({"selector": with("In", &[])}), 422, "selector.matchExpressions[0].values is empty"),
@@ -206,7 +206,7 @@ async fn what_comes_from_files_is_not_restarted_and_nonsense_is_refused_first() 
         ),
         (json!({"selector": "app=web"}), 422, "selector: invalid type: string"),
         (json!({"selektor": {}}), 422, "selektor: unknown field; did you mean selector?"),
-        (json!({"workloads": [web], "except": [web]}), 422, "except goes with selector, drifted, all and resume"),
+        (json!({"workloads": [web], "except": [web]}), 422, "except does not go with names of workloads"),
         (json!({"all": true, "except": [{"kind": "Deployment"}]}), 422, "except[0]: missing field `name`"),
         (json!({"all": true, "except": [{"kind": "Deployment", "nam": "web"}]}), 422, "did you mean name?"),
         (json!({"all": true, "except": "deployment/web"}), 422, "except: invalid type"),
@@ -229,8 +229,8 @@ async fn what_comes_from_files_is_not_restarted_and_nonsense_is_refused_first() 
         assert_eq!(answer.status, 404, "{answer:?}");
     }
     for (rest, status, part) in [
-        ("/aa/forget", 409, "what there is comes from files"),
-        ("/aa/forget?dryRun=true", 409, "what there is comes from files"),
+        ("/aa/forget", 409, "the state comes from files"),
+        ("/aa/forget?dryRun=true", 409, "the state comes from files"),
         ("/aa/forget?dryrun=true", 400, "unknown field"),
     ] {
         let answer = send_json(&served, "POST", &format!("{path}{rest}"), None, &[]);

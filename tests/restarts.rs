@@ -16,6 +16,7 @@ use outrigger::features::restart::remaining::{RemainingWork, find_unfinished_run
 use outrigger::features::restart::strategy::RolloutStrategy;
 use outrigger::features::restart::wave::{ClaimVerdict, judge_claim, next_wave};
 use outrigger::features::restart::workload::{NamespacedWorkload, WorkloadSnapshot};
+use outrigger::features::restart::world::RestartWorld;
 use outrigger::kubernetes::inventory::owner_kind::OwnerKinds;
 use outrigger::kubernetes::resources::label_selector::LabelSelector;
 use serde::Deserialize;
@@ -191,8 +192,8 @@ fn of_two_that_claim_one_budget_the_lesser_stands_unless_the_other_has_begun() {
     let of_web = budget(&json!({"metadata": {"name": "web"}, "spec": {"selector": {"matchLabels": {"app": "web"}}}}));
     let why = |run: &str| {
         format!(
-            "restart {run} replaces pods of statefulset/db, which PodDisruptionBudget all covers too; if it is not under way any \
-             more, `outrigger restart --resume {run} -n shop` goes on with it, and --forget gives it up"
+            "restart {run} replaces pods of statefulset/db, which PodDisruptionBudget all covers too; if it has ended \
+             early, resume it by `outrigger restart --resume {run} -n shop`, or give it up by --forget"
         )
     };
     let (lesser, greater) = ("1aaaaaaa", "3ccccccc");
@@ -233,21 +234,25 @@ fn a_plan_names_whom_it_is_about_and_whom_not() {
     for PlanCase { name, workloads, pods, chosen, except, expect } in cases("plans.yaml") {
         let names =
             |list: &Value| list.as_array().unwrap().iter().map(|one| self::name(one.as_str().unwrap())).collect();
+        let drifted = if chosen["drifted"].is_array() { names(&chosen["drifted"]) } else { Vec::new() };
         let chosen = match &chosen {
             Value::String(_) => RestartTargets::All,
             one if one["named"].is_array() => RestartTargets::Named(names(&one["named"])),
             one if one["changed"].is_array() => RestartTargets::Changed(names(&one["changed"])),
-            one if one["drifted"].is_array() => {
-                RestartTargets::Drifted(Vec::from_iter(names(&one["drifted"])).into_iter().collect())
-            }
+            one if one["drifted"].is_array() => RestartTargets::Drifted,
             one => {
                 let selector: LabelSelector = serde_json::from_value(one["labelled"].clone()).unwrap();
                 RestartTargets::Labelled(selector.compile("selector").unwrap())
             }
         };
         let except: Vec<NamespacedWorkload> = except.iter().map(|one| self::name(one)).collect();
-        let pods: Vec<PodSnapshot> = pods.iter().map(pod).collect();
-        let found = match plan_restart(workloads.iter().map(workload).collect(), &pods, &chosen, &except) {
+        let world = RestartWorld {
+            workloads: workloads.iter().map(workload).collect(),
+            pods: pods.iter().map(pod).collect(),
+            drifted: drifted.into_iter().collect(),
+            ..RestartWorld::default()
+        };
+        let found = match plan_restart(world, &chosen, &except) {
             Err(why) => json!({"error": why.to_string()}),
             Ok(plan) => json!({
                 "workloads": plan.workloads.iter().map(|one| one.name.to_string()).collect::<Vec<_>>(),

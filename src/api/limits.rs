@@ -75,16 +75,8 @@ pub(super) const KEPT_RESTARTS: usize = 64;
 pub(super) const KEPT_STEPS: usize = 500;
 /// Names that a step about held workloads keeps.
 pub(super) const HELD_NAMES: usize = 20;
-/// Workloads restarted at once: by default, a few, so that a bad image is noticed early.
-pub(super) const DEFAULT_AT_ONCE: u16 = 5;
-/// Most workloads restarted at once.
-pub(super) const MAX_AT_ONCE: u16 = 1000;
-/// Default time without progress for one workload.
-pub(super) const DEFAULT_RESTART_TIMEOUT: Duration = Duration::from_secs(300);
 /// Longest time without progress: each of the few restarts holds its place to its end.
 pub(super) const MAX_RESTART_TIMEOUT: Duration = Duration::from_secs(3600);
-/// Time that an unavailable API server is asked again, longer than its usual restart.
-pub(super) const RESTART_PATIENCE: Duration = Duration::from_secs(120);
 /// Time limit for the reads of a namespace.
 pub(super) const NAMESPACE_READ_TIMEOUT: Duration = Duration::from_secs(60);
 

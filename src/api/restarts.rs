@@ -34,24 +34,26 @@ use super::problem::ApiProblem;
 use super::request::{acquire_change_turn, json_response, parse_body, read_body, run_to_completion};
 use super::session::{ApiSession, AuditedAttempt};
 use crate::audit::act_entry::ActKind;
+use crate::features::restart::execution::RestartRunner;
+use crate::features::restart::prepare::{PreparedRestart, RestartForgetOutput, RestartPlanOutput};
+use crate::features::restart::rehearse::{check_first_mark, rehearse_restart};
 use crate::features::restart::remaining::RemainingWork;
-use crate::kernel::text::CleanText;
-use crate::kernel::text::nearest_word;
+use crate::features::restart::request::RestartPace;
+use crate::kernel::text::{CleanText, did_you_mean};
 use crate::kubernetes::client::access::ProtectedResource;
 use crate::kubernetes::client::restarts::RestartClient;
-use crate::kubernetes::client::restarts::run::{RestartPace, RestartRunner};
 use feed::RestartFeed;
-use forget::{ForgetRestartResponse, forget};
-use plan::{RestartPlanResponse, check_first_write, dry_run_refusals, plan_request, read_in_turn};
+use forget::forget;
+use plan::{prepare_request, rights_problem};
 pub(super) use registry::RestartRegistry;
 use registry::TrackedRestart;
 use responses::{RestartDetailResponse, RestartListResponse, RestartResponse, RestartStartedResponse};
-use restart_request::{RestartRequest, ValidatedRestart};
+use restart_request::RestartRequestBody;
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct RestartDryRunQuery {
-    /// Whether to say what would be done, and whether it may be, and do nothing.
+    /// Return the plan, ask the API server whether it may be done, and change nothing.
     #[serde(default)]
     dry_run: bool,
 }
@@ -59,58 +61,57 @@ struct RestartDryRunQuery {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct WatchRestartQuery {
-    /// Server-sent events: a snapshot first, then each step, what is waited for, and the end.
+    /// Stream server-sent events: a snapshot first, then each step, the workloads waited for, and the end.
     watch: Option<bool>,
 }
 
 const ALL: &str = "/api/v1/namespaces/{namespace}/restarts";
 const ONE: &str = "/api/v1/namespaces/{namespace}/restarts/{run}";
 
-/// Lists the endpoints of restarts.
 pub(super) fn endpoints() -> Vec<ApiEndpoint> {
     let begun = ResponseSpec {
         headers: &[responses::LOCATION],
-        ..ResponseSpec::json::<RestartStartedResponse>(202, "It has begun, or goes on.")
+        ..ResponseSpec::json::<RestartStartedResponse>(202, "The restart has begun, or is resumed.")
     };
     let creating = OperationSpec {
         id: "restartWorkloads",
-        summary: "Restarts workloads of a namespace, one wave after another; or goes on with a restart that is not over.",
+        summary: "Restarts workloads of a namespace, one wave after another, or resumes an unfinished restart.",
         query: Some(inline_schema::<RestartDryRunQuery>),
-        body: Some((component_schema::<RestartRequest>, true)),
+        body: Some((component_schema::<RestartRequestBody>, true)),
         responses: vec![
             begun,
-            ResponseSpec::json::<RestartPlanResponse>(
-                200,
-                "What would be done; without dryRun there is nothing to do.",
-            ),
+            ResponseSpec::json::<RestartPlanOutput>(200, "Plan of a dry run. Without dryRun: there is nothing to do."),
         ],
         problems: &[408, 409, 413, 415, 422],
         ..OperationSpec::default()
     };
     let telling = OperationSpec {
         id: "getRestart",
-        summary: "Tells how far a restart of this replica has come, or each step of it as it comes.",
+        summary: "Returns the progress of a restart of this replica, or streams its steps.",
         query: Some(inline_schema::<WatchRestartQuery>),
         responses: vec![ResponseSpec {
             may_stream: true,
-            ..ResponseSpec::json::<RestartDetailResponse>(200, "How far it has come.")
+            ..ResponseSpec::json::<RestartDetailResponse>(200, "Restart with its steps.")
         }],
         ..OperationSpec::default()
     };
     let cancelling = OperationSpec {
         id: "cancelRestart",
-        summary: "Stops a restart: what has begun rolls out by itself, and nothing else begins.",
-        responses: vec![ResponseSpec::json::<RestartResponse>(202, "It stops as soon as what is being written is.")],
+        summary: "Stops a restart: roll-outs that have begun go on by themselves, and nothing else begins.",
+        responses: vec![ResponseSpec::json::<RestartResponse>(
+            202,
+            "The restart stops after the writes that have begun.",
+        )],
         problems: &[409],
         ..OperationSpec::default()
     };
     let forgetting = OperationSpec {
         id: "forgetRestart",
-        summary: "Gives a restart up that is not over: its marks go off its workloads, and nothing else becomes of them.",
+        summary: "Gives up an unfinished restart: removes its marks from the workloads, and changes nothing else.",
         query: Some(inline_schema::<RestartDryRunQuery>),
-        responses: vec![ResponseSpec::json::<ForgetRestartResponse>(
+        responses: vec![ResponseSpec::json::<RestartForgetOutput>(
             200,
-            "It is given up; of a dry run what would be.",
+            "Restart that is given up, or would be after a dry run.",
         )],
         problems: &[409, 422],
         ..OperationSpec::default()
@@ -119,7 +120,7 @@ pub(super) fn endpoints() -> Vec<ApiEndpoint> {
         ApiEndpoint::cached_get::<RestartListResponse, _>(
             "listRestarts",
             ALL,
-            "Lists the restarts that this replica runs, or has run, the newest first.",
+            "Lists the restarts that this replica runs or has run, the newest first.",
             list,
         ),
         ApiEndpoint::post(ALL.to_owned(), create, creating),
@@ -129,7 +130,6 @@ pub(super) fn endpoints() -> Vec<ApiEndpoint> {
     ]
 }
 
-/// Lists the restarts of a namespace.
 pub(super) async fn list(request: ApiRequest) -> Response {
     let namespace = request.path_part("namespace").unwrap_or_default();
     let of = namespace.clone();
@@ -158,8 +158,7 @@ fn find_run(request: &ApiRequest, namespace: &str) -> Result<Arc<TrackedRestart>
         return Ok(found);
     }
     let all = request.api.restarts.of_namespace(namespace);
-    let meant = nearest_word(&id, all.iter().map(|run| run.id.as_str()));
-    let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+    let meant = did_you_mean(&id, all.iter().map(|run| run.id.as_str()));
     let (id, namespace) = (CleanText(&id), CleanText(namespace));
     Err(ApiProblem::not_found(format!("this replica has run no restart {id} in namespace {namespace}{meant}")))
 }
@@ -194,44 +193,46 @@ type RestartStart = (Response, Option<BoxFuture<'static, ()>>);
 async fn begin_restart(
     session: &mut ApiSession<'_>,
     namespace: &str,
-    request: RestartRequest,
+    body: RestartRequestBody,
 ) -> Result<RestartStart, ApiProblem> {
     let (api, dry_run) = (session.api, session.attempt.dry_run);
-    let ValidatedRestart { targets, except, pace } = request.validate()?;
+    let (request, pace) = body.validate(&api.inventory.owner_kinds, namespace)?;
     let restarts = restart_client(session)?;
-    let contents = read_in_turn(api, &session.caller.user, &restarts, namespace).await?;
-    let (run, remaining, mut plan) = plan_request(api, contents, namespace, (targets, except)).await?;
-    let RemainingWork { workloads, excepted } = &remaining;
+    let prepared = prepare_request(api, &session.caller.user, &restarts, namespace, &request).await?;
+    let RemainingWork { workloads, excepted } = &prepared.work;
     // Late: a caller that waits for a plan must not hold up other changes.
     let _turn = acquire_change_turn(api).await?;
     let audit = session.attempt.restart_mut();
-    audit.run = Some(run.clone());
+    audit.run = Some(prepared.run.clone());
     let mut after = json!({"workloads": workloads.len()});
     if !excepted.is_empty() {
         after["excepted"] = excepted.len().into();
     }
     audit.after = Some(after);
-    if dry_run || (workloads.is_empty() && excepted.is_empty()) {
-        plan.refused = dry_run_refusals(&restarts, &run, &remaining).await;
+    if dry_run || prepared.is_empty() {
+        let plan = RestartPlanOutput::new(&prepared, rehearse_restart(&restarts, &prepared).await);
         return Ok((json_response(StatusCode::OK, &plan), None));
     }
-    match workloads.first().filter(|first| first.mark.is_none()) {
-        Some(first) => check_first_write(&restarts, &run, first).await?,
-        None => session.authorize_for("patch", ProtectedResource::Deployments).await?,
+    if prepared.work.is_new() {
+        check_first_mark(&restarts, &prepared).await.map_err(|why| rights_problem(&why))?;
+    } else {
+        session.authorize_for("patch", ProtectedResource::Deployments).await?;
     }
-    let run =
-        api.restarts.admit(TrackedRestart::new(run, namespace, &session.attempt, workloads.len(), api.clock.now()))?;
+    let plan = RestartPlanOutput::new(&prepared, Vec::new());
+    let PreparedRestart { run, work, .. } = prepared;
+    let (count, now) = (work.workloads.len(), api.clock.now());
+    let run = api.restarts.admit(TrackedRestart::new(run, namespace, &session.attempt, count, now))?;
     let mut response = json_response(StatusCode::ACCEPTED, &RestartStartedResponse::new(&run, plan));
     if let Ok(location) = HeaderValue::from_str(&format!("/api/v1/namespaces/{namespace}/restarts/{}", run.id)) {
         response.headers_mut().insert(LOCATION, location);
     }
-    let running = run_restart(Arc::clone(api), run, restarts, (remaining, pace), session.attempt.clone());
+    let running = run_restart(Arc::clone(api), run, restarts, (work, pace), session.attempt.clone());
     Ok((response, Some(running.boxed())))
 }
 
 /// Makes a client with the rights of the caller.
 fn restart_client(session: &ApiSession<'_>) -> Result<RestartClient, ApiProblem> {
-    let nothing = "what there is comes from files, and nothing runs there that could be restarted";
+    let nothing = "the state comes from files: there are no pods to restart";
     session.api.backend.restarts(&session.token)?.ok_or_else(|| ApiProblem::new(409, nothing))
 }
 
@@ -240,7 +241,7 @@ async fn run_restart(
     api: Arc<ApiState>,
     run: Arc<TrackedRestart>,
     restarts: RestartClient,
-    (remaining, pace): (RemainingWork, RestartPace),
+    (work, pace): (RemainingWork, RestartPace),
     attempt: AuditedAttempt,
 ) {
     let ending = run.end_guard(&api, attempt);
@@ -248,10 +249,9 @@ async fn run_restart(
     let (kinds, clock) = (&api.inventory.owner_kinds, &api.clock);
     let runner =
         RestartRunner { restarts: &restarts, run: &run.id, kinds, pace, clock, cancel: &run.cancel, on_step: &on_step };
-    ending.finish(runner.restart(remaining).await);
+    ending.finish(runner.restart(work).await);
 }
 
-/// Stops a restart.
 pub(super) async fn cancel(request: ApiRequest) -> Response {
     let (namespace, id) = (request.path_part("namespace").unwrap_or_default(), request.path_part("run"));
     let attempt = AuditedAttempt::on_restart(ActKind::RestartCancel, &namespace, id.as_deref(), false, request.peer);
@@ -264,7 +264,7 @@ pub(super) async fn cancel(request: ApiRequest) -> Response {
                 session.authorize_for("patch", ProtectedResource::Deployments).await?;
             }
             if run.is_over() {
-                return Err(ApiProblem::new(409, format!("restart {} is over; there is nothing to stop", run.id)));
+                return Err(ApiProblem::new(409, format!("restart {} has ended: there is nothing to stop", run.id)));
             }
             run.cancel.cancel();
             Ok(json_response(StatusCode::ACCEPTED, &RestartResponse::new(&run)))

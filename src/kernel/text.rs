@@ -34,7 +34,12 @@ pub fn nearest_word<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Opt
 
 /// Returns the suggestion of the known word that is most similar, as the end of a sentence; empty if none is.
 pub fn did_you_mean<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> String {
-    nearest_word(word, known).map(|nearest| format!("; did you mean {}?", CleanText(nearest))).unwrap_or_default()
+    suggestion(nearest_word(word, known))
+}
+
+/// Returns the end of a sentence that suggests the nearest word; empty if there is none.
+pub fn suggestion(nearest: Option<&str>) -> String {
+    nearest.map(|nearest| format!("; did you mean {}?", CleanText(nearest))).unwrap_or_default()
 }
 
 pub(crate) fn clean<S: Serializer>(text: &impl AsRef<str>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -10,6 +10,7 @@ pub mod installation;
 pub mod lease;
 pub mod metadata_edit;
 pub mod overrides;
+pub(crate) mod parallel;
 pub mod registration;
 pub mod removal;
 pub mod restarts;

@@ -187,7 +187,7 @@ async fn two_hundred_workloads_go_in_waves_until_one_does_not_come_up_and_all_ar
 
         let halted = restart(plane, namespace, &["--all", "--yes", "--at-once", "40", "--timeout", "20s", "-o", "json"]);
         assert_eq!(halted.code, 1, "{}{}", halted.out, halted.err);
-        assert!(halted.err.contains("job/import: a Job runs to its end, and is never restarted"), "{}", halted.err);
+        assert!(halted.err.contains("job/import: Jobs run to their end, and are never restarted"), "{}", halted.err);
         assert!(halted.err.contains("  pod/debug"), "{}", halted.err);
         let report = halted.json();
         assert_eq!(report["end"], "halted");
@@ -212,7 +212,7 @@ async fn two_hundred_workloads_go_in_waves_until_one_does_not_come_up_and_all_ar
         kubectl(plane, &["patch", "deployment/w-100x", "-n", namespace, "--type=merge", "-p", UNSTUCK]).await;
         let resumed = restart(plane, namespace, &["--resume", "--yes", "--at-once", "40", "--timeout", "60s"]);
         assert_eq!(resumed.code, 0, "{}{}", resumed.out, resumed.err);
-        assert!(resumed.err.contains("goes on with 81 of its 200 workloads, of which 1 have begun"), "{}", resumed.err);
+        assert!(resumed.err.contains("continues with 81 of its 200 workloads, of which 1 have begun"), "{}", resumed.err);
         let after = items(plane, namespace, "deployments").await;
         for (before, after) in all.iter().zip(&after) {
             assert_eq!((mark(after), restarted_at(after).is_some()), (None, true), "{}", name(after));
@@ -369,7 +369,7 @@ async fn what_replaces_nothing_by_itself_is_evicted_one_pod_after_another() {
         let running = RestartProcess::start(plane, namespace, &["--all", "--yes", "--timeout", "60s"]);
         running.await_output("daemonset/agent is restarted").await;
         running.await_output("replicaset/old is restarted").await;
-        running.await_output("statefulset/db: pod/db-2 to be let go: Cannot evict pod").await;
+        running.await_output("statefulset/db: the eviction of pod/db-2: Cannot evict pod").await;
         let pods = items(plane, namespace, "pods").await;
         assert_eq!(pods.iter().filter(|pod| uids(&before).contains(&uids(&[(*pod).clone()])[0])).count(), 3);
         apply(plane, namespace, vec![budget("db", 2)]).await;
@@ -410,7 +410,7 @@ async fn an_interrupt_ends_it_in_order_and_it_can_be_gone_on_with() {
         apply(plane, namespace, vec![deployment("a"), stuck("b-stuck"), deployment("c")]).await;
         await_ready(plane, namespace, 3).await;
         let running = RestartProcess::start(plane, namespace, &["--all", "--yes", "--at-once", "1"]);
-        running.await_output("1 of 3 are over; now restarting deployment/b-stuck").await;
+        running.await_output("1 of 3 are done; now restarting deployment/b-stuck").await;
         running.await_output("Waiting for deployment/b-stuck: ").await;
         running.signal("INT");
         let stopped = running.end().await;
@@ -421,7 +421,7 @@ async fn an_interrupt_ends_it_in_order_and_it_can_be_gone_on_with() {
         let deployments = items(plane, namespace, "deployments").await;
         let states: Vec<_> = deployments.iter().map(state).collect();
         assert_eq!(states, ["none", "rolling", "pending"]);
-        let resume = stopped.out.lines().find_map(|line| line.strip_prefix("Go on with: outrigger restart ")).unwrap();
+        let resume = stopped.out.lines().find_map(|line| line.strip_prefix("Resume with: outrigger restart ")).unwrap();
         let resume: Vec<&str> = resume.split(' ').chain(["--yes", "--timeout", "60s"]).collect();
         // Without the stuck one.
         let resumed =
@@ -476,11 +476,15 @@ async fn one_that_may_not_be_restarted_is_named_and_the_others_go_on() {
         })
         .await;
         assert_eq!(asked.code, 2, "{}", asked.out);
-        assert!(asked.out.contains("deployment/w-17 may not be: ") && asked.out.lines().count() == 2, "{}", asked.out);
+        assert!(
+            asked.out.contains("deployment/w-17 cannot be written: ") && asked.out.lines().count() == 2,
+            "{}",
+            asked.out
+        );
         let done = run(&["--all", "--yes", "--at-once", "20", "--timeout", "60s"]);
         assert_eq!(done.code, 2, "{}{}", done.out, done.err);
         assert!(done.out.contains("is over. Restarted: 39\nNot restarted: deployment/w-17: "), "{}", done.out);
-        assert!(done.out.contains("The ClusterRole outrigger-restart grants what was refused.\n"), "{}", done.out);
+        assert!(done.out.contains("; the ClusterRole outrigger-restart grants it\n"), "{}", done.out);
         let deployments = items(plane, namespace, "deployments").await;
         assert!(
             deployments.iter().all(|one| mark(one).is_none() && restarted_at(one).is_some() == (name(one) != "w-17"))
@@ -521,7 +525,7 @@ async fn an_api_server_that_goes_away_in_the_middle_is_asked_again_and_one_that_
         plane.kill("kube-apiserver");
         let stopped = running.end().await;
         assert_eq!(stopped.code, 2, "{}{}", stopped.out, stopped.err);
-        assert!(stopped.out.contains("could not go on: asked the API server in vain for 1 s"), "{}", stopped.out);
+        assert!(stopped.out.contains("could not continue: the API server has not answered for 1 s"), "{}", stopped.out);
         assert!(
             stopped.out.contains("Still rolling out, by themselves: deployment/a-stuck\nNot begun: 1"),
             "{}",
@@ -558,14 +562,14 @@ async fn what_others_do_to_it_meanwhile_is_respected_and_said() {
         kubectl(plane, &["patch", "deployment/a-held", "-n", namespace, "--type=merge", "-p", UNSTUCK]).await;
         let done = running.end().await;
         assert_eq!(done.code, 0, "{}{}", done.out, done.err);
-        assert!(done.out.contains("Passed over: deployment/b: somebody took it out of this restart\n"), "{}", done.out);
-        assert!(done.out.contains("Passed over: deployment/c: it is gone\n"), "{}", done.out);
+        assert!(done.out.contains("Passed over: deployment/b: its mark of this restart was removed\n"), "{}", done.out);
+        assert!(done.out.contains("Passed over: deployment/c: gone\n"), "{}", done.out);
         assert!(
-            done.out.contains("Passed over: deployment/e: it is paused, and would roll nothing out"),
+            done.out.contains("Passed over: deployment/e: paused: run `kubectl rollout resume` first"),
             "{}",
             done.out
         );
-        assert!(done.out.contains("Passed over: deployment/f: it is scaled to zero"), "{}", done.out);
+        assert!(done.out.contains("Passed over: deployment/f: scaled to zero"), "{}", done.out);
         // A named workload that is not restarted means exit code 1.
         let some = restart(plane, namespace, &["deployment/a-held", "deployment/f", "--dry-run", "-o", "json"]);
         assert_eq!((some.code, &some.json()["skipped"][0]["name"]), (1, &json!("f")), "{}", some.err);
@@ -600,7 +604,7 @@ async fn a_pod_template_that_somebody_puts_back_halts_it_and_going_on_tells_it_a
         .await;
         let halted = running.end().await;
         assert_eq!(halted.code, 1, "{}{}", halted.out, halted.err);
-        let why = "Does not come up: deployment/a-undone: somebody else put its pod template back";
+        let why = "Does not come up: deployment/a-undone: its pod template was put back, so it keeps its old pods";
         assert!(halted.out.contains(why), "{}", halted.out);
         let deployment = &items(plane, namespace, "deployments").await[0];
         assert_eq!((state(deployment), restarted_at(deployment)), ("pending", None));
@@ -642,7 +646,7 @@ async fn where_an_admission_policy_takes_the_mark_off_nothing_is_restarted_and_t
         for object in policy_against_marks(&policy, namespace) {
             plane.apply(&object.to_string()).await;
         }
-        let why = "deployment/web may not be: its label outrigger.dev/restart does not stay as it is written";
+        let why = "deployment/web cannot be written: an admission policy changes its label outrigger.dev/restart";
         await_condition("the policy to count", TIMEOUT, async || {
             let asked = restart(plane, namespace, &["--all", "--dry-run"]);
             ensure!(asked.out.contains(why), "{}{}", asked.out, asked.err);
@@ -651,7 +655,11 @@ async fn where_an_admission_policy_takes_the_mark_off_nothing_is_restarted_and_t
         .await;
         let refused = restart(plane, namespace, &["--all", "--yes"]);
         assert_eq!(refused.code, 2, "{}{}", refused.out, refused.err);
-        assert!(refused.out.contains("Not restarted: deployment/web: its label"), "{}", refused.out);
+        assert!(
+            refused.out.contains("Not restarted: deployment/web: an admission policy changes its label"),
+            "{}",
+            refused.out
+        );
         assert_eq!(restarted_at(&items(plane, namespace, "deployments").await[0]), None);
         for kind in ["mutatingadmissionpolicybinding", "mutatingadmissionpolicy"] {
             kubectl(plane, &["delete", kind, &policy]).await;
@@ -686,7 +694,7 @@ async fn rights_that_are_over_in_the_middle_stop_it_and_somebody_else_can_go_on(
         kubectl(plane, &["delete", "serviceaccount/tenant", "-n", namespace]).await;
         let stopped = running.end().await;
         assert_eq!(stopped.code, 2, "{}{}", stopped.out, stopped.err);
-        let why = "could not go on: the API server does not know this token, or not any more. Restarted: 0";
+        let why = "could not continue: the API server does not know this token, or not any more. Restarted: 0";
         assert!(stopped.out.contains(why), "{}", stopped.out);
         kubectl(plane, &["patch", "deployment/a-watched", "-n", namespace, "--type=merge", "-p", UNSTUCK]).await;
         let resumed = restart(plane, namespace, &["--resume", "--yes", "--timeout", "60s"]);
@@ -706,7 +714,7 @@ async fn only_what_drifts_is_restarted_where_that_is_asked_for() {
         await_ready(plane, namespace, 3).await;
         let nothing = restart(plane, namespace, &["--drifted", "--yes"]);
         assert_eq!(nothing.code, 0, "{}{}", nothing.out, nothing.err);
-        assert!(nothing.err.contains(&format!("Nothing in namespace {namespace} is to be restarted.")), "{}", nothing.err);
+        assert!(nothing.err.contains(&format!("Nothing to restart in namespace {namespace}.")), "{}", nothing.err);
         plane.apply(&super::policy(namespace, "Enable")).await;
         super::await_label(plane, namespace, Some("true")).await;
         let done = restart(plane, namespace, &["--drifted", "--yes", "--timeout", "60s", "-o", "json"]);
@@ -717,7 +725,7 @@ async fn only_what_drifts_is_restarted_where_that_is_asked_for() {
         let injected = pods.iter().filter(|pod| pod["metadata"]["annotations"]["sidecar.istio.io/status"].is_string());
         assert!(injected.map(name).all(|name| name.starts_with("web-")) && pods.len() == 3);
         let again = restart(plane, namespace, &["--drifted", "--yes", "-o", "json"]);
-        assert!(again.err.contains("Nothing in namespace"), "{}", again.err);
+        assert!(again.err.contains("Nothing to restart in namespace"), "{}", again.err);
         assert_eq!((again.code, &again.json()["restarted"]), (0, &json!([])));
     })
     .await;
@@ -735,9 +743,9 @@ async fn what_cannot_be_meant_is_refused_with_what_could_be() {
         };
         refused(&["deploy/chekout"], "did you mean deployment/checkout?");
         refused(&["deploymnt/checkout"], "did you mean deployment?");
-        refused(&["pod/checkout-1"], "a pod is not restarted; name its workload");
+        refused(&["pod/checkout-1"], "a pod cannot be restarted: name its workload");
         refused(&["-l", "=checkout"], "is not the key of a label");
-        refused(&["--yes"], "this names nobody; name workloads, such as deployment/web, or say --all");
+        refused(&["--yes"], "name workloads to restart, such as deployment/web, or pass --all");
         refused(&["deployment/checkout", "--all"], "cannot be used with");
         refused(&["--resume", "3f2a9c01"], "no restart in namespace");
         let labelled = |selector: &str| {

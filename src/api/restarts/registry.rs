@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::ApiState;
 use crate::api::limits::{HELD_NAMES, KEPT_RESTARTS, KEPT_STEPS, RESTARTS_OF_USER, RUNNING_RESTARTS};
 use crate::api::problem::ApiProblem;
-use crate::api::restarts::step::{NumberedStep, failure_reason};
+use crate::api::restarts::step::NumberedStep;
 use crate::api::session::{AuditedAttempt, record_attempt};
 use crate::api::shares::share_key;
 use crate::audit::act_entry::ActKind;
@@ -107,17 +107,20 @@ fn check_room<'r>(
 ) -> Result<(), ApiProblem> {
     if let Some(other) = running.clone().find(|one| one.namespace == run.namespace) {
         let namespace = CleanText(&run.namespace);
-        let why = format!("restart {} runs in namespace {namespace}; try again when it is over", other.id);
+        let why = format!("restart {} runs in namespace {namespace}; try again when it has ended", other.id);
         return Err(ApiProblem::new(409, why));
     }
     if running.clone().filter(|one| share_key(&one.user) == share_key(&run.user)).count() >= RESTARTS_OF_USER {
         return Err(ApiProblem::new(
             409,
-            format!("you run {RESTARTS_OF_USER} restarts here; try again when one is over"),
+            format!("you run {RESTARTS_OF_USER} restarts here; try again when one has ended"),
         ));
     }
     if running.count() >= RUNNING_RESTARTS {
-        return Err(ApiProblem::new(503, format!("{RUNNING_RESTARTS} restarts run here; try again when one is over")));
+        return Err(ApiProblem::new(
+            503,
+            format!("{RUNNING_RESTARTS} restarts run here; try again when one has ended"),
+        ));
     }
     Ok(())
 }
@@ -224,7 +227,7 @@ impl RunEnding<'_> {
 impl Drop for RunEnding<'_> {
     fn drop(&mut self) {
         let failed = || RestartReport {
-            end: RestartEnd::Stopped("this failed within; the log of the server says how".to_owned()),
+            end: RestartEnd::Stopped("the restart failed by an internal error: see the log of the server".to_owned()),
             ..RestartReport::new(&self.run.id)
         };
         let report = self.report.take().unwrap_or_else(failed);
@@ -235,7 +238,7 @@ impl Drop for RunEnding<'_> {
             "restarted": restarted.len(), "passed": passed.len(), "refused": refused.len(),
             "notUp": not_up.len(), "rolling": rolling.len(), "pending": pending.len(),
         }));
-        let problem = failure_reason(&report).map(|why| ApiProblem::new(503, why));
+        let problem = report.failure_reason().map(|why| ApiProblem::new(503, why));
         record_attempt(self.api, &attempt, problem.as_ref().map_or(Ok(()), Err));
         let mut progress = self.run.progress.lock();
         progress.revision += 1;
@@ -291,10 +294,10 @@ mod tests {
     fn nobody_and_no_namespace_takes_all_the_room() {
         let runs = RestartRegistry::default();
         let first = runs.admit(run("a", "shop", "ada")).unwrap();
-        let taken = (409, "restart a runs in namespace shop; try again when it is over".to_owned());
+        let taken = (409, "restart a runs in namespace shop; try again when it has ended".to_owned());
         assert_eq!(refused(&runs, run("b", "shop", "bob")), taken);
         let _second = runs.admit(run("b", "blog", "ada")).unwrap();
-        let enough = (409, "you run 2 restarts here; try again when one is over".to_owned());
+        let enough = (409, "you run 2 restarts here; try again when one has ended".to_owned());
         assert_eq!(refused(&runs, run("c", "mail", "ada")), enough);
         runs.admit(run("c", "mail", "bob")).unwrap();
         end(&first);

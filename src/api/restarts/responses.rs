@@ -1,73 +1,73 @@
 //! Responses about restarts.
 
-use crate::api::restarts::step::{NumberedStep, failure_reason};
+use crate::api::restarts::step::NumberedStep;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::plan::RestartPlanResponse;
 use super::registry::{TrackedProgress, TrackedRestart};
 use crate::api::ApiState;
 use crate::api::audit::has_other_replicas;
 use crate::api::endpoint::HeaderSpec;
+use crate::features::restart::prepare::RestartPlanOutput;
 use crate::features::restart::report::{RestartEnd, RestartReport, WorkloadReason};
 
 pub(super) const LOCATION: HeaderSpec =
-    HeaderSpec { name: "Location", description: "Where it is told how far it has come." };
+    HeaderSpec { name: "Location", description: "Path of the restart and its progress." };
 
-/// A restart, and how far it has come.
+/// Restart, with its progress.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Restart")]
 pub(super) struct RestartResponse {
-    /// Its name, by which it can be gone on with.
+    /// Identifier of the run, by which the restart can be resumed.
     run: String,
-    /// Its namespace.
+    /// Namespace of the restart.
     namespace: String,
-    /// Who began it, and with whose rights it runs.
+    /// User who began the restart, and whose rights it uses.
     user: String,
-    /// What ties it to its entries of the audit log.
+    /// Identifier of its entries in the audit log.
     audit_id: String,
-    /// How it stands.
+    /// State of the restart.
     state: RestartState,
-    /// Why it has not done everything.
+    /// Reason why not everything was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
-    /// When it began.
+    /// Time of the beginning.
     began_at: Timestamp,
-    /// When it ended.
+    /// Time of the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<Timestamp>,
-    /// How many workloads there are.
+    /// Number of workloads.
     of: usize,
-    /// How many of them are over, for better or worse.
+    /// Number of workloads that are done, successfully or not.
     over: usize,
-    /// What is waited for.
+    /// Workloads that the restart waits for.
     waiting: Vec<WorkloadReason>,
-    /// What came of it.
+    /// Result of the restart.
     #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<RestartReport>,
-    /// Whether something is left that can be gone on with or given up, here or by `outrigger restart`.
+    /// True if unfinished workloads are left, to resume or to give up, here or by `outrigger restart`.
     can_resume: bool,
 }
 
-/// How a restart stands.
+/// State of a restart.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "RestartState")]
 enum RestartState {
-    /// It is under way.
+    /// The restart is in progress.
     Running,
     /// Nothing is left to do.
     Completed,
     /// A workload did not come up, or a budget held the rest for too long.
     Halted,
-    /// Somebody stopped it, or the process ended.
+    /// A user stopped the restart, or the process ended.
     Interrupted,
-    /// It could not go on.
+    /// The restart could not continue.
     Stopped,
 }
 
-/// A restart with its steps.
+/// Restart with its steps.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "RestartInFull")]
 pub(super) struct RestartDetailResponse {
@@ -77,23 +77,23 @@ pub(super) struct RestartDetailResponse {
     steps: Vec<NumberedStep>,
 }
 
-/// A restart that has begun, and what it is about.
+/// Restart that has begun, with its plan.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "RestartBegun")]
 pub(super) struct RestartStartedResponse {
     #[serde(flatten)]
     restart: RestartResponse,
-    /// What is to be done.
-    plan: RestartPlanResponse,
+    /// Plan of the restart.
+    plan: RestartPlanOutput,
 }
 
-/// Those that this replica runs, or has run.
+/// Restarts that this replica runs, or has run.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Restarts")]
 pub(super) struct RestartListResponse {
-    /// The newest first.
+    /// Restarts, the newest first.
     items: Vec<RestartResponse>,
-    /// Whether other replicas may know of more.
+    /// True if other replicas may know more restarts.
     partial: bool,
 }
 
@@ -110,7 +110,7 @@ impl RestartResponse {
             user: crate::kernel::text::sanitize(&run.user),
             audit_id: run.audit_id.clone(),
             state: RestartState::from_report(report.as_ref()),
-            why: report.as_ref().and_then(failure_reason),
+            why: report.as_ref().and_then(RestartReport::failure_reason),
             began_at: run.began,
             ended_at,
             of: progress.of,
@@ -144,7 +144,7 @@ impl RestartDetailResponse {
 }
 
 impl RestartStartedResponse {
-    pub(super) fn new(run: &TrackedRestart, plan: RestartPlanResponse) -> Self {
+    pub(super) fn new(run: &TrackedRestart, plan: RestartPlanOutput) -> Self {
         Self { restart: RestartResponse::new(run), plan }
     }
 }

@@ -3,17 +3,20 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::api::limits::{
-    DEFAULT_AT_ONCE, DEFAULT_RESTART_TIMEOUT, MAX_AT_ONCE, MAX_RESTART_TIMEOUT, RESTART_PATIENCE,
-};
+use super::plan::refusal_problem;
+use crate::api::limits::MAX_RESTART_TIMEOUT;
 use crate::api::problem::ApiProblem;
 use crate::decision::selector::Selector;
+use crate::features::restart::plan::RestartTargets;
+use crate::features::restart::request::{MAX_AT_ONCE, RestartIntent, RestartPace, RestartRequest};
+use crate::features::restart::workload::NamespacedWorkload;
 use crate::kernel::duration::parse_duration;
-use crate::kubernetes::client::restarts::run::RestartPace;
+use crate::kernel::text::{CleanText, did_you_mean};
+use crate::kubernetes::inventory::owner_kind::OwnerKinds;
 use crate::kubernetes::resources::label_selector::LabelSelector;
 use crate::kubernetes::resources::suspension_fields::lasts;
 
-/// Whose pods to replace: exactly one of workloads, selector, drifted, all and resume says so.
+/// Workloads to restart, given by exactly one of workloads, selector, drifted, all and resume.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(extend("examples" = [
@@ -22,117 +25,113 @@ use crate::kubernetes::resources::suspension_fields::lasts;
     {"resume": "3f2a9c01", "except": [{"kind": "Deployment", "name": "stuck"}], "timeout": "10m"},
 ]))]
 #[schemars(rename = "RestartWanted")]
-pub(super) struct RestartRequest {
-    /// These.
+pub(super) struct RestartRequestBody {
+    /// Workloads given by name.
     #[schemars(length(min = 1))]
     workloads: Option<Vec<NamedWorkload>>,
-    /// Those with these labels of their own; all says all.
+    /// Labels of the workloads themselves. Must require something: use all for all workloads.
     #[schemars(extend("minProperties" = 1))]
     selector: Option<LabelSelector>,
-    /// Those whose running pods differ from what a new pod would get.
+    /// Restart the workloads whose running pods differ from what a new pod would get.
     drifted: Option<bool>,
-    /// All of the namespace.
+    /// Restart all workloads of the namespace.
     all: Option<bool>,
-    /// What this restart has not done yet.
+    /// Run of an unfinished restart to resume.
     #[schemars(length(min = 1, max = 63))]
     resume: Option<String>,
-    /// But not these, each of which is to be there; with resume they lose its mark and stay as they are. Not beside workloads.
+    /// Workloads to leave out. Each must exist. With resume, they lose its mark and stay as they are. Not allowed with workloads.
     except: Option<Vec<NamedWorkload>>,
-    /// How many workloads are restarted at once, 5 where it is left out; the next follow when all of them are ready.
+    /// Number of workloads to restart at once, 5 by default. The next follow when all of them are ready.
     #[schemars(range(min = 1, max = 1000))]
     at_once: Option<u16>,
-    /// How long a workload may go on without another of its pods coming up, 5m where it is left out and 1h at most, in hours,
-    /// minutes and seconds.
+    /// Time after which a workload without progress halts the restart, in hours, minutes and seconds: 5m by default, 1h at
+    /// most.
     #[serde(default)]
     #[schemars(schema_with = "lasts")]
     timeout: Option<String>,
 }
 
-/// A workload.
+/// Workload given by name.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "WorkloadNamed")]
 pub(super) struct NamedWorkload {
-    /// Its kind, such as Deployment.
+    /// Kind of the workload, such as Deployment.
     #[schemars(length(min = 1, max = 63))]
-    pub(super) kind: String,
-    /// Its name.
+    kind: String,
+    /// Name of the workload.
     #[schemars(length(min = 1, max = 253))]
-    pub(super) name: String,
+    name: String,
 }
 
-/// Selection of the workloads to restart.
-#[derive(Debug)]
-pub(super) enum RequestedTargets {
-    Named(Vec<NamedWorkload>),
-    Labelled(Selector),
-    Drifted,
-    All,
-    /// Remaining work of this restart.
-    Resume(String),
-}
-
-/// Selection, exceptions and pace of a valid request.
-pub(super) struct ValidatedRestart {
-    pub(super) targets: RequestedTargets,
-    pub(super) except: Vec<NamedWorkload>,
-    pub(super) pace: RestartPace,
-}
-
-impl RestartRequest {
-    /// Validates the combination and the ranges of the fields.
-    pub(super) fn validate(self) -> Result<ValidatedRestart, ApiProblem> {
+impl RestartRequestBody {
+    /// Validates the combination and the ranges of the fields, and resolves the kinds.
+    pub(super) fn validate(
+        self,
+        kinds: &OwnerKinds,
+        namespace: &str,
+    ) -> Result<(RestartRequest, RestartPace), ApiProblem> {
         let Self { workloads, selector, drifted, all, resume, except, at_once, timeout } = self;
-        let at_once = at_once.unwrap_or(DEFAULT_AT_ONCE);
+        let pace = validate_pace(at_once, timeout.as_deref())?;
+        let resolve = |named| resolve_names(kinds, namespace, named);
+        let intent = match (workloads, selector, [drifted, all].map(Option::unwrap_or_default), resume) {
+            (Some(workloads), None, [false, false], None) if !workloads.is_empty() => {
+                RestartIntent::Start(RestartTargets::Named(resolve(workloads)?))
+            }
+            (None, Some(selector), [false, false], None) => {
+                RestartIntent::Start(RestartTargets::Labelled(compile_selector(&selector)?))
+            }
+            (None, None, [true, false], None) => RestartIntent::Start(RestartTargets::Drifted),
+            (None, None, [false, true], None) => RestartIntent::Start(RestartTargets::All),
+            (None, None, [false, false], Some(run)) => RestartIntent::Resume(Some(run)),
+            _ => {
+                let one = "give exactly one of workloads, selector, drifted, all and resume";
+                return Err(ApiProblem::new(422, one));
+            }
+        };
+        let request = RestartRequest::new(intent, resolve(except.unwrap_or_default())?);
+        Ok((request.map_err(|why| refusal_problem(&why))?, pace))
+    }
+}
+
+fn validate_pace(at_once: Option<u16>, timeout: Option<&str>) -> Result<RestartPace, ApiProblem> {
+    let mut pace = RestartPace::default();
+    if let Some(at_once) = at_once {
         if !(1..=MAX_AT_ONCE).contains(&at_once) {
-            return Err(ApiProblem::new(422, format!("atOnce is {at_once}, which is not between 1 and {MAX_AT_ONCE}")));
-        }
-        let timeout = timeout.map(|timeout| {
-            let timeout = parse_duration(&timeout).ok().map(jiff::SignedDuration::unsigned_abs);
-            let timeout = timeout.filter(|timeout| *timeout <= MAX_RESTART_TIMEOUT);
-            timeout.ok_or_else(|| {
-                ApiProblem::new(422, "timeout is not a positive duration of at most 1h, such as 5m or 90s")
-            })
-        });
-        let timeout = timeout.transpose()?.unwrap_or(DEFAULT_RESTART_TIMEOUT);
-        let pace = RestartPace { at_once: at_once.into(), timeout, patience: RESTART_PATIENCE };
-        let (targets, except) =
-            (requested_targets(workloads, selector, [drifted, all], resume)?, except.unwrap_or_default());
-        if matches!(targets, RequestedTargets::Named(_)) && !except.is_empty() {
-            let why =
-                "except goes with selector, drifted, all and resume; of workloads, name only those that are meant";
+            let why = format!("atOnce is {at_once}, which is not between 1 and {MAX_AT_ONCE}");
             return Err(ApiProblem::new(422, why));
         }
-        Ok(ValidatedRestart { targets, except, pace })
+        pace.at_once = at_once.into();
     }
+    if let Some(timeout) = timeout {
+        let timeout = parse_duration(timeout).ok().map(jiff::SignedDuration::unsigned_abs);
+        pace.timeout = timeout.filter(|timeout| *timeout <= MAX_RESTART_TIMEOUT).ok_or_else(|| {
+            ApiProblem::new(422, "timeout is not a positive duration of at most 1h, such as 5m or 90s")
+        })?;
+    }
+    Ok(pace)
 }
 
-fn requested_targets(
-    workloads: Option<Vec<NamedWorkload>>,
-    selector: Option<LabelSelector>,
-    drifted_and_all: [Option<bool>; 2],
-    resume: Option<String>,
-) -> Result<RequestedTargets, ApiProblem> {
-    match (workloads, selector, drifted_and_all.map(Option::unwrap_or_default), resume) {
-        (Some(workloads), None, [false, false], None) if !workloads.is_empty() => {
-            Ok(RequestedTargets::Named(workloads))
-        }
-        (None, Some(selector), [false, false], None) => labelled_targets(&selector),
-        (None, None, [true, false], None) => Ok(RequestedTargets::Drifted),
-        (None, None, [false, true], None) => Ok(RequestedTargets::All),
-        (None, None, [false, false], Some(run)) => Ok(RequestedTargets::Resume(run)),
-        _ => {
-            let one = "exactly one of workloads, selector, drifted, all and resume says whom to restart";
-            Err(ApiProblem::new(422, one))
-        }
-    }
+/// Resolves the names of workloads. The plan checks that they exist.
+fn resolve_names(
+    kinds: &OwnerKinds,
+    namespace: &str,
+    named: Vec<NamedWorkload>,
+) -> Result<Vec<NamespacedWorkload>, ApiProblem> {
+    let name = |NamedWorkload { kind: typed, name }: NamedWorkload| {
+        let Some(kind) = kinds.iter().find(|one| one.kind.eq_ignore_ascii_case(&typed)) else {
+            let hint = did_you_mean(&typed, kinds.iter().map(|one| one.kind.as_str()));
+            return Err(ApiProblem::new(422, format!("\"{}\" is no kind that makes pods{hint}", CleanText(&typed))));
+        };
+        Ok(NamespacedWorkload { namespace: namespace.to_owned(), kind: kind.kind.clone(), name })
+    };
+    named.into_iter().map(name).collect()
 }
 
-fn labelled_targets(selector: &LabelSelector) -> Result<RequestedTargets, ApiProblem> {
+fn compile_selector(selector: &LabelSelector) -> Result<Selector, ApiProblem> {
     if selector.is_empty() {
-        let why = "selector requires nothing, so it would select all; say {\"all\": true} where that is meant";
+        let why = "selector requires nothing, and would select all; send {\"all\": true} to restart all";
         return Err(ApiProblem::new(422, why));
     }
-    let selector = selector.compile("selector").map_err(|flaw| ApiProblem::new(422, flaw.to_string()))?;
-    Ok(RequestedTargets::Labelled(selector))
+    selector.compile("selector").map_err(|flaw| ApiProblem::new(422, flaw.to_string()))
 }

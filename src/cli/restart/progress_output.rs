@@ -82,7 +82,7 @@ impl RestartPrinter {
                     workloads.iter().map(|name| (name.clone(), "its roll-out to begin".to_owned())).collect();
                 waiting.printed_at = Instant::now();
                 let names = join_names(workloads.iter().map(named));
-                self.print_line(&format!("{over} of {of} are over; now restarting {names}"));
+                self.print_line(&format!("{over} of {of} are done; now restarting {names}"));
             }
             RestartStep::Restarted { workload } => {
                 self.count_finished(&mut waiting, &workload);
@@ -150,7 +150,7 @@ pub(in crate::cli) fn describe_end(report: &RestartReport) -> String {
         RestartEnd::Completed => "is over".to_owned(),
         RestartEnd::Halted => "has halted".to_owned(),
         RestartEnd::Interrupted => "was stopped".to_owned(),
-        RestartEnd::Stopped(why) => format!("could not go on: {why}"),
+        RestartEnd::Stopped(why) => format!("could not continue: {why}"),
     };
     let mut text = format!("Restart {run} {how}. Restarted: {}\n", restarted.len());
     let mut told = |what: &str, all: &[WorkloadReason]| {
@@ -162,9 +162,6 @@ pub(in crate::cli) fn describe_end(report: &RestartReport) -> String {
     told("Not restarted", refused);
     told("Does not come up", not_up);
     told("Held", held);
-    if refused.iter().any(|one| one.why.contains("forbidden")) {
-        text.push_str("The ClusterRole outrigger-restart grants what was refused.\n");
-    }
     if !rolling.is_empty() {
         let names = join_names(rolling.iter().map(|one| naming.name(one)));
         text.push_str(&format!("Still rolling out, by themselves: {names}\n"));
@@ -173,7 +170,7 @@ pub(in crate::cli) fn describe_end(report: &RestartReport) -> String {
         text.push_str(&format!("Not begun: {}, such as {}\n", pending.len(), naming.name(first)));
     }
     for namespace in report.remaining_namespaces() {
-        text.push_str(&format!("Go on with: outrigger restart --resume {run} -n {namespace}\n"));
+        text.push_str(&format!("Resume with: outrigger restart --resume {run} -n {namespace}\n"));
         text.push_str(&format!("Or give it up with: outrigger restart --forget {run} -n {namespace}\n"));
     }
     text
@@ -188,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_of_several_namespaces_is_gone_on_with_in_each_that_something_is_left_of() {
+    fn a_restart_of_several_namespaces_is_resumed_in_each_with_unfinished_workloads() {
         let told = |namespace: &str| WorkloadReason { workload: name(namespace), why: "a reason".to_owned() };
         let report = RestartReport {
             end: RestartEnd::Halted,
@@ -200,9 +197,9 @@ mod tests {
         let expected = "Restart 3f2a9c01 has halted. Restarted: 1\n\
                         Does not come up: deployment/web in shop: a reason\n\
                         Not begun: 2, such as deployment/web in bank\n\
-                        Go on with: outrigger restart --resume 3f2a9c01 -n bank\n\
+                        Resume with: outrigger restart --resume 3f2a9c01 -n bank\n\
                         Or give it up with: outrigger restart --forget 3f2a9c01 -n bank\n\
-                        Go on with: outrigger restart --resume 3f2a9c01 -n shop\n\
+                        Resume with: outrigger restart --resume 3f2a9c01 -n shop\n\
                         Or give it up with: outrigger restart --forget 3f2a9c01 -n shop\n";
         assert_eq!(describe_end(&report), expected);
         let one =

@@ -1,6 +1,6 @@
 //! Summary of a restart before it begins.
 
-use crate::features::restart::plan::RestartPlan;
+use crate::features::restart::prepare::PreparedRestart;
 use crate::features::restart::remaining::RemainingWork;
 use crate::features::restart::report::WorkloadReason;
 use crate::features::restart::strategy::RolloutStrategy;
@@ -10,24 +10,21 @@ use crate::features::restart::workload::WorkloadSnapshot;
 const MAX_NAMED: usize = 10;
 
 /// Summarizes a plan as lines of text.
-pub(super) fn summarize_plan(plan: &RestartPlan, namespace: &str, at_once: usize) -> Vec<String> {
-    let RestartPlan { workloads, skipped, bare_pods } = plan;
+pub(super) fn summarize_plan(prepared: &PreparedRestart, namespace: &str, at_once: usize) -> Vec<String> {
+    let PreparedRestart { work: RemainingWork { workloads, .. }, skipped, bare_pods, .. } = prepared;
     let mut lines = Vec::new();
     match workloads.len() {
-        0 => lines.push(format!("Nothing in namespace {namespace} is to be restarted.")),
-        1 => lines.push(format!(
-            "{} in namespace {namespace} is restarted: all of its pods are replaced.",
-            workloads[0].name
-        )),
+        0 => lines.push(format!("Nothing to restart in namespace {namespace}.")),
+        1 => lines.push(format!("Restarting {} in namespace {namespace} replaces all of its pods.", workloads[0].name)),
         count => {
-            lines.push(format!("{count} workloads in namespace {namespace} are restarted, {at_once} at once:"));
+            lines.push(format!("Restarting {count} workloads in namespace {namespace}, {at_once} at once:"));
             lines.extend(list_lines(workloads.iter().map(|one| one.name.to_string())));
         }
     }
     lines.extend(describe_strategies(workloads));
     lines.extend(summarize_skipped(skipped));
     if !bare_pods.is_empty() {
-        lines.push(format!("{} pods that nobody would make again are left alone:", bare_pods.len()));
+        lines.push(format!("Pods that no controller would recreate are left alone ({}):", bare_pods.len()));
         lines.extend(list_lines(bare_pods.iter().map(|name| format!("pod/{name}"))));
     }
     lines
@@ -38,24 +35,23 @@ pub(super) fn summarize_skipped(skipped: &[WorkloadReason]) -> Vec<String> {
     if skipped.is_empty() {
         return Vec::new();
     }
-    let mut lines = vec![format!("{} are passed over:", skipped.len())];
+    let mut lines = vec![format!("Passed over ({}):", skipped.len())];
     lines.extend(list_lines(skipped.iter().map(|WorkloadReason { workload, why }| format!("{workload}: {why}"))));
     lines
 }
 
 /// Summarizes a resumed restart as lines of text.
-pub(super) fn summarize_resume(run: &str, namespace: &str, remaining: &RemainingWork) -> Vec<String> {
-    let RemainingWork { workloads, excepted } = remaining;
-    let mark = |one: &WorkloadSnapshot| one.mark.clone();
-    let total = workloads.iter().chain(excepted).filter_map(mark).map(|mark| mark.of).max().unwrap_or_default();
+pub(super) fn summarize_resume(prepared: &PreparedRestart, namespace: &str) -> Vec<String> {
+    let PreparedRestart { run, work, .. } = prepared;
+    let (total, RemainingWork { workloads, excepted }) = (work.total(), work);
     let rolling = workloads.iter().filter(|one| one.rolling_since().is_some()).count();
     let mut lines = vec![format!(
-        "Restart {run} in namespace {namespace} goes on with {} of its {total} workloads, of which {rolling} have begun:",
+        "Restart {run} in namespace {namespace} continues with {} of its {total} workloads, of which {rolling} have begun:",
         workloads.len()
     )];
     lines.extend(list_lines(workloads.iter().map(|one| one.name.to_string())));
     if !excepted.is_empty() {
-        lines.push("It goes on without these, and leaves them as they are:".to_owned());
+        lines.push("Excepted workloads stay as they are:".to_owned());
         lines.extend(list_lines(excepted.iter().map(|one| one.name.to_string())));
     }
     lines
@@ -69,11 +65,11 @@ fn describe_strategies(workloads: &[WorkloadSnapshot]) -> Vec<String> {
     let down: Vec<_> = down.map(|one| one.name.to_string()).collect();
     let mut lines = Vec::new();
     if !evicted.is_empty() {
-        lines.push("Of these nobody replaces the pods by itself; they are evicted, one after another:".to_owned());
+        lines.push("Evicting pods one after another, since no controller replaces those of:".to_owned());
         lines.extend(list_lines(evicted.into_iter()));
     }
     if !down.is_empty() {
-        lines.push("Of these all pods go down at once, as their strategy has it:".to_owned());
+        lines.push("All pods go down at once, by the strategy of:".to_owned());
         lines.extend(list_lines(down.into_iter()));
     }
     lines

@@ -73,8 +73,8 @@ impl DisruptionBudget {
     pub fn refusal_because_of(&self, other: &WorkloadSnapshot) -> String {
         let run = other.mark.as_ref().map(|mark| mark.run.as_str()).unwrap_or_default();
         format!(
-            "restart {run} replaces pods of {}, which PodDisruptionBudget {} covers too; if it is not under way any more, \
-             `outrigger restart --resume {run} -n {namespace}` goes on with it, and --forget gives it up",
+            "restart {run} replaces pods of {}, which PodDisruptionBudget {} covers too; if it has ended early, \
+             resume it by `outrigger restart --resume {run} -n {namespace}`, or give it up by --forget",
             other.name,
             CleanText(&self.name),
             namespace = CleanText(&self.namespace)

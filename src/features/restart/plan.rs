@@ -8,10 +8,9 @@ use super::pods::PodSnapshot;
 use super::report::WorkloadReason;
 use super::strategy::{NoRolloutReason, RolloutStrategy};
 use super::workload::{NamespacedWorkload, WorkloadSnapshot};
+use super::world::RestartWorld;
 use crate::decision::selector::Selector;
-use crate::features::status::states::WorkloadStatus;
-use crate::kernel::text::CleanText;
-use crate::kernel::text::nearest_word;
+use crate::kernel::text::{CleanText, nearest_word, suggestion};
 
 /// Selection of the workloads to restart.
 #[derive(Debug, Clone)]
@@ -24,8 +23,8 @@ pub enum RestartTargets {
     Named(Vec<NamespacedWorkload>),
     /// Workloads whose pods were just changed by a command. Missing ones are skipped, with a reason.
     Changed(Vec<NamespacedWorkload>),
-    /// Workloads and bare pods that drift.
-    Drifted(BTreeSet<NamespacedWorkload>),
+    /// Workloads and bare pods whose running pods differ from new ones.
+    Drifted,
 }
 
 /// Workloads of a restart, and everything that it leaves alone.
@@ -43,14 +42,14 @@ pub struct RestartPlan {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RestartRefusal {
     /// No workload has this name.
-    #[error("there is no {name} in namespace {}{}", CleanText(&name.namespace), did_you_mean(nearest.as_deref()))]
+    #[error("there is no {name} in namespace {}{}", CleanText(&name.namespace), suggestion(nearest.as_deref()))]
     UnknownWorkload {
         name: NamespacedWorkload,
         /// Closest existing name, for a suggestion.
         nearest: Option<String>,
     },
     /// The workload has an owner that would undo a change to it.
-    #[error("{workload} is made by {owner}; restart that")]
+    #[error("{workload} belongs to {owner}: restart {owner}")]
     HasOwner {
         /// Workload as typed by people, such as `replicaset/web-1`.
         workload: String,
@@ -58,7 +57,7 @@ pub enum RestartRefusal {
         owner: String,
     },
     /// Some workloads belong to another unfinished restart.
-    #[error("{count} of them, such as {example}, belong to restart {run}, which is not over")]
+    #[error("restart {run} is unfinished, and holds {count} of the workloads, such as {example}")]
     OtherRestart {
         /// Identifier of that restart.
         run: String,
@@ -67,15 +66,21 @@ pub enum RestartRefusal {
         /// Number of affected workloads.
         count: usize,
     },
+    /// No unfinished restart matches, or the choice is ambiguous. Holds a sentence.
+    #[error("{0}")]
+    UnknownRun(String),
+    /// The request names workloads, and exceptions too.
+    #[error("except does not go with names of workloads: name only the workloads to restart")]
+    ExceptBesideNames,
 }
 
-impl RestartTargets {
-    /// Selects the workloads whose running pods differ from a new pod.
-    pub fn from_drift(all: Vec<WorkloadStatus>) -> Self {
-        let drifts = |one: &WorkloadStatus| one.actual.as_ref().is_some_and(|actual| !actual.differing.is_empty());
-        let name =
-            |WorkloadStatus { namespace, kind, name, .. }: WorkloadStatus| NamespacedWorkload { namespace, kind, name };
-        Self::Drifted(all.into_iter().filter(drifts).map(name).collect())
+impl RestartRefusal {
+    /// Describes the refusal, and where another restart is in the way, how to resume and how to forget it.
+    /// `remedies` gets the run and the namespace, and returns both.
+    pub fn describe(&self, remedies: impl FnOnce(&str, &str) -> [String; 2]) -> String {
+        let Self::OtherRestart { run, example, .. } = self else { return self.to_string() };
+        let [resume, forget] = remedies(run, &example.namespace);
+        format!("{self}: resume it by {resume}, or give it up by {forget}")
     }
 }
 
@@ -85,17 +90,17 @@ impl RestartTargets {
 ///
 /// If a named workload does not exist, or another restart holds some of the selected workloads.
 pub fn plan_restart(
-    all: Vec<WorkloadSnapshot>,
-    pods: &[PodSnapshot],
+    world: RestartWorld,
     targets: &RestartTargets,
     except: &[NamespacedWorkload],
 ) -> Result<RestartPlan, RestartRefusal> {
-    let mut plan = RestartPlan { bare_pods: bare_pods(pods, targets), ..RestartPlan::default() };
+    let RestartWorld { workloads: all, pods, drifted, .. } = world;
+    let mut plan = RestartPlan { bare_pods: bare_pods(&pods, targets, &drifted), ..RestartPlan::default() };
     plan.skipped = skip_unfit_targets(&all, targets, except)?;
     let is_named = matches!(targets, RestartTargets::Named(_) | RestartTargets::Changed(_));
     let read_uids: BTreeSet<String> = all.iter().map(|one| one.uid.clone()).collect();
     for workload in all {
-        if !is_targeted(&workload, targets) || except.contains(&workload.name) {
+        if !is_targeted(&workload, targets, &drifted) || except.contains(&workload.name) {
             continue;
         }
         let why = match (workload.strategy, find_owner(&workload, &read_uids)) {
@@ -106,10 +111,12 @@ pub fn plan_restart(
             (_, OwnerLookup::Listed) => continue,
             // Most likely an old ReplicaSet of a Deployment.
             (RolloutStrategy::Never(NoRolloutReason::NoPods), OwnerLookup::Unlisted(_)) if !is_named => continue,
-            (_, OwnerLookup::Unlisted(above)) => format!("it is made by {above}, which could not be read"),
+            (_, OwnerLookup::Unlisted(above)) => format!("owned by {above}, which could not be read"),
             (RolloutStrategy::Never(reason), OwnerLookup::NoOwner) => reason.to_string(),
             (_, OwnerLookup::NoOwner) => match (targets, &workload.mark) {
-                (RestartTargets::Changed(_), Some(mark)) => format!("restart {} has it, which is not over", mark.run),
+                (RestartTargets::Changed(_), Some(mark)) => {
+                    format!("marked by restart {}, which is unfinished", mark.run)
+                }
                 _ => {
                     plan.workloads.push(workload);
                     continue;
@@ -145,12 +152,12 @@ fn find_owner(workload: &WorkloadSnapshot, read_uids: &BTreeSet<String>) -> Owne
     }
 }
 
-fn is_targeted(workload: &WorkloadSnapshot, targets: &RestartTargets) -> bool {
+fn is_targeted(workload: &WorkloadSnapshot, targets: &RestartTargets, drifted: &BTreeSet<NamespacedWorkload>) -> bool {
     match targets {
         RestartTargets::All => true,
         RestartTargets::Labelled(selector) => matches_labels(selector, &workload.labels),
         RestartTargets::Named(names) | RestartTargets::Changed(names) => names.contains(&workload.name),
-        RestartTargets::Drifted(names) => names.contains(&workload.name),
+        RestartTargets::Drifted => drifted.contains(&workload.name),
     }
 }
 
@@ -158,12 +165,12 @@ fn matches_labels(selector: &Selector, labels: &BTreeMap<String, String>) -> boo
     selector.matches_by(|key| labels.get(key).map(String::as_str))
 }
 
-fn bare_pods(pods: &[PodSnapshot], targets: &RestartTargets) -> Vec<String> {
+fn bare_pods(pods: &[PodSnapshot], targets: &RestartTargets, drifted: &BTreeSet<NamespacedWorkload>) -> Vec<String> {
     let is_meant = |pod: &&PodSnapshot| match targets {
         RestartTargets::All => true,
         RestartTargets::Labelled(selector) => matches_labels(selector, &pod.labels),
         RestartTargets::Named(_) | RestartTargets::Changed(_) => false,
-        RestartTargets::Drifted(names) => names.iter().any(|name| name.kind == "Pod" && name.name == pod.name),
+        RestartTargets::Drifted => drifted.iter().any(|name| name.kind == "Pod" && name.name == pod.name),
     };
     let bare = pods.iter().filter(|pod| pod.controller.is_none()).filter(is_meant);
     let mut names: Vec<String> = bare.map(|pod| CleanText(&pod.name).to_string()).collect();
@@ -192,12 +199,12 @@ fn skip_unfit_targets(
         RestartTargets::Changed(names) => {
             let why = |name: &NamespacedWorkload| match by_name.contains_key(name) {
                 true => fits(name).err().map(|why| skip_reason(&why)),
-                false => Some("it is gone, or makes no pods by a template".to_owned()),
+                false => Some("gone, or without a pod template".to_owned()),
             };
             let reason = |name: &NamespacedWorkload| Some(WorkloadReason { workload: name.clone(), why: why(name)? });
             Ok(names.iter().filter_map(reason).collect())
         }
-        RestartTargets::All | RestartTargets::Labelled(_) | RestartTargets::Drifted(_) => Ok(Vec::new()),
+        RestartTargets::All | RestartTargets::Labelled(_) | RestartTargets::Drifted => Ok(Vec::new()),
     }
 }
 
@@ -221,14 +228,10 @@ pub(super) fn check_all_exist(all: &[WorkloadSnapshot], names: &[NamespacedWorkl
     missing.map_or(Ok(()), |name| Err(unknown_workload(&by_name, name)))
 }
 
-fn did_you_mean(nearest: Option<&str>) -> String {
-    nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default()
-}
-
 fn skip_reason(why: &RestartRefusal) -> String {
     match why {
-        RestartRefusal::HasOwner { owner, .. } => format!("it is made by {owner}; restart that"),
-        RestartRefusal::UnknownWorkload { .. } | RestartRefusal::OtherRestart { .. } => why.to_string(),
+        RestartRefusal::HasOwner { owner, .. } => format!("owned by {owner}: restart {owner}"),
+        _ => why.to_string(),
     }
 }
 

@@ -77,7 +77,7 @@ pub fn rollout_progress(workload: &WorkloadSnapshot, pods: &[PodSnapshot], since
     let status = &workload.status;
     match workload.strategy {
         RolloutStrategy::Never(NoRolloutReason::Paused) => {
-            let why = "it was paused in the middle; `kubectl rollout resume` replaces the rest of its pods";
+            let why = "paused in the middle: `kubectl rollout resume` replaces the rest of its pods";
             return RolloutProgress::Obsolete(why.to_owned());
         }
         RolloutStrategy::Never(reason) => return RolloutProgress::Obsolete(reason.to_string()),

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use thiserror::Error;
 
 use super::plan::{RestartRefusal, check_all_exist};
 use super::workload::{NamespacedWorkload, WorkloadSnapshot};
@@ -18,11 +17,6 @@ pub struct UnfinishedRestart {
     /// Number of workloads that are not done.
     pub left: usize,
 }
-
-/// Error if no unfinished restart matches, or the choice is ambiguous. Holds one sentence.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct UnfinishedRunError(String);
 
 /// Workloads that a run still has to handle.
 #[derive(Debug, Default)]
@@ -41,6 +35,18 @@ impl From<Vec<WorkloadSnapshot>> for RemainingWork {
 }
 
 impl RemainingWork {
+    /// Returns the number of workloads in the run when it began.
+    pub fn total(&self) -> usize {
+        let Self { workloads, excepted } = self;
+        let marks = workloads.iter().chain(excepted).filter_map(|one| one.mark.as_ref());
+        marks.map(|mark| mark.of).max().unwrap_or_default().max(workloads.len())
+    }
+
+    /// Returns whether no workload bears a mark yet.
+    pub fn is_new(&self) -> bool {
+        self.workloads.iter().chain(&self.excepted).all(|one| one.mark.is_none())
+    }
+
     /// Selects the workloads that bear the mark of `run`. Those in `except` only lose it.
     ///
     /// # Errors
@@ -77,19 +83,20 @@ pub fn find_unfinished_run(
     all: &[WorkloadSnapshot],
     namespace: &str,
     run: Option<&str>,
-) -> Result<String, UnfinishedRunError> {
+) -> Result<String, RestartRefusal> {
     let (restarts, namespace) = (unfinished_restarts(all), CleanText(namespace));
     let choices: Vec<_> = restarts.iter().map(|one| format!("{} ({} of {} left)", one.run, one.left, one.of)).collect();
     let choices = choices.join(", ");
-    let no = |sentence| Err(UnfinishedRunError(sentence));
+    let no = |sentence| Err(RestartRefusal::UnknownRun(sentence));
     match (restarts.as_slice(), run) {
         ([], _) => no(format!("no restart in namespace {namespace} is unfinished")),
         ([one], None) => Ok(one.run.clone()),
-        (_, None) => no(format!("several restarts in namespace {namespace} are unfinished; say which: {choices}")),
+        (_, None) => no(format!("several restarts in namespace {namespace} are unfinished: name one of {choices}")),
         (_, Some(run)) if restarts.iter().any(|one| one.run == run) => Ok(run.to_owned()),
-        (_, Some(run)) => {
-            no(format!("no restart {} in namespace {namespace} is unfinished; these are: {choices}", CleanText(run)))
-        }
+        (_, Some(run)) => no(format!(
+            "no restart {} in namespace {namespace} is unfinished; unfinished are: {choices}",
+            CleanText(run)
+        )),
     }
 }
 

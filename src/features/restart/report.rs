@@ -6,76 +6,77 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::workload::NamespacedWorkload;
+use crate::kernel::api_error::ApiError;
 
-/// Something that has just happened.
+/// Step of a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "step", rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[schemars(rename = "RestartStep")]
 pub enum RestartStep {
-    /// These workloads are told to replace their pods.
+    /// A wave begins: these workloads replace their pods.
     Wave {
-        /// They.
+        /// Workloads of the wave.
         workloads: Vec<NamespacedWorkload>,
-        /// How many are over, for better or worse.
+        /// Number of workloads that are done, successfully or not.
         over: usize,
-        /// How many there are.
+        /// Number of workloads in all.
         of: usize,
     },
-    /// A workload is waited for.
+    /// The restart waits for a workload.
     Waiting {
-        /// It.
+        /// Workload that replaces its pods.
         workload: NamespacedWorkload,
-        /// For what.
+        /// Thing that the workload waits for.
         what: String,
     },
     /// All pods of a workload are new and ready.
     Restarted {
-        /// It.
+        /// Restarted workload.
         workload: NamespacedWorkload,
     },
-    /// A workload is none of this restart's any more.
+    /// A workload does not belong to this restart any more.
     Passed {
-        /// It, and why.
+        /// Workload, and the reason.
         workload: WorkloadReason,
     },
-    /// A workload could not be told to replace its pods.
+    /// A workload could not be written.
     Refused {
-        /// It, and why.
+        /// Workload, and the reason.
         workload: WorkloadReason,
     },
     /// A workload does not come up.
     NotUp {
-        /// It, and why.
+        /// Workload, and the reason.
         workload: WorkloadReason,
     },
-    /// Budgets hold all that are still to go, or other restarts that take pods down under them.
+    /// PodDisruptionBudgets, or other restarts under them, hold all remaining workloads.
     Held {
-        /// They, and why.
+        /// Workloads, and the reasons.
         workloads: Vec<WorkloadReason>,
-        /// How many more there are.
+        /// Number of workloads that are not listed.
         more: usize,
     },
     /// The API server does not answer, and is asked again.
     Away {
-        /// What it is asked says.
+        /// Error of the last request.
         why: String,
     },
-    /// It answers again.
+    /// The API server answers again.
     Back,
 }
 
-/// A workload, and what is to be said of it.
+/// Workload, and the reason why it is listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "WorkloadAndWhy")]
 pub struct WorkloadReason {
-    /// It.
+    /// Workload.
     #[serde(flatten)]
     pub workload: NamespacedWorkload,
-    /// A sentence.
+    /// Reason, in a sentence.
     pub why: String,
 }
 
-/// How a restart ended.
+/// End of a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "RestartEnd")]
@@ -84,34 +85,34 @@ pub enum RestartEnd {
     Completed,
     /// A workload did not come up, or a budget held the rest for too long.
     Halted,
-    /// Somebody stopped it.
+    /// A user stopped the restart.
     Interrupted,
-    /// It could not go on, and why.
+    /// The restart could not continue, with the reason.
     Stopped(String),
 }
 
-/// What came of a restart. Whatever is not restarted, passed or refused carries the mark of the run still.
+/// Result of a restart. A workload that is not restarted, passed or refused still bears the mark of the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "RestartReport")]
 pub struct RestartReport {
-    /// Its run.
+    /// Identifier of the run.
     pub run: String,
-    /// How it ended.
+    /// End of the restart.
     pub end: RestartEnd,
-    /// All pods of these are new and ready.
+    /// Workloads whose pods are all new and ready.
     pub restarted: Vec<NamespacedWorkload>,
-    /// These are none of its own any more.
+    /// Workloads that do not belong to this restart any more.
     pub passed: Vec<WorkloadReason>,
-    /// These could not be told to replace their pods.
+    /// Workloads that could not be written.
     pub refused: Vec<WorkloadReason>,
-    /// These did not come up.
+    /// Workloads that did not come up.
     pub not_up: Vec<WorkloadReason>,
-    /// Budgets held these for too long, or other restarts under them.
+    /// Workloads that PodDisruptionBudgets, or other restarts under them, held for too long.
     pub held: Vec<WorkloadReason>,
-    /// These replace their pods by themselves, and nobody waits for them any more.
+    /// Workloads that still replace their pods, and are not waited for any more.
     pub rolling: Vec<NamespacedWorkload>,
-    /// The turn of these has not come.
+    /// Workloads that have not begun.
     pub pending: Vec<NamespacedWorkload>,
 }
 
@@ -141,5 +142,69 @@ impl RestartReport {
         let Self { not_up, rolling, pending, .. } = self;
         let names = not_up.iter().map(|one| &one.workload).chain(rolling).chain(pending);
         names.map(|name| name.namespace.as_str()).collect()
+    }
+
+    /// Judges the report. `is_named`: the user named the workloads, so a passed one counts as not done.
+    pub fn verdict(&self, is_named: bool) -> RestartVerdict {
+        match self.end {
+            RestartEnd::Stopped(_) => RestartVerdict::Failed,
+            _ if !self.refused.is_empty() => RestartVerdict::Failed,
+            RestartEnd::Completed if is_named && !self.passed.is_empty() => RestartVerdict::Incomplete,
+            RestartEnd::Completed => RestartVerdict::Done,
+            RestartEnd::Halted | RestartEnd::Interrupted => RestartVerdict::Incomplete,
+        }
+    }
+
+    /// Explains in a sentence why not everything was done. Returns `None` if it was.
+    pub fn failure_reason(&self) -> Option<String> {
+        let Self { end, not_up, held, refused, .. } = self;
+        let first = |all: &[WorkloadReason], what: &str| {
+            all.first().map(|WorkloadReason { workload, why }| format!("{workload} {what}: {why}"))
+        };
+        match end {
+            RestartEnd::Stopped(why) => Some(why.clone()),
+            RestartEnd::Interrupted => {
+                Some("the restart was stopped; roll-outs that have begun go on by themselves".to_owned())
+            }
+            RestartEnd::Halted => {
+                let why = first(not_up, "did not come up").or_else(|| first(held, "is held"));
+                Some(why.unwrap_or_else(|| "the restart was halted".to_owned()))
+            }
+            RestartEnd::Completed => first(refused, "could not be restarted"),
+        }
+    }
+}
+
+/// Judgement of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestartVerdict {
+    /// Everything is restarted.
+    Done,
+    /// A workload did not come up, was held or passed over, or somebody stopped the restart.
+    Incomplete,
+    /// Something could not be done.
+    Failed,
+}
+
+/// Describes an error, with the ClusterRole that grants a missing right.
+pub fn describe_api_error(why: &ApiError) -> String {
+    let hint = if matches!(why, ApiError::Forbidden(_)) { "; the ClusterRole outrigger-restart grants it" } else { "" };
+    format!("{why}{hint}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_is_no_where_one_that_is_named_is_passed_over() {
+        let name =
+            NamespacedWorkload { namespace: "shop".to_owned(), kind: "Deployment".to_owned(), name: "web".to_owned() };
+        let passed = vec![WorkloadReason { workload: name, why: "restart 3f2a9c01 has it".to_owned() }];
+        let report = RestartReport { passed: passed.clone(), ..RestartReport::new("77aa00ff") };
+        let verdicts = [false, true].map(|named| report.verdict(named));
+        assert_eq!(verdicts, [RestartVerdict::Done, RestartVerdict::Incomplete]);
+        let refused = RestartReport { refused: passed, ..report };
+        assert_eq!(refused.verdict(true), RestartVerdict::Failed);
     }
 }

@@ -5,7 +5,6 @@ use std::fmt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
-use crate::features::restart::object_fields::{conditions, desired_replicas};
 use crate::kubernetes::inventory::owner_kind::OwnerKind;
 
 /// Strategy of replacement after a change of the pod template.
@@ -57,13 +56,13 @@ pub enum NoRolloutReason {
 impl fmt::Display for NoRolloutReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Job => "a Job runs to its end, and is never restarted",
-            Self::FinishedJob => "it has run to its end",
-            Self::CronJob => "nothing of it runs; its next Job gets new pods",
-            Self::Paused => "it is paused, and would roll nothing out; `kubectl rollout resume` comes first",
-            Self::NoPods => "it is scaled to zero; there is no pod to replace",
-            Self::Partition => "the partition of its update strategy keeps all of its pods",
-            Self::Deleted => "it is being deleted",
+            Self::Job => "Jobs run to their end, and are never restarted",
+            Self::FinishedJob => "finished",
+            Self::CronJob => "nothing to replace: its next Job gets new pods",
+            Self::Paused => "paused: run `kubectl rollout resume` first",
+            Self::NoPods => "scaled to zero: there is no pod to replace",
+            Self::Partition => "the partition of its update strategy keeps all pods",
+            Self::Deleted => "being deleted",
         })
     }
 }
@@ -151,4 +150,16 @@ fn rounded_down(percent: i64, count: i64) -> i64 {
 
 fn has_failed(status: &Value) -> bool {
     conditions(status).any(|one| one["type"] == "Failed" && one["status"] == "True")
+}
+
+/// Returns the desired number of pods.
+pub(super) fn desired_replicas(kind: &OwnerKind, object: &Value) -> i64 {
+    match kind.kind.as_str() {
+        "DaemonSet" if kind.group == "apps" => object["status"]["desiredNumberScheduled"].as_i64().unwrap_or(0),
+        _ => object["spec"]["replicas"].as_i64().unwrap_or(1),
+    }
+}
+
+pub(super) fn conditions(status: &Value) -> impl Iterator<Item = &Value> {
+    status["conditions"].as_array().into_iter().flatten()
 }

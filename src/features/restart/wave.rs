@@ -1,5 +1,7 @@
 //! Selection of the next wave, and the rules for several restarts under one budget.
 
+use std::borrow::Borrow;
+
 use super::budget::DisruptionBudget;
 use super::progress::{RolloutProgress, rollout_progress};
 use super::workload::WorkloadSnapshot;
@@ -15,15 +17,15 @@ pub struct RestartWave {
 
 /// Selects at most `at_once` of the waiting workloads, in their order. A held workload lets the next one pass.
 /// `others` are the workloads that other restarts have marked as rolling.
-pub fn next_wave(
-    waiting: &[WorkloadSnapshot],
+pub fn next_wave<W: Borrow<WorkloadSnapshot>>(
+    waiting: &[W],
     budgets: &[DisruptionBudget],
     others: &[WorkloadSnapshot],
     at_once: usize,
 ) -> RestartWave {
     let mut left: Vec<i64> = budgets.iter().map(DisruptionBudget::allowed_disruptions).collect();
     let mut wave = RestartWave::default();
-    for (place, workload) in waiting.iter().enumerate() {
+    for (place, workload) in waiting.iter().map(Borrow::borrow).enumerate() {
         if wave.starting.len() == at_once {
             break;
         }

@@ -1,32 +1,31 @@
 //! Workload as a restart reads it.
 
-use crate::features::restart::object_fields::{conditions, desired_replicas};
 use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use kube::core::Selector;
+use kube::core::{DynamicObject, Selector};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::mark::{MarkState, RestartMark};
-use super::strategy::RolloutStrategy;
+use super::strategy::{RolloutStrategy, conditions, desired_replicas};
 use crate::decision::facts::OwnerReference;
 use crate::kernel::names::{RESTART, RESTARTED_AT};
 use crate::kernel::text::CleanText;
 use crate::kubernetes::inventory::owner_kind::{OwnerKind, controller_of};
 
-/// Names a workload.
+/// Name of a workload.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[schemars(rename = "WorkloadInNamespace")]
 pub struct NamespacedWorkload {
-    /// Its namespace.
+    /// Namespace of the workload.
     pub namespace: String,
-    /// Its kind.
+    /// Kind of the workload, such as Deployment.
     pub kind: String,
-    /// Its name.
+    /// Name of the workload.
     pub name: String,
 }
 
@@ -92,6 +91,10 @@ pub enum RolloutTrouble {
 }
 
 impl WorkloadSnapshot {
+    pub(super) fn from_dynamic(kind: &OwnerKind, object: &DynamicObject) -> Option<Self> {
+        Self::from_object(kind, &object.metadata, &object.data)
+    }
+
     /// Reads an object. Returns `None` for an object without a pod template, which is no workload.
     pub fn from_object(kind: &OwnerKind, metadata: &ObjectMeta, object: &Value) -> Option<Self> {
         let (spec, status) = (&object["spec"], &object["status"]);
@@ -145,6 +148,11 @@ impl WorkloadSnapshot {
             MarkState::Rolling { since } => Some(since).filter(|since| self.is_restarted_since(*since)),
             MarkState::Pending => None,
         }
+    }
+
+    /// Returns whether the mark claims a budget, though the roll-out has not begun.
+    pub fn is_claim(&self) -> bool {
+        self.mark.as_ref().is_some_and(|mark| mark.state != MarkState::Pending) && self.rolling_since().is_none()
     }
 
     /// Returns the mark for the start of the roll-out. Its time differs from every time that the template has had.

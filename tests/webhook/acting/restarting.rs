@@ -333,10 +333,12 @@ async fn a_restart_that_is_given_up_leaves_no_mark_and_one_that_runs_has_to_be_s
         assert!(status == 403 && refused["detail"].as_str().unwrap().contains("keeps its mark"), "{status}: {refused}");
         let (_, refused) = viewer.ask("POST", &format!("{forget}?dryRun=true"), None).await;
         assert_eq!(names(&refused["refused"]), ["a-stuck", "b", "c"]);
+        let (_, refused) = viewer.ask("POST", "?dryRun=true", Some(json!({"resume": run}))).await;
+        assert_eq!(names(&refused["refused"]), ["a-stuck", "b", "c"]);
         let (status, dry) = editor.ask("POST", &format!("{forget}?dryRun=true"), None).await;
         assert_eq!((status, &dry["refused"], &dry["dryRun"]), (200, &json!([]), &json!(true)), "{dry}");
         let (status, unknown) = editor.ask("POST", "/aa/forget", None).await;
-        let these = format!("these are: {run} (3 of 3 left)");
+        let these = format!("unfinished are: {run} (3 of 3 left)");
         assert!(status == 404 && unknown["detail"].as_str().unwrap().contains(&these), "{status}: {unknown}");
         let generations =
             |all: &[Value]| all.iter().map(|one| one["metadata"]["generation"].clone()).collect::<Vec<_>>();

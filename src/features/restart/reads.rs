@@ -3,43 +3,22 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::Api;
-use kube::api::{DynamicObject, ListParams};
+use kube::api::ListParams;
 
-use super::{RestartClient, SKIPPED_FIELDS, read_workload};
-use crate::features::restart::budget::DisruptionBudget;
-use crate::features::restart::mark::MarkState;
-use crate::features::restart::pods::PodSnapshot;
-use crate::features::restart::strategy::RolloutStrategy;
-use crate::features::restart::workload::WorkloadSnapshot;
+use super::budget::DisruptionBudget;
+use super::mark::MarkState;
+use super::marking::mark_changed;
+use super::pods::PodSnapshot;
+use super::strategy::RolloutStrategy;
+use super::workload::WorkloadSnapshot;
 use crate::kernel::api_error::ApiError;
 use crate::kernel::names::RESTART;
-use crate::kubernetes::client::call::call_api;
-use crate::kubernetes::client::trimmed::{FieldPath, MANAGED_FIELDS};
+use crate::kubernetes::client::restarts::{RestartClient, WITH_SPEC, WITHOUT_SPEC};
 use crate::kubernetes::inventory::owner_kind::{OwnerKind, OwnerKinds, controller_of};
 
-/// Fields of a pod that nobody needs.
-const SKIPPED_POD_FIELDS: &[FieldPath] = &[MANAGED_FIELDS, &["spec"]];
-
 impl RestartClient {
-    /// Returns the names of all readable namespaces if `name` is not among them, and `None` if it exists. A namespace
-    /// that may not be read is taken to exist.
-    pub async fn namespaces_if_missing(&self, name: &str) -> Result<Option<Vec<String>>, ApiError> {
-        let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        match call_api(namespaces.get(name)).await {
-            Ok(_) | Err(ApiError::Forbidden(_)) => Ok(None),
-            Err(ApiError::NotFound(_)) => {
-                let keep = |one: Namespace| one.metadata.name;
-                let all =
-                    self.reader(namespaces.resource_url(), &[MANAGED_FIELDS]).list(ListParams::default(), keep).await;
-                Ok(Some(all.unwrap_or_default()))
-            }
-            Err(why) => Err(why),
-        }
-    }
-
     /// Lists the workloads of a namespace, with a sentence for each kind that may not be listed.
     ///
     /// # Errors
@@ -83,24 +62,21 @@ impl RestartClient {
         kind: &OwnerKind,
         namespace: &str,
     ) -> Result<Vec<WorkloadSnapshot>, ApiError> {
-        let (api, kind) = (self.api_of_kind(namespace, kind), kind.clone());
-        let keep = move |object: DynamicObject| read_workload(&kind, &object);
-        self.reader(api.resource_url(), SKIPPED_FIELDS).list(ListParams::default(), keep).await
+        let of_kind = kind.clone();
+        let keep = move |object| WorkloadSnapshot::from_dynamic(&of_kind, &object);
+        self.list_objects(kind, namespace, ListParams::default(), keep).await
     }
 
     /// Lists the pods of a namespace that have not ended.
     pub async fn list_pods(&self, namespace: &str) -> Result<Vec<PodSnapshot>, ApiError> {
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        self.reader(pods.resource_url(), SKIPPED_POD_FIELDS)
-            .list(ListParams::default(), |pod: Pod| PodSnapshot::from_pod(&pod))
-            .await
+        let keep = |pod: Pod| PodSnapshot::from_pod(&pod);
+        self.list_built_in(namespace, WITHOUT_SPEC, ListParams::default(), keep).await
     }
 
     /// Lists the PodDisruptionBudgets of a namespace.
     pub async fn list_budgets(&self, namespace: &str) -> Result<Vec<DisruptionBudget>, ApiError> {
-        let budgets: Api<PodDisruptionBudget> = Api::namespaced(self.client.clone(), namespace);
         let keep = |budget: PodDisruptionBudget| Some(DisruptionBudget::from(&budget));
-        self.reader(budgets.resource_url(), &[MANAGED_FIELDS]).list(ListParams::default(), keep).await
+        self.list_built_in(namespace, WITH_SPEC, ListParams::default(), keep).await
     }
 
     /// Lists the workloads that other restarts have marked as rolling. Kinds that may not be read are left out.
@@ -123,26 +99,35 @@ impl RestartClient {
         kind: &OwnerKind,
         namespace: &str,
     ) -> Result<Vec<WorkloadSnapshot>, ApiError> {
-        let (api, kind, run) = (self.api_of_kind(namespace, kind), kind.clone(), run.to_owned());
+        let (of_kind, run) = (kind.clone(), run.to_owned());
         let is_other = move |one: &WorkloadSnapshot| {
             one.mark.as_ref().is_some_and(|mark| mark.run != run && mark.state != MarkState::Pending)
         };
-        let keep = move |object: DynamicObject| read_workload(&kind, &object).filter(|one| is_other(one));
-        self.reader(api.resource_url(), SKIPPED_FIELDS).list(ListParams::default().labels(RESTART), keep).await
+        let keep = move |object| WorkloadSnapshot::from_dynamic(&of_kind, &object).filter(is_other.clone());
+        self.list_objects(kind, namespace, ListParams::default().labels(RESTART), keep).await
     }
 
     /// Reads the workload again. A new object with the same name counts as gone.
     pub async fn get_workload(&self, workload: &WorkloadSnapshot) -> Result<WorkloadSnapshot, ApiError> {
         let WorkloadSnapshot { name, kind, uid, .. } = workload;
-        let api = self.api_of_kind(&name.namespace, kind);
-        let object = self.reader(api.resource_url(), SKIPPED_FIELDS).get(&name.name).await?;
-        let found = read_workload(kind, &object).filter(|found| found.uid == *uid);
-        found.ok_or_else(|| ApiError::NotFound("it is gone".to_owned()))
+        let object = self.get_object(kind, &name.namespace, &name.name).await?;
+        let found = WorkloadSnapshot::from_dynamic(kind, &object).filter(|found| found.uid == *uid);
+        found.ok_or_else(|| ApiError::NotFound("gone".to_owned()))
+    }
+
+    /// Reads the workload again. Fails with [`ApiError::Changed`] if it no longer bears the mark of the run.
+    pub(super) async fn get_workload_of_run(
+        &self,
+        workload: &WorkloadSnapshot,
+        run: &str,
+    ) -> Result<WorkloadSnapshot, ApiError> {
+        let current = self.get_workload(workload).await?;
+        let is_ours = current.mark.as_ref().is_some_and(|mark| mark.run == run);
+        if is_ours { Ok(current) } else { Err(mark_changed(current.mark.as_ref())) }
     }
 
     /// Lists the pods of a workload.
     pub async fn list_pods_of(&self, workload: &WorkloadSnapshot) -> Result<Vec<PodSnapshot>, ApiError> {
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &workload.name.namespace);
         let params = ListParams::default();
         let params = match &workload.selector {
             Some(selector) => params.labels_from(selector),
@@ -152,22 +137,19 @@ impl RestartClient {
             RolloutStrategy::Rollout => Some(self.list_replica_set_uids(workload).await?),
             _ => None,
         };
-        let mut pods = self
-            .reader(pods.resource_url(), SKIPPED_POD_FIELDS)
-            .list(params, |pod: Pod| PodSnapshot::from_pod(&pod))
-            .await?;
+        let keep = |pod: Pod| PodSnapshot::from_pod(&pod);
+        let mut pods = self.list_built_in(&workload.name.namespace, WITHOUT_SPEC, params, keep).await?;
         pods.retain(|pod| sets.as_ref().map_or_else(|| pod.is_owned_by(workload), |sets| pod.is_owned_by_any(sets)));
         Ok(pods)
     }
 
     /// Lists the UIDs of a workload's ReplicaSets.
     async fn list_replica_set_uids(&self, workload: &WorkloadSnapshot) -> Result<BTreeSet<String>, ApiError> {
-        let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &workload.name.namespace);
         let above = workload.uid.clone();
         let keep = move |set: ReplicaSet| {
             controller_of(&set.metadata).filter(|owner| *owner.uid == *above).and(set.metadata.uid.clone())
         };
-        let found = self.reader(sets.resource_url(), SKIPPED_POD_FIELDS).list(ListParams::default(), keep).await?;
+        let found = self.list_built_in(&workload.name.namespace, WITHOUT_SPEC, ListParams::default(), keep).await?;
         Ok(found.into_iter().collect())
     }
 }

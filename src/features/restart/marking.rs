@@ -1,40 +1,20 @@
-//! Writes for restarts: marks, templates and evictions.
+//! Marks of restarts, as they are written: with the pod template, or alone.
 //!
 //! Guarantees: the template changes together with the rolling mark or after it, never before, and only under the mark
-//! that was read. Pods go only by eviction, so budgets are respected.
+//! that was read.
 
-use futures::FutureExt;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use kube::api::{DeleteParams, EvictParams, PatchParams, Preconditions};
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
-use super::run::{MAX_PARALLEL, join_bounded};
-use super::{RestartClient, SKIPPED_FIELDS, read_workload};
-use crate::features::restart::mark::{MarkState, RestartMark};
-use crate::features::restart::strategy::RolloutStrategy;
-use crate::features::restart::workload::{NamespacedWorkload, WorkloadSnapshot};
+use super::mark::{MarkState, RestartMark};
+use super::strategy::RolloutStrategy;
+use super::workload::WorkloadSnapshot;
 use crate::kernel::api_error::ApiError;
 use crate::kernel::names::{RESTART, RESTARTED_AT};
-use crate::kernel::text::sanitize;
-use crate::kubernetes::client::CALL_TIMEOUT;
-use crate::kubernetes::client::call::call_api;
+use crate::kubernetes::client::restarts::RestartClient;
 
-/// Owner of our fields in `managedFields`.
-const FIELD_MANAGER: &str = "outrigger-restart";
 /// Number of attempts to write an object that others write too.
 const TRIES: usize = 10;
-
-/// Result of an eviction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EvictionResult {
-    /// The pod is ending.
-    Evicted,
-    /// Something holds the pod at present. Holds the reason.
-    Held(String),
-}
 
 /// Change of the pod template in a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +40,7 @@ impl RestartClient {
     }
 
     /// Removes the mark of the run, whatever its phase is by now.
-    async fn remove_mark_of_run(
+    pub(crate) async fn remove_mark_of_run(
         &self,
         workload: &WorkloadSnapshot,
         dry_run: bool,
@@ -81,33 +61,7 @@ impl RestartClient {
                 taken => return taken,
             }
         }
-        Err(ApiError::Unavailable("its restart changes it all the time".to_owned()))
-    }
-
-    /// Removes the marks of these workloads, and returns those that keep theirs, with the error. A workload that is
-    /// gone or has another mark counts as done. A dry run reports all failures, as long as the API server answers.
-    /// Otherwise it ends soon after the first failure.
-    pub async fn remove_marks(
-        &self,
-        workloads: &[WorkloadSnapshot],
-        dry_run: bool,
-    ) -> Vec<(NamespacedWorkload, ApiError)> {
-        let mut stay = Vec::new();
-        for some in workloads.chunks(MAX_PARALLEL) {
-            let taken = join_bounded(some.iter().map(|one| self.remove_mark_of_run(one, dry_run).boxed())).await;
-            let kept = |(one, taken): (&WorkloadSnapshot, Result<WorkloadSnapshot, ApiError>)| match taken {
-                Ok(_) | Err(ApiError::NotFound(_) | ApiError::Changed(_)) => None,
-                Err(why) => Some((one.name.clone(), why)),
-            };
-            stay.extend(some.iter().zip(taken).filter_map(kept));
-            let is_over = |(_, why): &(NamespacedWorkload, ApiError)| {
-                !matches!(why, ApiError::Forbidden(_) | ApiError::Invalid(_))
-            };
-            if !stay.is_empty() && (!dry_run || stay.iter().any(is_over)) {
-                break;
-            }
-        }
-        stay
+        Err(ApiError::Unavailable("its restart keeps changing it".to_owned()))
     }
 
     /// Marks a workload as rolling, and leaves its template alone.
@@ -139,29 +93,7 @@ impl RestartClient {
         }
         // Otherwise its new pods could not be told from the old ones.
         self.remove_mark(&rolled).await?;
-        Err(ApiError::Invalid("its pod template keeps no annotation, so it cannot be restarted by one".to_owned()))
-    }
-
-    /// Evicts a pod, if its budgets allow it.
-    pub async fn evict(&self, namespace: &str, name: &str, uid: &str) -> Result<EvictionResult, ApiError> {
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        // A StatefulSet gives the successor of a pod the same name.
-        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
-        let delete = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        let params = EvictParams { delete_options: Some(delete), ..EvictParams::default() };
-        let Ok(evicted) = timeout(CALL_TIMEOUT, pods.evict(name, &params)).await else {
-            return Err(ApiError::Unavailable("the API server does not answer".to_owned()));
-        };
-        match evicted {
-            // 429: a budget allows no eviction at present. 500: two budgets cover the pod.
-            Err(kube::Error::Api(status)) if [429, 500].contains(&status.code) => {
-                Ok(EvictionResult::Held(sanitize(&status.message)))
-            }
-            evicted => match call_api(async { evicted }).await {
-                Ok(_) | Err(ApiError::NotFound(_) | ApiError::Changed(_)) => Ok(EvictionResult::Evicted),
-                Err(why) => Err(why),
-            },
-        }
+        Err(ApiError::Invalid("its pod template keeps no annotation, which a restart needs".to_owned()))
     }
 
     /// Changes the mark of a workload, and with it the pod template. Fails with [`ApiError::Changed`] if the workload
@@ -175,9 +107,6 @@ impl RestartClient {
         dry_run: bool,
     ) -> Result<WorkloadSnapshot, ApiError> {
         let WorkloadSnapshot { name, kind, .. } = workload;
-        let api = self.api_of_kind(&name.namespace, kind);
-        let manager = Some(FIELD_MANAGER.to_owned());
-        let params = PatchParams { dry_run, field_manager: manager, ..PatchParams::default() };
         let mut current = workload.clone();
         for _ in 0..TRIES {
             let found = current.mark.as_ref();
@@ -193,12 +122,12 @@ impl RestartClient {
                 return Err(ApiError::Changed(reason.to_string()));
             }
             let patch = mark_patch(&current, new_mark, template);
-            match self.reader(api.resource_url(), SKIPPED_FIELDS).patch(&name.name, &params, patch).await {
+            match self.patch_object(kind, (&name.namespace, &name.name), patch, dry_run).await {
                 Err(ApiError::Changed(_)) => current = self.get_workload(workload).await?,
-                written => return check_stored(read_workload(kind, &written?), new_mark),
+                written => return check_stored(WorkloadSnapshot::from_dynamic(kind, &written?), new_mark),
             }
         }
-        Err(ApiError::Changed("others write it all the time".to_owned()))
+        Err(ApiError::Changed("other writers keep changing it".to_owned()))
     }
 }
 
@@ -222,8 +151,8 @@ fn mark_patch(workload: &WorkloadSnapshot, mark: Option<&RestartMark>, template:
 fn check_stored(found: Option<WorkloadSnapshot>, new_mark: Option<&RestartMark>) -> Result<WorkloadSnapshot, ApiError> {
     let why = match found {
         Some(found) if found.mark.as_ref() == new_mark => return Ok(found),
-        Some(_) => format!("its label {RESTART} does not stay as it is written; an admission policy changes it"),
-        None => "it has no pod template any more".to_owned(),
+        Some(_) => format!("an admission policy changes its label {RESTART}, which a restart needs"),
+        None => "its pod template is gone".to_owned(),
     };
     Err(ApiError::Invalid(why))
 }
@@ -231,7 +160,7 @@ fn check_stored(found: Option<WorkloadSnapshot>, new_mark: Option<&RestartMark>)
 /// Makes the error for a mark that somebody else has changed.
 pub(super) fn mark_changed(mark: Option<&RestartMark>) -> ApiError {
     ApiError::Changed(match mark {
-        Some(mark) => format!("restart {} has it", mark.run),
-        None => "somebody took it out of this restart".to_owned(),
+        Some(mark) => format!("marked by restart {}", mark.run),
+        None => "its mark of this restart was removed".to_owned(),
     })
 }

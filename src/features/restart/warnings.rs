@@ -3,24 +3,21 @@
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{Event, ObjectReference};
-use kube::Api;
 use kube::api::ListParams;
 
-use super::RestartClient;
-use crate::features::restart::pods::EventWarning;
-use crate::features::restart::workload::{NamespacedWorkload, WorkloadSnapshot};
+use super::pods::EventWarning;
+use super::workload::{NamespacedWorkload, WorkloadSnapshot};
 use crate::kernel::text::{CleanText, sanitize};
-use crate::kubernetes::client::trimmed::MANAGED_FIELDS;
+use crate::kubernetes::client::restarts::{RestartClient, WITH_SPEC, WITHOUT_SPEC};
 use crate::kubernetes::inventory::owner_kind::controller_of;
 
 impl RestartClient {
     /// Lists the warnings about a workload and its descendants since its last restart, newest last.
     pub async fn list_warnings(&self, workload: &WorkloadSnapshot) -> Vec<EventWarning> {
-        let events: Api<Event> = Api::namespaced(self.client.clone(), &workload.name.namespace);
         let (subjects, params) = (self.warning_subjects(workload).await, ListParams::default().fields("type=Warning"));
         let keep = move |event: Event| subjects.includes(&event.involved_object).then(|| read_event(&event)).flatten();
         // Warnings are optional details, so a failure is ignored.
-        let found = self.reader(events.resource_url(), &[MANAGED_FIELDS]).list(params, keep).await;
+        let found = self.list_built_in(&workload.name.namespace, WITH_SPEC, params, keep).await;
         let mut found: Vec<(Timestamp, EventWarning)> = found.unwrap_or_default();
         let since = workload.restarted_at.as_deref().and_then(|at| at.parse().ok());
         found.retain(|(at, _)| since.is_none_or(|since| *at >= since));
@@ -31,7 +28,6 @@ impl RestartClient {
     /// Returns the names by which events refer to the workload, including its ReplicaSets.
     async fn warning_subjects(&self, workload: &WorkloadSnapshot) -> WarningSubjects {
         let WorkloadSnapshot { name, uid, selector, .. } = workload;
-        let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &name.namespace);
         let mut subjects =
             WarningSubjects { itself: name.clone(), sets: Vec::new(), has_sets: workload.has_replica_sets() };
         if let (true, Some(selector)) = (subjects.has_sets, selector) {
@@ -39,7 +35,7 @@ impl RestartClient {
             let is_its = move |set: &ReplicaSet| controller_of(&set.metadata).is_some_and(|above| *above.uid == *uid);
             let keep = move |set: ReplicaSet| is_its(&set).then_some(set.metadata.name).flatten();
             let params = ListParams::default().labels_from(selector);
-            let found = self.reader(sets.resource_url(), &[MANAGED_FIELDS, &["spec"]]).list(params, keep).await;
+            let found = self.list_built_in(&name.namespace, WITHOUT_SPEC, params, keep).await;
             subjects.sets = found.unwrap_or_default();
         }
         subjects
