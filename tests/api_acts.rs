@@ -123,7 +123,7 @@ async fn what_comes_from_files_is_not_written_and_the_answer_says_what_to_write_
     assert_eq!(answer.status, 409, "{answer:?}");
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
     assert!(
-        detail.contains("comes from files") && detail.contains(r#"annotation outrigger.dev/inject="false""#),
+        detail.contains("the objects come from files") && detail.contains(r#"annotation outrigger.dev/inject="false""#),
         "{detail}"
     );
     assert!(detail.contains("on Deployment shop/web, under metadata"), "{detail}");
@@ -141,12 +141,16 @@ async fn what_makes_no_sense_is_refused_with_what_would() {
         (json!({"action": "Disable", "raeson": "x"}), 422, "raeson: unknown field; did you mean reason?"),
         (json!({"action": "disable"}), 422, "unknown variant"),
         (json!({"reason": "x"}), 422, "missing field"),
-        (json!({"action": "Disable", "for": "1h", "until": "2999-01-01T00:00:00Z"}), 422, "at most one of"),
+        (
+            json!({"action": "Disable", "for": "1h", "until": "2999-01-01T00:00:00Z"}),
+            422,
+            "until and for exclude each other",
+        ),
         (json!({"action": "Disable", "for": "soon"}), 422, "for is not a positive duration"),
         (json!({"action": "Disable", "until": "2020-01-01T00:00:00Z"}), 422, "which is past"),
-        (json!({"action": "Disable", "reason": long}), 422, "has 257 characters; at most 256"),
+        (json!({"action": "Disable", "reason": long}), 422, "has 257 characters; at most 256 are allowed"),
         (json!({"action": "Disable", "reason": "a\u{1b}[2Jb"}), 422, "control characters"),
-        (json!({"action": "Remove", "reason": "x"}), 422, "belong to an override"),
+        (json!({"action": "Remove", "reason": "x"}), 422, "only an override that is an annotation"),
         (json!(["Disable"]), 422, "cannot be read"),
     ] {
         let answer = put(&served, WEB, &body);
@@ -159,15 +163,15 @@ async fn what_makes_no_sense_is_refused_with_what_would() {
         (
             "/namespaces/shop/workloads/deploiment/web/override",
             404,
-            "is no kind that makes pods; did you mean Deployment?",
+            "is not a kind of workload; did you mean Deployment?",
         ),
-        ("/namespaces/shop/workloads/replicaset/web-1/override", 422, "is made by deployment/web; name that"),
-        ("/namespaces/shop/workloads/rs/web-1/override", 422, "replicaset/web-1 is made by deployment/web"),
+        ("/namespaces/shop/workloads/replicaset/web-1/override", 422, "belongs to deployment/web; name deployment/web"),
+        ("/namespaces/shop/workloads/rs/web-1/override", 422, "replicaset/web-1 belongs to deployment/web"),
         ("/namespaces/shop/workloads/pod/web-1-a/override", 422, "name its workload, such as deployment/web"),
-        ("/namespaces/shop/workloads/gateway/public/override", 422, "a gateway is no workload"),
-        ("/namespaces/shop/workloads/deploy.example.test/web/override", 404, "but not of the group example.test"),
+        ("/namespaces/shop/workloads/gateway/public/override", 422, "a gateway is not a workload"),
+        ("/namespaces/shop/workloads/deploy.example.test/web/override", 404, "is not a kind of the group example.test"),
         ("/namespaces/shob/override", 404, "there is no namespace shob; did you mean shop?"),
-        ("/namespaces/shop/workloads/deployment/a%2Fb/override", 404, "nothing of this name"),
+        ("/namespaces/shop/workloads/deployment/a%2Fb/override", 404, "no object has this name"),
         ("/namespaces/shop/override?dryrun=true", 400, "unknown field"),
     ] {
         let answer = put(&served, path, &body);

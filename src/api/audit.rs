@@ -18,47 +18,47 @@ use crate::audit::recent::{AuditLine, LineSubject, NewLines};
 use crate::features::backend::Backend;
 use crate::kubernetes::client::access::ProtectedResource;
 
-/// What can be asked for.
+/// Filters of the audit log.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AuditQuery {
-    /// Only decisions, or only acts.
+    /// Kind of the entries: only decisions, or only acts.
     kind: Option<AuditEntryKind>,
-    /// Of decisions the action, such as `Disable`; of acts what was done, such as `Extend`.
+    /// Action of a decision, such as `Disable`, or kind of an act, such as `Extend`.
     action: Option<String>,
-    /// Of decisions: the workload, such as `Deployment/web`.
+    /// Workload of a decision, such as `Deployment/web`.
     workload: Option<String>,
-    /// At most so many, 100 where it is left out.
+    /// Largest number of entries; 100 if absent.
     #[schemars(range(min = 1, max = 1000))]
     limit: Option<usize>,
-    /// Server-sent events: first a snapshot, then each new entry.
+    /// Stream server-sent events: first a snapshot, then each new entry.
     watch: Option<bool>,
 }
 
-/// What an entry tells of.
+/// Kind of an audit entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[schemars(rename = "Kind")]
 enum AuditEntryKind {
-    /// What was decided for a pod.
+    /// Decision for a pod.
     Decision,
-    /// What somebody did, or the clock.
+    /// Act of a user, or of the clock.
     Act,
 }
 
-/// What was decided and done.
+/// Entries of the audit log.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Audit")]
 pub(super) struct AuditResponse {
-    /// Lines of the audit log, the newest first.
+    /// Entries of the audit log, newest first.
     #[schemars(with = "Vec<Value>")]
     items: Vec<AuditLine>,
-    /// Whether other replicas know of more.
+    /// True if other replicas may have more entries.
     partial: bool,
 }
 
 pub(super) fn endpoints() -> Vec<ApiEndpoint> {
     let endpoint = |id, path| {
-        let summary = "Tells what was decided and done, by the record of this replica since it started.";
+        let summary = "Lists decisions and acts, as this replica recorded them since its start.";
         ApiEndpoint::cached_get::<AuditResponse, _>(id, path, summary, list)
             .with_query(inline_schema::<AuditQuery>)
             .with_stream()
@@ -125,7 +125,6 @@ pub(super) fn has_other_replicas(api: &ApiState) -> bool {
     matches!(api.backend, Backend::Cluster(_))
 }
 
-/// Stream of audit entries.
 struct AuditFeed {
     query: AuditQuery,
     /// Lines that were seen; none before the snapshot.

@@ -11,7 +11,7 @@ use crate::kubernetes::resources::suspension_object::SuspensionObject;
 /// Object of an attempt, as far as it is known.
 #[derive(Debug, Clone)]
 pub(super) enum AuditedObject {
-    Suspension(SuspensionAudit),
+    Suspension(Box<SuspensionAudit>),
     Override(OverrideAudit),
     Restart(RestartAudit),
     /// Whatever is read: the scope names it.

@@ -10,21 +10,21 @@ use super::extract::ApiRequest;
 use super::request::json_response;
 use super::session::ApiSession;
 
-/// Who asks whom for what.
+/// Caller, server and endpoints.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "About")]
 pub(super) struct DiscoveryResponse {
-    /// Who asks, as the cluster knows them.
+    /// Name of the caller in the cluster.
     user: String,
-    /// The version of the server.
+    /// Version of the server.
     version: &'static str,
-    /// The mesh that it serves.
+    /// Mesh of the installation.
     mesh: &'static str,
-    /// Everything that it answers.
+    /// Endpoints of the API.
     endpoints: Vec<EndpointRow>,
 }
 
-/// A path, and how it is asked for.
+/// Method and path of an endpoint.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Endpoint")]
 struct EndpointRow {
@@ -35,14 +35,13 @@ struct EndpointRow {
 pub(super) fn endpoints() -> Vec<ApiEndpoint> {
     let operation = OperationSpec {
         id: "getAbout",
-        summary: "Tells who asks, by the token, and what there is to ask for.",
-        responses: vec![ResponseSpec::json::<DiscoveryResponse>(200, "Who, and what.")],
+        summary: "Returns the caller by its token, and all endpoints.",
+        responses: vec![ResponseSpec::json::<DiscoveryResponse>(200, "Caller, server and endpoints.")],
         ..OperationSpec::default()
     };
     vec![ApiEndpoint::get("/api/v1".to_owned(), discover, operation)]
 }
 
-/// Answers `GET /api/v1`.
 pub(super) async fn discover(request: ApiRequest) -> Response {
     let answer = |session: &ApiSession<'_>| {
         let endpoints = super::endpoints().into_iter();

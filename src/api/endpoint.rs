@@ -28,7 +28,6 @@ pub(super) struct ApiEndpoint {
 /// Description of an operation for the document.
 #[derive(Clone, Default)]
 pub(super) struct OperationSpec {
-    /// Operation id.
     pub(super) id: &'static str,
     /// Summary in one line.
     pub(super) summary: &'static str,
@@ -67,7 +66,6 @@ pub(super) struct ResponseSpec {
 }
 
 impl ApiEndpoint {
-    /// Creates a GET endpoint.
     pub(super) fn get<T: 'static>(
         path: String,
         handler: impl Handler<T, Arc<ApiState>>,
@@ -83,16 +81,18 @@ impl ApiEndpoint {
         summary: &'static str,
         handler: impl Handler<T, Arc<ApiState>>,
     ) -> Self {
-        const TAG: HeaderSpec = HeaderSpec { name: "ETag", description: "Names this answer, for If-None-Match." };
+        const TAG: HeaderSpec = HeaderSpec { name: "ETag", description: "Tag of this response, for If-None-Match." };
         let responses = vec![
             ResponseSpec {
                 headers: &[TAG],
-                ..ResponseSpec::json::<A>(200, "What is known; partial says whether that is all.")
+                ..ResponseSpec::json::<A>(200, "Known state; partial is true if it is incomplete.")
             },
-            ResponseSpec::empty(304, "It is what If-None-Match names."),
+            ResponseSpec::empty(304, "Unchanged since the response that If-None-Match names."),
         ];
-        const KNOWN: HeaderSpec =
-            HeaderSpec { name: "If-None-Match", description: "What ETag said, to be told of what is new alone." };
+        const KNOWN: HeaderSpec = HeaderSpec {
+            name: "If-None-Match",
+            description: "ETag of an earlier response: an unchanged one has no body.",
+        };
         Self::get(
             path.to_owned(),
             handler,
@@ -100,7 +100,6 @@ impl ApiEndpoint {
         )
     }
 
-    /// Adds query parameters.
     pub(super) fn with_query(mut self, query: SchemaFn) -> Self {
         self.operation.query = Some(query);
         self
@@ -112,7 +111,6 @@ impl ApiEndpoint {
         self
     }
 
-    /// Creates a PUT endpoint.
     pub(super) fn put<T: 'static>(
         path: String,
         handler: impl Handler<T, Arc<ApiState>>,
@@ -121,7 +119,6 @@ impl ApiEndpoint {
         Self { path, method: "put", handler: on(MethodFilter::PUT, handler), operation }
     }
 
-    /// Creates a POST endpoint.
     pub(super) fn post<T: 'static>(
         path: String,
         handler: impl Handler<T, Arc<ApiState>>,
@@ -132,12 +129,10 @@ impl ApiEndpoint {
 }
 
 impl ResponseSpec {
-    /// Creates a response with a JSON body.
     pub(super) fn json<T: JsonSchema>(status: u16, description: &'static str) -> Self {
         Self { body: Some(component_schema::<T>), ..Self::empty(status, description) }
     }
 
-    /// Creates a response without a body.
     pub(super) fn empty(status: u16, description: &'static str) -> Self {
         Self { status, description, body: None, may_stream: false, headers: &[], linked_operations: Vec::new() }
     }

@@ -159,13 +159,13 @@ async fn read_in_background<T: Send + 'static>(
         let _turn = turn;
         compute(&api)
     });
-    work.await.map_err(|_| ApiProblem::new(500, "looking failed; the log says why"))?
+    work.await.map_err(|_| ApiProblem::new(500, "the read failed; see the log of the server"))?
 }
 
 /// Waits for the user's turn to read.
 pub(super) async fn acquire_read_turn(api: &ApiState, user: &str) -> Result<SharePermit, ApiProblem> {
     let turn = timeout(TURN_TIMEOUT, api.read_shares.acquire(user)).await;
-    turn.map_err(|_| ApiProblem::new(503, "too many look at once; try again in a second"))
+    turn.map_err(|_| ApiProblem::new(503, "too many reads at once; try again in a second"))
 }
 
 /// Returns a result, and the parts of the cluster that were unknown before or after it was computed.

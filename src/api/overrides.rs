@@ -10,14 +10,14 @@ use super::extract::{ApiRequest, check_namespace_exists, with_unread};
 use crate::features::overrides::listing::{OverrideRow, list_overrides_within};
 use crate::kubernetes::client::access::ProtectedResource;
 
-/// Every override, and what becomes of it.
+/// Overrides with their effects.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Overrides")]
 pub(super) struct OverrideListResponse {
     overrides: Vec<OverrideRow>,
     /// Parts of the cluster that are not known here.
     unread: Vec<String>,
-    /// Whether the answer is not complete without those.
+    /// True if the answer is incomplete because of them.
     partial: bool,
 }
 
@@ -26,13 +26,13 @@ pub(super) fn endpoints() -> Vec<ApiEndpoint> {
         ApiEndpoint::cached_get::<OverrideListResponse, _>(
             "listOverrides",
             "/api/v1/overrides",
-            "Tells of every override that stands, and what becomes of it.",
+            "Lists all overrides with their effects.",
             list,
         ),
         ApiEndpoint::cached_get::<OverrideListResponse, _>(
             "listNamespaceOverrides",
             "/api/v1/namespaces/{namespace}/overrides",
-            "Tells of every override of a namespace, and what becomes of it.",
+            "Lists the overrides of a namespace with their effects.",
             list,
         ),
     ]

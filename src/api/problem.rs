@@ -9,17 +9,17 @@ use serde::Serialize;
 use crate::features::suspension::change::SuspensionRefusal;
 use crate::kernel::api_error::ApiError;
 
-/// A problem, as RFC 9457 has it.
+/// Problem details of RFC 9457.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Problem")]
 pub(super) struct ApiProblem {
-    /// What kind of problem: none but those of HTTP.
+    /// Type of the problem: always `about:blank`.
     r#type: &'static str,
-    /// The kind, in words.
+    /// Name of the status.
     title: String,
-    /// The status of the answer.
+    /// Status of the response.
     pub(super) status: u16,
-    /// What went wrong, and what to do.
+    /// Cause of the problem, and how to solve it.
     pub(super) detail: String,
 }
 
@@ -36,7 +36,7 @@ impl ApiProblem {
     /// Adds the number of earlier problems of the same caller that were not recorded.
     pub(super) fn with_unrecorded(mut self, unrecorded: u64, whose: &str) -> Self {
         if unrecorded > 0 {
-            self.detail += &format!("; {unrecorded} before it of {whose} were not recorded one by one");
+            self.detail += &format!("; {unrecorded} earlier ones of {whose} have no entry of their own");
         }
         self
     }

@@ -70,7 +70,7 @@ impl AuditedAttempt {
         peer: Peer,
     ) -> Self {
         let resource = ProtectedResource::suspensions(namespace.as_deref());
-        let object = AuditedObject::Suspension(SuspensionAudit::default());
+        let object = AuditedObject::Suspension(Box::default());
         Self::new(act, RightScope { resource, namespace, name }, object, dry_run, peer)
     }
 
@@ -155,9 +155,7 @@ impl<'s> ApiSession<'s> {
         let RightScope { namespace, name, .. } = &self.attempt.scope;
         // A name that Kubernetes does not take would become another path of its API.
         if !is_valid_name(namespace.as_deref(), name.as_deref().unwrap_or("a")) {
-            return Err(ApiProblem::not_found(
-                "there is nothing of this name: Kubernetes takes only a-z, 0-9, - and .",
-            ));
+            return Err(ApiProblem::not_found("no object has this name: Kubernetes allows only a-z, 0-9, - and ."));
         }
         let (namespace, name) = (namespace.as_deref(), name.as_deref());
         let right = AccessRight { verb, resource, namespace, name };
@@ -187,13 +185,10 @@ impl<'s> ApiSession<'s> {
 async fn authenticate(api: &ApiState, headers: &HeaderMap) -> Result<(BearerToken, Caller), ApiProblem> {
     let names_user = |name: &str| IDENTITY_HEADERS.contains(&name) || name.starts_with("impersonate-");
     if let Some(name) = headers.keys().find(|name| names_user(name.as_str())) {
-        return Err(ApiProblem::new(
-            403,
-            format!("the header {name} is not taken: who you are is told by your token alone"),
-        ));
+        return Err(ApiProblem::new(403, format!("remove the header {name}: only the token says who you are")));
     }
     let mut shown = headers.get_all(AUTHORIZATION).iter();
-    let missing = || ApiProblem::new(401, "show a token of the cluster, as Authorization: Bearer TOKEN");
+    let missing = || ApiProblem::new(401, "send a token of the cluster, as Authorization: Bearer TOKEN");
     let (Some(shown), None) = (shown.next(), shown.next()) else { return Err(missing()) };
     let token = shown.to_str().ok().and_then(|text| text.split_once(' '));
     let token = token.filter(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty());
@@ -206,7 +201,7 @@ async fn authenticate(api: &ApiState, headers: &HeaderMap) -> Result<(BearerToke
 fn record_limited(api: &ApiState, attempt: &AuditedAttempt, problem: &ApiProblem) {
     let user = attempt.user.as_deref();
     if let Some(unrecorded) = api.refusals.admit(user, api.clock.now()) {
-        let whose = if user.is_some() { "the same user" } else { "nobody that is known" };
+        let whose = if user.is_some() { "the same user" } else { "unknown users" };
         record_attempt(api, attempt, Err(&problem.clone().with_unrecorded(unrecorded, whose)));
     }
 }

@@ -33,14 +33,14 @@ use target::OverrideTarget;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct OverrideWriteQuery {
-    /// Whether to say what would be done and what follows, and do nothing.
+    /// Answer with the forecast, and write nothing.
     #[serde(default)]
     dry_run: bool,
 }
 
 pub(super) fn endpoints() -> Vec<ApiEndpoint> {
     let endpoint = |id, summary, path: &str| {
-        let answer = "What stands now, and what new pods get for it; of a dry run what would.";
+        let answer = "Override that was written, and the forecast for new pods. A dry run writes nothing.";
         let operation = OperationSpec {
             id,
             summary,
@@ -55,12 +55,12 @@ pub(super) fn endpoints() -> Vec<ApiEndpoint> {
     vec![
         endpoint(
             "overrideWorkload",
-            "Writes an override on a workload, or takes it away; no roll-out starts.",
+            "Writes or removes the override of a workload. No roll-out starts.",
             "/api/v1/namespaces/{namespace}/workloads/{kind}/{name}/override",
         ),
         endpoint(
             "overrideNamespace",
-            "Writes an override on a namespace, or takes it away; no roll-out starts.",
+            "Writes or removes the override of a namespace. No roll-out starts.",
             "/api/v1/namespaces/{namespace}/override",
         ),
     ]

@@ -8,14 +8,14 @@ use super::overrides::{OverrideCommand, OverrideTargetArgs, OverrideTermArgs, Ov
 use super::restart::PacingArgs;
 use crate::features::overrides::request::OverrideAction;
 
-/// Whom to disable, and how.
+/// Arguments of `disable`.
 #[derive(Debug, Args)]
 pub struct DisableArgs {
     #[command(flatten)]
     targets: OverrideTargetArgs,
     #[command(flatten)]
     terms: OverrideTermArgs,
-    /// Then restart those whose running pods are not as new ones; where that cannot be told, the workloads that are meant
+    /// Restart workloads whose running pods differ from new ones, and named workloads whose pods cannot be compared
     #[arg(long, conflicts_with = "template")]
     restart: bool,
     #[command(flatten)]

@@ -8,17 +8,17 @@ use super::overrides::{OverrideCommand, OverrideTargetArgs, OverrideTermArgs, Ov
 use super::restart::PacingArgs;
 use crate::features::overrides::request::OverrideAction;
 
-/// Whom to enable, and how.
+/// Arguments of `enable`.
 #[derive(Debug, Args)]
 pub struct EnableArgs {
     #[command(flatten)]
     targets: OverrideTargetArgs,
     #[command(flatten)]
     terms: OverrideTermArgs,
-    /// With --label: write the label istio.io/rev with this revision, instead of istio-injection
+    /// With --label: write istio.io/rev with this revision instead of istio-injection
     #[arg(long, value_name = "REVISION", requires = "label")]
     revision: Option<String>,
-    /// Then restart those whose running pods are not as new ones; where that cannot be told, the workloads that are meant
+    /// Restart workloads whose running pods differ from new ones, and named workloads whose pods cannot be compared
     #[arg(long, conflicts_with = "template")]
     restart: bool,
     #[command(flatten)]

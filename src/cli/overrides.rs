@@ -35,33 +35,33 @@ pub(super) use targets::OverrideTargetArgs;
 /// Objects that are written at once.
 const MAX_PARALLEL_WRITES: usize = 6;
 
-/// Why, and until when.
+/// Reason and end of an override.
 #[derive(Debug, Default, Args)]
 pub(super) struct OverrideTermArgs {
-    /// Why, for whoever meets it; some policies want a reason
+    /// Reason, shown wherever the override is; some policies require one
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["template", "label"])]
     reason: Option<String>,
-    /// How long, such as 2h30m, 90s or 3d; then policies and the namespace decide again
+    /// Length of the override, such as 2h30m, 90s or 3d; afterwards policies and the namespace decide
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration, conflicts_with_all = ["until", "template", "label"])]
     duration: Option<SignedDuration>,
-    /// Until when, such as 2026-11-24T18:00:00Z, 2026-11-24T18:00+01:00[Europe/Berlin], or 18:00 by the local clock
+    /// End of the override, such as 2026-11-24T18:00:00Z, 2026-11-24T18:00+01:00[Europe/Berlin], or 18:00 by the local clock
     #[arg(long, value_name = "TIME", conflicts_with_all = ["template", "label"])]
     until: Option<String>,
 }
 
-/// Where it is written, and how.
+/// Place of an override, and how to write it.
 #[derive(Debug, Args)]
 pub(super) struct OverrideWriteArgs {
-    /// Write the mesh's own marker into the pod template, as Kiali does, which starts a roll-out and is undone by GitOps
+    /// Write the mesh's own marker into the pod template, as Kiali does. Starts a roll-out; GitOps may undo it
     #[arg(long, conflicts_with = "label")]
     pub(super) template: bool,
-    /// Write the label of the namespace that Istio itself reads: istio-injection, or istio.io/rev
+    /// Write the namespace label that Istio reads: istio-injection, or istio.io/rev
     #[arg(long)]
     label: bool,
-    /// With --label: where the other of those two labels stands, take it away
+    /// With --label: remove the other of the two labels
     #[arg(long, requires = "label")]
     both_labels: bool,
-    /// Take over what others hold, as managedFields tell
+    /// Take over fields that other field managers hold
     #[arg(long)]
     force_conflicts: bool,
     #[command(flatten)]
@@ -170,7 +170,7 @@ async fn apply_plans(
         let checked = OverrideStore::Files.check_writable(first, dry_run);
         checked.map_err(|error| anyhow!(error.describe(OverrideCaller::Command)))?;
     }
-    let question = if action == OverrideAction::Remove { "Take it away?" } else { "Write it?" };
+    let question = if action == OverrideAction::Remove { "Remove the override?" } else { "Write the override?" };
     if !dry_run && !action_args.confirm(question)? {
         return Ok(None);
     }

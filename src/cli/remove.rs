@@ -8,15 +8,15 @@ use super::overrides::{OverrideCommand, OverrideTargetArgs, OverrideTermArgs, Ov
 use super::restart::PacingArgs;
 use crate::features::overrides::request::OverrideAction;
 
-/// Whose override is taken away.
+/// Arguments of `remove`.
 #[derive(Debug, Args)]
 pub struct RemoveArgs {
     #[command(flatten)]
     targets: OverrideTargetArgs,
-    /// With --label: take away the label istio.io/rev, which has to name this revision, instead of istio-injection
+    /// With --label: remove istio.io/rev instead of istio-injection; the label must name this revision
     #[arg(long, value_name = "REVISION", requires = "label")]
     revision: Option<String>,
-    /// Leave the running pods as they are; otherwise those workloads are restarted whose pods are not as new ones
+    /// Leave running pods alone; without this flag, workloads whose pods differ from new ones are restarted
     #[arg(long)]
     no_restart: bool,
     #[command(flatten)]

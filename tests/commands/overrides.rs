@@ -77,10 +77,10 @@ fn an_override_is_told_with_what_new_pods_get_and_what_running_ones_are_then() {
     let asked = ["disable", "deploy/web", "-n", "shop", "--reason", "proxy crash loop", "--for", "2h"];
     let shown = dry(&state, &asked);
     assert_eq!(shown.code, 0, "{}", shown.err);
-    let summary = "The override \"false\" is written on Deployment shop/web until 2026-11-22T14:00:00Z (proxy crash loop); \
-                   no roll-out starts by itself.\n  \
+    let summary = "Writes the override \"false\" on Deployment shop/web until 2026-11-22T14:00:00Z (proxy crash loop); \
+                   starts no roll-out.\n  \
                    Deployment shop/web: new pods Leave, Injected (default) -> Disable, NotInjected\n\
-                   1 of 1 running pods is not as a new one will be, and stays as it is until it is replaced.\n";
+                   1 of 1 running pods differs from new ones, and stays so until replaced.\n";
     assert_eq!(shown.err, summary);
     let row = "shop       Deployment/web  would be written  Disable, NotInjected  1 of 1 pods     \
                outrigger.dev/inject: \"false\" is set on Deployment web: proxy crash loop\n";
@@ -141,8 +141,8 @@ fn a_namespace_is_told_with_what_departs_from_it() {
         "{}",
         shown.err
     );
-    assert!(shown.err.contains("of 4 workloads in it, new pods of 3 change"), "{}", shown.err);
-    let departs = "not StatefulSet/db, whose new pods get Disable, NotInjected: outrigger.dev/inject: \"false\" is set on StatefulSet db: native protocol";
+    assert!(shown.err.contains("affects 4 workloads; new pods of 3 change"), "{}", shown.err);
+    let departs = "except StatefulSet/db: new pods get Disable, NotInjected, because outrigger.dev/inject: \"false\" is set on StatefulSet db: native protocol";
     assert!(shown.err.contains(departs), "{}", shown.err);
 }
 
@@ -153,7 +153,7 @@ fn the_answer_is_no_where_new_pods_do_not_get_what_is_asked_for() {
         (
             &["disable", "deployment/api", "-n", "strict"][..],
             1,
-            "it does not count: ClusterInjectionPolicy always allows no exception",
+            "the override does not count: ClusterInjectionPolicy always allows no exception",
         ),
         (
             &["enable", "deployment/front", "-n", "asks"],
@@ -222,8 +222,12 @@ fn a_label_of_a_namespace_never_undoes_the_other_unnoticed() {
     }
     let refused = dry(&state, &["enable", "ns/pinned", "--label"]);
     assert_eq!(refused.code, 2);
-    assert!(refused.err.contains("has istio.io/rev=default: istio-injection=enabled would move it"), "{}", refused.err);
-    assert!(refused.err.contains("it has to be said that this one may go: --both-labels says so"), "{}", refused.err);
+    assert!(
+        refused.err.contains("has istio.io/rev=default: istio-injection=enabled would move the namespace"),
+        "{}",
+        refused.err
+    );
+    assert!(refused.err.contains("pass --both-labels to remove istio.io/rev"), "{}", refused.err);
     let not_served = dry(&state, &["enable", "ns/quiet", "--label", "--revision", "nowhere"]);
     assert!(not_served.code == 1 && not_served.err.contains("\n    but "), "{}", not_served.err);
 }
@@ -240,26 +244,32 @@ fn bad_input_is_refused_with_what_would_be_right_and_nothing_is_written() {
         (&["disable", "deployment/web", "deployment/wep", "-n", "shop"], "there is no deployment/wep"),
         (
             &["disable", "deploiment/web", "-n", "shop"],
-            "\"deploiment\" is no kind that makes pods; did you mean Deployment?",
+            "\"deploiment\" is not a kind of workload; did you mean Deployment?",
         ),
         (
             &["disable", "deployment.example.test/web", "-n", "shop"],
-            "Deployment is known, but not of the group example.test",
+            "Deployment is not a kind of the group example.test",
         ),
         (&["disable", "fleet/north", "-n", "shop"], "--owner-kind adds one"),
-        (&["disable", "pod/web-1-a", "-n", "shop"], "a pod is decided about when it is created; name its workload"),
-        (&["disable", "rs/web-1", "-n", "shop"], "replicaset/web-1 is made by deployment/web; name that"),
-        (&["disable", "gateway/public", "-n", "shop"], "a gateway is no workload"),
+        (&["disable", "pod/web-1-a", "-n", "shop"], "a running pod cannot have an override; name its workload"),
+        (
+            &["disable", "rs/web-1", "-n", "shop"],
+            "replicaset/web-1 belongs to deployment/web; name deployment/web instead",
+        ),
+        (&["disable", "gateway/public", "-n", "shop"], "a gateway is not a workload; name the Deployment"),
         (&["disable", "rollout/web", "-n", "shop"], "there is no rollout/web"),
         (&["disable", "deployment/Web!", "-n", "shop"], "\"Web!\" is not a name of a-z"),
         (&["disable", "deployment/web", "-n", "Shop_1"], "\"Shop_1\" is not the name of a namespace"),
         (&["disable", "ns/shpo"], "there is no namespace shpo; did you mean shop?"),
-        (&["disable", "ns/shop", "deployment/web", "-n", "shop"], "these are namespaces and workloads"),
+        (
+            &["disable", "ns/shop", "deployment/web", "-n", "shop"],
+            "the targets are namespaces and workloads: change one sort",
+        ),
         (&["disable", "deployment", "-n", "shop"], "is not KIND/NAME, such as deployment/web"),
         (&["disable", "deployment/web", "--all", "-n", "shop"], "give one or the other"),
         (&["disable", "deployment/web", "-A"], "--all-namespaces needs --selector or --all"),
-        (&["disable", "-l", "team=z", "-n", "shop"], "no workload in namespace shop is meant by that"),
-        (&["disable", "-l", "team=", "-n", "shop"], "no workload in namespace shop is meant by that"),
+        (&["disable", "-l", "team=z", "-n", "shop"], "no workload in namespace shop matches"),
+        (&["disable", "-l", "team=", "-n", "shop"], "no workload in namespace shop matches"),
         (&["disable", "-l", "=a", "-n", "shop"], "is not the key of a label"),
         (&["disable"], "required"),
         (&["disable", "deployment/web", "-n", "shop", "--until", "2020-01-01T00:00:00Z"], "which is past"),
@@ -268,15 +278,18 @@ fn bad_input_is_refused_with_what_would_be_right_and_nothing_is_written() {
         (&["disable", "deployment/web", "-n", "shop", "--for", "40y"], "is not a positive duration"),
         (
             &["disable", "deployment/web", "-n", "shop", "--reason", &long],
-            "the reason has 300 characters; at most 256 are kept",
+            "the reason has 300 characters; at most 256 are allowed",
         ),
-        (&["disable", "deployment/web", "-n", "shop", "--reason", " "], "the reason says nothing"),
+        (&["disable", "deployment/web", "-n", "shop", "--reason", " "], "the reason is empty"),
         (&["disable", "deployment/web", "-n", "shop", "--template", "--reason", "x"], "cannot be used with"),
-        (&["disable", "job/once", "-n", "shop", "--template"], "has a pod template that nobody can change"),
+        (&["disable", "job/once", "-n", "shop", "--template"], "has a pod template that cannot be changed"),
         (&["disable", "ns/shop", "--template"], "namespace shop has no pod template"),
-        (&["disable", "deployment/web", "-n", "shop", "--label"], "is no namespace, whose labels Istio reads"),
-        (&["enable", "ns/quiet", "--label", "--revision", "Sta ble"], "which is not a name of a-z, 0-9 and -"),
-        (&["enable", "ns/quiet", "--label", "--mesh", "linkerd"], "whose injector reads no label of a namespace here"),
+        (&["disable", "deployment/web", "-n", "shop", "--label"], "is not a namespace: --label needs one"),
+        (&["enable", "ns/quiet", "--label", "--revision", "Sta ble"], "is not a name of a-z, 0-9 and -"),
+        (
+            &["enable", "ns/quiet", "--label", "--mesh", "linkerd"],
+            "--label needs Istio: the injector of linkerd reads no namespace labels",
+        ),
     ] {
         let shown = dry(&state, arguments);
         assert_eq!((shown.code, shown.out.as_str()), (2, ""), "{arguments:?}: {}{}", shown.out, shown.err);
@@ -327,26 +340,23 @@ fn where_it_cannot_be_told_who_has_to_be_restarted_nobody_says_that_nobody_has_t
 "#;
     let state = StateDirectory::of(OBJECTS);
     std::fs::write(state.0.path().join("bare.yaml"), bare).unwrap();
-    let pods = "No workload is known that would make these pods again, so they stay as they are (2): \
-                pod/debug in shop, pod/old-a in shop.";
+    let pods = "Will leave 2 pods without a known workload: pod/debug in shop, pod/old-a in shop.";
     let known = [
-        (&["disable", "ns/shop", "--restart"][..], 0, "Then these are restarted (1): deployment/web in shop."),
+        (&["disable", "ns/shop", "--restart"][..], 0, "Will restart 1 workload: deployment/web in shop."),
         (&["disable", "ns/shop", "--restart"], 0, pods),
-        (&["disable", "rs/old", "-n", "shop", "--restart"], 0, "Then these are restarted (1): replicaset/old in shop."),
-        (&["enable", "deployment/web", "-n", "shop", "--restart"], 0, "Nothing has to be restarted for it."),
+        (&["disable", "rs/old", "-n", "shop", "--restart"], 0, "Will restart 1 workload: replicaset/old in shop."),
+        (&["enable", "deployment/web", "-n", "shop", "--restart"], 0, "No workload needs a restart."),
     ];
-    let untold = "Of them it cannot be told whether they have to be, and they are all the same (1): \
-                  deployment/web in shop.";
-    let left = "Of these it cannot be told whether they have to be restarted, and they are not (1): \
-                deployment/web in shop.";
+    let untold = "1 of them may not need it (running pods could not be compared): deployment/web in shop.";
+    let left = "Will not restart 1 workload, since running pods could not be compared: deployment/web in shop.";
     let unknown = [
         (&["disable", "deployment/web", "-n", "shop", "--restart"][..], 0, untold),
         (&["disable", "deployment/web", "-n", "shop", "--restart", "--mesh", "kuma"], 0, untold),
         (&["disable", "ns/shop", "--restart"], 2, left),
         (&["disable", "ns/shop", "--restart"], 2, pods),
-        (&["disable", "ns/shop"], 0, "Of 3 running pods it cannot be told"),
-        (&["remove", "statefulset/db", "-n", "shop"], 0, "Nothing has to be restarted for it."),
-        (&["remove", "deployment/web", "-n", "shop"], 0, "Nothing has to be restarted for it."),
+        (&["disable", "ns/shop"], 0, "3 running pods could not be compared with new ones"),
+        (&["remove", "statefulset/db", "-n", "shop"], 0, "No workload needs a restart."),
+        (&["remove", "deployment/web", "-n", "shop"], 0, "No workload needs a restart."),
     ];
     let check = |(arguments, code, part): (&[&str], i32, &str)| {
         let shown = dry(&state, arguments);
@@ -370,7 +380,7 @@ fn files_are_changed_by_whoever_keeps_them() {
     let told = state.run(&["disable", "deployment/web", "-n", "shop", "--yes"], "");
     assert_eq!((told.code, told.out.as_str()), (2, ""));
     let part = "on Deployment shop/web, under metadata, annotation outrigger.dev/inject=\"false\"";
-    assert!(told.err.contains(part) && told.err.contains("--dry-run tells what follows"), "{}", told.err);
+    assert!(told.err.contains(part) && told.err.contains("--dry-run shows the effect"), "{}", told.err);
     let without = outrigger(&["disable", "deployment/web", "-n", "shop", "--yes"], None, "");
     assert_eq!((without.code, without.out.as_str()), (2, ""), "{}", without.err);
     assert!(without.err.contains("cannot find a cluster"), "{}", without.err);

@@ -166,7 +166,7 @@ async fn an_override_ends_by_the_clock_and_one_that_a_policy_refuses_is_written_
         plane.apply(&policy.to_string()).await;
         let refused = run(plane, &["disable", &object, "--yes"]);
         assert_eq!(refused.code, 1, "{}", refused.err);
-        assert!(refused.err.contains("it does not count") && refused.err.contains("wants a reason"), "{}", refused.err);
+        assert!(refused.err.contains("the override does not count") && refused.err.contains("wants a reason"), "{}", refused.err);
         assert!(refused.out.contains("  written   Enable, Injected"), "{}", refused.out);
         let listed = done(plane, &["status", "--overrides", "-n", namespace]);
         assert!(listed.out.contains("refused by ClusterInjectionPolicy"), "{}", listed.out);

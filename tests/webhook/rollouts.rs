@@ -113,7 +113,7 @@ async fn rollouts_are_overridden_and_restarted_and_waited_for_as_their_controlle
         assert_eq!(found, expected.map(|(name, state)| (name.to_owned(), state.to_owned())));
 
         let refused = run(&plane, &["disable", "rollout/referring", "-n", namespace, "--yes", "--template"]);
-        let sentence = "has no pod template of its own, but that of deployment/web; name that";
+        let sentence = "uses the pod template of deployment/web; name that one";
         assert!(refused.code != 0 && refused.err.contains(sentence), "{} {}", refused.code, refused.err);
         let disable = ["disable", "rollout/referring", "-n", namespace, "--yes", "--restart"];
         let told = done(&plane, &disable);

@@ -10,24 +10,24 @@ use crate::features::overrides::request::{OverrideAction, OverrideMechanism, Ove
 use crate::kernel::duration::{DURATION_GRAMMAR, parse_duration};
 use crate::kubernetes::resources::suspension_fields::lasts;
 
-/// What is to become of the override.
+/// Request to write or remove an override.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("example" = {"action": "Disable", "reason": "the proxy crashes in a loop", "for": "2h"}))]
 #[schemars(rename = "OverrideRequest")]
 pub(super) struct WorkloadOverrideRequest {
-    /// `Enable` and `Disable` write it, `Remove` takes it away.
+    /// `Enable` and `Disable` write the override, `Remove` removes it.
     action: OverrideAction,
-    /// Why, for whoever meets it; some policies want a reason.
+    /// Reason, shown wherever the override is; some policies require one.
     #[schemars(length(min = 1, max = 256))]
     reason: Option<String>,
-    /// Until when; then policies and the namespace decide again.
+    /// End of the override; afterwards policies and the namespace decide.
     until: Option<Time>,
-    /// How long instead, such as 3d, 2h30m or 90s.
+    /// Length instead of an end, such as 3d, 2h30m or 90s.
     #[serde(default)]
     #[schemars(schema_with = "lasts")]
     r#for: Option<String>,
-    /// Whether to take over what others hold, as the API server's managed fields tell.
+    /// Take over fields that other field managers hold.
     #[serde(default)]
     pub(super) force: bool,
 }
@@ -38,7 +38,7 @@ impl WorkloadOverrideRequest {
         let Self { action, reason, until, r#for, force: _ } = self;
         let term = match (until, r#for) {
             (Some(_), Some(_)) => {
-                return Err(ApiProblem::new(422, "at most one of until and for says how long it counts"));
+                return Err(ApiProblem::new(422, "until and for exclude each other; give at most one of them"));
             }
             (Some(Time(until)), None) => Some(OverrideTerm::Until(until)),
             (None, Some(duration)) => {

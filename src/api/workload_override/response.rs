@@ -13,50 +13,50 @@ use crate::features::overrides::request::OverrideAction;
 use crate::features::status::running::PodCounts;
 use crate::kubernetes::client::metadata_edit::field::MetadataField;
 
-/// What was written, or would be, and what new pods get for it.
+/// Override that was written, or would be, with the forecast for new pods.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct OverrideResponse {
-    /// What was asked for.
+    /// Requested action.
     action: OverrideAction,
-    /// Whether nothing was to be written.
+    /// True for a dry run.
     dry_run: bool,
-    /// What came of it; of a dry run, what would.
+    /// Outcome of the write. A dry run has the outcome that the write would have.
     outcome: OverrideOutcome,
-    /// What ties it to its entry of the audit log.
+    /// Id of the entry in the audit log.
     audit_id: String,
-    /// In which metadata of the object, from its root.
+    /// Path from the object's root to the metadata that holds the fields.
     at: String,
-    /// The annotations; null where one goes.
+    /// Annotations with their new values; null for a removed one.
     fields: Vec<MetadataField>,
-    /// What its own new pods get, before and after; of a namespace, a pod that says nothing itself and that no workload makes.
+    /// Forecast for the subject's own new pods; for a namespace, for a pod without a workload and without any marker.
     #[serde(flatten)]
     new_pods: PodForecast,
-    /// What new pods of others get that it is also about: of a namespace everything in it.
+    /// Forecasts for other affected workloads; for a namespace, everything in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     workloads: Option<DependentForecasts>,
-    /// What is to be known of it.
+    /// Side effects of the mesh, in one sentence each.
     warnings: Vec<String>,
     /// Parts of the cluster that are not known here.
     unread: Vec<String>,
-    /// Whether the answer is not complete without those.
+    /// True if the answer is incomplete because of them.
     partial: bool,
 }
 
-/// The workloads of a namespace.
+/// Other workloads that an override affects.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "AffectedWorkloads")]
 struct DependentForecasts {
-    /// How many there are.
+    /// Number of workloads.
     count: usize,
-    /// New pods of how many get something else from then on.
+    /// Number of workloads whose new pods change.
     changing: usize,
-    /// New pods of how many do not get what is asked for.
+    /// Number of workloads whose new pods do not get what was requested.
     hindered: usize,
-    /// Their running pods against what new ones get from then on; absent where pods are not known.
+    /// Counts of their running pods, compared with new pods after the change; absent if pods are not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     running: Option<PodCounts>,
-    /// The first of those that change or are hindered.
+    /// First workloads that change, or do not get what was requested.
     first: Vec<PodForecast>,
 }
 

@@ -48,7 +48,7 @@ impl RestartFollowUp {
                 check.sentences().iter().for_each(|sentence| eprintln!("outrigger: {sentence}"));
                 self.still_differing = check.differing;
             }
-            Err(why) => eprintln!("outrigger: it cannot be told whether new pods got what was asked for: {why:#}"),
+            Err(why) => eprintln!("outrigger: new pods could not be checked: {why:#}"),
         }
         if !self.still_differing.is_empty() {
             self.verdict = self.verdict.max(OverrideVerdict::RestartIncomplete);
@@ -100,5 +100,5 @@ async fn restart_selected(
     tokio::time::sleep(WATCH_DELAY).await;
     let kinds = &snapshot.inventory.owner_kinds;
     let report = restart_changed(kinds, selection.restarted.iter().cloned().collect(), pacing).await;
-    report.map(Some).context("it is written, but running pods stay as they are")
+    report.map(Some).context("the override is written, but running pods stay as they are")
 }

@@ -21,7 +21,9 @@ pub(super) fn summary_lines(request: &OverrideRequest, plan: &OverridePlan) -> V
         lines.push(format!("  and {} more", plans.len() - MAX_NAMED));
         let hindered = plans.iter().skip(MAX_NAMED).filter(|plan| plan.own_forecast.hindrance.is_some()).count();
         if hindered > 0 {
-            lines.push(format!("  of which {hindered} do not get what is asked for; --dry-run -o yaml tells of each"));
+            lines.push(format!(
+                "  new pods of {hindered} of these will not get what you asked for: see --dry-run -o yaml"
+            ));
         }
     }
     lines.extend(rollout_sentences(&request.mechanism, plans));
@@ -38,24 +40,24 @@ fn headline(request: &OverrideRequest, plans: &[SubjectPlan]) -> String {
     let fields = || plans.first().map(|one| &one.edit.fields[..]).unwrap_or_default();
     match (&request.mechanism, request.action) {
         (OverrideMechanism::Annotations, OverrideAction::Remove) => {
-            format!("The override is taken off {name}; no roll-out starts by itself.")
+            format!("Removes the override of {name}; starts no roll-out.")
         }
         (OverrideMechanism::Annotations, action) => {
             let value = action.injects().unwrap_or_default();
             let reason = request.reason.as_deref().map(|reason| format!(" ({})", sanitize(reason))).unwrap_or_default();
             let until = request.until.map(|until| format!(" until {}", format_instant(until))).unwrap_or_default();
-            format!("The override \"{value}\" is written on {name}{until}{reason}; no roll-out starts by itself.")
+            format!("Writes the override \"{value}\" on {name}{until}{reason}; starts no roll-out.")
         }
         (OverrideMechanism::PodTemplate, _) => {
             let fields: Vec<_> = fields().iter().map(ToString::to_string).collect();
-            format!("In the pod template of {name}: {}.", fields.join(", "))
+            format!("Changes the pod template of {name}: {}.", fields.join(", "))
         }
         (OverrideMechanism::NamespaceLabel(_), _) if plans.len() > 1 => {
-            format!("The labels of {name} that Istio reads are changed; no roll-out starts by itself.")
+            format!("Changes the labels that Istio reads on {name}; starts no roll-out.")
         }
         (OverrideMechanism::NamespaceLabel(_), _) => {
             let fields: Vec<_> = fields().iter().map(ToString::to_string).collect();
-            format!("On {name}: {}; no roll-out starts by itself.", fields.join(", "))
+            format!("Changes {name}: {}; starts no roll-out.", fields.join(", "))
         }
     }
 }
@@ -70,19 +72,23 @@ fn push_plan_lines(lines: &mut Vec<String>, plan: &SubjectPlan) {
         return;
     }
     let changed = dependents.iter().filter(|forecast| forecast.is_change()).count();
-    lines.push(format!("    of {} workloads in it, new pods of {changed} change", dependents.len()));
+    let count = dependents.len();
+    lines.push(format!(
+        "    affects {count} {}; new pods of {changed} change",
+        if count == 1 { "workload" } else { "workloads" }
+    ));
     let hindered: Vec<_> = dependents.iter().filter(|forecast| forecast.hindrance.is_some()).collect();
     for forecast in hindered.iter().take(MAX_NAMED) {
         let why = forecast.hindrance.as_deref().unwrap_or_default();
         lines.push(format!(
-            "    not {}/{}, whose new pods get {}: {why}",
+            "    except {}/{}: new pods get {}, because {why}",
             forecast.kind,
             forecast.name,
             describe_answer(&forecast.after)
         ));
     }
     if hindered.len() > MAX_NAMED {
-        lines.push(format!("    nor {} more", hindered.len() - MAX_NAMED));
+        lines.push(format!("    and {} more", hindered.len() - MAX_NAMED));
     }
 }
 
@@ -101,14 +107,12 @@ fn running_pods_line(plans: &[SubjectPlan]) -> Option<String> {
     let PodCounts { pods, differing, .. } = all.filter_map(|one| one.running.as_ref()).sum();
     match (pods, differing) {
         (0, _) => None,
-        (pods, None) => Some(format!("Of {pods} running pods it cannot be told whether new ones will be the same.")),
-        (pods, Some(0)) => Some(format!("New pods will be as those that run ({pods}).")),
+        (1, None) => Some("1 running pod could not be compared with new ones.".to_owned()),
+        (pods, None) => Some(format!("{pods} running pods could not be compared with new ones.")),
+        (pods, Some(0)) => Some(format!("0 of {pods} running pods differ from new ones.")),
         (pods, Some(differing)) => {
-            let (are, stay) = if differing == 1 { ("is", "stays as it is") } else { ("are", "stay as they are") };
-            let until = if differing == 1 { "it is" } else { "they are" };
-            Some(format!(
-                "{differing} of {pods} running pods {are} not as a new one will be, and {stay} until {until} replaced."
-            ))
+            let (differ, stay) = if differing == 1 { ("differs", "stays") } else { ("differ", "stay") };
+            Some(format!("{differing} of {pods} running pods {differ} from new ones, and {stay} so until replaced."))
         }
     }
 }

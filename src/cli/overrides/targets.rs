@@ -17,23 +17,23 @@ use crate::kernel::text::sanitize;
 use crate::kubernetes::inventory::Inventory;
 use crate::kubernetes::resources::suspension_object::is_valid_name;
 
-/// Whom it is about.
+/// Targets of the command.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct OverrideTargetArgs {
-    /// Workloads or namespaces, such as deployment/web or namespace/shop; with --selector or --all kinds, such as cronjobs or
+    /// Workloads or namespaces, such as deployment/web or namespace/shop; with --selector or --all, kinds such as cronjobs or
     /// namespaces
     #[arg(value_name = "KIND/NAME", required_unless_present_any = ["selector", "all"])]
     targets: Vec<TargetPattern>,
-    /// The namespace of the workloads
+    /// Namespace of the workloads
     #[arg(short, long, value_name = "NAMESPACE", conflicts_with = "all_namespaces")]
     namespace: Option<String>,
-    /// With --selector or --all: workloads of all namespaces
+    /// With --selector or --all: include the workloads of all namespaces
     #[arg(short = 'A', long)]
     all_namespaces: bool,
-    /// By their labels, as kubectl takes them, such as app=web,tier!=front
+    /// Select by labels, in the syntax of kubectl, such as app=web,tier!=front
     #[arg(short = 'l', long, value_name = "SELECTOR", value_parser = parse_selector, conflicts_with = "all")]
     selector: Option<Selector>,
-    /// All of them
+    /// Select all workloads, or all of the given kinds
     #[arg(long)]
     all: bool,
 }
@@ -75,7 +75,7 @@ impl OverrideTargetArgs {
         let namespace_count = self.targets.iter().filter(|pattern| pattern.is_namespace()).count();
         ensure!(
             namespace_count == 0 || namespace_count == self.targets.len(),
-            "these are namespaces and workloads; change the one, look at what follows, and then the other"
+            "the targets are namespaces and workloads: change one sort at a time"
         );
         let by_label = self.selector.is_some() || self.all;
         ensure!(
@@ -85,12 +85,11 @@ impl OverrideTargetArgs {
         for pattern in &self.targets {
             match pattern {
                 TargetPattern::Object(target) if by_label => {
-                    bail!("{target} names one, and --selector and --all several: give one or the other")
+                    let TargetRef { kind, name } = target;
+                    bail!("{kind}/{name} cannot be used with --selector or --all: give one or the other")
                 }
                 TargetPattern::Kind(kind) if !by_label => {
-                    bail!(
-                        "{kind:?} is not KIND/NAME, such as deployment/web; with --selector or --all a kind is enough"
-                    )
+                    bail!("{kind:?} is not KIND/NAME, such as deployment/web; a kind alone needs --selector or --all")
                 }
                 TargetPattern::Object(target) => check_name(target)?,
                 TargetPattern::Kind(_) => {}

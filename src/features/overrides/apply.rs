@@ -27,12 +27,12 @@ pub enum OverrideCaller {
     ApiRequest,
 }
 
-/// What came of a write; of a dry run, what would.
+/// Outcome of the write. A dry run has the outcome that the write would have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum OverrideOutcome {
     /// The object is changed.
     Written,
-    /// It stood there already.
+    /// The object had this override already.
     Unchanged,
     /// The object is not changed. A request to the API has a problem instead.
     #[schemars(skip)]
@@ -51,7 +51,7 @@ pub struct AppliedOverride {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ApplyError {
     /// The objects are files. The text says which edit to make by hand.
-    #[error("what there is comes from files, which are changed by whoever keeps them: {0}")]
+    #[error("the objects come from files; edit them by hand: {0}")]
     Files(String),
     #[error("{error}")]
     Write {
@@ -111,14 +111,14 @@ impl ApplyError {
         match self {
             Self::Files(_) => {
                 let option = if is_command { "--dry-run" } else { "dryRun=true" };
-                Some(format!("{option} tells what follows"))
+                Some(format!("{option} shows the effect"))
             }
             Self::Write { error: OverrideWriteError::Conflict(_), .. } => {
                 let option = if is_command { "--force-conflicts" } else { "\"force\": true" };
-                Some(format!("change it there, or take it over with {option}"))
+                Some(format!("change the field there, or pass {option} to take it over"))
             }
             Self::Write { error: OverrideWriteError::Refused(ApiError::Forbidden(_)), resource } => {
-                Some(format!("it takes the rights to get and patch {resource}"))
+                Some(format!("you need the rights to get and patch {resource}"))
             }
             Self::Write { error: OverrideWriteError::ObjectChanged(_) | OverrideWriteError::Refused(_), .. } => None,
         }
@@ -143,8 +143,8 @@ mod tests {
         let write = |error| ApplyError::Write { error, resource: "deployments.apps".to_owned() };
         let forbidden = write(OverrideWriteError::Refused(ApiError::Forbidden("no".to_owned())));
         for (error, command, request) in [
-            (ApplyError::Files("x".to_owned()), "--dry-run tells", "dryRun=true tells"),
-            (write(OverrideWriteError::Conflict(Vec::new())), "with --force-conflicts", "with \"force\": true"),
+            (ApplyError::Files("x".to_owned()), "--dry-run shows", "dryRun=true shows"),
+            (write(OverrideWriteError::Conflict(Vec::new())), "pass --force-conflicts", "pass \"force\": true"),
             (forbidden, "get and patch deployments.apps", "get and patch deployments.apps"),
         ] {
             let found = error.describe(OverrideCaller::Command);

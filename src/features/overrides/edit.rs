@@ -44,7 +44,7 @@ pub(super) fn plan_edit(
             ("outrigger-label", OBJECT_METADATA, label_fields(request.action, choice, namespace, mesh)?)
         }
         (OverrideMechanism::NamespaceLabel(_), OverrideSubject::Workload(_)) => {
-            return refuse(format!("{} is no namespace, whose labels Istio reads", subject.describe()));
+            return refuse(format!("{} is not a namespace: --label needs one", subject.describe()));
         }
     };
     Ok(MetadataEdit { target, field_manager, metadata_path, fields, expected })
@@ -62,7 +62,7 @@ fn edit_target(subject: &OverrideSubject, inventory: &Inventory) -> Result<EditT
         }),
         OverrideSubject::Workload(owner) => {
             let Some(kind) = inventory.owner_kinds.find(&owner.group, &owner.kind) else {
-                return refuse(format!("{} is of a kind that is not read here", subject.describe()));
+                return refuse(format!("{} is of an unknown kind", subject.describe()));
             };
             Ok(EditTarget {
                 group: kind.group.clone(),
@@ -109,17 +109,16 @@ fn marker_fields(change: OverrideAction, mesh: &Mesh) -> Vec<MetadataField> {
 fn pod_template_path(owner: &Owner) -> Result<&'static [&'static str], OverrideRefusal> {
     let named = || OverrideSubject::Workload(owner.clone().into()).describe();
     match &owner.template {
-        _ if &*owner.kind == "Job" && &*owner.group == "batch" => refuse(format!(
-            "{} has a pod template that nobody can change; an override on the Job itself can be",
-            named()
-        )),
+        _ if &*owner.kind == "Job" && &*owner.group == "batch" => {
+            refuse(format!("{} has a pod template that cannot be changed; leave --template out", named()))
+        }
         _ if let Some(from) = &owner.template_source => refuse(format!(
-            "{} has no pod template of its own, but that of {}/{}; name that, or leave --template out",
+            "{} uses the pod template of {}/{}; name that one, or leave --template out",
             named(),
             CleanText(&from.kind.to_lowercase()),
             CleanText(&from.name)
         )),
-        None => refuse(format!("{} has no pod template that is known here", named())),
+        None => refuse(format!("{} has no known pod template", named())),
         Some(template) if template.job_override.is_some() => Ok(JOB_TEMPLATE_METADATA),
         Some(_) => Ok(POD_TEMPLATE_METADATA),
     }

@@ -19,25 +19,25 @@ use crate::kernel::text::sanitize;
 use crate::kubernetes::client::metadata_edit::MetadataEdit;
 use crate::kubernetes::client::metadata_edit::field::MetadataMap;
 
-/// What new pods of one origin get before a change and after it, and what its running pods are then.
+/// Forecast for the new pods of one workload, before and after a change.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Prospect")]
 pub struct PodForecast {
-    /// The namespace.
+    /// Namespace of the pods.
     pub namespace: String,
-    /// The kind of the workload; `Pod` for a pod that no known workload made; `Namespace` for a pod that says nothing itself.
+    /// Kind of the workload; `Pod` for a pod without a known workload; `Namespace` for a pod without any marker.
     pub kind: String,
-    /// The name.
+    /// Name of the workload, pod or namespace.
     pub name: String,
-    /// What a new pod gets now.
+    /// Outcome for a new pod now.
     pub before: NewPodOutcome,
-    /// What a new pod gets from then on.
+    /// Outcome for a new pod after the change.
     pub after: NewPodOutcome,
-    /// Why new pods do not get what is asked for, if so.
+    /// Reason why new pods do not get what was requested; absent if they do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hindrance: Option<String>,
-    /// The running pods against what a new one gets from then on; absent where pods are not known.
+    /// Counts of the running pods, compared with a new pod after the change; absent if pods are not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub running: Option<PodCounts>,
 }
@@ -168,7 +168,7 @@ impl SubjectChange<'_> {
                 && matches!(one.outcome, RuleOutcome::Refused(_) | RuleOutcome::PassedOver(_))
         });
         if let Some(refused) = refused {
-            return Some(format!("it does not count: {}", refused.outcome));
+            return Some(format!("the override does not count: {}", refused.outcome));
         }
         if matches!(decision.rule, DecisionRule::Unknown(..)) {
             return None;

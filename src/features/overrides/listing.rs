@@ -16,55 +16,55 @@ use crate::features::status::running::RunningPods;
 use crate::kernel::text::sanitize;
 use crate::kubernetes::inventory::Inventory;
 
-/// An override, and what becomes of it.
+/// Override, and its effect.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Override")]
 pub struct OverrideRow {
-    /// The namespace that it is in, or on.
+    /// Namespace that the override is in, or on.
     pub namespace: String,
-    /// On what kind of place it stands.
+    /// Kind of place that holds the override.
     pub place: OverridePlace,
-    /// The object, such as `Deployment/web`; of a pod template its workload.
+    /// Object that holds the override, such as `Deployment/web`; for a pod template its workload.
     pub object: String,
-    /// The annotation or label.
+    /// Key of the annotation or label.
     pub key: String,
-    /// Its value, as written.
+    /// Value, as written.
     pub value: String,
-    /// What it asks for; none where the value is neither on nor off.
+    /// Requested action; absent if the value is neither on nor off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<&'static str>,
-    /// Its reason, as written.
+    /// Reason, as written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// When it was written last, where the API server tells; of the mesh's own markers it is not told.
+    /// Time of the last write, if the API server knows it; absent for the mesh's own markers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// Its end, as a time or as written.
+    /// End, as a time or as written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// What becomes of it, in one word.
+    /// Outcome in one word.
     pub outcome: &'static str,
-    /// Why, in one sentence.
+    /// Reason for the outcome, in one sentence.
     pub why: String,
-    /// The rule that refuses it, passes it over or comes before it.
+    /// Rule that refuses the override, passes it over or comes before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// For how many workloads, and pods without one, that is so.
+    /// Number of workloads, and of pods without one, with this outcome.
     pub workloads: usize,
 }
 
-/// On what an override stands.
+/// Place that holds an override.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[schemars(rename = "OverridePlace")]
 pub enum OverridePlace {
-    /// A namespace.
+    /// Namespace.
     Namespace,
-    /// A workload's own metadata.
+    /// Metadata of a workload.
     Workload,
-    /// The template of a workload's pods.
+    /// Pod template of a workload.
     PodTemplate,
-    /// A pod that no known workload made.
+    /// Pod without a known workload.
     Pod,
 }
 

@@ -29,7 +29,7 @@ pub enum LookupRefusal {
     #[error("{0}")]
     NotFound(String),
     /// The inventory does not have the objects of this kind.
-    #[error("{0} are not known here, since they could not be read yet; try again in a moment")]
+    #[error("{0} could not be read yet; try again in a moment")]
     StillReading(String),
     /// The object exists, or may exist, but has no override of its own.
     #[error("{0}")]
@@ -65,7 +65,7 @@ pub fn select_namespaces(inventory: &Inventory, selector: &Selector) -> Result<V
     let mut subjects: Vec<_> =
         selected.map(|namespace| OverrideSubject::Namespace(Arc::new(namespace.clone()))).collect();
     subjects.sort_by(|left, right| left.name().cmp(right.name()));
-    let none = "no namespace has these labels, apart from those that are never touched";
+    let none = "no namespace has these labels; excluded namespaces are never changed";
     require_some(subjects, || none.to_owned())
 }
 
@@ -91,9 +91,7 @@ pub fn select_workloads(
     let all = inventory.workloads().into_iter().chain(inventory.workloads_without_template());
     let subjects = all.filter(is_selected).map(OverrideSubject::Workload).collect();
     let place = namespace.map_or_else(String::new, |namespace| format!(" in namespace {namespace}"));
-    require_some(subjects, || {
-        format!("no workload{place} is meant by that; `outrigger status` lists those that there are")
-    })
+    require_some(subjects, || format!("no workload{place} matches; `outrigger status` lists the workloads"))
 }
 
 fn find_namespace(inventory: &Inventory, name: &str) -> Result<OverrideSubject, LookupRefusal> {
@@ -124,7 +122,7 @@ fn find_workload(
         owners.iter().filter(|owner| in_namespace(owner) && is_target(owner) && is_controlled_replica_set(owner));
     if let Some(controller) = copies.filter_map(|copy| copy.controller.as_ref()).next() {
         let controller = format!("{}/{}", controller.kind.to_lowercase(), CleanText(&controller.name));
-        return Err(LookupRefusal::Invalid(format!("{missing} is made by {controller}; name that")));
+        return Err(LookupRefusal::Invalid(format!("{missing} belongs to {controller}; name {controller} instead")));
     }
     let known: Vec<_> = known.iter().map(|owner| format!("{}/{}", owner.kind.to_lowercase(), owner.name)).collect();
     let suggestion = suggest(&missing, known.iter().map(String::as_str));
@@ -137,7 +135,7 @@ fn find_kind<'i>(inventory: &'i Inventory, typed: &str) -> Result<&'i OwnerKind,
     let typed = typed.to_lowercase();
     let (word, group) = typed.split_once('.').map_or((typed.as_str(), None), |(word, group)| (word, Some(group)));
     if ["pod", "pods", "po"].contains(&word) {
-        let why = "a pod is decided about when it is created; name its workload, such as deployment/web";
+        let why = "a running pod cannot have an override; name its workload, such as deployment/web";
         return Err(LookupRefusal::Invalid(why.to_owned()));
     }
     let Some(kind) = kinds.find_by_word(word) else {
@@ -146,10 +144,10 @@ fn find_kind<'i>(inventory: &'i Inventory, typed: &str) -> Result<&'i OwnerKind,
     let in_group = |one: &&OwnerKind| one.kind == kind.kind && group.is_none_or(|group| one.group == group);
     let Some(found) = kinds.iter().find(in_group) else {
         let group = CleanText(group.unwrap_or_default());
-        return Err(LookupRefusal::NotFound(format!("{} is known, but not of the group {group}", kind.kind)));
+        return Err(LookupRefusal::NotFound(format!("{} is not a kind of the group {group}", kind.kind)));
     };
     if !found.has_template() {
-        let why = "a gateway is no workload; name the Deployment that is made for it";
+        let why = "a gateway is not a workload; name the Deployment of the gateway";
         return Err(LookupRefusal::Invalid(why.to_owned()));
     }
     match kinds.availability(&found.group, &found.kind) {
@@ -169,9 +167,9 @@ fn unknown_kind_sentence(inventory: &Inventory, word: &str) -> String {
     let nearest = nearest_word(word, lower.iter().map(String::as_str));
     let end = match known.iter().find(|kind| nearest.is_some_and(|nearest| kind.eq_ignore_ascii_case(nearest))) {
         Some(kind) => format!("did you mean {kind}?"),
-        None => format!("known are {}; --owner-kind adds one", known.join(", ")),
+        None => format!("the kinds are {}; --owner-kind adds one", known.join(", ")),
     };
-    format!("\"{}\" is no kind that makes pods; {end}", CleanText(word))
+    format!("\"{}\" is not a kind of workload; {end}", CleanText(word))
 }
 
 fn check_namespaces_read(inventory: &Inventory) -> Result<(), LookupRefusal> {

@@ -22,7 +22,7 @@ pub(super) fn label_fields(
     mesh: &Mesh,
 ) -> Result<Vec<MetadataField>, OverrideRefusal> {
     if !matches!(mesh.injector, InjectorKind::Istio { .. }) {
-        return refuse(format!("the mesh is {}, whose injector reads no label of a namespace here", mesh.name));
+        return refuse(format!("--label needs Istio: the injector of {} reads no namespace labels", mesh.name));
     }
     let current = |key: &str| namespace.labels.get(key);
     let NamespaceLabelChoice { revision, removes_other } = choice;
@@ -66,7 +66,7 @@ fn check_revision_label(namespace: &NamespaceFacts, revision: &str) -> Result<()
         Some(current) if current == revision => Ok(()),
         Some(current) => {
             let NamespaceFacts { name, .. } = namespace;
-            refuse(format!("namespace {name} has {REVISION_LABEL}={}, and not {revision}", CleanText(current)))
+            refuse(format!("namespace {name} has {REVISION_LABEL}={}, not {revision}", CleanText(current)))
         }
         None => refuse(format!("namespace {} has no label {REVISION_LABEL}", namespace.name)),
     }
@@ -79,13 +79,11 @@ fn refuse_ineffective_label(
 ) -> Result<Vec<MetadataField>, OverrideRefusal> {
     let (name, current, value) = (&namespace.name, CleanText(current), value.unwrap_or_default());
     let follows = if key == INJECTION_LABEL {
-        format!("{key}={value} would move it from that revision to the default one")
+        format!("{key}={value} would move the namespace from that revision to the default one")
     } else {
-        format!("as long as that stands, {key}={value} is not looked at")
+        format!("Istio would ignore {key}={value}")
     };
-    refuse(format!(
-        "namespace {name} has {other}={current}: {follows}; it has to be said that this one may go: --both-labels says so"
-    ))
+    refuse(format!("namespace {name} has {other}={current}: {follows}; pass --both-labels to remove {other}"))
 }
 
 #[cfg(test)]
@@ -119,9 +117,15 @@ mod tests {
         for (change, revision, removes_other, current, expected) in [
             (OverrideAction::Enable, None, false, &[][..], Ok("istio-injection=enabled")),
             (OverrideAction::Enable, Some("stable"), false, &[], Ok("istio.io/rev=stable")),
-            (OverrideAction::Enable, None, false, &[rev], Err("would move it from that revision to the default one")),
+            (
+                OverrideAction::Enable,
+                None,
+                false,
+                &[rev],
+                Err("would move the namespace from that revision to the default one"),
+            ),
             (OverrideAction::Enable, None, true, &[rev], Ok("istio-injection=enabled istio.io/rev-")),
-            (OverrideAction::Enable, Some("stable"), false, &[on], Err("istio.io/rev=stable is not looked at")),
+            (OverrideAction::Enable, Some("stable"), false, &[on], Err("Istio would ignore istio.io/rev=stable")),
             (OverrideAction::Enable, Some("stable"), true, &[on], Ok("istio.io/rev=stable istio-injection-")),
             (OverrideAction::Enable, Some("canary"), false, &[rev], Ok("istio.io/rev=canary")),
             (OverrideAction::Disable, None, false, &[rev], Ok("istio-injection=disabled")),
@@ -130,7 +134,7 @@ mod tests {
             (OverrideAction::Remove, None, true, &[on, rev], Ok("istio-injection- istio.io/rev-")),
             (OverrideAction::Remove, None, false, &[rev], Ok("istio.io/rev-")),
             (OverrideAction::Remove, Some("stable"), false, &[on, rev], Ok("istio.io/rev-")),
-            (OverrideAction::Remove, Some("canary"), false, &[rev], Err("has istio.io/rev=stable, and not canary")),
+            (OverrideAction::Remove, Some("canary"), false, &[rev], Err("has istio.io/rev=stable, not canary")),
             (OverrideAction::Remove, Some("canary"), false, &[], Err("has no label istio.io/rev")),
         ] {
             let found = edited_labels(change, revision, removes_other, current);

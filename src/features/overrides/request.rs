@@ -12,15 +12,15 @@ use crate::kernel::text::sanitize;
 /// Longest reason, in characters: reasons are cut to this length when they are shown.
 const MAX_REASON_CHARS: usize = 256;
 
-/// What is to become of an override.
+/// Action of an override request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "OverrideAction")]
 pub enum OverrideAction {
-    /// New pods are to get a sidecar.
+    /// New pods get a sidecar.
     Enable,
-    /// New pods are to get none.
+    /// New pods get no sidecar.
     Disable,
-    /// There is to be no override: policy and namespace decide.
+    /// The override is removed; policies and the namespace decide.
     Remove,
 }
 
@@ -50,9 +50,7 @@ pub struct NamespaceLabelChoice {
 pub struct OverrideRequest {
     pub action: OverrideAction,
     pub mechanism: OverrideMechanism,
-    /// Reason to write into the override.
     pub reason: Option<String>,
-    /// End of the override.
     pub until: Option<Timestamp>,
 }
 
@@ -119,12 +117,13 @@ impl OverrideRequest {
         if (reason.is_some() || until.is_some())
             && (action == OverrideAction::Remove || mechanism != OverrideMechanism::Annotations)
         {
-            let why = "a reason and an end belong to an override that is an annotation on the object itself";
-            return refuse(format!("{why}; leave them out, or write that"));
+            return refuse(
+                "only an override that is an annotation can have a reason and an end; leave them out".to_owned(),
+            );
         }
         reason.as_deref().map_or(Ok(()), check_reason)?;
         if let Some(until) = until.filter(|until| *until <= now) {
-            return refuse(format!("until is {until}, which is past; give a time that is still to come"));
+            return refuse(format!("until is {until}, which is past; give a later time"));
         }
         if let OverrideMechanism::NamespaceLabel(NamespaceLabelChoice { revision: Some(revision), .. }) = &mechanism {
             check_revision(action, revision)?;
@@ -136,27 +135,25 @@ impl OverrideRequest {
 fn check_reason(reason: &str) -> Result<(), OverrideRefusal> {
     let length = reason.chars().count();
     if length > MAX_REASON_CHARS {
-        return refuse(format!("the reason has {length} characters; at most {MAX_REASON_CHARS} are kept"));
+        return refuse(format!("the reason has {length} characters; at most {MAX_REASON_CHARS} are allowed"));
     }
     if reason.trim().is_empty() {
-        return refuse("the reason says nothing; say why, or leave it out".to_owned());
+        return refuse("the reason is empty; give one, or leave it out".to_owned());
     }
     if sanitize(reason) != reason {
-        return refuse("the reason has control characters, which nobody would be shown; leave them out".to_owned());
+        return refuse("the reason has control characters; remove them".to_owned());
     }
     Ok(())
 }
 
 fn check_revision(action: OverrideAction, revision: &str) -> Result<(), OverrideRefusal> {
     if action == OverrideAction::Disable {
-        return refuse(format!(
-            "a revision says which control plane injects; {INJECTION_LABEL}=disabled is what disables"
-        ));
+        return refuse(format!("a revision cannot disable; leave --revision out to write {INJECTION_LABEL}=disabled"));
     }
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if revision.is_empty() || revision.len() > 63 || !revision.bytes().all(fits) {
         let shown = sanitize(revision);
-        return refuse(format!("the revision is \"{shown}\", which is not a name of a-z, 0-9 and -, such as stable"));
+        return refuse(format!("the revision \"{shown}\" is not a name of a-z, 0-9 and -, such as stable"));
     }
     Ok(())
 }
@@ -198,7 +195,7 @@ mod tests {
                 None,
                 "has 257 characters; at most 256",
             ),
-            (OverrideAction::Disable, OverrideMechanism::Annotations, Some("  "), None, "says nothing"),
+            (OverrideAction::Disable, OverrideMechanism::Annotations, Some("  "), None, "the reason is empty"),
             (OverrideAction::Disable, OverrideMechanism::Annotations, Some("a\u{1b}[2Jb"), None, "control characters"),
             (
                 OverrideAction::Enable,
@@ -207,10 +204,28 @@ mod tests {
                 Some("2026-11-25T12:00:00Z"),
                 "which is past",
             ),
-            (OverrideAction::Remove, OverrideMechanism::Annotations, Some("x"), None, "belong to an override"),
-            (OverrideAction::Enable, OverrideMechanism::PodTemplate, Some("x"), None, "belong to an override"),
-            (OverrideAction::Enable, label("Stable!"), None, None, "which is not a name of a-z"),
-            (OverrideAction::Disable, label("stable"), None, None, "istio-injection=disabled is what disables"),
+            (
+                OverrideAction::Remove,
+                OverrideMechanism::Annotations,
+                Some("x"),
+                None,
+                "only an override that is an annotation",
+            ),
+            (
+                OverrideAction::Enable,
+                OverrideMechanism::PodTemplate,
+                Some("x"),
+                None,
+                "only an override that is an annotation",
+            ),
+            (OverrideAction::Enable, label("Stable!"), None, None, "is not a name of a-z"),
+            (
+                OverrideAction::Disable,
+                label("stable"),
+                None,
+                None,
+                "leave --revision out to write istio-injection=disabled",
+            ),
         ] {
             let refusal = request(action, mechanism.clone(), reason, until).unwrap_err();
             assert!(refusal.contains(part), "{action:?} {mechanism:?}: {refusal}");

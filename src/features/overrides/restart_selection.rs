@@ -73,24 +73,33 @@ impl RestartSelection {
     /// Describes the restart before it starts.
     pub fn sentences(&self) -> Vec<String> {
         let Self { restarted, uncertain, undecided, bare_pods } = self;
-        let sentence = |lead: &str, names: &BTreeSet<NamespacedWorkload>| {
-            (!names.is_empty()).then(|| format!("{lead} ({}): {}.", names.len(), join_names(names)))
+        let sentence = |names: &BTreeSet<NamespacedWorkload>, lead: String| {
+            (!names.is_empty()).then(|| format!("{lead}: {}.", join_names(names)))
         };
         let sentences = [
-            sentence("Then these are restarted", restarted),
-            sentence("Of them it cannot be told whether they have to be, and they are all the same", uncertain),
-            sentence("Of these it cannot be told whether they have to be restarted, and they are not", undecided),
-            sentence("No workload is known that would make these pods again, so they stay as they are", bare_pods),
+            sentence(restarted, format!("Will restart {}", count(restarted.len(), "workload"))),
+            sentence(
+                uncertain,
+                format!("{} of them may not need it (running pods could not be compared)", uncertain.len()),
+            ),
+            sentence(
+                undecided,
+                format!(
+                    "Will not restart {}, since running pods could not be compared",
+                    count(undecided.len(), "workload")
+                ),
+            ),
+            sentence(bare_pods, format!("Will leave {} without a known workload", count(bare_pods.len(), "pod"))),
         ];
         let sentences: Vec<_> = sentences.into_iter().flatten().collect();
-        if sentences.is_empty() { vec!["Nothing has to be restarted for it.".to_owned()] } else { sentences }
+        if sentences.is_empty() { vec!["No workload needs a restart.".to_owned()] } else { sentences }
     }
 
     /// Says which workloads were left, since their running pods could not be compared; none if there are none.
     pub fn undecided_sentence(&self, unread: &[String]) -> Option<String> {
         let why = if unread.is_empty() { String::new() } else { format!(", without {}", unread.join(", ")) };
         let names = join_names(&self.undecided);
-        let left = || format!("not restarted, since it cannot be told whether they have to be{why}: {names}");
+        let left = || format!("not restarted, since running pods could not be compared{why}: {names}");
         (!self.undecided.is_empty()).then(left)
     }
 }
@@ -107,6 +116,10 @@ fn compare_running(action: OverrideAction, forecast: &PodForecast) -> PodCompari
 
 fn workload_name(PodForecast { namespace, kind, name, .. }: &PodForecast) -> NamespacedWorkload {
     NamespacedWorkload { namespace: namespace.clone(), kind: kind.clone(), name: name.clone() }
+}
+
+fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 /// Joins names for a sentence; at most 10 are named.
@@ -151,13 +164,13 @@ impl RestartCheck {
         let mut sentences = Vec::new();
         if !uncertain.is_empty() {
             let names = join_names(uncertain);
-            sentences.push(format!("it cannot be told whether new pods of these got what was asked for: {names}"));
+            sentences.push(format!("new pods of these workloads could not be checked: {names}"));
         }
         if !differing.is_empty() {
             let names = join_names(differing);
-            sentences.push(format!("after the restart some pods still are not as new ones would be: {names}"));
+            sentences.push(format!("some pods still differ from new ones after the restart: {names}"));
             sentences.push(
-                "`outrigger doctor` tells what stands in the way, `outrigger restart --drifted` tries again".to_owned(),
+                "run `outrigger doctor` to find the cause, and `outrigger restart --drifted` to try again".to_owned(),
             );
         }
         sentences

@@ -12,7 +12,7 @@ pub fn rollout_sentences(mechanism: &OverrideMechanism, plans: &[SubjectPlan]) -
     }
     let kinds: BTreeSet<&str> = plans.iter().map(|plan| plan.subject.kind()).collect();
     let sentences = kinds.iter().map(|kind| format!("{kind}: a changed template {}.", consequence_for(kind)));
-    sentences.chain(["Where templates come from Git, this is undone from there.".to_owned()]).collect()
+    sentences.chain(["GitOps undoes this change if the template comes from Git.".to_owned()]).collect()
 }
 
 fn consequence_for(kind: &str) -> &'static str {

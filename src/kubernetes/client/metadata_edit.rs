@@ -11,13 +11,11 @@ use field::MetadataField;
 /// Edit of one object's labels or annotations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetadataEdit {
-    /// Object to edit.
     pub target: EditTarget,
     /// Field manager that owns the fields. Each mechanism has its own, so that an apply for one leaves the others as they are.
     pub field_manager: &'static str,
     /// Path from the object's root to the metadata that holds the fields.
     pub metadata_path: &'static [&'static str],
-    /// Labels and annotations to set or remove.
     pub fields: Vec<MetadataField>,
     /// Fields that the plan relied on. The edit fails if their values have changed since.
     pub expected: Vec<MetadataField>,

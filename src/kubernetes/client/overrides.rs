@@ -24,7 +24,6 @@ pub struct OverrideWriter {
     client: Client,
 }
 
-/// Options of a write.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OverrideWriteOptions {
     /// Take over fields that others hold.
@@ -56,7 +55,7 @@ pub enum OverrideWriteError {
     #[error("{}", describe_conflicts(.0))]
     Conflict(Vec<FieldConflict>),
     /// A value that the plan relied on has changed.
-    #[error("{0}; look at it again, and say then what is to be written")]
+    #[error("{0}; read the object again, and repeat the command")]
     ObjectChanged(String),
     /// The API server refuses the write, or does not answer.
     #[error(transparent)]
@@ -144,5 +143,5 @@ fn describe_conflicts(conflicts: &[FieldConflict]) -> String {
     let describe =
         |FieldConflict { field, managers }: &FieldConflict| format!("{field} is held by {}", managers.join(" and by "));
     let all: Vec<_> = conflicts.iter().map(describe).collect();
-    format!("{}, who would put it there again", all.join(", "))
+    format!("{}, which would write it again", all.join(", "))
 }

@@ -37,13 +37,13 @@ async fn running_pods_follow_where_they_are_restarted_and_only_those_that_differ
         assert!(at_first.iter().flatten().all(|(_, injected)| *injected), "{at_first:?}");
         let web = ["deployment/web", "-n", namespace, "--yes"];
         let told = done(plane, &[&["disable"], &web[..], &["--restart"]].concat());
-        assert!(told.err.contains("Then these are restarted (1): deployment/web in"), "{}", told.err);
+        assert!(told.err.contains("Will restart 1 workload: deployment/web in"), "{}", told.err);
         assert!(told.out.contains("is over. Restarted: 1"), "{}", told.out);
         let without = running(plane, namespace, "web", 2).await;
         assert!(without.iter().all(|(_, injected)| !injected), "{without:?}");
         // Once more nothing is left to do.
         let again = done(plane, &[&["disable"], &web[..], &["--restart"]].concat());
-        assert!(again.err.contains("Nothing has to be restarted for it."), "{}", again.err);
+        assert!(again.err.contains("No workload needs a restart."), "{}", again.err);
         done(plane, &[&["remove"], &web[..], &["--no-restart"]].concat());
         assert_eq!(running(plane, namespace, "web", 2).await, without, "they stay as they are");
         done(plane, &[&["disable"], &web[..]].concat());

@@ -5,16 +5,16 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt;
 
-/// A label or an annotation, and what is to become of it.
+/// Label or annotation, with its new value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "LabelOrAnnotation")]
 pub struct MetadataField {
-    /// Which of the two it is.
+    /// Kind of the field.
     #[serde(rename = "of")]
     pub map: MetadataMap,
-    /// The key.
+    /// Key of the label or annotation.
     pub key: String,
-    /// The value that is to stand there; none where it is to go.
+    /// New value; null to remove the field.
     pub value: Option<String>,
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for MetadataField {
         let (of, key) = (self.map.noun(), &self.key);
         match &self.value {
             Some(value) => write!(f, "{of} {key}=\"{}\"", CleanText(value)),
-            None => write!(f, "{of} {key} taken away"),
+            None => write!(f, "remove {of} {key}"),
         }
     }
 }
