@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use outrigger::certs::issue::{issue_authority, issue_leaf};
+use outrigger::certs::serving_key::ServingKey;
 use outrigger::kernel::clock::Clock;
-use outrigger::server::tls::{ClientCertificates, ServingKey, server_config};
+use outrigger::server::tls::{ClientCertificates, server_config};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};

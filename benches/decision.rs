@@ -135,7 +135,7 @@ fn pod(number: usize) -> (PodFacts<'static>, OwnerReference) {
 fn ask(inventory: &Inventory, pod: &PodFacts<'_>, owner: &OwnerReference) {
     let kind = RequestKind::PodCreate;
     let question = DecisionRequest { kind: &kind, pod, controller: Some(owner), requester_is_trusted: true };
-    let facts = inventory.facts_for(question, &[]);
+    let facts = inventory.facts_for(question);
     let decision = decide(&facts, jiff::Timestamp::UNIX_EPOCH);
     black_box(consequence(&facts, &decision));
 }

@@ -19,7 +19,7 @@ use crate::decision::reason::DecisionRule;
 use crate::decision::{Decision, decide};
 use crate::kernel::clock::Clock;
 use crate::kernel::text::CleanText;
-use crate::kubernetes::inventory::reads::{ReadOutcome, ReadTarget, ShortReads};
+use crate::kubernetes::inventory::reads::{ReadLog, ReadOutcome, ReadTarget, ShortReads};
 use crate::kubernetes::inventory::{DecisionRequest, Inventory};
 use crate::metrics::Metrics;
 use request::PodRequest;
@@ -119,13 +119,13 @@ impl Reviewer {
     /// Gathers the facts for a decision. Reads objects that the caches lack, if a read is allowed; nearly always there
     /// are none.
     async fn gather_facts<'q>(&'q self, decision_request: DecisionRequest<'q, 'q>, now: jiff::Timestamp) -> Facts<'q> {
-        let mut facts = self.inventory.facts_for(decision_request, &[]);
+        let mut facts = self.inventory.facts_for(decision_request);
         let Some(reads) = &self.reads else { return facts };
         let deadline = Instant::now() + READS_TIMEOUT;
-        let mut read = Vec::new();
+        let mut read = ReadLog::default();
         // A read beyond the limit counts as failed: only an object that was looked for and not found does not exist.
         while let Some(key) = self.next_read(decision_request, &facts, &read, now) {
-            let outcome = match read.len() {
+            let outcome = match read.count() {
                 0..MAX_READS => timeout_at(deadline, reads.read(key.clone()))
                     .await
                     .unwrap_or_else(|_| ReadOutcome::Failed("the deadline of 300 ms passed".to_owned())),
@@ -139,8 +139,8 @@ impl Reviewer {
                     self.metrics.reads.failed.inc()
                 }
             };
-            read.push((key, outcome));
-            facts = self.inventory.facts_for(decision_request, &read);
+            read.push(key, outcome);
+            facts = self.inventory.facts_after_reads(decision_request, &read);
         }
         facts
     }
@@ -149,7 +149,7 @@ impl Reviewer {
         &self,
         decision_request: DecisionRequest<'_, '_>,
         facts: &Facts<'_>,
-        read: &[(ReadTarget, ReadOutcome)],
+        read: &ReadLog,
         now: jiff::Timestamp,
     ) -> Option<ReadTarget> {
         self.inventory.next_read(decision_request, facts, read).or_else(|| {

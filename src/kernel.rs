@@ -8,3 +8,4 @@ pub mod ids;
 pub mod names;
 pub mod object_ref;
 pub mod text;
+pub mod ttl_map;

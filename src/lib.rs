@@ -77,6 +77,7 @@
 //! | new annotation or label | `kernel::names`, `decision::facts` | a case; the table in `docs/concepts.md` |
 //! | new field of a resource | the resource's file | regenerate `manifests/`: `outrigger install --output manifests` |
 //! | new kind that routes to services | `kubernetes::inventory::routing` | a case in `tests/cases/traffic`; RBAC in `cli::install` |
+//! | new kind of object to read | a variant of `IntakeKind` in `kubernetes::intake`, one file in `intake/kinds` | RBAC in `cli::install` |
 //! | new kind of owner | `kubernetes::inventory::owner_kind` | RBAC in `cli::install` |
 //! | new verb | one folder or file in `features`; one file in `cli`, one in `api` | cases of its plan; snapshots |
 //! | new write to the cluster | the feature plans, `kubernetes::client` writes | a plan test; RBAC in `cli::install` |

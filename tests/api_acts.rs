@@ -137,7 +137,7 @@ async fn what_makes_no_sense_is_refused_with_what_would() {
     let (_state, served) = start_server();
     let long = "x".repeat(257);
     for (body, status, part) in [
-        (json!({"action": "Disable", "why": "x"}), 422, "why: unknown field; known are action, reason"),
+        (json!({"action": "Disable", "why": "x"}), 422, "why: unknown field; known fields: action, reason"),
         (json!({"action": "Disable", "raeson": "x"}), 422, "raeson: unknown field; did you mean reason?"),
         (json!({"action": "disable"}), 422, "unknown variant"),
         (json!({"reason": "x"}), 422, "missing field"),

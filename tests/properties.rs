@@ -856,7 +856,7 @@ proptest! {
         });
         let kind = RequestKind::PodCreate;
         let question = DecisionRequest { kind: &kind, pod: &pod, controller: controller.as_ref(), requester_is_trusted: true };
-        let facts = inventory.facts_for(question, &[]);
+        let facts = inventory.facts_for(question);
         if let Ok((policies, candidates)) = &facts.policies {
             let asked: Vec<_> = policies.ranked(candidates, &facts.owners).map(std::ptr::from_ref).collect();
             let of_here = |policy: &&Policy| policy.namespace.as_deref().is_none_or(|own| own == HOME);

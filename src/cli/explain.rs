@@ -112,7 +112,7 @@ pub(super) fn explain_manifest(cluster: &ClusterSnapshot, subject: &ManifestSubj
             let kind = &RequestKind::PodCreate;
             // A person who applies a manifest is no controller, and so is not trusted to name owners.
             let question = DecisionRequest { kind, pod, controller: controller.as_ref(), requester_is_trusted: false };
-            Explanation::from_facts(&cluster.inventory.facts_for(question, &[]), cluster.now)
+            Explanation::from_facts(&cluster.inventory.facts_for(question), cluster.now)
         }
     }
 }

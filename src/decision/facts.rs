@@ -209,6 +209,13 @@ pub enum ChainEnd {
     Missing(OwnerName, MissingReason),
 }
 
+impl ChainEnd {
+    /// Returns whether a read could find the next owner.
+    pub fn could_exist(&self) -> bool {
+        matches!(self, Self::Missing(..) | Self::Absent(_))
+    }
+}
+
 /// Kind and name of an owner, sanitized for sentences.
 pub type OwnerName = ObjectRef<Box<str>>;
 

@@ -184,7 +184,7 @@ async fn without_the_right_to_list_pods_it_serves_and_says_so_once() {
     await_metric(&outrigger, TIMEOUT, "outrigger_pods_unread", 1.0).await;
     assert_eq!(outrigger.get("/readyz").unwrap().0, 200);
     let log = std::fs::read_to_string(plane.directory().join("outrigger.log")).unwrap();
-    assert_eq!(log.matches("we may not list pods").count(), 1, "{log}");
+    assert_eq!(log.matches("outrigger may not list pods").count(), 1, "{log}");
     install(&plane).await;
     await_metric(&outrigger, TIMEOUT * 2, "outrigger_pods_unread", 0.0).await;
     assert!(plane.kubectl(&["get", "deployment", "outrigger", "-n", NAMESPACE]).await.status.success());

@@ -189,7 +189,7 @@ impl TestCase {
             controller: request.controller.as_ref(),
             requester_is_trusted: inventory.trusts(&request.username),
         };
-        let explanation = Explanation::from_facts(&inventory.facts_for(question, &[]), cluster.now);
+        let explanation = Explanation::from_facts(&inventory.facts_for(question), cluster.now);
         CaseResult::apply(explanation, &pod)
     }
 

@@ -3,7 +3,7 @@
 //! Guarantees: a token is held in memory only, appears in no log, and is used only for requests of the caller who sent
 //! it. Writes for a caller use the caller's own token and nothing else.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use super::suspensions::ClusterSuspensions;
 use super::{NoClient, READ_TIMEOUT};
 use crate::kernel::api_error::ApiError;
 use crate::kernel::names::{CLUSTER_SUSPENSION_POLICY, GROUP, SUSPENSION_POLICY};
+use crate::kernel::ttl_map::BoundedTtlMap;
 use crate::kubernetes::client::call::call_api;
 
 /// Time for which the result of a token review is cached.
@@ -36,15 +37,12 @@ const MAX_CONCURRENT_REVIEWS: usize = 16;
 /// Maximum of cached tokens.
 const MAX_CACHED_TOKENS: usize = 1024;
 
-/// Owner of a token (`None`: nobody), and the end of the cache entry.
-type CachedCaller = (Option<Caller>, Instant);
-
 /// Authenticates callers and checks their rights, by reviews of the cluster.
 pub struct ClusterAccess {
     client: Client,
     config: Config,
-    /// Owners of tokens by the digest of the token; also tokens of nobody.
-    cache: Mutex<HashMap<Vec<u8>, CachedCaller>>,
+    /// Owners of tokens by the digest of the token; `None` for a token of nobody.
+    cache: Mutex<BoundedTtlMap<Vec<u8>, Option<Caller>>>,
     review_permits: Semaphore,
 }
 
@@ -178,7 +176,8 @@ impl ClusterAccess {
     /// If there is no cluster.
     pub async fn new(client: Client) -> Result<Self, NoClient> {
         let review_permits = Semaphore::new(MAX_CONCURRENT_REVIEWS);
-        Ok(Self { client, config: Config::infer().await?, cache: Mutex::default(), review_permits })
+        let cache = Mutex::new(BoundedTtlMap::new(MAX_CACHED_TOKENS));
+        Ok(Self { client, config: Config::infer().await?, cache, review_permits })
     }
 
     /// Returns the owner of a token.
@@ -280,20 +279,11 @@ impl ClusterAccess {
     }
 
     fn cached_caller(&self, key: &[u8]) -> Option<Option<Caller>> {
-        let cache = self.cache.lock();
-        let (caller, until) = cache.get(key)?;
-        (Instant::now() < *until).then(|| caller.clone())
+        self.cache.lock().get(key, Instant::now()).cloned()
     }
 
     fn cache_caller(&self, key: Vec<u8>, caller: Option<Caller>) {
-        let mut cache = self.cache.lock();
-        let now = Instant::now();
-        if cache.len() >= MAX_CACHED_TOKENS {
-            cache.retain(|_, (_, until)| now < *until);
-        }
-        if cache.len() < MAX_CACHED_TOKENS {
-            cache.insert(key, (caller, now + CACHE_TIME));
-        }
+        self.cache.lock().insert(key, caller, CACHE_TIME, Instant::now());
     }
 }
 

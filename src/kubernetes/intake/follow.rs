@@ -24,17 +24,17 @@ pub(crate) async fn follow<K: Send>(
             Ok(event) => {
                 // Each attempt begins with an `Init`, also one that fails.
                 if matches!(event, Event::InitDone | Event::Apply(_) | Event::Delete(_)) && retries.reset() {
-                    info!("{what} are followed again");
+                    info!("watch of {what} works again");
                 }
                 on_event(event);
             }
             Err(error) => {
-                debug!(what, "the watch broke, and begins anew: {error}");
+                debug!(what, "watch of {what} broke: {error}");
                 let failure = WatchFailure::from_error(&error);
                 // The resource version is too old to resume from, and a new list follows: not worth a warning.
                 let is_routine = status_code(&error) == Some(410);
                 if !is_routine && retries.is_new(failure, Instant::now()) && !report(failure) {
-                    warn!("{what} cannot be followed; what was known of them stays, and it is tried again: {error}");
+                    warn!("cannot watch {what}, known objects stay; retrying: {error}");
                 }
                 sleep(retries.next_pause(failure)).await;
             }
@@ -61,6 +61,15 @@ impl WatchFailure {
         }
     }
 
+    /// Returns the reason, for a failure that lasts until somebody changes the cluster.
+    pub(crate) fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Absent => Some("the cluster does not know this kind"),
+            Self::Forbidden => Some("outrigger may not list it"),
+            Self::Broken => None,
+        }
+    }
+
     /// Returns the longest pause between attempts. An absent kind is rarely installed later, so two minutes are soon
     /// enough to notice.
     fn max_pause(self) -> Duration {
@@ -72,6 +81,8 @@ impl WatchFailure {
 }
 
 /// Attempts at a watch since it last worked.
+// kube's StreamBackoff resets on every item that is no error. A watcher yields `Init` before each list, so that a list
+// that keeps failing would be repeated every second, for ever.
 #[derive(Debug, Default)]
 pub(crate) struct WatchRetries {
     failure: Option<WatchFailure>,

@@ -16,6 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::api::ApiResource;
 use kube::core::DynamicResourceScope;
+use kube::runtime::watcher::Event;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -68,12 +69,10 @@ impl IntakeKind {
         }
     }
 
-    /// Returns the name of the kind, as paths have it.
     pub(crate) fn plural(&self) -> &str {
         self.names()[2]
     }
 
-    /// Returns the resource of the API server.
     pub(crate) fn resource(&self) -> ApiResource {
         let [group, version, plural, kind] = self.names();
         resource(group, version, kind, plural)
@@ -126,6 +125,17 @@ pub(crate) trait ClusterIntake: KindIntake {
     }
 
     fn remove(&self, object: &Self::Object);
+
+    fn take_event<K: Into<Self::Object>>(&self, batch: &mut Self::Batch, event: Event<K>) -> Result<(), String> {
+        match event {
+            Event::Init => *batch = Self::Batch::default(),
+            Event::InitApply(object) => return self.stage(batch, object.into()),
+            Event::InitDone => self.commit(std::mem::take(batch)),
+            Event::Apply(object) => return self.apply(object.into()),
+            Event::Delete(object) => self.remove(&object.into()),
+        }
+        Ok(())
+    }
 
     /// Takes note of a failed watch. Returns whether the failure is reported herewith.
     fn absent(&self, _: WatchFailure) -> bool {

@@ -8,9 +8,10 @@ use kube::{Api, Client};
 use super::kinds::{IntakeKind, MetadataObject};
 use crate::decision::facts::{Owner, OwnerReference};
 use crate::kubernetes::client::workload::WatchedWorkload;
+use crate::kubernetes::inventory::Inventory;
+use crate::kubernetes::inventory::metadata::namespace_of;
 use crate::kubernetes::inventory::owner_kind::OwnerKind;
 use crate::kubernetes::inventory::reads::{ReadObject, ReadTarget, ShortReads};
-use crate::kubernetes::inventory::{Inventory, namespace_of};
 
 /// Creates the reads of objects that the inventory does not know yet.
 pub fn short_reads(client: Client, inventory: Arc<Inventory>) -> ShortReads {

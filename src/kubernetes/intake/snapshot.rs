@@ -26,9 +26,7 @@ use crate::kubernetes::inventory::rule_kind::RuleKind;
 use crate::kubernetes::inventory::rules::RuleLimits;
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
-/// Number of objects in a page.
 const PAGE_SIZE: u32 = 500;
-/// Number of lists that are read at once.
 const MAX_PARALLEL_LISTS: usize = 6;
 
 /// Fills an inventory from a cluster; of the namespaced kinds only those of `namespace`, if one is given.
@@ -80,7 +78,11 @@ pub async fn suspensions_with_finalizer(client: &Client) -> Result<Vec<Suspensio
         let listed = match list_all(&api).await.map_err(ListError::from) {
             Ok(listed) => listed,
             Err(ListError::NotServed) => continue,
-            Err(why) => return Err(why.describe(kind.plural(), "what waits for its routing to be gone is unknown")),
+            Err(why) => {
+                return Err(
+                    why.describe(kind.plural(), "suspensions that wait for the removal of their routes are unknown")
+                );
+            }
         };
         let waiting = listed.into_iter().filter(|one| one.finalizers().iter().any(|name| name == ROUTING_FINALIZER));
         held.extend(waiting.map(|one| {
@@ -159,8 +161,7 @@ impl SnapshotReader<'_> {
     async fn fill_own_rules(&self, inventory: &Inventory) -> Vec<String> {
         let Some((own_rules, failures)) = read_own_rules(self.client, inventory).await else { return Vec::new() };
         inventory.injectors.set_own_rules(own_rules);
-        let problem = |(_, why)| format!("{why}: the injector is taken to be as it is installed by default");
-        failures.into_iter().map(problem).collect()
+        failures.into_iter().map(|(_, why)| why).collect()
     }
 
     /// Fills several kinds at once.

@@ -51,10 +51,9 @@ pub async fn poll_own_rules(client: Client, inventory: Arc<Inventory>) {
     loop {
         ticks.tick().await;
         let Some((own_rules, failures)) = read_own_rules(&client, &inventory).await else { continue };
-        // An injector with an unreadable configuration is taken to have the default one.
         for (name, why) in failures {
             if reported.insert(name) {
-                info!("an injector's own rules are not known: {why}");
+                info!("{why}");
             }
         }
         if own_rules != known {
@@ -111,27 +110,11 @@ where
     let mut batch = I::Batch::default();
     let on_event = |event: Event<K>| {
         if matches!(event, Event::InitDone) {
-            debug!("the {} are known", kind.plural());
+            debug!("all {} are known", kind.plural());
         }
-        if let Err(why) = take_event(intake, &mut batch, event) {
+        if let Err(why) = intake.take_event(&mut batch, event) {
             warn!("skipped {why}; mend the object");
         }
     };
     follow(kind.plural(), watcher(api, config), on_event, |failure| intake.absent(failure)).await;
-}
-
-/// Takes in one event of a watch.
-pub(super) fn take_event<I: ClusterIntake, K: Into<I::Object>>(
-    intake: &I,
-    batch: &mut I::Batch,
-    event: Event<K>,
-) -> Result<(), String> {
-    match event {
-        Event::Init => *batch = I::Batch::default(),
-        Event::InitApply(object) => return intake.stage(batch, object.into()),
-        Event::InitDone => intake.commit(std::mem::take(batch)),
-        Event::Apply(object) => return intake.apply(object.into()),
-        Event::Delete(object) => intake.remove(&object.into()),
-    }
-    Ok(())
 }

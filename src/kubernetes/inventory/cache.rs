@@ -22,12 +22,10 @@ impl<V> Default for ObjectCache<V> {
 }
 
 impl<V> ObjectCache<V> {
-    /// Returns the object under `key`.
     pub fn get(&self, key: &str) -> Option<Arc<V>> {
         self.objects.pin().get(key).cloned()
     }
 
-    /// Returns the reason why an object is not there.
     pub fn missing_reason(&self) -> MissingReason {
         if self.is_synced() { MissingReason::NotFound } else { MissingReason::NotSynced }
     }
@@ -55,7 +53,6 @@ impl<V> ObjectCache<V> {
         }
     }
 
-    /// Removes an object.
     pub fn remove(&self, key: &str) {
         self.objects.pin().remove(key);
         self.changes.increment();
@@ -89,12 +86,10 @@ impl<V> ObjectCache<V> {
         self.changes.count()
     }
 
-    /// Returns the number of objects.
     pub fn len(&self) -> usize {
         self.objects.len()
     }
 
-    /// Returns whether there are no objects.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -7,12 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) struct ChangeCounter(AtomicU64);
 
 impl ChangeCounter {
-    /// Counts one change.
     pub(super) fn increment(&self) {
         self.0.fetch_add(1, Ordering::Release);
     }
 
-    /// Returns the number of changes so far.
     pub(super) fn count(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }

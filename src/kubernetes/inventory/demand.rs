@@ -29,7 +29,6 @@ impl DemandState {
 pub struct DemandGuard<'a>(&'a CacheDemand);
 
 impl CacheDemand {
-    /// Records one use of the cache.
     pub fn record_use(&self) {
         let until = Instant::now() + USE_LASTS;
         self.0.send_if_modified(|demand| {
@@ -46,13 +45,11 @@ impl CacheDemand {
         DemandGuard(self)
     }
 
-    /// Waits until the cache is in demand.
     pub async fn wait_until_active(&self) {
         let mut demand = self.0.subscribe();
         demand.wait_for(|demand| demand.is_active()).await.expect("the sender is our own");
     }
 
-    /// Waits until the cache is no longer in demand.
     pub async fn wait_until_idle(&self) {
         let mut demand = self.0.subscribe();
         loop {

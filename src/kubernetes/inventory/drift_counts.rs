@@ -17,7 +17,6 @@ pub struct DriftCounts {
 }
 
 impl DriftCounts {
-    /// Returns the count of a policy.
     pub fn count(&self, kind: RuleKind, name: &NamespacedName) -> Option<usize> {
         let known = self.known.lock();
         known.as_ref().map(|known| known.get(&(kind, name.clone())).copied().unwrap_or_default())

@@ -156,7 +156,7 @@ struct IstioConfig {
 
 fn parse_own_rules(text: &str) -> Result<InjectorRules, String> {
     let IstioConfig { policy, never_inject_selector, always_inject_selector } =
-        serde_saphyr::from_str(text).map_err(|error| format!("its config cannot be read: {error}"))?;
+        serde_saphyr::from_str(text).map_err(|error| format!("key `config`: {error}"))?;
     let policy = match policy.as_str() {
         "enabled" => InjectorPolicy::Enabled,
         "disabled" => InjectorPolicy::Disabled,

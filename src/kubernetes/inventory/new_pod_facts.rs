@@ -24,12 +24,12 @@ impl Inventory {
     /// Calls `ask` with the facts of a pod that would be created now as this running pod was.
     pub fn with_running_pod_facts<T>(&self, running: &RunningPod, ask: impl FnOnce(&Facts<'_>) -> T) -> T {
         let pod = running.as_requested();
-        ask(&self.facts_for(DecisionRequest::trusted_creation(&pod, running.controller.as_ref()), &[]))
+        ask(&self.facts_for(DecisionRequest::trusted_creation(&pod, running.controller.as_ref())))
     }
 
     /// Calls `ask` with the facts of a new pod of this namespace that has no marker, override or owner.
     pub fn with_unmarked_pod_facts<T>(&self, namespace: &str, ask: impl FnOnce(&Facts<'_>) -> T) -> T {
-        ask(&self.facts_for(DecisionRequest::trusted_creation(&unmarked_pod(namespace), None), &[]))
+        ask(&self.facts_for(DecisionRequest::trusted_creation(&unmarked_pod(namespace), None)))
     }
 }
 

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::interning::intern;
-use super::workload::WorkloadSpec;
-use super::{LABELS_PATH, override_written_at, read_override, written_at};
+use super::metadata::read_override;
 use crate::decision::facts::{Owner, OwnerReference, SelectorUse};
 use crate::decision::mesh::Mesh;
 use crate::decision::overrides::Override;
@@ -22,7 +21,6 @@ pub struct OwnerKind {
     pub version: String,
     /// Name of the resource in URLs.
     pub plural: String,
-    /// Name of the kind.
     pub kind: String,
     /// Part of an object that a watch reads.
     pub read_depth: ReadDepth,
@@ -63,7 +61,6 @@ pub enum KindAvailability {
     Absent = 2,
 }
 
-/// Owner kinds of an installation.
 #[derive(Debug)]
 pub struct OwnerKinds(Vec<OwnerKindEntry>);
 
@@ -121,7 +118,6 @@ impl OwnerKinds {
         self.0.iter().map(|entry| &entry.kind)
     }
 
-    /// Returns the kind of this group and name.
     pub fn find(&self, group: &str, kind: &str) -> Option<&OwnerKind> {
         self.iter().find(|one| one.group == group && one.kind == kind)
     }
@@ -177,11 +173,6 @@ impl OwnerKinds {
     }
 }
 
-/// Path of the pod template's metadata in the managed fields of a workload.
-const TEMPLATE_PATH: [&str; 3] = ["f:spec", "f:template", "f:metadata"];
-/// Paths of everything that shapes the pods, in the managed fields of a workload.
-const POD_PATHS: [&[&str]; 3] = [&LABELS_PATH, &["f:spec", "f:template"], &["f:spec", "f:jobTemplate"]];
-
 impl OwnerKind {
     /// Returns whether objects of this kind make pods, directly or not, by a template. For a gateway its controller
     /// does.
@@ -216,22 +207,6 @@ impl OwnerKind {
             template: None,
             template_source: None,
         }
-    }
-
-    /// Returns the inventory's view of an object of which more than the metadata was read.
-    pub fn workload(&self, metadata: &ObjectMeta, spec: WorkloadSpec, mesh: &Mesh) -> Owner {
-        let used = match self.read_depth {
-            ReadDepth::Spec => spec.selector().map(|selector| Self::selector_use(&selector, mesh)),
-            ReadDepth::Metadata => None,
-        };
-        let template_from = spec.template_from().map(Box::new);
-        let template = spec.template(metadata.namespace.as_deref().unwrap_or_default(), mesh).map(|mut template| {
-            let wish = &mut template.pod.annotations.own_override;
-            wish.since = wish.inject.as_ref().and_then(|_| override_written_at(metadata, &TEMPLATE_PATH));
-            template.written_at = POD_PATHS.iter().filter_map(|path| written_at(metadata, path)).max();
-            Box::new(template)
-        });
-        Owner { template, template_source: template_from, ..self.owner(metadata, used) }
     }
 
     /// Returns which markers of the mesh this selector uses.

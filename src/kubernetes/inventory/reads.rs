@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::decision::facts::{NamespaceFacts, Owner, OwnerReference, SelectorUse};
+use crate::kernel::ttl_map::BoundedTtlMap;
 
 /// Object to read, by namespace and reference.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -59,7 +60,6 @@ impl ReadObject {
 /// unknown.
 pub type ReadFn = Box<dyn Fn(ReadTarget) -> BoxFuture<'static, Result<Option<ReadObject>, String>> + Send + Sync>;
 
-/// Outcome of one read.
 #[derive(Debug, Clone)]
 pub enum ReadOutcome {
     Found(ReadObject),
@@ -68,16 +68,48 @@ pub enum ReadOutcome {
     Failed(String),
 }
 
+/// Outcomes of the reads for one request.
+#[derive(Debug, Default)]
+pub struct ReadLog(Vec<(ReadTarget, ReadOutcome)>);
+
+impl ReadLog {
+    pub fn push(&mut self, target: ReadTarget, outcome: ReadOutcome) {
+        self.0.push((target, outcome));
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns the target, unless it was read.
+    pub(super) fn unless_read(&self, target: ReadTarget) -> Option<ReadTarget> {
+        let is_read = self.0.iter().any(|(read, _)| *read == target);
+        (!is_read).then_some(target)
+    }
+
+    /// Returns the outcome of the read of an owner.
+    pub(super) fn owner_outcome(&self, reference: &OwnerReference) -> Option<&ReadOutcome> {
+        let is_owner = |read: &ReadTarget| matches!(read, ReadTarget::Owner(_, other) if other == reference);
+        self.0.iter().find(|(read, _)| is_owner(read)).map(|(_, outcome)| outcome)
+    }
+
+    pub(super) fn objects(&self) -> impl Iterator<Item = &ReadObject> {
+        self.0.iter().filter_map(|(_, outcome)| match outcome {
+            ReadOutcome::Found(found) => Some(found),
+            ReadOutcome::NotFound | ReadOutcome::Failed(_) => None,
+        })
+    }
+}
+
 /// Deduplicated, remembered reads of one process.
 pub struct ShortReads {
     read_fn: ReadFn,
     state: Mutex<ReadState>,
 }
 
-#[derive(Default)]
 struct ReadState {
     in_flight: HashMap<ReadTarget, Shared<BoxFuture<'static, ReadOutcome>>>,
-    remembered: HashMap<ReadTarget, (ReadOutcome, Instant)>,
+    remembered: BoundedTtlMap<ReadTarget, ReadOutcome>,
 }
 
 /// Limit of concurrent reads; further ones fail at once.
@@ -98,7 +130,8 @@ impl std::fmt::Debug for ShortReads {
 impl ShortReads {
     /// Creates the reads around a function that does one.
     pub fn new(read_fn: ReadFn) -> Self {
-        Self { read_fn, state: Mutex::default() }
+        let state = ReadState { in_flight: HashMap::new(), remembered: BoundedTtlMap::new(MAX_REMEMBERED) };
+        Self { read_fn, state: Mutex::new(state) }
     }
 
     /// Reads one object, or returns what another request just read. A caller that stops waiting ends its part of the
@@ -116,10 +149,8 @@ impl ShortReads {
 
     fn join_or_start(&self, target: &ReadTarget) -> Result<Shared<BoxFuture<'static, ReadOutcome>>, ReadOutcome> {
         let mut state = self.state.lock();
-        match state.remembered.get(target) {
-            Some((outcome, until)) if Instant::now() < *until => return Err(outcome.clone()),
-            Some(_) => drop(state.remembered.remove(target)),
-            None => {}
+        if let Some(outcome) = state.remembered.get(target, Instant::now()) {
+            return Err(outcome.clone());
         }
         if let Some(flight) = state.in_flight.get(target) {
             return Ok(flight.clone());
@@ -138,18 +169,12 @@ impl ShortReads {
     }
 
     fn remember(&self, target: &ReadTarget, outcome: &ReadOutcome) {
-        let mut state = self.state.lock();
-        let (now, kept_for) = match outcome {
-            ReadOutcome::Found(_) => (Instant::now(), FOUND_TTL),
-            ReadOutcome::NotFound => (Instant::now(), NOT_FOUND_TTL),
+        let ttl = match outcome {
+            ReadOutcome::Found(_) => FOUND_TTL,
+            ReadOutcome::NotFound => NOT_FOUND_TTL,
             ReadOutcome::Failed(_) => return,
         };
-        if state.remembered.len() >= MAX_REMEMBERED {
-            state.remembered.retain(|_, (_, until)| now < *until);
-        }
-        if state.remembered.len() < MAX_REMEMBERED {
-            state.remembered.insert(target.clone(), (outcome.clone(), now + kept_for));
-        }
+        self.state.lock().remembered.insert(target.clone(), outcome.clone(), ttl, Instant::now());
     }
 }
 

@@ -20,14 +20,10 @@ use super::change_counter::ChangeCounter;
 use super::owner_kind::KindAvailability;
 use crate::kernel::names::USE_WAYPOINT;
 
-/// Kind of routing object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RoutingKind {
-    /// Service of Kubernetes.
     Service,
-    /// VirtualService of Istio.
     VirtualService,
-    /// DestinationRule of Istio.
     DestinationRule,
     /// HTTPRoute of the Gateway API, which binds to a service where its parent is one.
     HttpRoute,
@@ -57,7 +53,6 @@ impl RoutingKind {
         self.names()[3]
     }
 
-    /// Returns the plural, as paths have it.
     pub fn plural(self) -> &'static str {
         self.names()[2]
     }
@@ -110,7 +105,6 @@ impl RoutingFailures {
         }
     }
 
-    /// Returns the failure of the last attempt.
     pub fn get(&self, uid: &str) -> Option<String> {
         self.0.lock().get(uid).cloned()
     }
@@ -174,7 +168,6 @@ pub struct RoutingObject {
     pub namespace: Box<str>,
     pub name: Box<str>,
     pub uid: Option<Box<str>>,
-    /// Time of creation.
     pub created_at: Option<Timestamp>,
     /// UID of the suspension that the object was made for, see [`ownership`]; `None` for an object of somebody else.
     pub suspension_uid: Option<Box<str>>,
@@ -235,12 +228,10 @@ impl RoutingInventory {
         changes.into_iter().chain([&self.failures.1]).map(ChangeCounter::count).sum()
     }
 
-    /// Returns the service of this name.
     pub fn service(&self, namespace: &str, name: &str) -> Option<Arc<MeshService>> {
         self.services.get(&join_key(namespace, name))
     }
 
-    /// Returns all services.
     pub fn services(&self) -> Vec<Arc<MeshService>> {
         self.services.all()
     }
@@ -256,12 +247,10 @@ impl RoutingInventory {
         routes
     }
 
-    /// Returns the VirtualService of this name.
     pub fn virtual_service(&self, namespace: &str, name: &str) -> Option<Arc<ServiceRoute>> {
         self.virtual_services.get(&join_key(namespace, name))
     }
 
-    /// Returns the DestinationRule of this name.
     pub fn destination_rule(&self, namespace: &str, name: &str) -> Option<Arc<DestinationRule>> {
         self.destination_rules.get(&join_key(namespace, name))
     }
@@ -316,7 +305,6 @@ impl RoutingInventory {
         Ok(())
     }
 
-    /// Removes an object.
     pub fn remove(&self, kind: RoutingKind, metadata: &ObjectMeta) {
         let key = object_key(metadata);
         match kind {
@@ -355,7 +343,6 @@ impl RoutingInventory {
     }
 }
 
-/// Returns the key of an object.
 pub fn object_key(metadata: &ObjectMeta) -> Box<str> {
     join_key(metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
 }

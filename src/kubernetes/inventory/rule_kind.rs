@@ -33,12 +33,10 @@ impl RuleKind {
         self.names().kind
     }
 
-    /// Returns the plural, as paths have it.
     pub fn plural(self) -> &'static str {
         self.names().plural
     }
 
-    /// Returns whether objects of this kind have a namespace.
     pub fn is_namespaced(self) -> bool {
         self.names().is_namespaced
     }
@@ -51,7 +49,6 @@ impl RuleKind {
 /// Namespace and name of a rule; the namespace of a cluster rule is empty.
 pub type NamespacedName = (Box<str>, Box<str>);
 
-/// Returns the namespace and the name of an object.
 pub fn namespaced_name(metadata: &ObjectMeta) -> NamespacedName {
     let ObjectMeta { namespace, name, .. } = metadata;
     (namespace.as_deref().unwrap_or_default().into(), name.as_deref().unwrap_or_default().into())

@@ -21,7 +21,6 @@ use crate::kubernetes::resources::suspension_object::SuspensionObject;
 pub struct RuleRecord {
     /// UID, which distinguishes the object from an earlier one of the same name.
     pub uid: Option<String>,
-    /// Generation of the spec.
     pub generation: Option<i64>,
     /// Status, if there is one and it can be read.
     pub status: Option<RuleStatus>,
@@ -31,7 +30,6 @@ pub struct RuleRecord {
     pub spec_written_at: Option<Timestamp>,
     /// Start and end, for a suspension.
     pub period: Option<SuspensionPeriod>,
-    /// Whether the object carries our finalizer.
     pub has_finalizer: bool,
     /// The object itself, for a suspension.
     pub suspension: Option<Arc<SuspensionObject>>,
@@ -55,7 +53,6 @@ impl RuleRecord {
     }
 }
 
-/// Returns whether an object carries our finalizer.
 pub(super) fn has_finalizer(metadata: &ObjectMeta) -> bool {
     metadata.finalizers.iter().flatten().any(|one| one == ROUTING_FINALIZER)
 }
@@ -68,12 +65,10 @@ pub struct RuleRecords {
 }
 
 impl RuleRecords {
-    /// Returns all records.
     pub fn all(&self) -> BTreeMap<(RuleKind, NamespacedName), RuleRecord> {
         self.known.lock().clone()
     }
 
-    /// Returns the record of one object.
     pub fn get(&self, kind: RuleKind, name: &NamespacedName) -> Option<RuleRecord> {
         self.known.lock().get(&(kind, name.clone())).cloned()
     }
@@ -120,7 +115,6 @@ impl RuleRecords {
         }
     }
 
-    /// Forgets the record of one object.
     pub fn remove(&self, kind: RuleKind, name: &NamespacedName) {
         self.known.lock().remove(&(kind, name.clone()));
         self.changes.increment();

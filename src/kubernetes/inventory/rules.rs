@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use parking_lot::Mutex;
 
 use super::change_counter::ChangeCounter;
+use super::metadata::written_at;
 use super::rule_records::{RuleRecord, has_finalizer};
 use crate::decision::policy::{Policy, PolicySet};
 use crate::decision::suspension::{InjectionSuspension, SuspensionSet};
@@ -27,7 +28,6 @@ use crate::kubernetes::resources::suspension_policy::SuspensionPolicy;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ParsedRule {
     Policy(Policy),
-    /// Suspension of injection.
     Suspension(InjectionSuspension),
     /// Suspension of traffic, which decides nothing about injection.
     Traffic(InjectionSuspension),
@@ -63,7 +63,6 @@ pub trait RuleResource {
     /// Returns the rule, or a sentence about the mistake.
     fn compile(&self, limits: &RuleLimits) -> Result<ParsedRule, String>;
 
-    /// Returns the record of the object.
     fn record(&self, limits: &RuleLimits) -> RuleRecord;
 }
 
@@ -99,7 +98,6 @@ impl RuleIndex {
         self.change(kind, |read| read.rules.insert((kind, name), rule.clone()) != Some(rule));
     }
 
-    /// Removes a rule.
     pub fn remove(&self, kind: RuleKind, name: &NamespacedName) {
         self.change(kind, |read| read.rules.remove(&(kind, name.clone())).is_some());
     }
@@ -114,7 +112,6 @@ impl RuleIndex {
         });
     }
 
-    /// Returns the rule of this name.
     pub fn get(&self, kind: RuleKind, name: &NamespacedName) -> Option<ParsedRule> {
         let read = self.parsed.lock();
         read.rules.get(&(kind, name.clone())).cloned()
@@ -232,7 +229,7 @@ impl RuleResource for SuspensionPolicy {
 
 fn record_of(metadata: &ObjectMeta, status: Option<RuleStatus>) -> RuleRecord {
     let ObjectMeta { uid, generation, .. } = metadata;
-    let since = super::written_at(metadata, &["f:spec"]).or(metadata.creation_timestamp.as_ref().map(|time| time.0));
+    let since = written_at(metadata, &["f:spec"]).or(metadata.creation_timestamp.as_ref().map(|time| time.0));
     let is_held = has_finalizer(metadata);
     RuleRecord {
         uid: uid.clone(),

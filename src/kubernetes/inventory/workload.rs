@@ -7,9 +7,9 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta};
 use serde::Deserialize;
 
-use super::owner_kind::controller_of;
-use super::read_override;
-use crate::decision::facts::{PodAnnotations, PodFacts, PodTemplate, RunningPod, Sidecar, TemplateSource};
+use super::metadata::{LABELS_PATH, override_written_at, read_override, written_at};
+use super::owner_kind::{OwnerKind, ReadDepth, controller_of};
+use crate::decision::facts::{Owner, PodAnnotations, PodFacts, PodTemplate, RunningPod, Sidecar, TemplateSource};
 use crate::decision::mesh::{InjectorKind, MarkerPlace, Mesh};
 use crate::kernel::names;
 
@@ -145,8 +145,30 @@ impl<T> LenientField<T> {
     }
 }
 
+/// Path of the pod template's metadata in the managed fields of a workload.
+const TEMPLATE_PATH: [&str; 3] = ["f:spec", "f:template", "f:metadata"];
+/// Paths of everything that shapes the pods, in the managed fields of a workload.
+const POD_PATHS: [&[&str]; 3] = [&LABELS_PATH, &["f:spec", "f:template"], &["f:spec", "f:jobTemplate"]];
+
+impl OwnerKind {
+    /// Returns the inventory's view of an object of which more than the metadata was read.
+    pub fn workload(&self, metadata: &ObjectMeta, spec: WorkloadSpec, mesh: &Mesh) -> Owner {
+        let used = match self.read_depth {
+            ReadDepth::Spec => spec.selector().map(|selector| Self::selector_use(&selector, mesh)),
+            ReadDepth::Metadata => None,
+        };
+        let template_from = spec.template_from().map(Box::new);
+        let template = spec.template(metadata.namespace.as_deref().unwrap_or_default(), mesh).map(|mut template| {
+            let wish = &mut template.pod.annotations.own_override;
+            wish.since = wish.inject.as_ref().and_then(|_| override_written_at(metadata, &TEMPLATE_PATH));
+            template.written_at = POD_PATHS.iter().filter_map(|path| written_at(metadata, path)).max();
+            Box::new(template)
+        });
+        Owner { template, template_source: template_from, ..self.owner(metadata, used) }
+    }
+}
+
 impl WorkloadSpec {
-    /// Returns the selector of the workload's pods.
     pub fn selector(&self) -> Option<LabelSelector> {
         self.selector.as_ref().map(LabelSelector::from)
     }

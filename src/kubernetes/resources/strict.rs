@@ -173,7 +173,7 @@ impl StrictMap<'_, '_> {
         let fields = self.fields.unwrap_or_default();
         let mut hint = did_you_mean(key, fields.iter().copied());
         if hint.is_empty() && fields.len() <= 12 {
-            hint = format!("; known are {}", fields.join(", "));
+            hint = format!("; known fields: {}", fields.join(", "));
         }
         self.findings.unknown_fields.borrow_mut().push(format!("{}: unknown field{hint}", self.path_of(key)));
     }

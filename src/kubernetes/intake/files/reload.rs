@@ -73,9 +73,9 @@ impl DirectoryFollower {
         match read {
             Ok(objects) => {
                 replace_all(inventory, limits, objects).iter().for_each(|problem| warn!("{problem}"));
-                info!(count = objects.len(), "read {} again", directory.display());
+                info!(count = objects.len(), "reloaded {}", directory.display());
             }
-            Err(error) => warn!("what was read before stays: {error}"),
+            Err(error) => warn!("{error}; earlier objects stay in force"),
         }
         true
     }

@@ -75,7 +75,6 @@ impl FileStore {
         self.run(move |state| state.get(namespace.as_deref(), &name)).await
     }
 
-    /// Creates a suspension.
     pub async fn create(&self, suspension: &SuspensionObject, dry_run: bool) -> Result<StoredSuspension, ApiError> {
         let suspension = suspension.clone();
         self.run(move |state| state.create(suspension, dry_run)).await
@@ -151,8 +150,9 @@ impl FileStoreState {
         let known = self.inventory.rules.names();
         let suspensions = [RuleKind::SuspensionPolicy, RuleKind::ClusterSuspensionPolicy];
         if known.iter().filter(|(kind, _)| suspensions.contains(kind)).count() >= MAX_SUSPENSIONS {
-            let sentence =
-                format!("there are {MAX_SUSPENSIONS} suspensions already; remove the files of some that are over");
+            let sentence = format!(
+                "the limit of {MAX_SUSPENSIONS} suspensions is reached; remove files of suspensions that are over"
+            );
             return Err(ApiError::Invalid(sentence));
         }
         object.uid = Some(fresh_id());
@@ -241,9 +241,9 @@ impl FileStoreState {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(ApiError::Unavailable(format!("cannot read {}: {error}", path.display()))),
         };
-        let bad = |why: String| ApiError::Invalid(format!("{}: {why}; mend or remove the file", path.display()));
+        let bad = |why: String| ApiError::Invalid(format!("{}: {why}; correct or remove the file", path.display()));
         let objects = parse_objects(&text).map_err(&bad)?;
-        let [object] = &objects[..] else { return Err(bad("it does not hold exactly one object".to_owned())) };
+        let [object] = &objects[..] else { return Err(bad("expected exactly one object".to_owned())) };
         parse_suspension(object).map(Some).map_err(bad)
     }
 
@@ -269,9 +269,7 @@ impl FileStoreState {
         let SuspensionObject { namespace, name, .. } = object;
         let invalid = |sentence: String| Err(ApiError::Invalid(sentence));
         if name.len() > MAX_NAME_LEN {
-            return invalid(format!(
-                "name is longer than {MAX_NAME_LEN} characters, which is all that a file can hold"
-            ));
+            return invalid(format!("name is longer than {MAX_NAME_LEN} characters"));
         }
         if let Some(namespace) = namespace {
             let is_known = self.inventory.namespaces.get(namespace).is_some();
@@ -312,7 +310,7 @@ fn parse_suspension(object: &Value) -> Result<SuspensionObject, String> {
         Some(kind) if kind == CLUSTER_SUSPENSION_POLICY.kind => {
             decode::<ClusterSuspensionPolicy>(object).map(|object| (&object).into())
         }
-        _ => Err("it holds no suspension".to_owned()),
+        _ => Err("no suspension in this file".to_owned()),
     }
 }
 
@@ -328,7 +326,7 @@ fn to_json(object: &SuspensionObject) -> Value {
 
 fn to_yaml(object: &SuspensionObject) -> String {
     let text = serde_saphyr::to_string(&to_json(object)).expect("JSON is YAML");
-    format!("# Written by outrigger, which writes it anew.\n{text}")
+    format!("# Managed by outrigger: changes by hand are overwritten.\n{text}")
 }
 
 fn stored_suspension(object: SuspensionObject) -> StoredSuspension {

@@ -75,7 +75,7 @@ impl ClusterIntake for InjectorIntake<'_> {
     }
 
     fn unlisted(&self, _: bool) -> Option<&'static str> {
-        Some("what the injector will do is unknown")
+        Some("effects of the injector are unknown")
     }
 }
 
@@ -116,7 +116,7 @@ pub(crate) async fn read_own_rules(client: &Client, inventory: &Inventory) -> Op
     for (namespace, name) in configs.collect::<BTreeSet<_>>() {
         match read_config(client, &namespace, &name).await {
             Ok(found) => own_rules.extend(found),
-            Err(why) => failures.push((name, why)),
+            Err(why) => failures.push((name, format!("{why}; assuming the injector's default configuration"))),
         }
     }
     Some((own_rules, failures))

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use super::{ClusterIntake, IntakeKind, KindIntake, MetadataObject};
 use crate::decision::facts::NamespaceFacts;
 use crate::kernel::clock::Clock;
-use crate::kubernetes::inventory::{Inventory, namespace_of};
+use crate::kubernetes::inventory::Inventory;
+use crate::kubernetes::inventory::metadata::namespace_of;
 
 pub(crate) struct NamespaceIntake<'i> {
     pub(crate) inventory: &'i Inventory,
@@ -38,7 +39,7 @@ impl ClusterIntake for NamespaceIntake<'_> {
     }
 
     fn unlisted(&self, _: bool) -> Option<&'static str> {
-        Some("labels and overrides of namespaces are unknown, and so is every effect")
+        Some("namespace labels and overrides are unknown, and so is every effect")
     }
 }
 

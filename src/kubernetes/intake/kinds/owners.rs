@@ -68,15 +68,11 @@ impl ClusterIntake for OwnerIntake<'_> {
 
     fn absent(&self, failure: WatchFailure) -> bool {
         let Self { inventory, kind, .. } = self;
-        let why = match failure {
-            WatchFailure::Absent => "the cluster does not know this kind",
-            WatchFailure::Forbidden => "we may not list them",
-            WatchFailure::Broken => return false,
-        };
+        let Some(why) = failure.reason() else { return false };
         // Missing owners of an optional kind must not keep us from deciding; a chain then ends before them, and says so.
         let optional = !["apps", "batch", ""].contains(&kind.group.as_str());
         if optional {
-            info!(group = kind.group, "no {} are read: {why}", kind.plural);
+            info!(group = kind.group, "{} are not watched: {why}", kind.plural);
             inventory.owner_kinds.set_availability(kind, KindAvailability::Absent);
         }
         optional
@@ -86,7 +82,7 @@ impl ClusterIntake for OwnerIntake<'_> {
     fn unlisted(&self, is_served: bool) -> Option<&'static str> {
         let availability = if is_served { KindAvailability::Filling } else { KindAvailability::Absent };
         self.inventory.owner_kinds.set_availability(self.kind, availability);
-        is_served.then_some("a chain of owners ends before them, and pods that they own are decided as far as that")
+        is_served.then_some("decisions leave out these owners, and the owners above them")
     }
 }
 
@@ -103,7 +99,6 @@ mod tests {
 
     use super::*;
     use crate::decision::facts::DecisionSettings;
-    use crate::kubernetes::intake::watch::take_event;
     use crate::kubernetes::inventory::owner_kind::OwnerKinds;
 
     fn replica_set(uid: &str) -> WatchedWorkload {
@@ -118,7 +113,7 @@ mod tests {
         let other = inventory.owner_kinds.find("batch", "Job").expect("it is built in");
         inventory.owners.insert("job", other.owner(&ObjectMeta::default(), None));
         let (intake, mut listed) = (OwnerIntake::new(&inventory, &kind), HashSet::new());
-        let mut keep = |event| take_event(&intake, &mut listed, event).unwrap();
+        let mut keep = |event| intake.take_event(&mut listed, event).unwrap();
         let known = || ["a", "b", "job"].map(|uid| inventory.owners.get(uid).is_some());
         [Event::Init, Event::InitApply(replica_set("a")), Event::InitDone].into_iter().for_each(&mut keep);
         assert_eq!(known(), [true, false, true]);
@@ -140,7 +135,7 @@ mod tests {
             let (intake, mut listed) = (OwnerIntake::new(&inventory, &kind), HashSet::new());
             let events = objects.into_iter().map(Event::InitApply);
             for event in std::iter::once(Event::Init).chain(events).chain([Event::InitDone]) {
-                take_event(&intake, &mut listed, event).unwrap();
+                intake.take_event(&mut listed, event).unwrap();
             }
         }
         assert!(inventory.owners.get("web").is_some());

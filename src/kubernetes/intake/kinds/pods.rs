@@ -70,14 +70,12 @@ impl ClusterIntake for PodIntake<'_> {
             return false;
         }
         self.record_access(true);
-        warn!(
-            "we may not list pods: what running pods have is not known, and drift is not found; apply what `outrigger install` prints"
-        );
+        warn!("outrigger may not list pods, so drift is not found; apply the output of `outrigger install`");
         true
     }
 
     fn unlisted(&self, _: bool) -> Option<&'static str> {
-        Some("what running pods have is not told")
+        Some("sidecars of running pods are unknown")
     }
 }
 

@@ -40,17 +40,13 @@ impl ClusterIntake for RoutingIntake<'_> {
     }
 
     fn absent(&self, failure: WatchFailure) -> bool {
-        let why = match failure {
-            WatchFailure::Absent => "the cluster does not know this kind",
-            WatchFailure::Forbidden => "we may not list them",
-            WatchFailure::Broken => return false,
-        };
+        let Some(why) = failure.reason() else { return false };
         // A kind that we may not list stays unknown, and keeps traffic from being suspended.
         if failure == WatchFailure::Absent {
             self.inventory.routing.set_absent(self.kind);
         }
         let [group, _, plural, _] = self.kind.names();
-        info!(group, "no {plural} are followed: {why}");
+        info!(group, "{plural} are not watched: {why}");
         true
     }
 
@@ -58,6 +54,6 @@ impl ClusterIntake for RoutingIntake<'_> {
         if !is_served {
             self.inventory.routing.set_absent(self.kind);
         }
-        is_served.then_some("what stands in the way of a suspension is unknown")
+        is_served.then_some("obstacles to a suspension of traffic are unknown")
     }
 }

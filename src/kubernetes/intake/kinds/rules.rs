@@ -107,16 +107,16 @@ impl ClusterIntake for RuleIntake<'_> {
 
     fn absent(&self, failure: WatchFailure) -> bool {
         if failure == WatchFailure::Absent {
-            warn!("the cluster does not know {}; apply what `outrigger install` prints", self.kind.as_str());
+            warn!("the cluster does not know {}; apply the output of `outrigger install`", self.kind.plural());
         }
         failure == WatchFailure::Absent
     }
 
     fn unlisted(&self, is_served: bool) -> Option<&'static str> {
         if is_served {
-            return Some("what they decide is unknown, and every answer hangs on it");
+            return Some("rules of this kind are unknown, so no decision is certain");
         }
         self.commit(Vec::new());
-        Some("none is taken into account; apply what `outrigger install` prints")
+        Some("rules of this kind do not count; apply the output of `outrigger install`")
     }
 }

@@ -68,7 +68,6 @@ impl<'t> StandaloneTemplates<'t> {
         })
     }
 
-    /// Forgets an object that is gone.
     pub(crate) fn forget(&self, uid: &str) {
         self.change(|entries| entries.remove(uid));
     }
@@ -95,7 +94,10 @@ impl<'t> StandaloneTemplates<'t> {
                     pause = PAUSE_RANGE.0;
                 }
                 failed => {
-                    debug!(kind = kind.kind, namespace, name, "its template cannot be read: {failed:?}");
+                    debug!(
+                        kind = kind.kind,
+                        namespace, name, "cannot read the pod template of {namespace}/{name}: {failed:?}"
+                    );
                     sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_RANGE.1);
                 }

@@ -24,7 +24,6 @@ pub fn made_for_annotation(uid: &str, namespace: &str, name: &str) -> String {
     format!("{uid}/{namespace}/{name}")
 }
 
-/// Returns the UID of the suspension that an object was made for.
 pub(super) fn suspension_uid(metadata: &ObjectMeta) -> Option<&str> {
     let mut owners = metadata.owner_references.iter().flatten();
     match owners.find(|owner| owner.controller == Some(true)) {
