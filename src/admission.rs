@@ -50,9 +50,7 @@ pub struct Reviewer {
     /// Short reads of objects that the inventory lacks; `None` without a cluster.
     pub reads: Option<ShortReads>,
     pub clock: Clock,
-    /// Audit log for decisions, if there is one.
     pub audit: Option<audit::AuditLog>,
-    /// Metrics of reviews and reads.
     pub metrics: Metrics,
     /// Source of unique ids of audit entries.
     pub entries: AuditEntryIds,
@@ -129,13 +127,13 @@ impl Reviewer {
                 0..MAX_READS => timeout_at(deadline, reads.read(key.clone()))
                     .await
                     .unwrap_or_else(|_| ReadOutcome::Failed("the deadline of 300 ms passed".to_owned())),
-                _ => ReadOutcome::Failed(format!("{MAX_READS} reads were made for it already")),
+                _ => ReadOutcome::Failed(format!("the limit of {MAX_READS} reads for one review is reached")),
             };
             match &outcome {
                 ReadOutcome::Found(_) => self.metrics.reads.found.inc(),
                 ReadOutcome::NotFound => self.metrics.reads.not_found.inc(),
                 ReadOutcome::Failed(why) => {
-                    tracing::warn!(namespace = %CleanText(&decision_request.pod.namespace), "cannot read what a decision needs: {why}");
+                    tracing::warn!(namespace = %CleanText(&decision_request.pod.namespace), "failed to read an object that a decision needs: {why}");
                     self.metrics.reads.failed.inc()
                 }
             };

@@ -20,9 +20,7 @@ pub enum CertificateError {
     #[error("failed to read the private key: {0}")]
     UnreadableKey(String),
     /// The key of the authority does not belong to its certificate, or we did not issue the authority.
-    #[error(
-        "authority {0} was not issued by outrigger or its key does not belong to it, so that nothing can be signed with it"
-    )]
+    #[error("authority {0} cannot sign: outrigger did not issue it, or its key does not belong to it")]
     ForeignAuthority(String),
     /// A name that cannot stand in a certificate.
     #[error("{0:?} is neither a DNS name nor an IP address")]

@@ -1,4 +1,4 @@
-//! Shared by all other modules: names that users type, time, text, ids and the error of API calls.
+//! Shared by all other modules: names that users type, object references, time and durations, text, ids and the error of API calls.
 
 pub mod api_error;
 pub mod clock;

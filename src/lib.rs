@@ -10,8 +10,8 @@
 //!
 //! | ring | module | purpose |
 //! | --- | --- | --- |
-//! | 0 | [`kernel`] | text, ids, time, every name that users type, the error of API calls; no Kubernetes |
-//! | 0 | [`certs`] | certificates: issued, read, checked; no files, no cluster |
+//! | 0 | [`kernel`] | text, ids, time, durations, object references, every name that users type, the error of API calls; no Kubernetes |
+//! | 0 | [`certs`] | certificates: issued, read, checked, swapped; no files, no cluster |
 //! | 0 | [`tasks`] | the tasks of the process; the first to end stops it |
 //! | 1 | [`decision`] | the rules: `decide(&Facts, now) -> Decision`, its effect, its marks and their patch; pure |
 //! | 2 | [`kubernetes::resources`] | the custom resources, each parsed once |

@@ -240,11 +240,11 @@ async fn a_refusal_is_reported_once_and_outlasted() {
         let candidate = Candidate::start(client, namespace, "refused", LONG);
         await_reads(plane, namespace, 5, 403).await;
         assert!(!candidate.leadership.is_leading());
-        assert_eq!(lines_with(log.path(), "cannot look after Lease outrigger"), 1);
+        assert_eq!(lines_with(log.path(), "failed to renew Lease outrigger"), 1);
 
         plane.apply(&rights(namespace)).await;
         candidate.await_leads(true).await;
-        for said in ["cannot look after Lease outrigger", "looking after Lease outrigger again", "this replica leads"] {
+        for said in ["failed to renew Lease outrigger", "renewing Lease outrigger again", "this replica leads"] {
             assert_eq!(lines_with(log.path(), said), 1, "{said}");
         }
     })

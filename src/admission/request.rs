@@ -27,7 +27,7 @@ pub(crate) struct PodRequest<'a> {
     pub username: Cow<'a, str>,
     pub dry_run: bool,
     pub pod: PodFacts<'a>,
-    /// ControllingOwner owner, as the pod claims.
+    /// Controlling owner, as the pod claims.
     pub controller: Option<OwnerReference>,
 }
 
@@ -259,7 +259,7 @@ struct PodBodySpec<'a> {
     init_containers: ContainerTraces,
 }
 
-/// JsonText that is borrowed from the body unless it holds escapes.
+/// Text that is borrowed from the body unless it holds escapes.
 #[derive(Deserialize)]
 struct JsonText<'a>(#[serde(borrow)] Cow<'a, str>);
 

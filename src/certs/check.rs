@@ -24,7 +24,7 @@ pub enum CertificateFault {
     #[error("the certificate ended at {0}")]
     Ended(Timestamp),
     /// The certificate is not valid yet.
-    #[error("the certificate begins at {0}; is the clock right?")]
+    #[error("the certificate begins at {0}: check the clock")]
     NotYet(Timestamp),
     /// The certificate does not cover a required name.
     #[error("the certificate does not cover {0}")]

@@ -107,14 +107,14 @@ async fn with_timeout<T>(time: Duration, reading: impl Future<Output = T>) -> Op
     .await
 }
 
-/// BodyBudget of bytes of bodies that may be held at once.
+/// Bytes of bodies that may be held at once.
 #[derive(Debug)]
 struct BodyBudget {
     held: AtomicUsize,
     largest: usize,
 }
 
-/// BudgetShare that one body takes from the budget.
+/// Bytes that one body takes from the budget.
 #[derive(Debug)]
 pub(super) struct BudgetShare<'a> {
     budget: &'a BodyBudget,

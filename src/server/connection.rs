@@ -28,7 +28,6 @@ use super::tls;
 use super::watchdog::Watchdog;
 use crate::server::listener_state::{ListenerState, Peer, increment};
 
-/// Accepted connection.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) peer: SocketAddr,

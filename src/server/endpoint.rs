@@ -103,7 +103,7 @@ where
                 refusal_response(StatusCode::BAD_REQUEST, "the body ended early or is malformed; send it again")
             }
             BodyError::Overload => {
-                let sentence = "outrigger holds as many request bytes as it may; try again in a second";
+                let sentence = "outrigger holds too many request bytes; try again in a second";
                 with_header(refusal_response(StatusCode::SERVICE_UNAVAILABLE, sentence), RETRY_AFTER, "1")
             }
         }

@@ -41,7 +41,6 @@ pub struct Listener {
     shared: Arc<ListenerState>,
 }
 
-/// Failure to bind a listener.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to listen on {address} ({name}): {cause}")]
 pub struct BindError {

@@ -10,7 +10,6 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Client of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Address of the client.
     pub address: SocketAddr,
     /// Whether the client showed a certificate of an authority that the configuration trusts.
     pub verified: bool,
@@ -19,9 +18,7 @@ pub struct Peer {
 /// Counts of events on a listener since its start; they only grow.
 #[derive(Debug, Default)]
 pub struct ListenerCounts {
-    /// Connections accepted.
     pub accepted: AtomicU64,
-    /// Connections that ended.
     pub ended: AtomicU64,
     /// TLS handshakes that failed or took too long.
     pub failed_handshakes: AtomicU64,

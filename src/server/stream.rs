@@ -11,7 +11,6 @@ use tokio_rustls::server::TlsStream;
 
 use super::activity::{ConnectionActivity, ConnectionPhase};
 
-/// Plain TCP or TLS.
 #[derive(Debug)]
 pub(super) enum Transport {
     /// Plain TCP, for the operations listener.

@@ -31,7 +31,6 @@ pub enum ClientCertificates {
     Required(AuthorityBundle),
 }
 
-/// Failure to set up TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The authorities of the client certificates cannot be used.

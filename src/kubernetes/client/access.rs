@@ -49,7 +49,6 @@ pub struct ClusterAccess {
 /// Caller whom the cluster knows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Caller {
-    /// User name.
     pub user: String,
     groups: Vec<String>,
     uid: Option<String>,
@@ -288,7 +287,7 @@ impl ClusterAccess {
 }
 
 fn malformed_token() -> ApiError {
-    ApiError::Unauthorized("this is no token".to_owned())
+    ApiError::Unauthorized("the bearer token is malformed: pass a token of the cluster".to_owned())
 }
 
 fn unknown_token() -> ApiError {
@@ -297,7 +296,7 @@ fn unknown_token() -> ApiError {
 
 /// Reports a failed review as our own failure, not as a missing right of the caller.
 fn review_unavailable(why: ApiError) -> ApiError {
-    ApiError::Unavailable(format!("cannot ask the API server who you are and what you may: {why}"))
+    ApiError::Unavailable(format!("failed to check your identity and rights with the API server: {why}"))
 }
 
 #[cfg(test)]

@@ -44,13 +44,13 @@ const PROPAGATION_TIME: SignedDuration = SignedDuration::from_secs(10);
 #[derive(Debug, Error)]
 pub enum CertificateStoreError {
     /// The Secret does not exist, and we have no right to create it.
-    #[error("there is no Secret {namespace}/{CERTIFICATES_SECRET}; apply what `outrigger install` prints")]
+    #[error("Secret {namespace}/{CERTIFICATES_SECRET} does not exist: apply what `outrigger install` prints")]
     NoSecret {
         /// Namespace that should have the Secret.
         namespace: String,
     },
     /// The API server refused, or was not reachable.
-    #[error("cannot keep the certificates in Secret {CERTIFICATES_SECRET}: {0}")]
+    #[error("failed to read or write Secret {CERTIFICATES_SECRET}: {0}")]
     Api(#[from] kube::Error),
     /// The certificates cannot be issued.
     #[error(transparent)]
@@ -59,7 +59,7 @@ pub enum CertificateStoreError {
     #[error(transparent)]
     Key(#[from] KeyFault),
     /// Other writers kept changing the Secret.
-    #[error("Secret {CERTIFICATES_SECRET} kept changing while certificates were written to it")]
+    #[error("failed to write Secret {CERTIFICATES_SECRET}: other writers kept changing it")]
     Contended,
     /// The API server did not answer in time.
     #[error("the API server did not answer about Secret {CERTIFICATES_SECRET} within {} s", CALL_TIMEOUT.as_secs())]
@@ -136,11 +136,11 @@ impl CertificateKeeper {
             match self.serving.update(&self.identity.leaf, trusted.as_ref(), &self.place.names, self.clock.now()) {
                 Ok(LeafUpdate::Served) => {}
                 Ok(LeafUpdate::Swapped) => {
-                    info!("serving with a new certificate");
+                    info!("serving a new certificate");
                     self.report_expiry();
                 }
                 Ok(LeafUpdate::Waiting) => pause = PROPAGATION_TIME.unsigned_abs(),
-                Err(cause) => error!("cannot serve with the new certificate: {cause}"),
+                Err(cause) => error!("failed to serve the new certificate, keeping the present one: {cause}"),
             }
             sleep(MIN_READ_INTERVAL).await;
         }
@@ -148,7 +148,7 @@ impl CertificateKeeper {
 
     /// Renews the leaf in this replica alone, once the served one has ended.
     fn renew_without_secret(&mut self, cause: &CertificateStoreError) {
-        error!("cannot look after the certificates, and go on with those there are: {cause}");
+        error!("failed to renew the certificates, keeping the present ones: {cause}");
         let now = self.clock.now();
         let lives = Certificate::parse_first(&self.identity.leaf.certificate_pem).is_ok_and(|leaf| leaf.is_alive(now));
         if !lives

@@ -12,7 +12,6 @@ use crate::kernel::names::{DEPLOYMENT, GROUP, VERSION};
 use crate::kubernetes::client::webhook_order::describe_order;
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
-/// Publishes Kubernetes Events.
 #[derive(Clone)]
 pub struct EventPublisher {
     client: Client,
@@ -37,7 +36,7 @@ pub enum EventError {
     #[error(transparent)]
     Refused(#[from] kube::Error),
     /// The API server takes too long to answer.
-    #[error("the API server does not answer")]
+    #[error("the API server did not answer in time")]
     Timeout,
 }
 
@@ -62,7 +61,6 @@ impl EventPublisher {
         Ok(timeout(CALL_TIMEOUT, published).await.map_err(|_| EventError::Timeout)??)
     }
 
-    /// Publishes a change of a suspension.
     pub async fn publish_suspension(
         &self,
         suspension: &SuspensionObject,

@@ -46,7 +46,6 @@ pub struct LeaderElector {
     leader: Gauge,
     /// Lease as we wrote it last, to be renewed without another read.
     written: Option<Lease>,
-    /// Last known holder.
     last_holder: Option<String>,
     /// Kinds of errors that were reported since the last success.
     reported: Vec<Discriminant<LeaseError>>,
@@ -56,10 +55,10 @@ pub struct LeaderElector {
 #[derive(Debug, Error)]
 enum LeaseError {
     /// The Lease does not exist.
-    #[error("there is none; apply what `outrigger install` prints")]
+    #[error("Lease {LEASE} does not exist: apply what `outrigger install` prints")]
     NotFound,
     /// Another candidate wrote the Lease since it was read.
-    #[error("somebody else was faster")]
+    #[error("another replica changed Lease {LEASE} first")]
     Conflict,
     /// The API server refuses.
     #[error(transparent)]
@@ -68,7 +67,7 @@ enum LeaseError {
     #[error(transparent)]
     Unreachable(kube::Error),
     /// The API server takes too long to answer.
-    #[error("the API server does not answer")]
+    #[error("the API server did not answer in time")]
     Timeout,
 }
 
@@ -152,8 +151,8 @@ impl LeaderElector {
         };
         match timeout(RELEASE_TIMEOUT, releasing).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!("cannot give up Lease {LEASE}, which will run out: {error}"),
-            Err(_) => warn!("cannot give up Lease {LEASE} in time; it will run out"),
+            Ok(Err(error)) => warn!("failed to release Lease {LEASE}, leaving it to expire: {error}"),
+            Err(_) => warn!("failed to release Lease {LEASE} in time, leaving it to expire"),
         }
     }
 
@@ -169,7 +168,7 @@ impl LeaderElector {
                 Err(LeaseError::Conflict) => {}
                 Err(error) => return Err(error),
                 Ok(_) => {
-                    info!("gave up Lease {LEASE}");
+                    info!("released Lease {LEASE}");
                     return Ok(());
                 }
             }
@@ -207,9 +206,9 @@ impl LeaderElector {
             Ok(()) if self.reported.is_empty() => return,
             Ok(()) => {
                 self.reported.clear();
-                return info!("looking after Lease {LEASE} again");
+                return info!("renewing Lease {LEASE} again");
             }
-            Err(LeaseError::Conflict) => return debug!("somebody else was faster at Lease {LEASE}"),
+            Err(LeaseError::Conflict) => return debug!("another replica changed Lease {LEASE} first"),
             Err(error) => error,
         };
         if let LeaseError::NotFound = error {
@@ -218,9 +217,9 @@ impl LeaderElector {
         }
         let kind = discriminant(&error);
         if self.reported.contains(&kind) {
-            return debug!("still cannot look after Lease {LEASE}: {error}");
+            return debug!("failed again to renew Lease {LEASE}: {error}");
         }
-        warn!("cannot look after Lease {LEASE}, and try on: {error}");
+        warn!("failed to renew Lease {LEASE}, retrying: {error}");
         self.reported.push(kind);
     }
 }
@@ -231,7 +230,7 @@ async fn announce_leadership(mut leadership: Leadership, leader: Gauge) {
         info!("this replica leads");
         leadership.wait_until_ended().await;
         leader.set(0);
-        info!("this replica leads no more");
+        info!("this replica no longer leads");
     }
 }
 

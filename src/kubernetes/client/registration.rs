@@ -50,7 +50,7 @@ impl Registration {
                 event = events.next() => match event {
                     Some(Ok(seen)) => configuration = Some(seen),
                     Some(Err(error)) => {
-                        debug!("the watch on {WEBHOOK_CONFIGURATION} broke, and begins anew: {error}");
+                        debug!("watch of {WEBHOOK_CONFIGURATION} failed, restarting: {error}");
                         continue;
                     }
                     None => return,
@@ -82,13 +82,13 @@ impl Registration {
         let later = Some(Instant::now() + RETRY_PAUSE);
         let Some(configuration) = seen else {
             error!(
-                "MutatingWebhookConfiguration {WEBHOOK_CONFIGURATION} is gone: no pod reaches us; apply what `outrigger install` prints"
+                "MutatingWebhookConfiguration {WEBHOOK_CONFIGURATION} does not exist, so pods are not reviewed: apply what `outrigger install` prints"
             );
             return later;
         };
         let Some(webhook) = our_entry(configuration) else {
             error!(
-                "MutatingWebhookConfiguration {WEBHOOK_CONFIGURATION} has no entry {WEBHOOK}: no pod reaches us; apply what `outrigger install` prints"
+                "MutatingWebhookConfiguration {WEBHOOK_CONFIGURATION} has no entry {WEBHOOK}, so pods are not reviewed: apply what `outrigger install` prints"
             );
             return later;
         };
@@ -99,7 +99,7 @@ impl Registration {
         }
         if pace.count_write(Instant::now()) {
             warn!(
-                "somebody keeps changing our certificate authorities in {WEBHOOK_CONFIGURATION}; they are written less and less often"
+                "another writer keeps changing our certificate authorities in {WEBHOOK_CONFIGURATION}: writing them less often"
             );
         }
         match patch_configuration(api, bundle_patch(configuration, &bundle)).await {
@@ -110,7 +110,7 @@ impl Registration {
                 None
             }
             Err(why) => {
-                warn!("cannot write our certificate authorities into {WEBHOOK_CONFIGURATION}: {why}");
+                warn!("failed to write our certificate authorities into {WEBHOOK_CONFIGURATION}, retrying: {why}");
                 later
             }
         }
@@ -125,7 +125,7 @@ async fn patch_configuration(
     let (parameters, patch) = (PatchParams::default(), Patch::Json::<()>(patch));
     match timeout(CALL_TIMEOUT, api.patch(WEBHOOK_CONFIGURATION, &parameters, &patch)).await {
         Ok(written) => written.map_err(|error| error.to_string()),
-        Err(_) => Err("the API server does not answer".to_owned()),
+        Err(_) => Err("the API server did not answer in time".to_owned()),
     }
 }
 

@@ -29,7 +29,7 @@ pub enum StatusError {
     #[error(transparent)]
     Refused(#[from] kube::Error),
     /// The API server takes too long to answer.
-    #[error("the API server does not answer")]
+    #[error("the API server did not answer in time")]
     Timeout,
 }
 

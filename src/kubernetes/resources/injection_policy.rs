@@ -11,7 +11,7 @@ use super::policy_fields::{PolicyAction, PolicyFields, PolicyMode, PolicyOverrid
 use super::status::PolicyStatus;
 use crate::decision::policy::{PodMatcher, Policy};
 
-/// Which pods of its namespace the policy is about, and what it asks for.
+/// Pods of the namespace that the policy selects, and its action for them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
     group = "outrigger.dev",
@@ -44,33 +44,34 @@ use crate::decision::policy::{PodMatcher, Policy};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = REVISION_NEEDS_ENABLE)]
 pub struct InjectionPolicySpec {
-    /// Which pods it is about. All given parts must hold; an absent part holds for all. Absent: every pod of the namespace.
+    /// Pods that the policy selects. A pod must match every given part. Absent: every pod of the namespace.
     #[serde(default, rename = "match", skip_serializing_if = "is_default")]
     pub matching: NamespacedPolicyMatch,
-    /// What to tell the injector. Enable: inject. Disable: do not inject. Remove: strip the pod's own marker, so that the
-    /// namespace decides.
+    /// Action for the selected pods. Enable: inject. Disable: do not inject. Remove: strip the pod's own marker, so
+    /// that the namespace decides.
     pub action: PolicyAction,
-    /// With Enable: the revision of the control plane to ask for, where the injector needs it, such as stable.
+    /// For Enable: revision of the control plane, such as stable. Give one where the injector selects pods by revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "revision")]
     pub revision: Option<String>,
-    /// Of several policies about a pod the one with the highest priority wins; then a namespaced one before a cluster one, then
-    /// the more specific one.
+    /// Rank among policies that select the same pod: the highest wins. Between equals a namespaced policy wins over a
+    /// cluster policy, then the more specific one.
     #[serde(default)]
     pub priority: i32,
-    /// Which overrides on pods, workloads and the namespace count. Allow: all. RequireReason: those with a reason. Deny: none.
+    /// Overrides on pods, workloads and the namespace that count. Allow: all. RequireReason: those with a reason. Deny:
+    /// none.
     #[serde(default)]
     pub overrides: PolicyOverrides,
-    /// Enforce: it takes part in decisions. Audit: what it would change is recorded, and nothing changes.
+    /// Enforce: the policy takes part in decisions. Audit: its effect is recorded, and nothing changes.
     #[serde(default)]
     pub mode: PolicyMode,
 }
 
-/// Which pods of its namespace a policy is about.
+/// Pods of the namespace that a policy selects.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct NamespacedPolicyMatch {
-    /// The pod's workload is one of these. Empty or absent: any, or none.
+    /// Workloads of the pods. Empty or absent: any workload, or none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MOST_NAMES))]
     pub workloads: Vec<WorkloadMatch>,
@@ -80,7 +81,7 @@ pub struct NamespacedPolicyMatch {
     /// Labels of the pod. Empty or absent: any.
     #[serde(skip_serializing_if = "is_default")]
     pub pod_selector: LabelSelector,
-    /// Patterns of the name of the pod's service account, in which * stands for any run of characters. Empty or absent: any.
+    /// Patterns for the name of the pod's service account; * stands for any characters. Empty or absent: any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "name_globs")]
     pub service_accounts: Vec<String>,

@@ -14,7 +14,7 @@ use crate::decision::selector::{Selector, SelectorOperator, SelectorRequirement}
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LabelSelector {
-    /// Labels that must be there with exactly these values.
+    /// Labels that must be present with exactly these values.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "match_labels")]
     pub match_labels: BTreeMap<String, String>,
@@ -35,7 +35,8 @@ pub struct LabelRequirement {
     /// The label's key.
     #[schemars(schema_with = "key")]
     pub key: String,
-    /// How the label relates to the values: In, NotIn, Exists or DoesNotExist. NotIn also holds where the label is absent.
+    /// Relation of the label to the values: In, NotIn, Exists or DoesNotExist. NotIn also holds where the label is
+    /// absent.
     pub operator: LabelOperator,
     /// The values, for In and NotIn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -43,16 +44,16 @@ pub struct LabelRequirement {
     pub values: Vec<String>,
 }
 
-/// How a label relates to the values of a requirement.
+/// Relation of a label to the values of a requirement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum LabelOperator {
-    /// It has one of them.
+    /// The label has one of the values.
     In,
-    /// It is absent, or has none of them.
+    /// The label is absent, or has none of the values.
     NotIn,
-    /// It is there; no values.
+    /// The label is present; no values.
     Exists,
-    /// It is absent; no values.
+    /// The label is absent; no values.
     DoesNotExist,
 }
 

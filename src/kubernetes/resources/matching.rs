@@ -17,11 +17,11 @@ pub(super) const MOST_NAMES: usize = 64;
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(rename = "Namespaces")]
 pub struct NamespacePatterns {
-    /// Patterns of names, in which * stands for any run of characters, such as team-*. Absent or empty: every namespace.
+    /// Patterns of names, such as team-*; * stands for any characters. Empty or absent: every namespace.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "namespace_globs")]
     pub include: Vec<String>,
-    /// Patterns of names that are left out, also where include names them.
+    /// Patterns of names to leave out, even where include matches them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "namespace_globs")]
     pub exclude: Vec<String>,
@@ -31,10 +31,10 @@ pub struct NamespacePatterns {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WorkloadMatch {
-    /// The kind at the top of the pod's owners, exactly: Deployment, StatefulSet, DaemonSet, CronJob, Job, Rollout and so on.
+    /// Kind of the pod's outermost owner: Deployment, StatefulSet, DaemonSet, CronJob, Job, Rollout or another.
     #[schemars(schema_with = "kind")]
     pub kind: String,
-    /// A pattern of names, in which * stands for any run of characters.
+    /// Pattern of names; * stands for any characters.
     #[serde(default = "any_name")]
     #[schemars(schema_with = "name_glob")]
     pub name: String,

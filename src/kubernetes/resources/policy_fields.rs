@@ -8,7 +8,7 @@ use super::syntax::DNS_LABEL;
 use crate::decision;
 use crate::decision::policy::{EnforcementMode, OverridePermission, PodMatcher, Policy};
 
-/// What a policy asks for.
+/// Action of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PolicyAction {
     /// The injector is told to inject.
@@ -19,25 +19,25 @@ pub enum PolicyAction {
     Remove,
 }
 
-/// What a policy lets overrides do.
+/// Overrides that a policy permits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PolicyOverrides {
     /// Every override counts.
     #[default]
     Allow,
-    /// An override counts if it says why.
+    /// An override counts if it has a reason.
     RequireReason,
     /// No override counts.
     Deny,
 }
 
-/// Whether a policy acts.
+/// Mode of a policy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PolicyMode {
-    /// It takes part in decisions.
+    /// The policy takes part in decisions.
     #[default]
     Enforce,
-    /// What it would change is recorded, and nothing changes.
+    /// The effect of the policy is recorded, and nothing changes.
     Audit,
 }
 

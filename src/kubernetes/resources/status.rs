@@ -12,72 +12,72 @@ pub enum RuleStatus {
     Suspension(SuspensionStatus),
 }
 
-/// What a policy does at present.
+/// Present state of a policy.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PolicyStatus {
-    /// The generation of the spec that this is about.
+    /// Generation of the spec that this status describes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready: the policy was understood, with a reason of SelectsByTenantLabels where those whom it forbids something can
-    /// step out of its reach. Conflict: it differs from another of its rank about a workload. Ineffective: what it asks for
-    /// cannot have its effect somewhere.
+    /// Ready: the policy is valid; reason SelectsByTenantLabels warns that tenants can leave its reach by changing
+    /// labels. Conflict: another policy of the same rank asks otherwise for a workload. Ineffective: the action cannot
+    /// take effect for some workload.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// How many workloads it is about, at least.
+    /// Number of workloads that match, at least.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub matched_workloads: Option<i64>,
-    /// In mode Audit: of how many workloads new pods would be different in mode Enforce.
+    /// In mode Audit: number of workloads whose new pods would be different in mode Enforce.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub would_change: Option<i64>,
-    /// In mode Enforce: how many running pods are not as new ones would be, where this policy decides about those. Absent while
-    /// nobody looks for that.
+    /// In mode Enforce: number of running pods that differ from the new pods this policy decides about. Absent while
+    /// drift is not looked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drifting_pods: Option<i64>,
 }
 
-/// An object that carries out a suspension of traffic.
+/// Routing object that carries out a suspension of traffic.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RoutingObjectRef {
-    /// Its kind.
+    /// Kind of the object.
     pub kind: String,
-    /// Its namespace.
+    /// Namespace of the object.
     pub namespace: String,
-    /// Its name.
+    /// Name of the object.
     pub name: String,
 }
 
-/// What a suspension does at present.
+/// Present state of a suspension.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SuspensionStatus {
-    /// The generation of the spec that this is about.
+    /// Generation of the spec that this status describes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready: the suspension was understood. Active: it holds now, with a reason of InForce, Scheduled, Over or Invalid; of
-    /// one of traffic also Applying, Ending, Overdue, or what stands in its way. Expired: it is over. Failed: it cannot be put
-    /// into force, or not be ended.
+    /// Ready: the suspension is valid. Active: the suspension is in force; its reason is InForce, Scheduled, Over or
+    /// Invalid, and for traffic also Applying, Ending, Overdue, or an obstacle. Expired: the suspension is over.
+    /// Failed: the suspension cannot be put into force, or cannot be ended.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// How many workloads it is about, at least.
+    /// Number of workloads that match, at least.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub matched_workloads: Option<i64>,
-    /// How long it still lasts: whole days, hours, tens of minutes, or minutes.
+    /// Time left, in whole days, hours, tens of minutes, or minutes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left: Option<String>,
-    /// For Traffic: the objects that carry it out.
+    /// For Traffic: routing objects that carry out the suspension.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routing: Vec<RoutingObjectRef>,
-    /// For Traffic: whom it does not reach, a sentence each.
+    /// For Traffic: callers that the suspension does not reach, a sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_reached: Vec<String>,
-    /// The first instant at which it holds.
+    /// Start: the first instant in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub starts_at: Option<Time>,
-    /// The first instant at which it no longer holds, which the installation's maximum can bring forward. Absent: never.
+    /// End: the first instant no longer in force. The installation's maximum can bring it forward. Absent: no end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<Time>,
 }

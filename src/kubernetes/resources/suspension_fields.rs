@@ -43,7 +43,7 @@ pub(super) const PODS_NEED_INJECTION: (&str, &str) = (
 pub(super) const STATUS_NEEDS_TRAFFIC: (&str, &str) =
     ("!has(self.httpStatus) || self.suspend == 'Traffic'", "spec.httpStatus is only for suspend: Traffic");
 
-/// What is suspended.
+/// Subject of a suspension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Suspend")]
 pub enum SuspensionSubject {
@@ -57,7 +57,7 @@ pub enum SuspensionSubject {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SuspensionService {
-    /// The name of the Service.
+    /// Name of the Service.
     #[schemars(schema_with = "service_name")]
     pub name: String,
     /// Values of the label version. Empty or absent: the whole service.

@@ -16,7 +16,7 @@ use super::suspension_fields::{
 use crate::decision::policy::PodMatcher;
 use crate::decision::suspension::InjectionSuspension;
 
-/// What is suspended in its namespace, why, and until when.
+/// Subject, reason and end of a suspension in one namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
     group = "outrigger.dev",
@@ -48,38 +48,38 @@ use crate::decision::suspension::InjectionSuspension;
     validation = STATUS_NEEDS_TRAFFIC
 )]
 pub struct SuspensionPolicySpec {
-    /// What is suspended. Injection: new pods get no sidecar. Traffic: the named services answer with an error.
+    /// Subject of the suspension. Injection: new pods get no sidecar. Traffic: the named services answer with an error.
     pub suspend: SuspensionSubject,
-    /// For Injection: the pod's workload is one of these. Empty or absent: every pod of the namespace.
+    /// For Injection: workloads of the pods. Empty or absent: every pod of the namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MOST_NAMES))]
     pub workloads: Vec<WorkloadMatch>,
     /// For Injection: labels of the pod. Empty or absent: any.
     #[serde(default, skip_serializing_if = "is_default")]
     pub pod_selector: LabelSelector,
-    /// For Traffic, which needs at least one: the services that answer with an error.
+    /// For Traffic: services that answer with an error, at least one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MOST_SERVICES))]
     pub services: Vec<SuspensionService>,
-    /// Why, for whoever meets it: at most 256 characters.
+    /// Reason, for people who meet the suspension: at most 256 characters.
     #[schemars(schema_with = "reason")]
     pub reason: String,
-    /// The ticket that it belongs to, such as INC-1042: at most 64 characters.
+    /// Ticket, such as INC-1042: at most 64 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "ticket")]
     pub ticket: Option<String>,
-    /// The first instant at which it holds, as an RFC 3339 time. Absent: its creation.
+    /// Start, as an RFC 3339 time. Absent: the time of creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starts_at: Option<Time>,
-    /// The first instant at which it no longer holds, as an RFC 3339 time. The installation's maximum, 30 days by default,
-    /// can end it earlier.
+    /// End, as an RFC 3339 time: the first instant no longer in force. The installation's maximum, 30 days by default,
+    /// can bring it forward.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
-    /// Instead of expiresAt: how long it holds from its start, such as 3d, 2h30m or 90s.
+    /// Duration from the start, instead of expiresAt, such as 3d, 2h30m or 90s.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "lasts")]
     pub lasts: Option<String>,
-    /// For Traffic: the HTTP status that the services answer with, from 400 to 599. Absent: 503.
+    /// For Traffic: HTTP status of the services' answers, from 400 to 599. Absent: 503.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "http_status")]
     pub http_status: Option<u16>,
