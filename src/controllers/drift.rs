@@ -119,7 +119,7 @@ pub fn repair_obstacle(inventory: &Inventory, is_registered: bool) -> Option<Str
         return Some("the webhook configurations are not known".to_owned());
     };
     let before_us = injectors.before_us();
-    (!before_us.is_empty()).then(|| crate::kubernetes::client::webhook_order::describe_order(&before_us))
+    (!before_us.is_empty()).then(|| crate::kubernetes::client::webhook_order::order_problem(&before_us))
 }
 
 /// Guard that resets the counts, because another replica counts from then on.

@@ -14,18 +14,11 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// Time after which an event that could not be published is tried again.
 const RETRY_DELAY: Duration = Duration::from_secs(30);
 
-/// Action of the controller.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OrderAction {
-    /// Publish an event that names these configurations, or the all-clear where the list is empty.
-    Publish(Vec<String>),
-}
-
-/// Plans an event if the order differs from the one that was published last.
-pub fn plan(inventory: &Inventory, published: &[String]) -> Option<OrderAction> {
+/// Returns the injectors that are called before us, if they are not those that were published last.
+pub fn plan(inventory: &Inventory, published: &[String]) -> Option<Vec<String>> {
     let injectors = inventory.injectors.get()?;
     let before_us = injectors.before_us();
-    (before_us != published).then(|| OrderAction::Publish(before_us.into_iter().map(str::to_owned).collect()))
+    (before_us != published).then(|| before_us.into_iter().map(str::to_owned).collect())
 }
 
 /// Publishes every change for as long as it is polled. Only the leader runs it, and a new leader publishes the present order.
@@ -35,7 +28,7 @@ pub async fn run(inventory: Arc<Inventory>, events: EventPublisher) {
     let mut published = Vec::new();
     loop {
         ticks.tick().await;
-        let Some(OrderAction::Publish(before_us)) = plan(&inventory, &published) else { continue };
+        let Some(before_us) = plan(&inventory, &published) else { continue };
         match events.publish_webhook_order(&before_us).await {
             Ok(()) => published = before_us,
             Err(why) => {

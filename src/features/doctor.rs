@@ -1,3 +1,5 @@
 //! Doctor: findings about what keeps rules from their effect.
 
 pub mod diagnosis;
+pub mod finding;
+pub mod installation;

@@ -125,7 +125,7 @@ fn ineffective_condition(policy: &Policy, tally: &PolicyTally, before_us: &[&str
         )
     });
     if policy.mode == EnforcementMode::Enforce && !before_us.is_empty() {
-        let order = crate::kubernetes::client::webhook_order::describe_order(before_us);
+        let order = crate::kubernetes::client::webhook_order::order_problem(before_us);
         let message = out_of_reach.map_or(order.clone(), |out_of_reach| format!("{order}; {out_of_reach}"));
         return PlannedCondition::new("Ineffective", true, "WrongOrder", message);
     }

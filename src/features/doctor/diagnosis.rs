@@ -1,57 +1,16 @@
 //! Findings about injectors, namespaces and rules that keep rules from their effect. Pure.
 
-use serde::Serialize;
-
+use super::finding::Finding;
 use crate::decision::effect::EffectReason;
 use crate::decision::facts::{NamespaceFacts, PodFacts};
 use crate::decision::injector::{InjectionPrediction, InjectorView, Injectors};
 use crate::decision::mesh::{InjectorKind, Mesh};
 use crate::kernel::names::WEBHOOK_CONFIGURATION;
+use crate::kubernetes::client::webhook_order::{describe_order, order_advice};
 use crate::kubernetes::inventory::Inventory;
-
-/// Result of one check.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// Subject of the check, in one word.
-    pub check: &'static str,
-    pub state: FindingState,
-    /// Result, in one sentence.
-    pub found: String,
-    /// Advice on what to do.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub advice: Option<String>,
-}
-
-/// Severity of a finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum FindingState {
-    /// All is well.
-    Good,
-    /// The result may be intended.
-    Warning,
-    /// The result keeps rules from their effect.
-    Problem,
-}
 
 /// Number of objects that a finding names; of the others it gives the number.
 const MAX_NAMED: usize = 5;
-
-impl Finding {
-    /// Creates a finding that all is well.
-    pub fn good(check: &'static str, found: impl Into<String>) -> Self {
-        Self { check, state: FindingState::Good, found: found.into(), advice: None }
-    }
-
-    /// Creates a finding that may be intended.
-    pub fn warning(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { check, state: FindingState::Warning, found: found.into(), advice: Some(advice.into()) }
-    }
-
-    /// Creates a finding that keeps rules from their effect.
-    pub fn problem(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { check, state: FindingState::Problem, found: found.into(), advice: Some(advice.into()) }
-    }
-}
 
 /// Returns the findings that need only the inventory.
 pub fn diagnose(inventory: &Inventory) -> Vec<Finding> {
@@ -97,17 +56,10 @@ fn check_rules(inventory: &Inventory) -> Finding {
 
 /// Checks that no injector is called before us.
 fn check_order(injectors: &Injectors) -> Finding {
-    let mut before: Vec<_> = injectors.entries().iter().filter(|entry| entry.runs_before_us).collect();
-    before.dedup_by_key(|entry| &entry.configuration);
-    if before.is_empty() {
-        return Finding::good("order", format!("{WEBHOOK_CONFIGURATION} sorts before every injector's configuration"));
+    match &injectors.before_us()[..] {
+        [] => Finding::good("order", format!("{WEBHOOK_CONFIGURATION} sorts before every injector's configuration")),
+        before_us => Finding::problem("order", describe_order(before_us), order_advice()),
     }
-    let named = before.iter().map(|entry| entry.configuration.to_string()).collect();
-    let found = format!(
-        "the API server calls {} before {WEBHOOK_CONFIGURATION}: it does not see what we write",
-        list_first(named)
-    );
-    Finding::problem("order", found, "give that configuration a name that sorts after ours, byte by byte")
 }
 
 fn check_injector(injectors: &Injectors, mesh: &'static Mesh) -> Finding {

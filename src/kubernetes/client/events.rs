@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::CALL_TIMEOUT;
 use crate::kernel::names::{DEPLOYMENT, GROUP, VERSION};
-use crate::kubernetes::client::webhook_order::describe_order;
+use crate::kubernetes::client::webhook_order::{ORDER_RESTORED, order_problem};
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
 #[derive(Clone)]
@@ -49,8 +49,8 @@ impl EventPublisher {
     /// Publishes a warning about injectors that are called before us, or the all-clear if there are none.
     pub async fn publish_webhook_order(&self, before_us: &[String]) -> Result<(), EventError> {
         let (type_, reason, note) = match before_us {
-            [] => (EventType::Normal, "RightOrder", "no injector is called before us any more".to_owned()),
-            names => (EventType::Warning, "WrongOrder", describe_order(names)),
+            [] => (EventType::Normal, "RightOrder", ORDER_RESTORED.to_owned()),
+            names => (EventType::Warning, "WrongOrder", order_problem(names)),
         };
         let action = "Order".to_owned();
         let event = Event { type_, reason: reason.to_owned(), note: Some(note), action, secondary: None };

@@ -3,8 +3,12 @@
 use tracing::{info, warn};
 
 use crate::kernel::count::to_i64;
+use crate::kernel::names::WEBHOOK_CONFIGURATION;
 use crate::kubernetes::inventory::Inventory;
 use crate::metrics::Metrics;
+
+/// Says that a wrong order was mended.
+pub const ORDER_RESTORED: &str = "no injector is called before us any more";
 
 /// Reporter of injectors that are called before us; remembers its last report.
 #[derive(Debug, Default)]
@@ -20,18 +24,28 @@ impl OrderReporter {
             return;
         }
         match &before_us[..] {
-            [] => info!("no injector is called before us any more"),
-            names => warn!("{}", describe_order(names)),
+            [] => info!("{ORDER_RESTORED}"),
+            names => warn!("{}", order_problem(names)),
         }
         self.0 = before_us.into_iter().map(str::to_owned).collect();
     }
 }
 
-/// Returns a sentence with the problem and its remedy.
+/// Says which configurations are called before us, and what follows.
 pub fn describe_order(before_us: &[impl AsRef<str>]) -> String {
     let names: Vec<&str> = before_us.iter().map(AsRef::as_ref).collect();
     format!(
-        "the API server calls {} before us, because the name sorts first: that injector does not see what we write; rename it",
+        "the API server calls {} before us, because the name sorts first: that injector does not see what we write",
         names.join(", ")
     )
+}
+
+/// Says how to mend the order.
+pub fn order_advice() -> String {
+    format!("give that configuration a name that sorts after {WEBHOOK_CONFIGURATION}, byte by byte")
+}
+
+/// Says what is wrong with the order, and how to mend it.
+pub fn order_problem(before_us: &[impl AsRef<str>]) -> String {
+    format!("{}; {}", describe_order(before_us), order_advice())
 }
