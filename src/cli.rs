@@ -45,7 +45,7 @@ pub struct Cli {
 /// Commands: the server, and all others.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Answer the API server's questions about new pods
+    /// Run the server that decides about new pods
     Serve(serve_args::ServeArgs),
     #[command(flatten)]
     Client(ClientCommand),
@@ -56,40 +56,40 @@ pub enum Command {
 pub enum ClientCommand {
     /// Answer one AdmissionReview from standard input on standard output
     Review(review::ReviewArgs),
-    /// Say what is decided for a workload, a pod or a manifest, and why
+    /// Explain the decision for a workload, a pod or a manifest
     Explain(explain::ExplainArgs),
-    /// Say what stands between the rules and their effect
+    /// Find what keeps rules from having their effect
     Doctor(doctor::DoctorArgs),
-    /// Say what policies and suspensions would change, before they are applied
+    /// Preview the changes that policies and suspensions would make
     Preview(preview::PreviewArgs),
-    /// Say who is in the mesh, who is not, and whether that is meant; with --overrides what becomes of every override
+    /// List the workloads and their state in the mesh; with --overrides list the overrides and their outcomes
     Status(status::StatusArgs),
-    /// Suspend the injection of sidecars, or the traffic to services, for a while
+    /// Suspend the injection of sidecars or the traffic to services for a limited time
     Suspend(Box<suspend::SuspendArgs>),
     /// End a suspension now
     Resume(resume::ResumeArgs),
-    /// Give a suspension a later end
+    /// Move the end of a suspension to a later time
     Extend(resume::ExtendArgs),
-    /// Replace the pods of workloads, one wave after another, and wait until they are ready
+    /// Replace the pods of workloads in waves, and wait until the new pods are ready
     Restart(Box<restart::RestartArgs>),
-    /// New pods of a workload or a namespace get a sidecar
+    /// Give new pods of a workload or namespace a sidecar, by an override
     Enable(Box<enable::EnableArgs>),
-    /// New pods of a workload or a namespace get no sidecar
+    /// Give new pods of a workload or namespace no sidecar, by an override
     Disable(Box<disable::DisableArgs>),
-    /// Take an override away, so that policies and the namespace decide
+    /// Remove the override of a workload or namespace
     Remove(Box<remove::RemoveArgs>),
-    /// Test policies by cases in files, without a cluster
+    /// Test policies with cases in files, without a cluster
     Test(test::TestArgs),
-    /// Print everything that a cluster needs, as YAML
+    /// Print the manifests for a cluster
     Install(install::InstallArgs),
-    /// End what is in force, and take out what a plain kubectl delete would hang on
+    /// Prepare the removal: end suspensions, and remove finalizers and our objects
     Uninstall(uninstall::UninstallArgs),
-    /// Make a certificate authority and a certificate for development
+    /// Create a certificate authority and a certificate for development
     Certs(certs::CertsArgs),
 }
 
 impl ClientCommand {
-    /// Runs the command. The exit code is 0 for success, 1 where the answer is no, and 2 for a failure.
+    /// Runs the command. The exit code is 0 for success, 1 if the answer is no, and 2 for a failure.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Review(args) => review::run(args).await,

@@ -138,7 +138,7 @@ async fn what_is_not_there_and_who_is_not_known_get_a_problem() {
         ("/namespaces/nowhere/overrides", 404, "there is no namespace nowhere"),
         ("/graph?namespace=nowhere", 404, "there is no namespace nowhere"),
         ("/namespaces/shop/workloads/Deployment/none", 404, "there is no Deployment/none in namespace shop"),
-        ("/namespaces/shop/workloads/Gadget/web", 404, "there is no Gadget/web"),
+        ("/namespaces/shop/workloads/Gadget/web", 404, "is no kind that makes pods"),
         ("/namespaces/shop%2f..%2fother/workloads", 404, "no object has this name"),
         ("/namespaces/shop/workloads/Deployment/%1b%5b31m", 404, "no object has this name"),
         ("/graph?colour=red", 400, "unknown field"),

@@ -14,10 +14,7 @@ use super::extract::{ApiRequest, check_namespace_exists, read_with_pods, with_un
 use super::limits::PREVIEW_PAGE;
 use super::problem::ApiProblem;
 use super::request::{json_response, parse_objects, read_body, respond};
-use crate::features::pod_source::pod_sources_with;
-use crate::features::preview::change::{ChangeReader, OptionNames, PreviewRefusal, ProposedChange};
-use crate::features::preview::proposal::{PreviewReport, preview_changes};
-use crate::features::status::running::RunningPods;
+use crate::features::preview::request::{OptionNames, PreviewRefusal, PreviewReport, PreviewRequest, RuleDeletion};
 use crate::kernel::names::{CLUSTER_INJECTION_POLICY, GROUP, VERSION};
 use crate::kernel::text::CleanText;
 use crate::kubernetes::client::access::ProtectedResource;
@@ -29,14 +26,14 @@ const OPTION_NAMES: OptionNames = OptionNames { as_enforced: "asEnforced=true", 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct PreviewQuery {
-    /// What would go away, separated by commas: KIND/NAME, or KIND/NAMESPACE/NAME.
+    /// Rules that would be deleted, separated by commas: KIND/NAME or KIND/NAMESPACE/NAME.
     delete: Option<String>,
     /// Whether policies in mode Audit count as in Enforce.
     #[serde(default)]
     as_enforced: bool,
-    /// The time that stands in for now.
+    /// Time to use in place of the clock.
     at: Option<Timestamp>,
-    /// How many workloads are told of at most; 1000 unless it is given. The summary counts all.
+    /// Most workloads in the answer, 1000 by default; the summary counts all.
     #[schemars(range(min = 0, max = PREVIEW_PAGE.max))]
     limit: Option<usize>,
 }
@@ -44,17 +41,17 @@ struct PreviewQuery {
 /// Body of the request: policies and suspensions, as `kubectl apply` takes them.
 struct ProposalsBody;
 
-/// What they would change, as `outrigger preview -o json` prints it.
+/// Preview, as `outrigger preview -o json` prints it.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Answered")]
 struct PreviewResponse {
     #[serde(flatten)]
     report: PreviewReport,
-    /// How many workloads would change and are not told of, since there are more than asked for.
+    /// Number of changed workloads that the limit leaves out.
     omitted: usize,
-    /// Parts of the cluster that are not known here.
+    /// Parts of the cluster that are not known.
     unread: Vec<String>,
-    /// Whether the answer is not complete without those.
+    /// Whether the answer is incomplete, since some parts are not known.
     partial: bool,
 }
 
@@ -67,24 +64,17 @@ pub(super) fn endpoints() -> Vec<ApiEndpoint> {
             query: Some(inline_schema::<PreviewQuery>),
             body: Some((component_schema::<ProposalsBody>, false)),
             may_be_yaml: true,
-            responses: vec![ResponseSpec::json::<PreviewResponse>(
-                200,
-                "What new pods would get, where that is not what they get now.",
-            )],
+            responses: vec![ResponseSpec::json::<PreviewResponse>(200, "Changes for new pods.")],
             problems: &[408, 413, 415, 422],
             ..OperationSpec::default()
         };
         ApiEndpoint::post(path.to_owned(), preview, operation)
     };
     vec![
-        endpoint(
-            "previewCluster",
-            "Tells what policies and suspensions would change, before they are applied.",
-            "/api/v1/preview",
-        ),
+        endpoint("previewCluster", "Previews changes of policies and suspensions.", "/api/v1/preview"),
         endpoint(
             "previewNamespace",
-            "Tells what policies and suspensions of a namespace would change there, before they are applied.",
+            "Previews changes of the policies and suspensions of a namespace.",
             "/api/v1/namespaces/{namespace}/preview",
         ),
     ]
@@ -97,12 +87,12 @@ pub(super) async fn preview(request: ApiRequest, body: Body) -> Response {
         let outcome = async {
             let query: PreviewQuery = request.parse_query()?;
             if let Some(limit) = query.limit.filter(|limit| *limit > PREVIEW_PAGE.max) {
-                return Err(ApiProblem::new(400, format!("limit is {limit}, which is more than {}", PREVIEW_PAGE.max)));
+                return Err(ApiProblem::new(400, format!("limit is {limit}: give at most {}", PREVIEW_PAGE.max)));
             }
             session.authorize("list").await?;
             let proposals = parse_objects(&request.headers, &read_body(body).await?)?;
             read_with_pods(&request.api, &session.caller.user, move |api| {
-                preview_proposals(api, namespace.as_deref(), &query, &proposals)
+                preview_proposals(api, namespace, &query, proposals)
             })
             .await
         };
@@ -114,66 +104,53 @@ pub(super) async fn preview(request: ApiRequest, body: Body) -> Response {
 
 fn preview_proposals(
     api: &ApiState,
-    namespace: Option<&str>,
+    namespace: Option<String>,
     query: &PreviewQuery,
-    objects: &[Value],
+    objects: Vec<Value>,
 ) -> Result<PreviewResponse, ApiProblem> {
     let inventory = &api.inventory;
-    if let Some(namespace) = namespace {
+    if let Some(namespace) = &namespace {
         check_namespace_exists(inventory, namespace)?;
     }
-    let now = query.at.unwrap_or_else(|| api.clock.now());
-    let reader = ChangeReader { namespace, rule_limits: &api.terms, now, as_enforced: query.as_enforced };
-    let changes = read_changes(&reader, query.delete.as_deref().unwrap_or_default(), objects)?;
-    let (sources, unread) =
-        with_unread(inventory, || pod_sources_with(inventory, &RunningPods::in_namespace(inventory, namespace)));
-    let mut report = preview_changes(inventory, &changes, &sources, (now, OPTION_NAMES), || ()).map_err(to_problem)?;
-    let omitted = truncate(&mut report, query.limit.unwrap_or(PREVIEW_PAGE.default));
+    let request = PreviewRequest {
+        objects,
+        deletions: parse_deletions(query.delete.as_deref().unwrap_or_default())?,
+        default_namespace: None,
+        within: namespace,
+        as_enforced: query.as_enforced,
+        option_names: OPTION_NAMES,
+    };
+    let plan = request.prepare(&api.terms, query.at.unwrap_or_else(|| api.clock.now())).map_err(to_problem)?;
+    let compare = || plan.compare(inventory, &plan.sources(inventory), || ());
+    let (report, unread) = with_unread(inventory, compare);
+    let mut report = report.map_err(to_problem)?;
+    let omitted = report.truncate(query.limit.unwrap_or(PREVIEW_PAGE.default));
     Ok(PreviewResponse { report, omitted, partial: !unread.is_empty(), unread })
 }
 
-fn read_changes(reader: &ChangeReader<'_>, delete: &str, objects: &[Value]) -> Result<Vec<ProposedChange>, ApiProblem> {
-    let mut changes = reader.read_manifests(objects).map_err(to_problem)?;
-    for target in delete.split(',').map(str::trim).filter(|target| !target.is_empty()) {
-        let parts: Vec<&str> = target.split('/').collect();
-        let change = match parts[..] {
-            [kind, name] => reader.read_deletion(&kind.to_lowercase(), None, name),
-            [kind, namespace, name] => reader.read_deletion(&kind.to_lowercase(), Some(namespace), name),
+fn parse_deletions(delete: &str) -> Result<Vec<RuleDeletion>, ApiProblem> {
+    let targets = delete.split(',').map(str::trim).filter(|target| !target.is_empty());
+    let parse = |target: &str| {
+        let (kind, namespace, name) = match target.split('/').collect::<Vec<_>>()[..] {
+            [kind, name] => (kind, None, name),
+            [kind, namespace, name] => (kind, Some(namespace), name),
             _ => {
                 let fault = "is neither KIND/NAME nor KIND/NAMESPACE/NAME, such as clusterinjectionpolicy/mesh";
                 return Err(ApiProblem::new(422, format!("delete: {} {fault}", CleanText(target))));
             }
         };
-        changes.push(change.map_err(to_problem)?);
-    }
-    if changes.is_empty() {
-        let fault = "nothing is proposed: send policies and suspensions, or name in delete what would go away";
-        return Err(ApiProblem::new(422, fault));
-    }
-    match (reader.namespace, changes.iter().find(|change| change.namespace() != reader.namespace)) {
-        (Some(namespace), Some(other)) => Err(ApiProblem::new(
-            422,
-            format!("{} is not of namespace {namespace}: POST /api/v1/preview takes it", other.title()),
-        )),
-        _ => Ok(changes),
-    }
-}
-
-/// Limits the number of workloads, and returns how many it removed.
-fn truncate(report: &mut PreviewReport, limit: usize) -> usize {
-    let mut remaining = limit;
-    for namespace in &mut report.preview.namespaces {
-        namespace.workloads.truncate(remaining);
-        remaining -= namespace.workloads.len();
-    }
-    report.preview.namespaces.retain(|namespace| !namespace.workloads.is_empty());
-    report.preview.summary.changed - (limit - remaining)
+        Ok(RuleDeletion { kind: kind.to_owned(), namespace: namespace.map(str::to_owned), name: name.to_owned() })
+    };
+    targets.map(parse).collect()
 }
 
 fn to_problem(refusal: PreviewRefusal) -> ApiProblem {
     match refusal {
-        PreviewRefusal::Invalid(sentence) => ApiProblem::new(422, sentence),
-        PreviewRefusal::NotKnown(sentence) => ApiProblem::new(503, sentence),
+        PreviewRefusal::Invalid(_) | PreviewRefusal::NothingProposed => ApiProblem::new(422, refusal.to_string()),
+        PreviewRefusal::OtherNamespace { .. } => {
+            ApiProblem::new(422, format!("{refusal}: send it to POST /api/v1/preview"))
+        }
+        PreviewRefusal::NotKnown(_) => ApiProblem::new(503, refusal.to_string()),
     }
 }
 

@@ -16,15 +16,14 @@ use crate::kernel::clock::Clock;
 /// Directory of the certificates, and their names.
 #[derive(Debug, Clone, Args)]
 pub struct CertsArgs {
-    /// The directory that holds ca.crt, ca.key, tls.crt and tls.key
+    /// Directory of ca.crt, ca.key, tls.crt and tls.key
     #[arg(long, default_value = "certs", value_name = "DIR")]
     pub cert_dir: PathBuf,
-    /// A further name or address that the certificate is for; may be given several times
+    /// Further name or address for the certificate; repeatable
     #[arg(long = "name", value_name = "NAME")]
     pub names: Vec<String>,
 }
 
-/// Runs the command.
 pub fn run(args: &CertsArgs) -> anyhow::Result<ExitCode> {
     let mut names = loopback_names();
     names.extend(args.names.iter().cloned());

@@ -25,13 +25,13 @@ const MAX_LONGEST_SUSPENSION: SignedDuration = SignedDuration::from_hours(36_500
 /// Settings of decisions.
 #[derive(Debug, Clone, Args)]
 pub struct DecisionArgs {
-    /// The mesh whose injector is steered
+    /// Service mesh
     #[arg(long, default_value = "istio", value_parser = parse_mesh, value_name = "MESH")]
     pub mesh: &'static Mesh,
-    /// A namespace that is never touched; may be given several times, and then replaces the default list
+    /// Namespace that outrigger never touches; repeatable; replaces the default list
     #[arg(long = "exclude-namespace", value_name = "NAMESPACE", default_values_t = EXCLUDED_NAMESPACES.map(str::to_owned))]
     pub exclude_namespaces: Vec<String>,
-    /// The namespace that outrigger itself runs in, which is never touched either
+    /// Namespace of outrigger itself, which outrigger never touches either
     #[arg(
         id = "own-namespace",
         long,
@@ -40,22 +40,22 @@ pub struct DecisionArgs {
         value_name = "NAMESPACE"
     )]
     pub namespace: String,
-    /// A user who is trusted to create pods in the name of their owners; may be given several times
+    /// User whose pods may name owners, such as a controller; repeatable; replaces the default list
     #[arg(long = "trusted-requester", value_name = "USER", default_values_t = trusted_requesters())]
     pub trusted_requesters: Vec<String>,
-    /// A further kind of workload, such as argoproj.io/v1alpha1/rollouts/Rollout; may be given several times
+    /// Further kind of workload; repeatable; replaces the default list
     #[arg(long = "owner-kind", value_name = "GROUP/VERSION/PLURAL/KIND", default_value = ROLLOUTS)]
     pub owner_kinds: Vec<OwnerKind>,
-    /// What to do where a decision hangs on something that is not known
+    /// Action if a decision depends on something unknown
     #[arg(long, value_enum, default_value_t = UnknownActionArg::Leave)]
     pub when_unknown: UnknownActionArg,
-    /// When to write a marker: always, so that a pod says by itself what was decided, or only where it changes something
+    /// Condition for writing a marker on a pod
     #[arg(long, value_enum, default_value_t = MarkerWriteArg::Always)]
     pub write: MarkerWriteArg,
-    /// The longest that a suspension may last, such as 30d or 12h; what asks for more ends then
+    /// Longest duration of a suspension, such as 30d or 12h; a longer one ends then
     #[arg(long, default_value = "30d", value_parser = parse_longest_suspension, value_name = "DURATION")]
     pub longest_suspension: SignedDuration,
-    /// The domain that full names of services end with, which suspensions of traffic write
+    /// Domain of the cluster, at the end of full names of services
     #[arg(long, default_value = CLUSTER_DOMAIN, value_name = "DOMAIN")]
     pub cluster_domain: String,
 }
@@ -63,20 +63,20 @@ pub struct DecisionArgs {
 /// Action where a decision depends on an unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum UnknownActionArg {
-    /// Touch nothing.
+    /// Leave the pod as it is.
     Leave,
-    /// Inject.
+    /// Inject a sidecar.
     Enable,
-    /// Do not inject.
+    /// Inject no sidecar.
     Disable,
 }
 
 /// Condition under which a marker is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum MarkerWriteArg {
-    /// Always.
+    /// Always, so that each pod shows its decision.
     Always,
-    /// Only where the injector would otherwise do something else.
+    /// Only if the injector would do something else without it.
     Needed,
 }
 
@@ -119,7 +119,7 @@ fn trusted_requesters() -> Vec<String> {
 
 fn parse_mesh(name: &str) -> Result<&'static Mesh, String> {
     let known = || MESHES.each_ref().map(|mesh| mesh.name).join(", ");
-    Mesh::by_name(name).ok_or_else(|| format!("it is none of {}", known()))
+    Mesh::by_name(name).ok_or_else(|| format!("known meshes are {}", known()))
 }
 
 fn parse_longest_suspension(text: &str) -> Result<SignedDuration, String> {

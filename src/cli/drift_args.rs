@@ -10,16 +10,16 @@ use crate::kernel::duration::{InvalidDuration, format_duration, parse_duration};
 /// Whether and how to look for drift: running pods whose sidecar is not what a new pod would get.
 #[derive(Debug, Clone, Args)]
 pub struct DriftArgs {
-    /// Do not look for pods whose sidecar is not what a new pod would get
+    /// Do not look for drift: pods whose sidecar differs from that of a new pod
     #[arg(long)]
     pub no_drift: bool,
-    /// How often to look for such pods at most; what lasts for less is not spoken of
+    /// Shortest time between two scans for drift; shorter drift is not reported
     #[arg(long, default_value = "15s", value_parser = parse_interval, value_name = "DURATION")]
     pub drift_interval: Duration,
-    /// Evict such pods, whenever they were created, so that new ones take their place
+    /// Evict drifted pods, so that new ones take their place
     #[arg(long, conflicts_with = "no_drift")]
     pub repair_drift: bool,
-    /// How many to evict in a minute at most
+    /// Most evictions in a minute
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600), value_name = "COUNT")]
     pub repair_per_minute: u32,
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::Args;
+use jiff::Timestamp;
 use json_patch::PatchOperation;
 
 use super::manifest;
@@ -13,30 +14,28 @@ use super::snapshot::{ClusterSnapshot, OutputFormat, SnapshotArgs};
 use super::target::{ManifestSubject, TargetRef};
 use crate::decision::facts::RequestKind;
 use crate::features::explain::explanation::{Explanation, PodName};
+use crate::features::explain::request::{self, ExplainRequest};
 use crate::features::status::running::{PodCounts, RunningPods};
-use crate::kernel::object_ref::ObjectRef;
-use crate::kubernetes::inventory::DecisionRequest;
+use crate::kubernetes::inventory::{DecisionRequest, Inventory};
 
-/// Options of `outrigger explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// A workload or a running pod, such as deployment/web or pod/web-0
+    /// Workload or running pod, such as deployment/web or pod/web-0
     #[arg(value_name = "KIND/NAME", required_unless_present = "filename", conflicts_with = "filename")]
     subject: Option<TargetRef>,
-    /// A manifest of pods or workloads that need not exist; - is standard input
+    /// File or directory of pods or workloads, which need not exist; - is standard input
     #[arg(short = 'f', long, value_name = "FILE")]
     filename: Option<PathBuf>,
-    /// The namespace
+    /// Namespace [default: that of the kubeconfig]
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
     output: OutputFormat,
     #[command(flatten)]
     snapshot: SnapshotArgs,
 }
 
-/// Runs the command.
 pub async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     let ExplainArgs { subject, filename, namespace, output, snapshot } = args;
     let namespace = match namespace {
@@ -44,9 +43,9 @@ pub async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
         None => snapshot.default_namespace().await?,
     };
     let explanations = match (subject, filename) {
-        (Some(target), _) => {
-            let cluster = snapshot.take(Some(&namespace)).await?;
-            vec![explain_target(&cluster, &target, &namespace)?]
+        (Some(TargetRef { kind, name }), _) => {
+            let ClusterSnapshot { inventory, now, .. } = snapshot.take(Some(&namespace)).await?;
+            vec![request::explain(&inventory, &ExplainRequest { namespace, kind, name }, now)?.explanation]
         }
         (None, Some(path)) => {
             let objects = manifest::read_objects(&path)?;
@@ -59,8 +58,9 @@ pub async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
             )?;
             let mut namespaces: Vec<&str> = subjects.iter().map(ManifestSubject::namespace).collect();
             namespaces.dedup();
-            let cluster = snapshot.take(if let [one] = namespaces[..] { Some(one) } else { None }).await?;
-            subjects.iter().map(|subject| explain_manifest(&cluster, subject)).collect()
+            let only = if let [one] = namespaces[..] { Some(one) } else { None };
+            let ClusterSnapshot { inventory, now, .. } = snapshot.take(only).await?;
+            subjects.iter().map(|subject| explain_manifest(&inventory, subject, now)).collect()
         }
         (None, None) => bail!("name a workload, such as deployment/web, or give a manifest with -f"),
     };
@@ -71,48 +71,17 @@ pub async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Explains a target in this namespace.
-pub(super) fn explain_target(
-    cluster: &ClusterSnapshot,
-    target: &TargetRef,
-    namespace: &str,
-) -> anyhow::Result<Explanation> {
-    let ClusterSnapshot { inventory, .. } = cluster;
-    if target.is_pod() {
-        let pods = inventory.pods.all();
-        let of_namespace: Vec<_> = pods.iter().filter(|one| one.pod.namespace == namespace).collect();
-        let found = of_namespace.iter().find(|one| *one.name == *target.name);
-        let Some(running) = found else {
-            let names = of_namespace.iter().map(|one| format!("pod/{}", one.name));
-            bail!(target.not_found_message(namespace, names));
-        };
-        return Ok(Explanation::for_running_pod(inventory, running, cluster.now));
-    }
-    let workloads = inventory.workloads();
-    let of_namespace: Vec<_> = workloads.iter().filter(|one| *one.namespace == *namespace).collect();
-    let kind = target.resolve_kind(&inventory.owner_kinds)?;
-    match of_namespace.iter().find(|one| *one.kind == *kind && *one.name == *target.name) {
-        Some(workload) => {
-            Ok(Explanation::for_workload(inventory, workload, &RunningPods::from_inventory(inventory), cluster.now))
-        }
-        None => {
-            let names = of_namespace.iter().map(|one| ObjectRef::new(&*one.kind, &one.name).to_string());
-            bail!(target.not_found_message(namespace, names))
-        }
-    }
-}
-
 /// Explains an object of a manifest.
-pub(super) fn explain_manifest(cluster: &ClusterSnapshot, subject: &ManifestSubject) -> Explanation {
+pub(super) fn explain_manifest(inventory: &Inventory, subject: &ManifestSubject, now: Timestamp) -> Explanation {
     match subject {
         ManifestSubject::Workload(workload) => {
-            Explanation::for_workload(&cluster.inventory, workload, &RunningPods::default(), cluster.now)
+            Explanation::for_workload(inventory, workload, &RunningPods::default(), now)
         }
         ManifestSubject::Pod(pod, controller) => {
             let kind = &RequestKind::PodCreate;
             // A person who applies a manifest is no controller, and so is not trusted to name owners.
             let question = DecisionRequest { kind, pod, controller: controller.as_ref(), requester_is_trusted: false };
-            Explanation::from_facts(&cluster.inventory.facts_for(question), cluster.now)
+            Explanation::from_facts(&inventory.facts_for(question), now)
         }
     }
 }
@@ -165,7 +134,7 @@ fn format_table(explanation: &Explanation) -> String {
             line("", format!("{:<11}{:<width$}  {}", one.outcome, one.title, one.reason));
         }
         if more > 0 {
-            line("", format!("and {more} more that do not match; -o json tells of each"));
+            line("", format!("and {more} more that do not match; -o json lists all"));
         }
     }
     text

@@ -24,19 +24,19 @@ use crate::kubernetes::resources::crds;
 /// Options of `outrigger install`.
 #[derive(Debug, Clone, Args)]
 pub struct InstallArgs {
-    /// The image of outrigger
+    /// Image of outrigger
     #[arg(long, default_value = concat!("outrigger:", env!("CARGO_PKG_VERSION")))]
     image: String,
-    /// What the API server does with a new pod while outrigger does not answer
+    /// Treatment of new pods by the API server while outrigger does not answer
     #[arg(long, value_enum, ignore_case = true, default_value_t = FailurePolicy::Ignore)]
     failure_policy: FailurePolicy,
-    /// How many pods of outrigger run
+    /// Number of pods of outrigger
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(i32).range(1..=100))]
     replicas: i32,
-    /// A revision of the mesh's control plane whose own injection rules may be read; may be given several times
+    /// Revision of the mesh's control plane whose injection rules outrigger may read; repeatable
     #[arg(long = "injector-revision", value_name = "REVISION")]
     injector_revisions: Vec<String>,
-    /// Write a file a topic into this directory, with a kustomization, instead of printing
+    /// Write one file for each topic and a kustomization into this directory, instead of printing
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -49,9 +49,9 @@ pub struct InstallArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "PascalCase")]
 enum FailurePolicy {
-    /// It is created as if outrigger were not there.
+    /// Create the pod as if outrigger were not there.
     Ignore,
-    /// It is refused.
+    /// Refuse the pod.
     Fail,
 }
 
@@ -118,7 +118,7 @@ impl InstallArgs {
             );
         }
         if !is_image(&self.image) {
-            bail!("{:?} is no image; one is written as registry.example.com/outrigger:0.1.0", self.image);
+            bail!("{:?} is no image: write it as registry.example.com/outrigger:0.1.0", self.image);
         }
         Ok(())
     }

@@ -6,44 +6,46 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::explain::describe_operation;
 use super::manifest;
 use super::progress::ProgressDisplay;
-use super::snapshot::{ClusterSnapshot, OutputFormat, SnapshotArgs};
+use super::snapshot::{OutputFormat, SnapshotArgs};
 use super::target::TargetRef;
 use crate::features::new_pod::NewPodOutcome;
-use crate::features::pod_source::pod_sources;
-use crate::features::preview::change::{ChangeKind, ChangeReader, OptionNames, ProposedChange, ProposedChangeRow};
+use crate::features::preview::change::{ChangeKind, ProposedChangeRow};
 use crate::features::preview::comparison::{NamespacePreview, Preview, PreviewSummary, WorkloadDifference};
-use crate::features::preview::proposal::{PreviewReport, preview_changes};
+use crate::features::preview::request::{
+    OptionNames, PreviewPlan, PreviewRefusal, PreviewReport, PreviewRequest, PreviewVerdict, RuleDeletion,
+};
 use crate::kernel::names::DECISION;
+use crate::kubernetes::inventory::Inventory;
 
 /// Names of the options as this command line spells them.
 const OPTION_NAMES: OptionNames = OptionNames { as_enforced: "--as-enforced", at: "--now " };
 
-/// Options of `outrigger preview`.
 #[derive(Debug, Args)]
 pub struct PreviewArgs {
-    /// A manifest of policies and suspensions, new or changed, or a directory of them; - is standard input; may be given several times
+    /// File or directory of policies and suspensions that would be applied; - is standard input; repeatable
     #[arg(short = 'f', long, value_name = "FILE", required_unless_present_any = ["delete", "adopt"])]
     filename: Vec<PathBuf>,
-    /// A policy or suspension that would go away, such as clusterinjectionpolicy/mesh; may be given several times
+    /// Policy or suspension that would be deleted, such as clusterinjectionpolicy/mesh; repeatable
     #[arg(long, value_name = "KIND/NAME")]
     delete: Vec<TargetRef>,
-    /// Instead of a change: the mesh's own markers that stand already and would count as overrides of a first policy
+    /// List existing markers of the mesh that would count as overrides of a first policy
     #[arg(long, conflicts_with_all = ["filename", "delete", "as_enforced"])]
     adopt: bool,
-    /// The namespace of objects that name none; with --adopt the only one that is looked at
+    /// Namespace of objects that name none; with --adopt the only namespace to read
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
     /// Preview policies in mode Audit as if they were in Enforce
     #[arg(long)]
     as_enforced: bool,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
     output: OutputFormat,
     #[command(flatten)]
@@ -55,11 +57,10 @@ pub struct PreviewArgs {
 struct PreviewOutput {
     #[serde(flatten)]
     report: PreviewReport,
-    /// Parts of the cluster that could not be read. The answer is not complete without them.
+    /// Parts of the cluster that could not be read; the result is incomplete without them.
     unread: Vec<String>,
 }
 
-/// Runs the command.
 pub async fn run(args: PreviewArgs) -> anyhow::Result<ExitCode> {
     let PreviewArgs { filename, delete, adopt, namespace, as_enforced, output, snapshot } = args;
     if adopt {
@@ -69,57 +70,48 @@ pub async fn run(args: PreviewArgs) -> anyhow::Result<ExitCode> {
         Some(namespace) => namespace,
         None => snapshot.default_namespace().await?,
     };
-    let (terms, now) = (snapshot.decision_args.rule_limits(), snapshot.now());
-    let reader = ChangeReader { namespace: Some(&namespace), rule_limits: &terms, now, as_enforced };
-    let changes = read_changes(&reader, &filename, &delete)?;
+    let request = PreviewRequest {
+        objects: read_manifests(&filename)?,
+        deletions: delete.into_iter().map(to_deletion).collect(),
+        default_namespace: Some(namespace),
+        within: None,
+        as_enforced,
+        option_names: OPTION_NAMES,
+    };
+    let plan = request.prepare(&snapshot.decision_args.rule_limits(), snapshot.now())?;
     let cluster = {
         let _progress = ProgressDisplay::spinner("reading the cluster");
-        snapshot.take(only_namespace(&changes)).await?
+        snapshot.take(plan.namespace()).await?
     };
-    let printed = PreviewOutput { report: preview(&cluster, &changes)?, unread: cluster.unread() };
+    let printed = PreviewOutput { report: compare(&plan, &cluster.inventory)?, unread: cluster.unread() };
     output.print(&printed, format_table)?;
-    printed.exit_code()
+    match printed.report.verdict(&printed.unread) {
+        PreviewVerdict::Same => Ok(ExitCode::SUCCESS),
+        PreviewVerdict::Changed => Ok(ExitCode::from(1)),
+        PreviewVerdict::Unclear(why) => bail!(why),
+    }
 }
 
-fn read_changes(
-    reader: &ChangeReader<'_>,
-    filenames: &[PathBuf],
-    delete: &[TargetRef],
-) -> anyhow::Result<Vec<ProposedChange>> {
+fn read_manifests(paths: &[PathBuf]) -> anyhow::Result<Vec<Value>> {
     let mut objects = Vec::new();
-    for path in filenames {
+    for path in paths {
         let file_objects = manifest::read_objects(path)?;
-        ensure!(!file_objects.is_empty(), "there is no policy and no suspension in {}", path.display());
+        if file_objects.is_empty() {
+            return Err(PreviewRefusal::NothingProposed).with_context(|| path.display().to_string());
+        }
         objects.extend(file_objects);
     }
-    let mut changes = reader.read_manifests(&objects)?;
-    for TargetRef { kind, name } in delete {
-        changes.push(reader.read_deletion(kind, None, name)?);
-    }
-    Ok(changes)
+    Ok(objects)
 }
 
-/// Returns the namespace of all changes, if they have only one.
-fn only_namespace(changes: &[ProposedChange]) -> Option<&str> {
-    let first = changes.first()?.namespace()?;
-    changes.iter().all(|change| change.namespace() == Some(first)).then_some(first)
+fn to_deletion(TargetRef { kind, name }: TargetRef) -> RuleDeletion {
+    RuleDeletion { kind, namespace: None, name }
 }
 
-fn preview(cluster: &ClusterSnapshot, changes: &[ProposedChange]) -> anyhow::Result<PreviewReport> {
-    let sources = pod_sources(&cluster.inventory);
+fn compare(plan: &PreviewPlan, inventory: &Inventory) -> anyhow::Result<PreviewReport> {
+    let sources = plan.sources(inventory);
     let progress = ProgressDisplay::with_steps("deciding", sources.len());
-    Ok(preview_changes(&cluster.inventory, changes, &sources, (cluster.now, OPTION_NAMES), || progress.advance())?)
-}
-
-impl PreviewOutput {
-    fn exit_code(&self) -> anyhow::Result<ExitCode> {
-        let Self { report: PreviewReport { preview: Preview { summary, .. }, .. }, unread } = self;
-        match summary.changed {
-            0 if unread.is_empty() => Ok(ExitCode::SUCCESS),
-            0 => bail!("nothing would change as far as can be told, but not all could be read: {}", unread.join(", ")),
-            _ => Ok(ExitCode::from(1)),
-        }
-    }
+    Ok(plan.compare(inventory, &sources, || progress.advance())?)
 }
 
 /// Formats a preview for people.

@@ -16,20 +16,18 @@ use crate::kernel::clock::Clock;
 use crate::kubernetes::intake::files;
 use crate::metrics::Metrics;
 
-/// Options of `outrigger review`.
 #[derive(Debug, Args)]
 pub struct ReviewArgs {
-    /// A directory of Kubernetes objects in YAML that stands in for the cluster; the built-in sample if absent
+    /// Directory of Kubernetes objects in YAML to read in place of the cluster [default: the built-in sample]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// The time that stands in for the clock, such as 2026-11-22T20:00:00Z
+    /// Time to use in place of the clock, such as 2026-11-22T20:00:00Z
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
     #[command(flatten)]
     decision_args: DecisionArgs,
 }
 
-/// Runs the command.
 pub async fn run(args: ReviewArgs) -> anyhow::Result<ExitCode> {
     let inventory = args.decision_args.new_inventory();
     let objects = match &args.state {

@@ -24,10 +24,10 @@ use crate::kubernetes::inventory::rules::RuleLimits;
 /// Source of the snapshot.
 #[derive(Debug, Args)]
 pub struct SnapshotArgs {
-    /// A directory of Kubernetes objects in YAML that stands in for the cluster
+    /// Directory of Kubernetes objects in YAML to read in place of the cluster
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
-    /// The time that stands in for the clock, such as 2026-11-22T20:00:00Z
+    /// Time to use in place of the clock, such as 2026-11-22T20:00:00Z
     #[arg(long, value_name = "TIME")]
     pub now: Option<Timestamp>,
     /// Settings of deciding; in a cluster, those of the installed server unless one is given.
@@ -38,11 +38,11 @@ pub struct SnapshotArgs {
 /// Format of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
-    /// For people.
+    /// Text for people.
     Table,
-    /// For programs.
+    /// JSON for programs.
     Json,
-    /// For programs that people read.
+    /// YAML, the same as JSON.
     Yaml,
 }
 
@@ -98,7 +98,7 @@ impl SnapshotArgs {
         let inventory = decision_args.new_inventory();
         let rule_limits = decision_args.rule_limits();
         let problems = snapshot::fill_inventory(&client, &inventory, &rule_limits, namespace).await;
-        let problems = problems.context("cannot read the cluster; --state DIR does without one")?;
+        let problems = problems.context("cannot read the cluster: give --state DIR to read a directory instead")?;
         Ok(ClusterSnapshot { inventory: Arc::new(inventory), rule_limits, now: self.now(), problems })
     }
 
@@ -118,7 +118,7 @@ impl SnapshotArgs {
             Some(Ok(Server { serve })) => serve.decision_args,
             Some(Err(_)) => {
                 eprintln!(
-                    "outrigger: the installed server has settings that this version does not know; deciding with the defaults"
+                    "outrigger: the installed server has settings that this version does not know; the defaults are used"
                 );
                 self.decision_args.clone()
             }
@@ -148,7 +148,7 @@ fn has_decision_flags() -> bool {
 
 /// Connects to the API server with the user's own rights.
 pub(super) async fn client() -> anyhow::Result<kube::Client> {
-    client::client().await.context("cannot find a cluster; --state DIR does without one")
+    client::client().await.context("cannot find a cluster: give --state DIR to read a directory instead")
 }
 
 impl OutputFormat {

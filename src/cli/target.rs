@@ -12,8 +12,8 @@ use serde_json::Value;
 use crate::decision::facts::{Owner, OwnerReference, PodFacts};
 use crate::decision::mesh::Mesh;
 use crate::kernel::object_ref::ObjectRef;
-use crate::kernel::text::{did_you_mean, nearest_word};
-use crate::kubernetes::inventory::owner_kind::{OwnerKinds, controller_of, expand_short_kind};
+use crate::kernel::text::did_you_mean;
+use crate::kubernetes::inventory::owner_kind::{OwnerKinds, controller_of};
 use crate::kubernetes::inventory::workload::{PodObject, WorkloadSpec};
 use crate::kubernetes::resources::strict::{StrictError, read_object};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -34,7 +34,7 @@ impl FromStr for TargetRef {
             Some((kind, name)) if !kind.is_empty() && !name.is_empty() && !name.contains('/') => {
                 Ok(Self { kind: kind.to_lowercase(), name: name.to_owned() })
             }
-            _ => Err("it is not KIND/NAME, such as deployment/web".to_owned()),
+            _ => Err("expected KIND/NAME, such as deployment/web".to_owned()),
         }
     }
 }
@@ -52,17 +52,7 @@ impl TargetRef {
 
     /// Finds the kind among the kinds that can own pods.
     pub fn resolve_kind(&self, kinds: &OwnerKinds) -> anyhow::Result<String> {
-        let typed = self.kind.as_str();
-        if let Some(kind) = expand_short_kind(typed) {
-            return Ok(kind.to_owned());
-        }
-        if let Some(found) = kinds.find_by_word(typed) {
-            return Ok(found.kind.clone());
-        }
-        let known: Vec<_> = kinds.iter().map(|kind| kind.kind.to_lowercase()).collect();
-        let nearest = nearest_word(typed, known.iter().map(String::as_str));
-        let meant = nearest.map(|nearest| format!("did you mean {nearest}? ")).unwrap_or_default();
-        bail!("{typed:?} is no kind that makes pods: {meant}known are pod, {}; --owner-kind adds one", known.join(", "))
+        Ok(kinds.resolve_word(&self.kind)?)
     }
 
     /// Says that there is no such object, with the nearest known name.
@@ -105,12 +95,12 @@ pub fn manifest_subjects(
         let kind = object["kind"].as_str().unwrap_or_default();
         match parse_subject(object, namespace, kinds, mesh)? {
             Some(subject) => subjects.push(subject),
-            None => eprintln!("outrigger: {kind} makes no pods that could be explained, and is passed over"),
+            None => eprintln!("outrigger: {kind} is skipped, since it makes no pods"),
         }
     }
     if subjects.is_empty() {
         bail!(
-            "there is neither a pod nor a workload in it; give a Pod, Deployment, StatefulSet, DaemonSet, Job, CronJob or Rollout"
+            "the manifest has no pod and no workload: give a Pod, Deployment, StatefulSet, DaemonSet, Job, CronJob or Rollout"
         );
     }
     Ok(subjects)
@@ -138,7 +128,7 @@ fn parse_subject(
     mesh: &Mesh,
 ) -> anyhow::Result<Option<ManifestSubject>> {
     let Some(kind) = object["kind"].as_str() else {
-        bail!("an object has no kind; give a Pod, Deployment, StatefulSet, DaemonSet, Job, CronJob or Rollout")
+        bail!("an object has no kind: give a Pod, Deployment, StatefulSet, DaemonSet, Job, CronJob or Rollout")
     };
     let api_version = object["apiVersion"].as_str().unwrap_or_default();
     let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);

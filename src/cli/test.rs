@@ -2,9 +2,10 @@
 //!
 //! Needs no cluster and no server, and gives the same answer every day.
 
-mod case;
-mod expectation;
+pub mod case;
+pub mod expectation;
 mod junit;
+mod settings;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -19,19 +20,18 @@ use crate::kernel::text::sanitize;
 use case::{CaseFile, TestCase};
 use expectation::FieldDifference;
 
-/// Options of `outrigger test`.
 #[derive(Debug, Args)]
 pub struct TestArgs {
-    /// A directory of case files in YAML, or one such file
+    /// Directory of case files in YAML, or one such file
     #[arg(value_name = "DIR")]
     path: PathBuf,
-    /// Only cases that have this text in their file's or their own name
+    /// Run only cases whose file name or own name contains this text
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Also write the results as JUnit XML
+    /// Write the results as JUnit XML to this file too
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
     output: OutputFormat,
 }
@@ -71,7 +71,6 @@ enum TestOutcome {
     },
 }
 
-/// Runs the command.
 pub fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let TestArgs { path, filter, junit, output } = args;
     let report = TestReport::run(&case_files(path)?, filter.as_deref());
@@ -90,8 +89,8 @@ pub fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
 
 fn no_cases_message(path: &Path, filter: Option<&str>) -> String {
     match filter {
-        Some(text) => format!("no case of {} has {text:?} in its name", path.display()),
-        None => format!("there are no cases in {}: what nothing can fail tests nothing", path.display()),
+        Some(text) => format!("no case in {} has {text:?} in its name", path.display()),
+        None => format!("{} has no cases: give a directory of case files, or one such file", path.display()),
     }
 }
 
@@ -154,7 +153,7 @@ fn run_case(case: &TestCase) -> TestOutcome {
     if differences.is_empty() {
         return TestOutcome::Passed;
     }
-    TestOutcome::Failed { differences, because: result.explain() }
+    TestOutcome::Failed { differences, because: result.summary() }
 }
 
 /// Formats the results for people: the differences, and the counts.

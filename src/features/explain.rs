@@ -1,3 +1,4 @@
 //! Explanations: one decision in full, with every rule considered.
 
 pub mod explanation;
+pub mod request;

@@ -13,51 +13,51 @@ use crate::decision::reason::DecisionRule;
 use crate::decision::{Decision, decide};
 use crate::kernel::text::CleanText;
 
-/// What new pods of one origin get.
+/// Outcome for the new pods of one workload.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[schemars(rename = "NewPod")]
 pub struct NewPodOutcome {
-    /// What is decided.
+    /// Action that is decided.
     pub action: &'static str,
-    /// The rule that wins.
+    /// Rule that decides.
     pub rule: RuleRef,
-    /// Why, in one sentence.
+    /// Reason, in one sentence.
     pub reason: String,
-    /// What the injector will do.
+    /// Effect of the injector.
     pub effect: EffectSummary,
-    /// What is written on the pod, as a JSON Patch.
+    /// Changes to the pod, as a JSON Patch.
     pub patch: Vec<PatchOperation>,
     #[serde(skip)]
     marks: PodMarks,
 }
 
-/// How a rule is named.
+/// Name of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "RuleName")]
 pub struct RuleRef {
     /// `Safety`, `Suspension`, `Override`, `Policy` or `None`.
     pub kind: &'static str,
-    /// Its name among its kind.
+    /// Name of the rule, unique for its kind and namespace.
     pub name: String,
-    /// Its namespace, if it has one.
+    /// Namespace of the rule; absent if it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
 }
 
-/// What the injector will do.
+/// Effect of the injector on a new pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Effect")]
 pub struct EffectSummary {
-    /// In one word.
+    /// Outcome, in one word.
     #[serde(serialize_with = "serialize_outcome")]
     #[schemars(with = "String")]
     pub outcome: EffectOutcome,
-    /// Why, in one sentence.
+    /// Reason, in one sentence.
     pub reason: String,
-    /// The webhook entry that is called.
+    /// Webhook of the injector that is called; absent if none is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook: Option<String>,
-    /// The revision of the control plane that it leads to.
+    /// Revision of the control plane behind the webhook.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
 }

@@ -6,5 +6,6 @@
 pub mod adoption;
 pub mod change;
 pub mod comparison;
-pub mod proposal;
+mod reader;
+pub mod request;
 pub mod warnings;

@@ -10,6 +10,7 @@ pub mod drift_counts;
 mod facts;
 pub mod injectors;
 mod interning;
+pub mod kind_check;
 pub mod metadata;
 pub mod namespace_check;
 mod new_pod_facts;

@@ -40,7 +40,8 @@ use crate::kubernetes::inventory::rule_kind::RuleKind;
 
 /// Starts the watches of the cluster, and the controllers that run while this replica leads.
 pub(super) async fn start(context: &mut ServeContext) -> anyhow::Result<ServerEnvironment> {
-    let client = client::client().await.context("cannot serve a cluster; `serve --embedded` does without one")?;
+    let client =
+        client::client().await.context("cannot find a cluster: run `serve --embedded` to serve without one")?;
     let key = start_certificates(context, &client).await?;
     start_watches(context, &client);
     start_leader_tasks(context, &client).await?;

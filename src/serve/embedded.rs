@@ -54,13 +54,13 @@ fn ensure_token(path: &Path) -> anyhow::Result<BearerToken> {
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
             bail!(
-                "others can read the token in {}; say chmod 600 {0}, or remove it and a new one is made",
+                "others can read the token in {}: run chmod 600 {0}, or remove the file to get a new token",
                 path.display()
             )
         }
         Ok(_) => {
             let token = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            ensure!(token.trim().len() >= 32, "{} holds no token; remove it, and one is made", path.display());
+            ensure!(token.trim().len() >= 32, "{} holds no token: remove the file to get a new one", path.display());
             Ok(BearerToken::new(token.trim()))
         }
         Err(_) => {
@@ -78,7 +78,7 @@ pub(super) fn print_webhook_help(cert_dir: &Path, webhook: SocketAddr, operation
     eprintln!(
         "\nOutrigger serves without a cluster. Ask it about a pod, as an API server would:\n\n  \
          curl --cacert {} -H 'Content-Type: application/json' --data @{} https://{webhook}/mutate\n\n\
-         The answer's patch is in base64. What it counts: curl http://{operations}/metrics\n",
+         The patch in the answer is in base64. Metrics: curl http://{operations}/metrics\n",
         cert_dir.join("ca.crt").display(),
         review.display(),
     );
@@ -89,12 +89,12 @@ pub(super) fn print_webhook_help(cert_dir: &Path, webhook: SocketAddr, operation
 pub(super) fn print_api_help(args: &ServeArgs, api: SocketAddr) {
     let (authority, token) = (args.cert_dir.join("ca.crt"), token_path(args));
     eprintln!(
-        "\nThe page is at https://{api}/, and the API beside it; both take the token in {token}:\n\n  curl --cacert {authority} -H \"Authorization: Bearer $(cat {token})\" \
+        "\nThe page is at https://{api}/, and the API at https://{api}/api/v1. Both take the token in {token}:\n\n  curl --cacert {authority} -H \"Authorization: Bearer $(cat {token})\" \
          https://{api}/api/v1/overview",
         authority = authority.display(),
         token = token.display(),
     );
     if matches!(args.embedded, Some(None)) {
-        eprintln!("Suspensions are kept in memory only; give a directory to keep them.");
+        eprintln!("Suspensions are kept in memory only: give --embedded a directory to keep them.");
     }
 }

@@ -44,8 +44,8 @@ fn several_manifests_are_explained_and_other_kinds_are_said_and_passed_over() {
     let output = state.run(&["explain", "-f", "-", "-o", "json"], &[&deployment("{}"), service, pod].join("\n---\n"));
     assert_eq!(output.code, 0, "{}", output.err);
     assert_eq!(output.json().as_array().unwrap().len(), 2);
-    assert_eq!(output.err, "outrigger: Service makes no pods that could be explained, and is passed over\n");
+    assert_eq!(output.err, "outrigger: Service is skipped, since it makes no pods\n");
     let output = state.run(&["explain", "-f", "-"], service);
     assert_eq!(output.code, 2);
-    assert!(output.err.contains("there is neither a pod nor a workload in it"), "{}", output.err);
+    assert!(output.err.contains("the manifest has no pod and no workload"), "{}", output.err);
 }

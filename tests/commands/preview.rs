@@ -155,7 +155,10 @@ fn a_suspension_counts_from_now_and_one_that_begins_later_says_so() {
 fn what_is_no_policy_is_refused_with_a_sentence() {
     let state = StateDirectory::of(OBJECTS);
     let refused = |manifest: &str| state.run(&["preview", "-f", "-"], manifest).refusal().to_owned();
-    assert_eq!(refused("# nothing"), "there is no policy and no suspension in -");
+    assert_eq!(
+        refused("# nothing"),
+        "-: nothing is proposed: send policies or suspensions, or name in delete those that would be deleted"
+    );
     assert_eq!(
         refused(&policy("a", "{acton: Enable, match: {namespace: {}}}")),
         "ClusterInjectionPolicy a: spec.acton: unknown field; did you mean action?\n  \
@@ -173,7 +176,7 @@ fn what_is_no_policy_is_refused_with_a_sentence() {
     let kind = policy("a", "{action: Enable}").replace("ClusterInjectionPolicy", "ClusterInjectPolicy");
     assert!(refused(&kind).contains("did you mean ClusterInjectionPolicy?"));
     let version = policy("a", "{action: Enable}").replace("v1alpha1", "v1");
-    assert!(refused(&version).contains("apiVersion is \"outrigger.dev/v1\", and should be outrigger.dev/v1alpha1"));
+    assert!(refused(&version).contains("apiVersion is \"outrigger.dev/v1\": use outrigger.dev/v1alpha1"));
     let twice = format!("{0}\n---\n{0}", policy("a", "{action: Enable}"));
     assert_eq!(refused(&twice), "ClusterInjectionPolicy a is given twice");
 }

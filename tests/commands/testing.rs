@@ -87,17 +87,17 @@ fn cases_are_picked_by_a_text_and_none_is_an_error() {
 #[test]
 fn what_cannot_fail_is_no_test() {
     let empty = tempfile::tempdir().unwrap();
-    assert!(test(empty.path(), &[]).refusal().contains("there are no cases in"));
+    assert!(test(empty.path(), &[]).refusal().contains("has no cases: give a directory"));
     let why = |text: &str| {
         let output = test(cases(text).path(), &[]);
         assert_eq!(output.code, 2, "{}", output.out);
         output.out
     };
-    assert!(why("cases: []").contains("it has no cases"));
-    assert!(why("{apiVersion: v1, kind: Namespace}").contains("manifests are better kept in a directory of their own"));
-    assert!(why("cases: [{name: a, subject: deployment/web, expect: {}}]").contains("it expects nothing"));
-    assert!(why("cases: [{name: a, expect: {action: Leave}}]").contains("it needs either a subject"));
-    assert!(why("cases: [{subject: pod/a, expect: {action: Leave}}]").contains("it has no name"));
+    assert!(why("cases: []").contains("the file has no cases"));
+    assert!(why("{apiVersion: v1, kind: Namespace}").contains("keep manifests in a directory of their own"));
+    assert!(why("cases: [{name: a, subject: deployment/web, expect: {}}]").contains("the case expects nothing"));
+    assert!(why("cases: [{name: a, expect: {action: Leave}}]").contains("the case needs either a pod or a subject"));
+    assert!(why("cases: [{subject: pod/a, expect: {action: Leave}}]").contains("the case has no name"));
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn what_is_not_understood_is_named_with_the_nearest() {
         why(&format!("{STATE}- {{name: a, subject: deployment/web, expect: {{action: Leave}}}}"))
             .contains("there is no deployment/web")
     );
-    assert!(why("a: [").contains("it is no YAML"));
+    assert!(why("a: [").contains("the file is not valid YAML"));
 }
 
 #[test]

@@ -128,7 +128,7 @@ async fn with_the_right_to_view_one_namespace(run: RunCommand<'_>) {
     assert!(told.out.contains("are not known (NotSynced); the configured answer is Leave"), "{}", told.out);
     let told = run(&["preview", "-f", "-"], POLICY);
     assert_eq!((told.code, told.out.as_str()), (2, ""), "{}", told.err);
-    assert!(told.err.contains("so that nobody can tell what others would change"), "{}", told.err);
+    assert!(told.err.contains("so there is nothing to compare with"), "{}", told.err);
 }
 
 async fn with_outrigger_explain(run: RunCommand<'_>) {

@@ -13,7 +13,7 @@ use crate::features::preview::adoption::{ExistingMarker, existing_markers};
 #[derive(Debug, Serialize)]
 struct AdoptionOutput {
     markers: Vec<ExistingMarker>,
-    /// Parts of the cluster that could not be read. The answer is not complete without them.
+    /// Parts of the cluster that could not be read; the result is incomplete without them.
     unread: Vec<String>,
 }
 
@@ -26,8 +26,7 @@ pub(super) async fn run(
         let _progress = ProgressDisplay::spinner("reading the cluster");
         snapshot.take(namespace).await?
     };
-    let mut markers = existing_markers(&cluster.inventory, cluster.now);
-    markers.retain(|one| namespace.is_none_or(|namespace| one.namespace == namespace));
+    let markers = existing_markers(&cluster.inventory, namespace, cluster.now);
     let printed = AdoptionOutput { markers, unread: cluster.unread() };
     output.print(&printed, format_table)?;
     if printed.markers.iter().any(|one| one.asks.is_some()) {

@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::features::explain::explanation::{DecisionSummary, ExplainedRule, ExplainedWorkload, Explanation};
-use crate::features::new_pod::RuleRef;
+use crate::features::new_pod::{EffectSummary, RuleRef};
 
 /// Expected decision. Absent fields may have any value.
-#[derive(Debug, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename = "Expected", rename_all = "camelCase")]
-pub(super) struct CaseExpectation {
+pub struct CaseExpectation {
     /// `Enable`, `Disable`, `Remove` or `Leave`.
-    action: Option<String>,
+    pub action: Option<String>,
     /// Kind and name of the rule that wins, such as `Policy mesh-by-default`.
-    rule: Option<String>,
+    pub rule: Option<String>,
     /// Part of the reason.
     reason: Option<String>,
     /// Workload, such as `Deployment/web`, or `none`.
@@ -33,43 +33,69 @@ pub(super) struct CaseExpectation {
     /// Revision of the control plane behind the webhook.
     revision: Option<String>,
     /// Labels of the patched pod; null stands for a label that must be absent.
-    labels: Map<String, Value>,
+    pub labels: Map<String, Value>,
     /// Annotations of the patched pod; null stands for an annotation that must be absent.
-    annotations: Map<String, Value>,
+    pub annotations: Map<String, Value>,
 }
 
 /// Field whose value is not the expected one.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct FieldDifference {
-    pub(super) field: String,
-    pub(super) expected: String,
-    pub(super) found: String,
+pub struct FieldDifference {
+    pub field: String,
+    pub expected: String,
+    pub found: String,
 }
 
-/// Decision of a case, and the metadata of the patched pod.
-#[derive(Debug)]
-pub(super) struct CaseResult {
-    explanation: Explanation,
-    metadata: Value,
+/// Decision of a case in the words of expectations. Absent parts are `none`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundDecision {
+    pub action: String,
+    /// Kind and name of the rule that wins.
+    pub rule: String,
+    pub reason: String,
+    pub workload: String,
+    pub until: String,
+    /// Other rules that have to do with the pod, with their outcomes.
+    pub considered: String,
+    pub effect: String,
+    pub effect_reason: String,
+    pub webhook: String,
+    pub revision: String,
+    /// Metadata of the patched pod.
+    pub metadata: Value,
 }
 
-impl CaseResult {
-    /// Applies the patch of the decision to this pod.
-    pub(super) fn apply(explanation: Explanation, pod: &Value) -> anyhow::Result<Self> {
-        let metadata = match &pod["metadata"] {
-            Value::Null => json!({}),
-            metadata => metadata.clone(),
-        };
+impl FoundDecision {
+    /// Takes the decision from its explanation, and applies its patch to this pod.
+    pub(super) fn new(explanation: &Explanation, pod: &Value) -> anyhow::Result<Self> {
+        let Explanation { decision, effect, workload, patch, .. } = explanation;
+        let DecisionSummary { action, rule, reason, until, considered } = decision;
+        let EffectSummary { outcome, reason: effect_reason, webhook, revision } = effect;
+        let metadata = if pod["metadata"].is_null() { json!({}) } else { pod["metadata"].clone() };
         let mut pod = json!({"metadata": metadata});
-        json_patch::patch(&mut pod, &explanation.patch).context("the patch does not apply")?;
-        Ok(Self { explanation, metadata: pod["metadata"].take() })
+        json_patch::patch(&mut pod, patch).context("the patch does not apply")?;
+        let none = || "none".to_owned();
+        let workload = workload.as_ref().map(|ExplainedWorkload { kind, name }| format!("{kind}/{name}"));
+        Ok(Self {
+            action: (*action).to_owned(),
+            rule: describe_rule(rule),
+            reason: reason.clone(),
+            workload: workload.unwrap_or_else(none),
+            until: until.map_or_else(none, |until| until.to_string()),
+            considered: describe_considered(considered),
+            effect: outcome.as_str().to_owned(),
+            effect_reason: effect_reason.clone(),
+            webhook: webhook.clone().unwrap_or_else(none),
+            revision: revision.clone().unwrap_or_else(none),
+            metadata: pod["metadata"].take(),
+        })
     }
 
-    /// Explains the decision in one line.
-    pub(super) fn explain(&self) -> String {
-        let Explanation { decision: DecisionSummary { action, rule, reason, .. }, effect, .. } = &self.explanation;
-        let rule = if rule.kind == "None" { String::new() } else { format!(" by {}", describe_rule(rule)) };
-        format!("{action}{rule}: {reason}; {}: {}", effect.outcome.as_str(), effect.reason)
+    /// Sums the decision up in one line.
+    pub(super) fn summary(&self) -> String {
+        let Self { action, rule, reason, effect, effect_reason, .. } = self;
+        let rule = if rule.starts_with("None ") { String::new() } else { format!(" by {rule}") };
+        format!("{action}{rule}: {reason}; {effect}: {effect_reason}")
     }
 }
 
@@ -79,46 +105,27 @@ impl CaseExpectation {
         *self == Self::default()
     }
 
-    /// Compares the expected fields with the result.
-    pub(super) fn differences(&self, result: &CaseResult) -> Vec<FieldDifference> {
-        let Self {
-            action,
-            rule,
-            reason,
-            workload,
-            until,
-            considered,
-            effect,
-            effect_reason,
-            webhook,
-            revision,
-            labels,
-            annotations,
-        } = self;
-        let CaseResult { explanation, metadata } = result;
-        let Explanation { decision, effect: found_effect, workload: found_workload, .. } = explanation;
+    /// Compares the expected fields with a decision.
+    pub fn differences(&self, found: &FoundDecision) -> Vec<FieldDifference> {
+        let until = self.until.map(|until| until.to_string());
+        let considered = self.considered.as_ref().map(|considered| considered.join("; "));
         let mut comparison = FieldComparison(Vec::new());
-        comparison.compare("action", action.as_deref(), || decision.action.to_owned());
-        comparison.compare("rule", rule.as_deref(), || describe_rule(&decision.rule));
-        comparison.compare_part("reason", reason.as_deref(), &decision.reason);
-        comparison.compare("workload", workload.as_deref(), || {
-            found_workload
-                .as_ref()
-                .map_or_else(|| "none".to_owned(), |ExplainedWorkload { kind, name }| format!("{kind}/{name}"))
-        });
-        let until = until.map(|until| until.to_string());
-        comparison.compare("until", until.as_deref(), || {
-            decision.until.map_or_else(|| "none".to_owned(), |until| until.to_string())
-        });
-        let considered = considered.as_ref().map(|considered| considered.join("; "));
-        comparison.compare("considered", considered.as_deref(), || describe_considered(&decision.considered));
-        comparison.compare("effect", effect.as_deref(), || found_effect.outcome.as_str().to_owned());
-        comparison.compare_part("effectReason", effect_reason.as_deref(), &found_effect.reason);
-        let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
-        comparison.compare("webhook", webhook.as_deref(), || or_none(&found_effect.webhook));
-        comparison.compare("revision", revision.as_deref(), || or_none(&found_effect.revision));
-        comparison.compare_map("labels", labels, &metadata["labels"]);
-        comparison.compare_map("annotations", annotations, &metadata["annotations"]);
+        for (field, expected, found) in [
+            ("action", &self.action, &found.action),
+            ("rule", &self.rule, &found.rule),
+            ("workload", &self.workload, &found.workload),
+            ("until", &until, &found.until),
+            ("considered", &considered, &found.considered),
+            ("effect", &self.effect, &found.effect),
+            ("webhook", &self.webhook, &found.webhook),
+            ("revision", &self.revision, &found.revision),
+        ] {
+            comparison.compare(field, expected.as_deref(), found);
+        }
+        comparison.compare_part("reason", self.reason.as_deref(), &found.reason);
+        comparison.compare_part("effectReason", self.effect_reason.as_deref(), &found.effect_reason);
+        comparison.compare_map("labels", &self.labels, &found.metadata["labels"]);
+        comparison.compare_map("annotations", &self.annotations, &found.metadata["annotations"]);
         comparison.0
     }
 }
@@ -127,11 +134,9 @@ impl CaseExpectation {
 struct FieldComparison(Vec<FieldDifference>);
 
 impl FieldComparison {
-    fn compare(&mut self, field: &str, expected: Option<&str>, found: impl FnOnce() -> String) {
-        let Some(expected) = expected else { return };
-        let found = found();
-        if found != expected {
-            self.push(field, expected.to_owned(), found);
+    fn compare(&mut self, field: &str, expected: Option<&str>, found: &str) {
+        if let Some(expected) = expected.filter(|expected| *expected != found) {
+            self.push(field, expected.to_owned(), found.to_owned());
         }
     }
 

@@ -36,7 +36,7 @@ fn write_suite(xml: &mut String, results: &[TestResult]) {
                     (format!("not as expected: {first}"), format_differences(differences, because, ""));
                 write_problem(xml, "failure", &message, &lines)
             }
-            TestOutcome::Error { why } => write_problem(xml, "error", "it could not be tested", why),
+            TestOutcome::Error { why } => write_problem(xml, "error", "the case could not be tested", why),
         };
     }
     xml.push_str("  </testsuite>\n");

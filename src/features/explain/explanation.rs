@@ -19,71 +19,71 @@ use crate::features::status::running::{PodCounts, RunningPods};
 use crate::kernel::text::sanitize;
 use crate::kubernetes::inventory::Inventory;
 
-/// A decision about one pod, and what follows from it.
+/// Decision about one pod, with every rule considered, and its effect.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Explanation {
-    /// The pod.
+    /// Pod that is decided about.
     pub pod: PodName,
-    /// The pod's workload; null for a bare pod.
+    /// Workload of the pod; null if it has none.
     pub workload: Option<ExplainedWorkload>,
-    /// What is decided.
+    /// Decision and its reason.
     pub decision: DecisionSummary,
-    /// What the injector will do.
+    /// Effect of the injector.
     pub effect: EffectSummary,
-    /// What is written on the pod, as a JSON Patch.
+    /// Changes to the pod, as a JSON Patch.
     pub patch: Vec<PatchOperation>,
-    /// What the workload's running pods have, where pods are known.
+    /// Sidecars of the running pods; absent if pods are not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub running: Option<PodCounts>,
 }
 
-/// A pod's name; null where the API server will make one.
+/// Namespace and name of a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PodName {
-    /// Its namespace.
+    /// Namespace of the pod.
     pub namespace: String,
-    /// Its name.
+    /// Name of the pod; null if the API server will make one.
     pub name: Option<String>,
 }
 
-/// A workload's name.
+/// Kind and name of a workload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "WorkloadName")]
 pub struct ExplainedWorkload {
-    /// Its kind.
+    /// Kind of the workload.
     pub kind: String,
-    /// Its name.
+    /// Name of the workload.
     pub name: String,
 }
 
-/// A decision.
+/// Decision about a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Decision")]
 pub struct DecisionSummary {
-    /// What is to happen.
+    /// Action that is decided.
     pub action: &'static str,
-    /// The rule that won.
+    /// Rule that decides.
     pub rule: RuleRef,
-    /// Why, in one sentence.
+    /// Reason, in one sentence.
     pub reason: String,
-    /// Until when that holds, where the rule itself ends.
+    /// End of the decision; absent if its rule has no end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// Every rule considered.
+    /// Rules that were considered, in order.
     pub considered: Vec<ExplainedRule>,
 }
 
-/// A rule that was considered.
+/// Rule that was considered, and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "ConsideredRule")]
 pub struct ExplainedRule {
-    /// The rule.
+    /// Name of the rule.
     pub rule: RuleRef,
-    /// What became of it, in one word.
+    /// Outcome, in one word.
     pub outcome: &'static str,
-    /// Why.
+    /// Reason of the outcome.
     pub reason: String,
-    /// How the rule calls itself in a sentence.
+    /// Title of the rule in sentences.
     #[serde(skip)]
     pub title: String,
 }

@@ -8,7 +8,8 @@ use crate::decision::mesh::{MarkerPlace, Mesh};
 use crate::decision::reason::DecisionRule;
 use crate::decision::{Action, Decision, decide};
 use crate::features::new_pod::EffectSummary;
-use crate::features::pod_source::{PodSource, pod_sources};
+use crate::features::pod_source::{PodSource, pod_sources_with};
+use crate::features::status::running::RunningPods;
 use crate::kernel::text::sanitize;
 use crate::kubernetes::inventory::Inventory;
 
@@ -38,15 +39,15 @@ pub struct ExistingMarker {
     pub agrees: Option<bool>,
 }
 
-/// Returns every marker, except on pods that are never touched and except our own.
-pub fn existing_markers(inventory: &Inventory, now: jiff::Timestamp) -> Vec<ExistingMarker> {
+/// Returns the markers of one namespace or of all, except on pods that are never touched and except our own.
+pub fn existing_markers(inventory: &Inventory, namespace: Option<&str>, now: jiff::Timestamp) -> Vec<ExistingMarker> {
     let markers = |source: &PodSource| {
         source.with_facts(inventory, |facts| match decide(facts, now).rule {
             DecisionRule::Safety(_) => Vec::new(),
             _ => markers_of_pod(facts, source),
         })
     };
-    pod_sources(inventory).iter().flat_map(markers).collect()
+    pod_sources_with(inventory, &RunningPods::in_namespace(inventory, namespace)).iter().flat_map(markers).collect()
 }
 
 fn markers_of_pod(facts: &Facts<'_>, source: &PodSource) -> Vec<ExistingMarker> {

@@ -12,63 +12,63 @@ use crate::features::new_pod::NewPodOutcome;
 use crate::features::pod_source::PodSource;
 use crate::kernel::text::sanitize;
 
-/// What would change, by namespace.
+/// Changes for new pods, by namespace.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Preview {
-    /// How much would change.
+    /// Number of changes.
     pub summary: PreviewSummary,
-    /// The namespaces in which something would change, by name.
+    /// Namespaces with changes, sorted by name.
     pub namespaces: Vec<NamespacePreview>,
 }
 
-/// How much would change.
+/// Number of changes for new pods.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PreviewSummary {
-    /// Workloads, and pods without one, that were looked at.
+    /// Number of workloads compared, and of pods without a workload.
     pub workloads: usize,
-    /// Those whose new pods would be different.
+    /// Number of workloads whose new pods would be different.
     pub changed: usize,
-    /// Those that would be decided by another rule, to the same end.
+    /// Number of workloads that another rule would decide, with the same result.
     pub other_rule: usize,
-    /// Those whose new pods would get a sidecar, and get none now.
+    /// Number of workloads whose new pods would get a sidecar and get none now.
     pub gaining: usize,
-    /// Those whose new pods would get none, and get one now.
+    /// Number of workloads whose new pods would get no sidecar and get one now.
     pub losing: usize,
-    /// Those that would become unreachable.
+    /// Number of workloads whose new pods would ask for a sidecar that no injector gives.
     pub unreachable: usize,
-    /// Running pods of all of them; absent where pods are not known.
+    /// Number of running pods; absent if pods are not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pods: Option<usize>,
-    /// Running pods of those whose new pods would be different.
+    /// Number of running pods of the changed workloads; absent if pods are not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed_pods: Option<usize>,
 }
 
-/// What would change in one namespace.
+/// Changes in one namespace.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[schemars(rename = "PreviewOfNamespace")]
 pub struct NamespacePreview {
-    /// Its name.
+    /// Name of the namespace.
     pub namespace: String,
-    /// The workloads whose new pods would be different.
+    /// Workloads whose new pods would be different.
     pub workloads: Vec<WorkloadDifference>,
 }
 
-/// What would change for one workload.
+/// Change for the new pods of one workload.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[schemars(rename = "Difference")]
 pub struct WorkloadDifference {
-    /// Its kind; `Pod` for a pod that no known workload made.
+    /// Kind of the workload; `Pod` for a pod without a known workload.
     pub kind: String,
-    /// Its name.
+    /// Name of the workload.
     pub name: String,
-    /// How many pods of it run; absent where pods are not known.
+    /// Number of running pods; absent if pods are not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pods: Option<usize>,
-    /// What a new pod gets now.
+    /// Outcome for a new pod now.
     pub before: NewPodOutcome,
-    /// What a new pod would get.
+    /// Outcome for a new pod after the change.
     pub after: NewPodOutcome,
 }
 
