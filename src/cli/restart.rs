@@ -2,7 +2,6 @@
 
 pub(super) mod execution;
 pub(super) mod progress_output;
-mod summary;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -19,10 +18,9 @@ use super::snapshot::{OutputFormat, SnapshotArgs};
 use super::target::TargetRef;
 use crate::cli::action_args::confirm;
 use crate::decision::selector::Selector;
-use crate::features::restart::forget::forget_restart;
+use crate::features::restart::apply::{forget_restart, rehearse_restart};
 use crate::features::restart::plan::{RestartRefusal, RestartTargets};
 use crate::features::restart::prepare::{PreparedRestart, RestartForgetOutput, RestartPlanOutput, prepare_restart};
-use crate::features::restart::rehearse::rehearse_restart;
 use crate::features::restart::report::{RestartReport, WorkloadReason};
 use crate::features::restart::request::{MAX_AT_ONCE, RestartIntent, RestartPace, RestartRequest, new_run_id};
 use crate::features::restart::workload::NamespacedWorkload;
@@ -134,11 +132,11 @@ pub async fn run(args: RestartArgs) -> anyhow::Result<ExitCode> {
     let at_once = args.pacing.pace().at_once;
     match request.intent() {
         RestartIntent::Start(_) => {
-            summary::summarize_plan(&prepared, &namespace, at_once).iter().for_each(|line| eprintln!("{line}"));
+            progress_output::summarize_plan(&prepared, &namespace, at_once).iter().for_each(|line| eprintln!("{line}"));
             command.restart(prepared, "Restart?").await
         }
         RestartIntent::Resume(_) => {
-            summary::summarize_resume(&prepared, &namespace).iter().for_each(|line| eprintln!("{line}"));
+            progress_output::summarize_resume(&prepared, &namespace).iter().for_each(|line| eprintln!("{line}"));
             command.restart(prepared, "Resume?").await
         }
         RestartIntent::Forget(_) => command.forget(prepared).await,

@@ -17,9 +17,8 @@ use crate::api::problem::ApiProblem;
 use crate::api::request::{acquire_change_turn, json_response, run_to_completion};
 use crate::api::session::{ApiSession, AuditedAttempt};
 use crate::audit::act_entry::ActKind;
-use crate::features::restart::forget::forget_restart;
+use crate::features::restart::apply::{forget_restart, rehearse_restart};
 use crate::features::restart::prepare::{RestartForgetOutput, prepare_restart};
-use crate::features::restart::rehearse::rehearse_restart;
 use crate::features::restart::request::{RestartIntent, RestartRequest, new_run_id};
 use crate::kernel::text::CleanText;
 

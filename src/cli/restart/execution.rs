@@ -8,12 +8,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::progress_output::{RestartPrinter, describe_end};
-use super::{PacingArgs, refusal_error, summary};
+use super::{PacingArgs, progress_output, refusal_error};
 use crate::cli::snapshot::OutputFormat;
 use crate::features::restart::execution::RestartRunner;
 use crate::features::restart::plan::RestartTargets;
-use crate::features::restart::prepare::prepare_restart;
-use crate::features::restart::remaining::RemainingWork;
+use crate::features::restart::prepare::{RemainingWork, prepare_restart};
 use crate::features::restart::report::{RestartReport, RestartVerdict};
 use crate::features::restart::request::{RestartIntent, RestartRequest, new_run_id};
 use crate::features::restart::workload::NamespacedWorkload;
@@ -41,7 +40,7 @@ pub(in crate::cli) async fn restart_changed(
     let request = RestartRequest::new(RestartIntent::Start(RestartTargets::Changed(names)), Vec::new());
     let prepared = request.and_then(|request| prepare_restart(world, &request, new_run_id()));
     let prepared = prepared.map_err(|why| refusal_error(&why))?;
-    summary::summarize_skipped(&prepared.skipped).iter().for_each(|line| eprintln!("{line}"));
+    progress_output::summarize_skipped(&prepared.skipped).iter().for_each(|line| eprintln!("{line}"));
     let mut report = run_until_end(&restarts, kinds, &prepared.run, prepared.work, pacing).await?;
     report.passed.extend(prepared.skipped);
     Ok(report)

@@ -1,4 +1,4 @@
-//! Output of a restart: lines and a bar while it runs, and a summary at its end.
+//! Output of a restart: a summary before it begins, lines and a bar while it runs, and a summary at its end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::cli::progress::ProgressDisplay;
+use crate::features::restart::prepare::{PreparedRestart, RemainingWork};
 use crate::features::restart::report::{RestartEnd, RestartReport, RestartStep, WorkloadReason};
+use crate::features::restart::strategy::RolloutStrategy;
 use crate::features::restart::workload::{NamespacedWorkload, WorkloadSnapshot};
 use crate::kernel::text::CleanText;
 
@@ -16,6 +18,8 @@ const WAITING_INTERVAL: Duration = Duration::from_secs(5);
 const REPEAT_INTERVAL: Duration = Duration::from_secs(60);
 /// Number of names in a line.
 const MAX_NAMED: usize = 5;
+/// Number of names in each list.
+const MAX_LISTED: usize = 10;
 
 /// Printer of the steps of a restart.
 pub(super) struct RestartPrinter {
@@ -174,6 +178,81 @@ pub(in crate::cli) fn describe_end(report: &RestartReport) -> String {
         text.push_str(&format!("Or give it up with: outrigger restart --forget {run} -n {namespace}\n"));
     }
     text
+}
+
+/// Summarizes a plan as lines of text.
+pub(super) fn summarize_plan(prepared: &PreparedRestart, namespace: &str, at_once: usize) -> Vec<String> {
+    let PreparedRestart { work: RemainingWork { workloads, .. }, skipped, bare_pods, .. } = prepared;
+    let mut lines = Vec::new();
+    match workloads.len() {
+        0 => lines.push(format!("Nothing to restart in namespace {namespace}.")),
+        1 => lines.push(format!("Restarting {} in namespace {namespace} replaces all of its pods.", workloads[0].name)),
+        count => {
+            lines.push(format!("Restarting {count} workloads in namespace {namespace}, {at_once} at once:"));
+            lines.extend(list_lines(workloads.iter().map(|one| one.name.to_string())));
+        }
+    }
+    lines.extend(describe_strategies(workloads));
+    lines.extend(summarize_skipped(skipped));
+    if !bare_pods.is_empty() {
+        lines.push(format!("Pods that no controller would recreate are left alone ({}):", bare_pods.len()));
+        lines.extend(list_lines(bare_pods.iter().map(|name| format!("pod/{name}"))));
+    }
+    lines
+}
+
+/// Lists the workloads that are passed over, with the reasons.
+pub(super) fn summarize_skipped(skipped: &[WorkloadReason]) -> Vec<String> {
+    if skipped.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![format!("Passed over ({}):", skipped.len())];
+    lines.extend(list_lines(skipped.iter().map(|WorkloadReason { workload, why }| format!("{workload}: {why}"))));
+    lines
+}
+
+/// Summarizes a resumed restart as lines of text.
+pub(super) fn summarize_resume(prepared: &PreparedRestart, namespace: &str) -> Vec<String> {
+    let PreparedRestart { run, work, .. } = prepared;
+    let (total, RemainingWork { workloads, excepted }) = (work.total(), work);
+    let rolling = workloads.iter().filter(|one| one.rolling_since().is_some()).count();
+    let mut lines = vec![format!(
+        "Restart {run} in namespace {namespace} continues with {} of its {total} workloads, of which {rolling} have begun:",
+        workloads.len()
+    )];
+    lines.extend(list_lines(workloads.iter().map(|one| one.name.to_string())));
+    if !excepted.is_empty() {
+        lines.push("Excepted workloads stay as they are:".to_owned());
+        lines.extend(list_lines(excepted.iter().map(|one| one.name.to_string())));
+    }
+    lines
+}
+
+/// Lists the workloads without an ordinary roll-out.
+fn describe_strategies(workloads: &[WorkloadSnapshot]) -> Vec<String> {
+    let evicted = workloads.iter().filter(|one| one.strategy == RolloutStrategy::Eviction);
+    let evicted: Vec<_> = evicted.map(|one| one.name.to_string()).collect();
+    let down = workloads.iter().filter(|one| one.strategy.pods_down() > 1 && one.strategy.pods_down() == one.desired);
+    let down: Vec<_> = down.map(|one| one.name.to_string()).collect();
+    let mut lines = Vec::new();
+    if !evicted.is_empty() {
+        lines.push("Evicting pods one after another, since no controller replaces those of:".to_owned());
+        lines.extend(list_lines(evicted.into_iter()));
+    }
+    if !down.is_empty() {
+        lines.push("All pods go down at once, by the strategy of:".to_owned());
+        lines.extend(list_lines(down.into_iter()));
+    }
+    lines
+}
+
+fn list_lines(all: impl ExactSizeIterator<Item = String>) -> Vec<String> {
+    let more = all.len().saturating_sub(MAX_LISTED);
+    let mut lines: Vec<String> = all.take(MAX_LISTED).map(|one| format!("  {one}")).collect();
+    if more > 0 {
+        lines.push(format!("  and {more} more"));
+    }
+    lines
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::mark::RestartMark;
-use super::remaining::RemainingWork;
+use super::prepare::RemainingWork;
 use super::report::{RestartEnd, RestartReport, RestartStep, WorkloadReason, describe_api_error};
 use super::request::RestartPace;
 use super::workload::{NamespacedWorkload, WorkloadSnapshot};

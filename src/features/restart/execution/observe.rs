@@ -4,7 +4,7 @@ use futures::FutureExt;
 
 use super::tracked::{TrackedWorkload, WorkloadOutcome};
 use super::{RestartExecution, StepError, StopReason};
-use crate::features::restart::marking::mark_changed;
+use crate::features::restart::mark::mark_changed;
 use crate::features::restart::pods::{PodSnapshot, explain_not_up};
 use crate::features::restart::progress::{RolloutCounts, RolloutProgress, needs_pods, rollout_progress};
 use crate::features::restart::report::RestartStep;

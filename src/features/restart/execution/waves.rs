@@ -10,10 +10,9 @@ use futures::FutureExt;
 
 use super::tracked::{TrackedWorkload, WorkloadOutcome, WorkloadPhase};
 use super::{RestartExecution, StopReason, WorkloadCall};
-use crate::features::restart::budget::DisruptionBudget;
 use crate::features::restart::report::{RestartStep, WorkloadReason};
 use crate::features::restart::strategy::RolloutStrategy;
-use crate::features::restart::wave::{ClaimVerdict, judge_claim, next_wave};
+use crate::features::restart::wave::{ClaimVerdict, DisruptionBudget, judge_claim, next_wave};
 use crate::features::restart::workload::{NamespacedWorkload, WorkloadSnapshot};
 use crate::kubernetes::client::parallel::join_bounded;
 
