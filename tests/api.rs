@@ -178,6 +178,41 @@ async fn a_suspension_is_made_once_extended_ended_and_recorded() {
     assert!(end["before"]["spec"]["expiresAt"] != end["after"]["spec"]["expiresAt"], "{end}");
 }
 
+/// A namespace whose cluster policy allows no exception, with a pod that has a sidecar.
+const STRICT: &str = r#"
+{apiVersion: v1, kind: Namespace, metadata: {name: strict}}
+---
+{apiVersion: apps/v1, kind: Deployment, metadata: {name: api, namespace: strict, uid: u2}, spec: {selector: {matchLabels: {app: api}}, template: {metadata: {labels: {app: api}}}}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: api-0, namespace: strict, uid: u3, labels: {app: api}, annotations: {sidecar.istio.io/status: '{"containers":["istio-proxy"]}'}, ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: api, uid: u2, controller: true}]}, spec: {containers: [{name: app, image: app}, {name: istio-proxy, image: proxyv2}]}, status: {phase: Running}}
+---
+{apiVersion: outrigger.dev/v1alpha1, kind: ClusterInjectionPolicy, metadata: {name: always}, spec: {match: {namespaces: {include: [strict]}}, action: Enable, overrides: Deny}}
+"#;
+
+#[tokio::test]
+async fn a_suspension_says_what_a_policy_refuses_and_which_pods_keep_their_sidecar() {
+    let state = state();
+    std::fs::write(state.path().join("strict.yaml"), STRICT).unwrap();
+    let served = EmbeddedServer::start(Some(state.path()), 1);
+    let suspend = |path: &str, body: &Value| {
+        let answer = send_json(&served, "POST", &format!("{path}?dryRun=true"), Some(body), &[]);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["warnings"].to_string()
+    };
+    let void = "has no effect on 1 of 1 workloads: ClusterInjectionPolicy always allows no exception";
+    let of_strict = "/api/v1/namespaces/strict/suspensions";
+    let warnings = suspend(of_strict, &injection("void"));
+    assert!(warnings.contains(void) && warnings.contains("1 running pods keep their sidecar"), "{warnings}");
+    let mut everywhere = injection("all");
+    everywhere["namespaces"] = json!({"include": ["strict"]});
+    let warnings = suspend("/api/v1/suspensions", &everywhere);
+    assert!(!warnings.contains("has no effect") && warnings.contains("1 running pods"), "{warnings}");
+    // What exists already is described in the same way.
+    assert_eq!(send_json(&served, "POST", of_strict, Some(&injection("void")), &[]).status, 201);
+    let warnings = send_json(&served, "GET", &format!("{of_strict}/void"), None, &[]).json()["warnings"].to_string();
+    assert!(warnings.contains(void), "{warnings}");
+}
+
 #[tokio::test]
 async fn a_caller_without_the_token_gets_nothing_and_is_recorded() {
     let state = state();
@@ -241,13 +276,13 @@ async fn bad_input_is_refused_with_a_problem_and_nothing_is_kept() {
         (OF_SHOP, with("color", json!("red")), 422, "unknown field"),
         (OF_SHOP, with("suspend", json!("Everything")), 422, "unknown variant"),
         (OF_SHOP, with("name", json!("Not A Name")), 422, "which is not a name of a-z"),
-        (OF_SHOP, with("name", json!(7)), 422, "name is not a text"),
+        (OF_SHOP, with("name", json!(7)), 422, "name is not a string"),
         (OF_SHOP, with("name", json!("a".repeat(200))), 422, "longer than 150"),
         (OF_SHOP, with("for", json!("40y")), 422, "which is not a positive duration"),
         (OF_SHOP, with("for", json!("0s")), 422, "which is not a positive duration"),
         (OF_SHOP, with("startsAt", json!("2020-01-01T00:00:00Z")), 422, "which is past"),
         (OF_SHOP, with("expiresAt", json!("2020-01-01T00:00:00Z")), 422, "only one may say when it ends"),
-        (OF_SHOP, with("namespaces", json!({"include": ["*"]})), 422, "only for a suspension of the cluster"),
+        (OF_SHOP, with("namespaces", json!({"include": ["*"]})), 422, "only for a cluster suspension"),
         (OF_SHOP, with("reason", json!("  ")), 422, "reason"),
         (OF_SHOP, with("reason", json!("x".repeat(300))), 422, "at most 256 characters"),
         ("/api/v1/suspensions", injection("bad").to_string(), 422, "spec.namespaces is missing"),
@@ -317,7 +352,7 @@ async fn a_key_makes_a_creation_one_and_a_dry_run_keeps_nothing() {
         let entries = served.audit_entries(of_first);
         ensure!(entries.len() == 2 && entries.iter().all(|entry| entry["id"] == first["auditId"]), "{entries:?}");
         ensure!(
-            entries[0]["why"].is_null() && entries[1]["why"].as_str().unwrap().contains("stood already"),
+            entries[0]["why"].is_null() && entries[1]["why"].as_str().unwrap().contains("existed already"),
             "{entries:?}"
         );
         Ok(())
@@ -333,7 +368,7 @@ async fn a_key_makes_a_creation_one_and_a_dry_run_keeps_nothing() {
     assert_ne!(rest["items"][0]["name"], page["items"][0]["name"]);
     assert!(rest["continue"].is_null());
     let warnings = third.json()["warnings"].to_string();
-    assert!(warnings.contains("are suspended by SuspensionPolicy shop/") && warnings.contains("too"), "{warnings}");
+    assert!(warnings.contains("some of these workloads are also suspended by SuspensionPolicy shop/"), "{warnings}");
 }
 
 #[tokio::test]
@@ -498,7 +533,7 @@ fn what_was_acknowledged_outlives_hundreds_of_kills_and_no_file_is_half_written(
         span = if has_ended { span * 9 / 10 } else { span * 21 / 20 };
         let _it_may_have_ended = child.kill();
         let output = child.wait_with_output().unwrap();
-        if String::from_utf8_lossy(&output.stdout).contains("is made") {
+        if String::from_utf8_lossy(&output.stdout).contains("is created") {
             acknowledged.push(name);
         }
     }

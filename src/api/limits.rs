@@ -40,8 +40,6 @@ pub(super) const CHANGES: usize = 32;
 pub(super) const LISTENERS: ShareLimits = ShareLimits { total: 32, per_user: 8 };
 /// Longest wait for a turn: shorter than the timeouts of usual clients.
 pub(super) const TURN_TIMEOUT: Duration = Duration::from_secs(20);
-/// Attempts of one change, while others change the same object.
-pub(super) const CHANGE_ATTEMPTS: usize = 5;
 /// Time that running changes have at shutdown, within the grace period of the pod.
 pub(super) const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -6,7 +6,9 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::features::suspension::apply::SuspensionFailure;
 use crate::features::suspension::change::SuspensionRefusal;
+use crate::features::suspension::traffic::RefusalSeverity;
 use crate::kernel::api_error::ApiError;
 
 /// Problem details of RFC 9457.
@@ -63,9 +65,20 @@ impl From<ApiError> for ApiProblem {
 
 impl From<SuspensionRefusal> for ApiProblem {
     fn from(why: SuspensionRefusal) -> Self {
+        let status = match why.severity() {
+            RefusalSeverity::Invalid => 422,
+            RefusalSeverity::Conflict => 409,
+            RefusalSeverity::Unknown => 503,
+        };
+        Self::new(status, why.to_string())
+    }
+}
+
+impl From<SuspensionFailure> for ApiProblem {
+    fn from(why: SuspensionFailure) -> Self {
         match why {
-            SuspensionRefusal::Invalid(sentence) => Self::new(422, sentence),
-            SuspensionRefusal::Conflict(sentence) => Self::new(409, sentence),
+            SuspensionFailure::Refused(why) => why.into(),
+            SuspensionFailure::Failed(why) => why.into(),
         }
     }
 }

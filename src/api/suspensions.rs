@@ -22,49 +22,50 @@ use super::request::{json_response, respond};
 use super::session::{ApiSession, AuditedAttempt};
 use super::suspension_events::stream_suspensions;
 use crate::audit::act_entry::ActKind;
+use crate::features::suspension::prepare::SuspensionWorld;
 use crate::kubernetes::client::access::ProtectedResource;
 use crate::kubernetes::resources::suspension_fields::SuspensionSubject;
 use crate::kubernetes::resources::suspension_object::{SuspensionObject, SuspensionPhase};
 use response::{SuspensionDetails, SuspensionListResponse, SuspensionResponse, respond_with};
 
-/// What can be asked of a list.
+/// Parameters of a list of suspensions.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SuspensionListQuery {
-    /// Only those of injection, or of traffic.
+    /// Subject: only suspensions of injection, or only those of traffic.
     suspend: Option<SuspensionSubject>,
-    /// Only those that stand so by the clock.
+    /// State: only suspensions that are in this state now.
     state: Option<SuspensionStateQuery>,
-    /// At most so many, 100 where it is left out.
+    /// Maximum number of items, 100 by default.
     #[schemars(range(min = 1, max = 500))]
     limit: Option<usize>,
-    /// What the list before answered, for the rest of it.
+    /// Value of `continue` in the previous page, for the next page.
     r#continue: Option<String>,
-    /// Whether to answer with server-sent events: snapshot first, then created, changed, began, ended, deleted, and closed at the end.
+    /// Answer with server-sent events: first snapshot, then created, changed, began, ended and deleted, and closed at the end.
     watch: Option<bool>,
-    /// Beside the cluster's own those of every namespace.
+    /// List the suspensions of every namespace, too.
     #[serde(rename = "allNamespaces")]
     all_namespaces: Option<bool>,
 }
 
-/// How a suspension stands by the clock.
+/// State of a suspension.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[schemars(rename = "WantedState")]
 enum SuspensionStateQuery {
-    /// It is still to begin.
+    /// The suspension begins later.
     Scheduled,
-    /// It holds.
+    /// The suspension is in force.
     InForce,
-    /// It has ended.
+    /// The suspension has ended.
     Over,
-    /// It cannot be read.
+    /// The suspension cannot be read.
     Invalid,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct DryRunQuery {
-    /// Whether to say what would be done, and do nothing.
+    /// Check the request and answer as usual, but store nothing.
     #[serde(default)]
     dry_run: bool,
 }
@@ -77,7 +78,7 @@ impl SuspensionListQuery {
         if !is_filtered && *all_namespaces != Some(true) {
             return Ok(());
         }
-        Err(ApiProblem::new(400, "watch tells of every suspension there; leave out the other parameters"))
+        Err(ApiProblem::new(400, "watch sends every suspension; leave out the other parameters"))
     }
 }
 
@@ -92,18 +93,17 @@ impl SuspensionStateQuery {
     }
 }
 
-const ETAG: HeaderSpec = HeaderSpec { name: "ETag", description: "Names this state of the suspension, for If-Match." };
+const ETAG: HeaderSpec = HeaderSpec { name: "ETag", description: "Version of the suspension, for If-Match." };
 const IF_MATCH: HeaderSpec = HeaderSpec {
     name: "If-Match",
-    description: "What ETag said: the change is refused with 412 if it is another by now.",
+    description: "ETag of an earlier answer: the change is refused with 412 if the suspension was changed since.",
 };
 const IDEMPOTENCY_KEY: HeaderSpec = HeaderSpec {
     name: "Idempotency-Key",
-    description: "Instead of a name: the same key of the same caller makes one suspension, however often it is sent.",
+    description: "Key that replaces the name: the same key of the same caller creates only one suspension, however often it is sent.",
 };
-const LOCATION: HeaderSpec = HeaderSpec { name: "Location", description: "Where the new suspension is." };
+const LOCATION: HeaderSpec = HeaderSpec { name: "Location", description: "Path of the new suspension." };
 
-/// Returns the endpoints of suspensions.
 pub(super) fn endpoints() -> Vec<ApiEndpoint> {
     let mut all =
         endpoints_under("/api/v1", &CLUSTER_IDS, schema::cluster_request, inline_schema::<SuspensionListQuery>);
@@ -142,7 +142,7 @@ fn endpoints_under(
     let created = ResponseSpec {
         headers: &[ETAG, LOCATION],
         linked_operations: vec![getting, extending, ending],
-        ..in_full(201, "It is made.")
+        ..in_full(201, "The suspension is created.")
     };
     let changing = |id, summary, answers, body| OperationSpec {
         id,
@@ -154,18 +154,21 @@ fn endpoints_under(
         problems: &[408, 409, 412, 413, 415, 422],
         ..OperationSpec::default()
     };
-    let ended = vec![in_full(200, "It is over."), ResponseSpec::empty(204, "It had not begun, and is no more.")];
+    let ended = vec![
+        in_full(200, "The suspension is ended."),
+        ResponseSpec::empty(204, "The suspension had not begun, and is deleted."),
+    ];
     vec![
         ApiEndpoint::get(
             all.clone(),
             list,
             OperationSpec {
                 id: listing,
-                summary: "Lists suspensions by name, or streams them as they begin, change and end.",
+                summary: "Lists suspensions by name, or streams their events.",
                 query: Some(query),
                 responses: vec![ResponseSpec {
                     may_stream: true,
-                    ..ResponseSpec::json::<SuspensionListResponse>(200, "Those that are wanted.")
+                    ..ResponseSpec::json::<SuspensionListResponse>(200, "The suspensions.")
                 }],
                 ..OperationSpec::default()
             },
@@ -175,11 +178,11 @@ fn endpoints_under(
             create::create,
             OperationSpec {
                 id: creating,
-                summary: "Makes a suspension, which begins now unless it says otherwise; the same once more is no other.",
+                summary: "Creates a suspension, which begins now by default; a repeated request creates no second one.",
                 query: Some(inline_schema::<DryRunQuery>),
                 headers: &[IDEMPOTENCY_KEY],
                 body: Some((body, true)),
-                responses: vec![created, in_full(200, "It stands already, or nothing was to be done.")],
+                responses: vec![created, in_full(200, "The suspension exists already, or this was a dry run.")],
                 problems: &[408, 409, 413, 415, 422],
                 ..OperationSpec::default()
             },
@@ -189,7 +192,7 @@ fn endpoints_under(
             self::get,
             OperationSpec {
                 id: getting,
-                summary: "Tells of one suspension, whom it is about, and what is to be known of it.",
+                summary: "Returns one suspension, with its targets and warnings.",
                 responses: vec![in_full(200, "The suspension.")],
                 ..OperationSpec::default()
             },
@@ -199,15 +202,15 @@ fn endpoints_under(
             change::extend,
             changing(
                 extending,
-                "Gives it a later end.",
-                vec![in_full(200, "It ends later.")],
+                "Gives a suspension a later end.",
+                vec![in_full(200, "The suspension ends later.")],
                 (component_schema::<change::ExtendRequest>, true),
             ),
         ),
         ApiEndpoint::post(
             format!("{one}/end"),
             change::end,
-            changing(ending, "Ends it now.", ended, (component_schema::<change::EndRequest>, false)),
+            changing(ending, "Ends a suspension now.", ended, (component_schema::<change::EndRequest>, false)),
         ),
     ]
 }
@@ -221,7 +224,11 @@ fn namespace_list_query(generator: &mut SchemaGenerator) -> Schema {
     schema
 }
 
-/// Lists suspensions, or streams their events.
+/// Returns what plans and effects of suspensions depend on, now.
+fn suspension_world(api: &ApiState) -> SuspensionWorld<'_> {
+    SuspensionWorld { inventory: &api.inventory, limits: api.terms, now: api.clock.now() }
+}
+
 pub(super) async fn list(request: ApiRequest) -> Response {
     let (api, namespace) = (&request.api, request.path_part("namespace"));
     let attempt = AuditedAttempt::on_suspension(ActKind::Read, namespace.clone(), None, false, request.peer);
@@ -232,7 +239,7 @@ pub(super) async fn list(request: ApiRequest) -> Response {
             let query: SuspensionListQuery = request.parse_query()?;
             if query.all_namespaces == Some(true) {
                 if namespace.is_some() {
-                    return Err(ApiProblem::new(400, "allNamespaces is for a list of the cluster"));
+                    return Err(ApiProblem::new(400, "allNamespaces is only for /api/v1/suspensions"));
                 }
                 session.authorize_for("list", ProtectedResource::SuspensionPolicies).await?;
             }
@@ -278,7 +285,6 @@ fn list_position(object: &SuspensionObject) -> String {
     format!("{}!{}", object.namespace.as_deref().unwrap_or_default(), object.name)
 }
 
-/// Returns one suspension in full.
 pub(super) async fn get(request: ApiRequest) -> Response {
     let (api, namespace, name) = (&request.api, request.path_part("namespace"), request.path_part("name"));
     let attempt = AuditedAttempt::on_suspension(ActKind::Read, namespace.clone(), name.clone(), false, request.peer);

@@ -5,8 +5,8 @@ use crate::cli::snapshot::ClusterSnapshot;
 use crate::cli::snapshot::OutputFormat;
 use crate::cli::snapshot::SnapshotArgs;
 use crate::cli::snapshot::client;
-use crate::cli::suspend::spec_args::SuspensionSpecArgs;
-use crate::features::backend::SuspensionStore;
+use crate::features::suspension::prepare::SuspensionWorld;
+use crate::features::suspension::store::SuspensionStore;
 use crate::kernel::clock::Clock;
 use crate::kubernetes::client::suspensions::ClusterSuspensions;
 use crate::kubernetes::intake::files::store::FileStore;
@@ -21,13 +21,13 @@ use std::sync::Arc;
 /// Arguments of every command that changes suspensions or overrides.
 #[derive(Debug, Args)]
 pub(crate) struct ActionArgs {
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     pub(super) yes: bool,
-    /// Say what would be done, and whether it may be, and store nothing
+    /// Show what would be done, check the rights for it, and store nothing
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
     pub(super) output: OutputFormat,
     #[command(flatten)]
@@ -35,20 +35,24 @@ pub(crate) struct ActionArgs {
 }
 
 impl ActionArgs {
+    /// Returns the namespace of a suspension; `None` for one of the cluster.
+    pub(super) async fn namespace(&self, cluster: bool, namespace: Option<&str>) -> anyhow::Result<Option<String>> {
+        Ok(match (cluster, namespace) {
+            (true, _) => None,
+            (false, Some(namespace)) => Some(namespace.to_owned()),
+            (false, None) => Some(self.snapshot_args.default_namespace().await?),
+        })
+    }
+
     /// Reads the state that a new suspension depends on, with the routing if `with_routing` is set.
-    pub(crate) async fn read_state(
+    pub(super) async fn read_state(
         &self,
-        spec_args: &SuspensionSpecArgs,
+        namespace: Option<&str>,
         with_routing: bool,
     ) -> anyhow::Result<ClusterSnapshot> {
-        let namespace = match (spec_args.cluster, &spec_args.namespace) {
-            (true, _) => None,
-            (false, Some(namespace)) => Some(namespace.clone()),
-            (false, None) => Some(self.snapshot_args.default_namespace().await?),
-        };
         let snapshot = {
             let _progress = ProgressDisplay::spinner("reading the cluster");
-            self.snapshot_args.take(namespace.as_deref()).await?
+            self.snapshot_args.take(namespace).await?
         };
         if with_routing && self.snapshot_args.state.is_none() {
             let problems = snapshot::fill_routing(&client().await?, &snapshot.inventory).await;
@@ -57,14 +61,18 @@ impl ActionArgs {
         Ok(snapshot)
     }
 
+    /// Returns the clock of the command: the machine's, or the time of `--now`.
+    pub(super) fn clock(&self) -> Clock {
+        self.snapshot_args.now.map_or(Clock::System, Clock::Fixed)
+    }
+
     /// Opens the suspensions: in the cluster with the user's own rights, or in the directory of the snapshot.
     pub(super) async fn suspension_store(&self, snapshot: &ClusterSnapshot) -> anyhow::Result<SuspensionStore> {
-        let SnapshotArgs { state, now, .. } = &self.snapshot_args;
-        let Some(directory) = state else {
+        let Some(directory) = &self.snapshot_args.state else {
             return Ok(SuspensionStore::Cluster(ClusterSuspensions::new(client().await?)));
         };
-        let (inventory, clock) = (Arc::clone(&snapshot.inventory), now.map_or(Clock::System, Clock::Fixed));
-        Ok(SuspensionStore::Files(FileStore::new(Some(directory.clone()), inventory, snapshot.rule_limits, clock)))
+        let (directory, inventory) = (Some(directory.clone()), Arc::clone(&snapshot.inventory));
+        Ok(SuspensionStore::Files(FileStore::new(directory, inventory, snapshot.rule_limits, self.clock())))
     }
 
     /// Asks for confirmation, unless `--yes` was given.
@@ -73,13 +81,18 @@ impl ActionArgs {
     }
 }
 
+/// Returns what plans and effects of suspensions depend on.
+pub(super) fn suspension_world(snapshot: &ClusterSnapshot) -> SuspensionWorld<'_> {
+    SuspensionWorld { inventory: &snapshot.inventory, limits: snapshot.rule_limits, now: snapshot.now }
+}
+
 /// Asks a question and returns whether the answer is yes; returns true without asking if `already` is set.
 pub(crate) fn confirm(already: bool, question: &str) -> anyhow::Result<bool> {
     if already {
         return Ok(true);
     }
     if !std::io::stdin().is_terminal() {
-        bail!("nobody can be asked here; say --yes to go ahead");
+        bail!("stdin is not a terminal: pass --yes to confirm");
     }
     eprint!("{question} [y/N] ");
     let mut answer = String::new();

@@ -8,20 +8,20 @@ use clap::Args;
 use super::progress::ProgressDisplay;
 use super::snapshot::client;
 use crate::cli::action_args::confirm;
+use crate::features::suspension::traffic::removal::{RemovalFailure, remove_finalizer, remove_objects};
 use crate::kernel::api_error::ApiError;
 use crate::kubernetes::client::removal::{remove_server, remove_webhook};
 use crate::kubernetes::client::traffic::RouteWriter;
 use crate::kubernetes::intake::snapshot;
 use crate::kubernetes::inventory::Inventory;
-use crate::kubernetes::inventory::routing::RoutingObject;
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
 /// End of the message about an unfinished uninstallation.
-const RETRY_ADVICE: &str = "what was done until then stays done, try again";
+const RETRY_ADVICE: &str = "finished steps stay done, run the command again";
 
 #[derive(Debug, Args)]
 pub struct UninstallArgs {
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]
@@ -37,9 +37,9 @@ pub async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
     // A user who may not list everything learns that before anything is removed.
     let held = load_held_suspensions(&client, &inventory).await?;
     eprintln!(
-        "The webhook configuration and the Deployment are removed; pods are then created as namespaces and they themselves say."
+        "Uninstalling removes the webhook configuration and the Deployment. New pods then follow their own markers and the labels of their namespaces."
     );
-    eprintln!("{} suspensions of traffic are ended, and their routing is removed.", held.len());
+    eprintln!("Uninstalling ends {} suspensions of traffic and removes their routing.", held.len());
     if !confirm(yes, "Uninstall?")? {
         return Ok(ExitCode::FAILURE);
     }
@@ -52,26 +52,18 @@ pub async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
     // Read again now that no server writes: suspensions that began meanwhile are in force too.
     let held = load_held_suspensions(&client, &inventory).await.map_err(|why| anyhow!("{why}; {RETRY_ADVICE}"))?;
     let routes = RouteWriter::new(client);
-    for (kind, object) in inventory.routing.suspension_objects() {
-        let RoutingObject { namespace, name, uid, .. } = &object;
-        if inventory.routing.foreign_route_needing(kind, &object).is_some() {
-            bail!(
-                "{} {namespace}/{name} stays: the VirtualService of its name is somebody else's by now, and needs its subsets; see to that first, and try again",
-                kind.as_str()
-            );
-        }
-        eprintln!("removing {} {namespace}/{name}", kind.as_str());
-        routes.remove(kind, namespace, name, uid.as_deref()).await.map_err(failed("remove routing"))?;
-    }
+    let not_removed = |why: RemovalFailure| anyhow!("{why}; {RETRY_ADVICE}");
+    let objects = inventory.routing.suspension_objects();
+    remove_objects(&routes, &inventory, &objects, |line| eprintln!("{line}")).await.map_err(not_removed)?;
     for suspension in held {
-        routes.set_finalizer(&suspension, false).await.map_err(failed("take a finalizer off"))?;
+        remove_finalizer(&routes, &suspension).await.map_err(not_removed)?;
     }
     let rest = format!(
         "outrigger install --own-namespace {} | kubectl delete --ignore-not-found -f -",
         decision_args.namespace
     );
     super::write_out(&format!(
-        "Nothing is in force any more. What is left, with every policy and suspension, goes with:\n\n    {rest}\n"
+        "Nothing is in force any more. Delete the rest, with all policies and suspensions, by:\n\n    {rest}\n"
     ))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -80,7 +72,7 @@ pub async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
 async fn load_held_suspensions(client: &kube::Client, inventory: &Inventory) -> anyhow::Result<Vec<SuspensionObject>> {
     let problems = snapshot::fill_suspension_objects(client, inventory, None).await;
     if !problems.is_empty() {
-        bail!("{}; whether traffic is still suspended is not known", problems.join("; "));
+        bail!("{}; traffic may still be suspended", problems.join("; "));
     }
     snapshot::suspensions_with_finalizer(client).await.map_err(|why| anyhow!(why))
 }

@@ -3,13 +3,11 @@
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
 use crate::features::overrides::apply::OverrideStore;
-use crate::features::suspension::stored::StoredSuspension;
+use crate::features::suspension::store::SuspensionStore;
 use crate::kernel::api_error::ApiError;
 use crate::kubernetes::client::access::{AccessRight, BearerToken, Caller, ClusterAccess};
 use crate::kubernetes::client::restarts::RestartClient;
-use crate::kubernetes::client::suspensions::ClusterSuspensions;
 use crate::kubernetes::intake::files::store::FileStore;
-use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
 /// Place that the API serves, with its authentication and authorization.
 pub enum Backend {
@@ -17,12 +15,6 @@ pub enum Backend {
     Cluster(Box<ClusterAccess>),
     /// Directory, and the token that grants all access to it.
     Files(FileStore, BearerToken),
-}
-
-/// Reads and writes suspensions with the rights of one caller: of an API request, or of a command.
-pub enum SuspensionStore {
-    Cluster(ClusterSuspensions),
-    Files(FileStore),
 }
 
 impl Backend {
@@ -75,53 +67,6 @@ impl Backend {
         match self {
             Self::Cluster(access) => access.overrides_with(token).map(OverrideStore::Cluster),
             Self::Files(..) => Ok(OverrideStore::Files),
-        }
-    }
-}
-
-impl SuspensionStore {
-    /// Reads one suspension.
-    pub async fn get(&self, namespace: Option<&str>, name: &str) -> Result<StoredSuspension, ApiError> {
-        match self {
-            Self::Cluster(suspensions) => suspensions.get(namespace, name).await,
-            Self::Files(store) => store.get(namespace, name).await,
-        }
-    }
-
-    /// Stores a new suspension.
-    pub async fn create(&self, object: &SuspensionObject, dry_run: bool) -> Result<StoredSuspension, ApiError> {
-        match self {
-            Self::Cluster(suspensions) => suspensions.create(object, dry_run).await,
-            Self::Files(store) => store.create(object, dry_run).await,
-        }
-    }
-
-    /// Replaces the spec of a suspension.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`ApiError::Changed`] if the stored version is not the one that was read.
-    pub async fn replace(
-        &self,
-        stored: &StoredSuspension,
-        object: &SuspensionObject,
-        dry_run: bool,
-    ) -> Result<StoredSuspension, ApiError> {
-        match self {
-            Self::Cluster(suspensions) => suspensions.replace(stored, object, dry_run).await,
-            Self::Files(store) => store.replace(stored, object, dry_run).await,
-        }
-    }
-
-    /// Deletes a suspension.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`ApiError::Changed`] if the stored version is not the one that was read.
-    pub async fn delete(&self, stored: &StoredSuspension, dry_run: bool) -> Result<(), ApiError> {
-        match self {
-            Self::Cluster(suspensions) => suspensions.delete(stored, dry_run).await,
-            Self::Files(store) => store.delete(stored, dry_run).await,
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod label_selector;
 pub mod matching;
 pub mod policy_fields;
 pub mod status;
+pub mod stored_suspension;
 pub mod strict;
 pub mod suspension_fields;
 pub mod suspension_object;

@@ -60,7 +60,7 @@ fn a_suspension_is_made_extended_and_ended_and_decisions_follow() {
     let told = state.run(&[&made[..], &["--yes"]].concat(), "");
     assert_eq!(
         (told.code, told.out.as_str()),
-        (0, "SuspensionPolicy shop/debug is made. End it with: outrigger resume debug -n shop\n")
+        (0, "SuspensionPolicy shop/debug is created. End it with: outrigger resume debug -n shop\n")
     );
     assert!(told.err.contains("until 2026-11-22T14:30:00Z"), "{}", told.err);
     assert!(told.err.contains("New pods of 1 workloads get no sidecar:\n  deployment/web in shop\n"), "{}", told.err);
@@ -69,8 +69,15 @@ fn a_suspension_is_made_extended_and_ended_and_decisions_follow() {
         json!(["debug", "Injection", "InForce", "2026-11-22T14:30:00Z", "all workloads"])
     );
     let again = state.run(&[&made[..], &["--yes"]].concat(), "");
-    assert_eq!(again.code, 2);
-    assert!(again.err.contains("SuspensionPolicy shop/debug exists already"), "{}", again.err);
+    assert_eq!(again.code, 0, "the same request is no conflict: {}", again.err);
+    assert!(again.out.starts_with("SuspensionPolicy shop/debug exists already; nothing is stored."), "{}", again.out);
+    let other = state.run(&[&made[..], &["--yes", "--starts", "2026-11-22T13:00:00Z"]].concat(), "");
+    assert_eq!((other.code, other.out.as_str()), (2, ""));
+    assert!(
+        other.err.contains("SuspensionPolicy shop/debug exists already, and differs from this request"),
+        "{}",
+        other.err
+    );
     let action = |now: &str| {
         state.run_at(now, &["explain", "deployment/web", "-n", "shop", "-o", "json"]).json()["decision"]["action"]
             .clone()
@@ -83,7 +90,7 @@ fn a_suspension_is_made_extended_and_ended_and_decisions_follow() {
     assert_eq!((over.code, over.out.as_str()), (0, "SuspensionPolicy shop/debug is over.\n"), "{}", over.err);
     assert_eq!(action("2026-11-22T13:00:00Z"), "Leave");
     let twice = state.run_at("2026-11-22T13:00:01Z", &["resume", "debug", "-n", "shop", "--yes"]);
-    assert!(twice.refusal().contains("is over since 2026-11-22T13:00:00Z"), "{}", twice.err);
+    assert!(twice.refusal().contains("ended at 2026-11-22T13:00:00Z"), "{}", twice.err);
 }
 
 #[test]
@@ -92,7 +99,7 @@ fn nothing_happens_before_somebody_agrees() {
     let asked = ["suspend", "injection", "-n", "shop", "--for", "1h", "--reason", "x"];
     let told = state.run(&asked, "");
     assert_eq!((told.code, told.out.as_str()), (2, ""));
-    assert!(told.err.contains("say --yes to go ahead"), "{}", told.err);
+    assert!(told.err.contains("pass --yes to confirm"), "{}", told.err);
     let dry = state.run(&[&asked[..], &["--dry-run", "-o", "json", "--name", "dry"]].concat(), "");
     assert_eq!((dry.code, dry.json()["metadata"]["name"].as_str()), (0, Some("dry")), "{}", dry.err);
     assert_eq!(dry.json()["spec"]["startsAt"], "2026-11-22T12:00:00Z");
@@ -113,14 +120,14 @@ fn what_it_comes_to_is_said_before() {
     let refused = "has no effect on 1 of 1 workloads: ClusterInjectionPolicy always allows no exception";
     for (arguments, code, part) in [
         (&["injection", "-n", "strict"][..], 0, refused),
-        (&["injection", "deployment/none", "-n", "shop"], 0, "It matches no workload at present"),
+        (&["injection", "deployment/none", "-n", "shop"], 0, "No workload matches at present"),
         (
             &["injection", "--cluster", "--namespaces", "s*"],
             0,
             "New pods of 2 workloads of 2 namespaces get no sidecar",
         ),
         (&["traffic", "web", "-n", "shop"], 0, "Service shop/web: DestinationRule and VirtualService are written."),
-        (&["traffic", "web", "-n", "shop"], 0, "callers without a sidecar go on as before"),
+        (&["traffic", "web", "-n", "shop"], 0, "callers without a sidecar are not affected"),
         (&["traffic", "taken", "-n", "shop"], 1, "VirtualService strict/far routes it already"),
         (&["traffic", "wep", "-n", "shop"], 1, "namespace shop has no service wep; did you mean web?"),
         (&["traffic", "web", "-n", "shop", "--versions", "v9"], 1, "service shop/web has no version v9: it has v1"),
@@ -138,7 +145,7 @@ fn bad_input_is_refused_with_what_would_be_right() {
             &["injection", "-n", "shop", "--until", "2020-01-01T00:00:00Z"][..],
             "spec.expiresAt is 2020-01-01T00:00:00Z, which is not after",
         ),
-        (&["injection", "-n", "shop"], "say how long with --for"),
+        (&["injection", "-n", "shop"], "give a duration with --for"),
         (&["injection", "-n", "shop", "--for", "40y"], "is not a positive duration"),
         (&["injection", "-n", "shop", "--until", "2026-11-24T18:00[Europe/Nowhere]"], "Europe/Nowhere"),
         (&["injection", "-n", "shop", "--until", "soon"], "\"soon\" is no time; one is written as"),
@@ -146,8 +153,8 @@ fn bad_input_is_refused_with_what_would_be_right() {
         (&["injection", "-n", "shop", "--for", "1h", "--name", "../../etc/passwd"], "which is not a name of a-z"),
         (&["injection", "-n", "nowhere", "--for", "1h"], "there is no namespace nowhere"),
         (&["injection", "deploiment/web", "-n", "shop", "--for", "1h"], "did you mean deployment?"),
-        (&["injection", "--cluster", "--for", "1h"], "say which namespaces with --namespaces"),
-        (&["injection", "-n", "shop", "--for", "1h", "--pod-selector", "web"], "\"web\" is no label"),
+        (&["injection", "--cluster", "--for", "1h"], "name the namespaces with --namespaces"),
+        (&["injection", "-n", "shop", "--for", "1h", "--pod-selector", "web"], "\"web\" is not a label"),
         (&["traffic", "Web!", "-n", "shop", "--for", "1h"], "spec.services[0].name is \"Web!\""),
     ] {
         let told = state.run(&[&["suspend"], arguments, &["--reason", "x", "--yes"]].concat(), "");
@@ -156,7 +163,7 @@ fn bad_input_is_refused_with_what_would_be_right() {
     }
     let forty_years =
         ["suspend", "injection", "-n", "shop", "--for", "99999h", "--reason", "x", "--yes", "--name", "long"];
-    assert!(state.run(&forty_years, "").err.contains("The installation's maximum ends it earlier"));
+    assert!(state.run(&forty_years, "").err.contains("The installation's maximum ends the suspension earlier"));
     let unknown = state.run(&["extend", "lang", "-n", "shop", "--by", "1h", "--yes"], "");
     assert!(
         unknown.err.contains("there is no SuspensionPolicy lang in namespace shop; did you mean long?"),
@@ -164,5 +171,5 @@ fn bad_input_is_refused_with_what_would_be_right() {
         unknown.err
     );
     let at_most = state.run(&["extend", "long", "-n", "shop", "--by", "1h", "--yes"], "");
-    assert!(at_most.err.contains("lasts as long as the installation allows already"), "{}", at_most.err);
+    assert!(at_most.err.contains("already lasts as long as the installation allows"), "{}", at_most.err);
 }

@@ -88,7 +88,7 @@ async fn nothing_is_written_by_a_dry_run_nor_before_somebody_agrees_and_no_label
         let told = done(plane, &[&["disable"], &own[..], &["--dry-run"]].concat());
         assert!(told.out.contains("would be written"), "{}", told.out);
         let asked = run(plane, &[&["disable"], &own[..]].concat());
-        assert!(asked.code == 2 && asked.err.contains("say --yes to go ahead"), "{}", asked.err);
+        assert!(asked.code == 2 && asked.err.contains("pass --yes to confirm"), "{}", asked.err);
         done(plane, &["disable", &object, "--dry-run"]);
         done(plane, &["disable", &object, "--label", "--dry-run"]);
         let refused = run(plane, &["enable", &object, "--label", "--yes"]);

@@ -753,7 +753,7 @@ async fn what_cannot_be_meant_is_refused_with_what_could_be() {
             told.json()["workloads"].as_array().unwrap().len()
         };
         assert_eq!(["app!=web", "team!=a", "team", "!team"].map(labelled), [1, 1, 0, 1]);
-        refused(&["deployment/checkout"], "nobody can be asked here; say --yes to go ahead");
+        refused(&["deployment/checkout"], "stdin is not a terminal: pass --yes to confirm");
         refused(&["deployment/checkout", "--drifted"], "cannot be used with");
         refused(&["--all", "--at-once", "0"], "0 is not in 1..=1000");
         let nowhere = restart(plane, "kube-sytem", &["--all", "--yes"]);

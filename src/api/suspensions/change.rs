@@ -11,49 +11,46 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::response::{etag, respond_with};
-use super::{DryRunQuery, schema};
+use super::{DryRunQuery, schema, suspension_world};
 use crate::api::extract::ApiRequest;
-use crate::api::limits::CHANGE_ATTEMPTS;
 use crate::api::problem::ApiProblem;
 use crate::api::request::{acquire_change_turn, parse_body, read_body, run_to_completion};
 use crate::api::session::{ApiSession, AuditedAttempt, RightScope};
 use crate::audit::act_entry::ActKind;
-use crate::features::suspension::change::{SuspensionChange, SuspensionExtension, end_suspension, extend_suspension};
-use crate::features::suspension::stored::StoredSuspension;
-use crate::kernel::api_error::ApiError;
+use crate::features::suspension::apply::{ChangeOutcome, SuspensionFailure};
+use crate::features::suspension::change::SuspensionRefusal;
+use crate::features::suspension::request::{ChangeRequest, SuspensionExtension};
 use crate::kernel::duration::{DURATION_GRAMMAR, parse_duration};
 use crate::kubernetes::resources::suspension_fields::lasts;
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
-/// How much longer: exactly one of by and expiresAt says so.
+/// New end: exactly one of by and expiresAt is required.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "Extended", rename_all = "camelCase")]
 #[schemars(extend("oneOf" = [schema::given_field("by"), schema::given_field("expiresAt")], "example" = {"by": "1h"}))]
 pub(super) struct ExtendRequest {
-    /// How much longer than at present, such as 3d, 2h30m or 90s.
+    /// Duration to add to the present end, such as 3d, 2h30m or 90s.
     #[serde(default)]
     #[schemars(schema_with = "lasts")]
     by: Option<String>,
-    /// The first instant at which it no longer holds.
+    /// New end: the first instant at which the suspension is no longer in force.
     expires_at: Option<Time>,
-    /// Why, for the record.
+    /// Reason, for the audit log.
     reason: Option<String>,
 }
 
-/// Why it ends.
+/// Reason of an end.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "Ended")]
 pub(super) struct EndRequest {
-    /// For the record.
+    /// Reason, for the audit log.
     reason: Option<String>,
 }
 
-/// Gives a suspension a later end.
 pub(super) async fn extend(request: ApiRequest, body: Body) -> Response {
     handle_change(request, body, ActKind::Extend).await
 }
 
-/// Ends a suspension now.
 pub(super) async fn end(request: ApiRequest, body: Body) -> Response {
     handle_change(request, body, ActKind::End).await
 }
@@ -75,11 +72,11 @@ async fn handle_change(request: ApiRequest, body: Body, act: ActKind) -> Respons
             query?;
             session.authorize("get").await?;
             session.authorize("patch").await?;
-            let change = parse_change(headers, &read_body(body).await?, act)?;
+            let (change, reason) = parse_change(headers, &read_body(body).await?, act)?;
             // A slow sender must not make others wait, so the body is read before the turn is taken.
             let _turn = acquire_change_turn(api).await?;
-            session.attempt.suspension_mut().reason.clone_from(&change.reason);
-            apply_change(&mut session, headers, &change).await
+            session.attempt.suspension_mut().reason = reason;
+            apply_change(&mut session, headers, change).await
         }
         .await;
         session.record_outcome(changed)
@@ -87,16 +84,15 @@ async fn handle_change(request: ApiRequest, body: Body, act: ActKind) -> Respons
     .await
 }
 
-/// Requested change: an extension, or an end if there is none.
-struct ChangeRequest {
-    extension: Option<SuspensionExtension>,
-    reason: Option<String>,
-}
-
-fn parse_change(headers: &HeaderMap, body: &Bytes, act: ActKind) -> Result<ChangeRequest, ApiProblem> {
+/// Returns the requested change, and the reason of the caller.
+fn parse_change(
+    headers: &HeaderMap,
+    body: &Bytes,
+    act: ActKind,
+) -> Result<(ChangeRequest, Option<String>), ApiProblem> {
     if act == ActKind::End {
         let EndRequest { reason } = if body.is_empty() { EndRequest::default() } else { parse_body(headers, body)? };
-        return Ok(ChangeRequest { extension: None, reason });
+        return Ok((ChangeRequest::End, reason));
     }
     let ExtendRequest { by, expires_at, reason } = parse_body(headers, body)?;
     let extension = match (by, expires_at) {
@@ -105,51 +101,38 @@ fn parse_change(headers: &HeaderMap, body: &Bytes, act: ActKind) -> Result<Chang
         ),
         (None, Some(Time(until))) => SuspensionExtension::Until(until),
         (Some(_), Some(_)) | (None, None) => {
-            return Err(ApiProblem::new(422, "exactly one of by and expiresAt says how much longer"));
+            return Err(ApiProblem::new(422, "exactly one of by and expiresAt is required"));
         }
     };
-    Ok(ChangeRequest { extension: Some(extension), reason })
+    Ok((ChangeRequest::Extend(extension), reason))
 }
 
 async fn apply_change(
     session: &mut ApiSession<'_>,
     headers: &HeaderMap,
-    change: &ChangeRequest,
+    request: ChangeRequest,
 ) -> Result<Response, ApiProblem> {
     let (api, dry_run) = (session.api, session.attempt.dry_run);
     let RightScope { namespace, name, .. } = session.attempt.scope.clone();
     let name = name.unwrap_or_default();
     let store = api.backend.suspension_store(&session.token)?;
-    let mut attempts = 1..=CHANGE_ATTEMPTS;
-    loop {
-        let is_last = attempts.next().is_none_or(|attempt| attempt == CHANGE_ATTEMPTS);
-        let stored = store.get(namespace.as_deref(), &name).await?;
-        session.attempt.suspension_mut().before = Some(stored.object.clone());
-        if headers.contains_key(IF_MATCH) && !matches_state(headers, &stored.object) {
-            return Err(ApiProblem::new(412, "it has been changed since you read it; read it again"));
+    let stored = store.get(namespace.as_deref(), &name).await?;
+    session.attempt.suspension_mut().before = Some(stored.object.clone());
+    let is_conditional = headers.contains_key(IF_MATCH);
+    if is_conditional && !matches_state(headers, &stored.object) {
+        return Err(ApiProblem::new(412, SuspensionRefusal::changed_since(&stored.object).to_string()));
+    }
+    let plan = suspension_world(api).prepare_change(stored, request)?;
+    match plan.apply(&store, &api.clock, dry_run).await {
+        Ok(ChangeOutcome::Written(object)) => {
+            session.attempt.suspension_mut().after = Some(SuspensionObject::clone(&object));
+            Ok(respond_with(api, &object, StatusCode::OK).await)
         }
-        let now = api.clock.now();
-        let planned = match change.extension {
-            Some(extension) => {
-                SuspensionChange::Write(Box::new(extend_suspension(&stored.object, extension, now, &api.terms)?))
-            }
-            None => end_suspension(&stored.object, now, &api.terms)?,
-        };
-        let written = match &planned {
-            SuspensionChange::Write(object) => store.replace(&stored, object, dry_run).await.map(Some),
-            SuspensionChange::Delete => store.delete(&stored, dry_run).await.map(|()| None),
-        };
-        match written {
-            Ok(Some(StoredSuspension { object, .. })) => {
-                session.attempt.suspension_mut().after = Some(object.clone());
-                return Ok(respond_with(api, &object, StatusCode::OK).await);
-            }
-            // The suspension had not begun, and was deleted.
-            Ok(None) => return Ok(StatusCode::NO_CONTENT.into_response()),
-            // A new status also changes the version; the next attempt checks the request against the new state.
-            Err(ApiError::Changed(_)) if !is_last => {}
-            Err(why) => return Err(why.into()),
+        Ok(ChangeOutcome::Deleted) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Err(SuspensionFailure::Refused(SuspensionRefusal::Changed(why))) if is_conditional => {
+            Err(ApiProblem::new(412, why))
         }
+        Err(why) => Err(why.into()),
     }
 }
 

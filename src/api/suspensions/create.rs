@@ -7,26 +7,97 @@ use axum::body::Body;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use serde_json::{Map, Value};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
-use super::DryRunQuery;
 use super::response::respond_with;
-use crate::api::ApiState;
+use super::{DryRunQuery, suspension_world};
 use crate::api::extract::ApiRequest;
 use crate::api::problem::ApiProblem;
 use crate::api::request::{acquire_change_turn, parse_body, read_body, run_to_completion};
 use crate::api::session::{ApiSession, AuditedAttempt};
 use crate::audit::act_entry::ActKind;
-use crate::features::suspension::change::{draft_suspension, is_same_request};
-use crate::features::suspension::stored::StoredSuspension;
-use crate::features::suspension::traffic::plan_routing;
-use crate::kernel::text::CleanText;
+use crate::features::suspension::apply::CreationOutcome;
+use crate::features::suspension::request::NewSuspension;
+use crate::kubernetes::resources::cluster_suspension_policy::ClusterSuspensionPolicySpec;
+use crate::kubernetes::resources::label_selector::LabelSelector;
+use crate::kubernetes::resources::matching::{NamespacePatterns, WorkloadMatch};
+use crate::kubernetes::resources::suspension_fields::{SuspensionService, SuspensionSubject};
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
 /// Header by which repeated requests create only one suspension.
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// Creates a suspension.
+/// Body of a new suspension: the fields of its object's spec, and a name.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NewSuspensionBody {
+    #[serde(default, deserialize_with = "name_text")]
+    name: Option<String>,
+    suspend: SuspensionSubject,
+    #[serde(default)]
+    namespaces: NamespacePatterns,
+    #[serde(default)]
+    namespace_selector: LabelSelector,
+    #[serde(default)]
+    workloads: Vec<WorkloadMatch>,
+    #[serde(default)]
+    pod_selector: LabelSelector,
+    #[serde(default)]
+    services: Vec<SuspensionService>,
+    reason: String,
+    ticket: Option<String>,
+    starts_at: Option<Time>,
+    expires_at: Option<Time>,
+    #[serde(rename = "for")]
+    lasts: Option<String>,
+    #[serde(default)]
+    indefinite: bool,
+    http_status: Option<u16>,
+}
+
+fn name_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some).map_err(|_| D::Error::custom("name is not a string"))
+}
+
+impl NewSuspensionBody {
+    fn into_name_and_spec(self) -> (Option<String>, ClusterSuspensionPolicySpec) {
+        let Self {
+            name,
+            suspend,
+            namespaces,
+            namespace_selector,
+            workloads,
+            pod_selector,
+            services,
+            reason,
+            ticket,
+            starts_at,
+            expires_at,
+            lasts,
+            indefinite,
+            http_status,
+        } = self;
+        let spec = ClusterSuspensionPolicySpec {
+            suspend,
+            namespaces,
+            namespace_selector,
+            workloads,
+            pod_selector,
+            services,
+            reason,
+            ticket,
+            starts_at,
+            expires_at,
+            lasts,
+            indefinite,
+            http_status,
+        };
+        (name, spec)
+    }
+}
+
 pub(super) async fn create(request: ApiRequest, body: Body) -> Response {
     let query: Result<DryRunQuery, ApiProblem> = request.parse_query();
     let dry_run = query.as_ref().is_ok_and(|query| query.dry_run);
@@ -41,10 +112,8 @@ pub(super) async fn create(request: ApiRequest, body: Body) -> Response {
             let body = read_body(body).await?;
             // A slow sender must not make others wait, so the body is read before the turn is taken.
             let _turn = acquire_change_turn(api).await?;
-            let mut fields: Map<String, Value> = parse_body(headers, &body)?;
-            let name = choose_name(&mut fields, &session, headers)?;
-            session.attempt.scope.name = Some(name.clone());
-            create_named(&mut session, fields, name).await
+            let new = parse_body(headers, &body)?;
+            create_from_body(&mut session, headers, new).await
         }
         .await;
         session.record_outcome(response)
@@ -52,25 +121,21 @@ pub(super) async fn create(request: ApiRequest, body: Body) -> Response {
     .await
 }
 
-async fn create_named(
+async fn create_from_body(
     session: &mut ApiSession<'_>,
-    fields: Map<String, Value>,
-    name: String,
+    headers: &HeaderMap,
+    body: NewSuspensionBody,
 ) -> Result<Response, ApiProblem> {
-    let (api, namespace, dry_run) = (session.api, session.attempt.scope.namespace.clone(), session.attempt.dry_run);
-    let has_start = fields.get("startsAt").is_some_and(|value| !value.is_null());
-    let spec = serde_json::from_value(Value::Object(fields));
-    let spec = spec
-        .map_err(|error| ApiProblem::new(422, format!("this is no suspension: {}", CleanText(&error.to_string()))))?;
-    let draft = draft_suspension(namespace, name, spec, session.attempt.id.clone(), api.clock.now(), &api.terms)?;
-    session.attempt.suspension_mut().after = Some(draft.clone());
+    let (name, spec) = body.into_name_and_spec();
+    let (api, dry_run) = (session.api, session.attempt.dry_run);
+    let name = name.or_else(|| name_from_key(session, headers));
+    let request = NewSuspension::new(session.attempt.scope.namespace.clone(), name, spec, session.attempt.id.clone());
+    session.attempt.scope.name = Some(request.name.clone());
+    let plan = suspension_world(api).prepare_creation(request)?;
+    session.attempt.suspension_mut().after = Some(plan.draft.clone());
     let store = api.backend.suspension_store(&session.token)?;
-    let created = match check_obstacles(api, &draft) {
-        Ok(()) => store.create(&draft, dry_run).await.map_err(ApiProblem::from),
-        Err(problem) => Err(problem),
-    };
-    match created {
-        Ok(StoredSuspension { object, .. }) => {
+    match plan.apply(&store, dry_run).await? {
+        CreationOutcome::Created(object) => {
             session.attempt.suspension_mut().after = Some(object.clone());
             let status = if dry_run { StatusCode::OK } else { StatusCode::CREATED };
             let mut response = respond_with(api, &object, status).await;
@@ -79,62 +144,22 @@ async fn create_named(
             }
             Ok(response)
         }
-        // A repeated request is no conflict, even with the routing that the first one has created.
-        Err(problem) if problem.status == 409 => {
-            let existing = store.get(draft.namespace.as_deref(), &draft.name).await;
-            let Ok(StoredSuspension { object: existing, .. }) = existing else { return Err(problem) };
-            if !is_same_request(&existing, &draft, has_start) {
-                let asks = format!("{} stands there, and asks for something else", existing.describe());
-                return Err(ApiProblem::new(409, format!("{asks}; choose another name, or extend or end it")));
-            }
-            session.attempt.suspension_mut().after = Some(existing.clone());
-            session.attempt.suspension_mut().note = Some("it stood already; nothing was written");
-            Ok(respond_with(api, &existing, StatusCode::OK).await)
-        }
-        Err(problem) => Err(problem),
-    }
-}
-
-/// Refuses a suspension of traffic that could not be carried out.
-fn check_obstacles(api: &ApiState, draft: &SuspensionObject) -> Result<(), ApiProblem> {
-    let obstacles: Vec<_> = match draft.suspends_traffic() {
-        true => plan_routing(&api.inventory, draft, api.clock.now())
-            .into_iter()
-            .filter_map(|one| one.routing.err())
-            .collect(),
-        false => Vec::new(),
-    };
-    match obstacles.first() {
-        None => Ok(()),
-        Some(first) => {
-            let status = match first.reason() {
-                "Taken" => 409,
-                "Unknown" => 503,
-                _ => 422,
-            };
-            let sentences: Vec<_> = obstacles.iter().map(|one| one.sentence()).collect();
-            Err(ApiProblem::new(status, sentences.join("; ")))
+        CreationOutcome::Existed(object) => {
+            session.attempt.suspension_mut().after = Some(object.clone());
+            session.attempt.suspension_mut().note = Some("the suspension existed already; nothing was written");
+            Ok(respond_with(api, &object, StatusCode::OK).await)
         }
     }
 }
 
-/// Returns the given name; or a name derived from caller and idempotency key; or a new one.
-fn choose_name(
-    fields: &mut Map<String, Value>,
-    session: &ApiSession<'_>,
-    headers: &HeaderMap,
-) -> Result<String, ApiProblem> {
-    match fields.remove("name") {
-        Some(Value::String(name)) => return Ok(name),
-        Some(_) => return Err(ApiProblem::new(422, "name is not a text")),
-        None => {}
-    }
-    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(format!("suspension-{}", &session.attempt.id[..8])) };
+/// Returns the name that a caller and an idempotency key always make.
+fn name_from_key(session: &ApiSession<'_>, headers: &HeaderMap) -> Option<String> {
+    let key = headers.get(IDEMPOTENCY_KEY)?;
     let namespace = session.attempt.scope.namespace.as_deref().unwrap_or_default();
     let parts = [session.caller.user.as_bytes(), namespace.as_bytes(), key.as_bytes()].join(&0);
     let hash = digest(&SHA256, &parts);
     let hex: String = hash.as_ref()[..12].iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("suspension-{hex}"))
+    Some(format!("suspension-{hex}"))
 }
 
 fn suspension_path(object: &SuspensionObject) -> String {

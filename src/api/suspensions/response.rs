@@ -10,12 +10,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::suspension_world;
 use crate::api::ApiState;
 use crate::api::limits::NAMED_WORKLOADS;
 use crate::api::problem::ApiProblem;
 use crate::api::request::json_response;
-use crate::features::suspension::targets::find_targets;
-use crate::features::suspension::traffic::{ServiceSuspension, plan_routing};
+use crate::features::suspension::effect::{SubjectEffect, SuspensionEffect};
+use crate::features::suspension::targets::SuspensionTargets;
+use crate::features::suspension::traffic::ServiceSuspension;
 use crate::kubernetes::resources::cluster_suspension_policy::ClusterSuspensionPolicySpec;
 use crate::kubernetes::resources::suspension_fields::SuspensionPeriod;
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
@@ -25,99 +27,99 @@ use crate::kubernetes::resources::suspension_object::SuspensionObject;
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Suspension")]
 pub(in crate::api) struct SuspensionResponse {
-    /// The kind of its object.
+    /// Kind of the object.
     #[schemars(extend("enum" = ["SuspensionPolicy", "ClusterSuspensionPolicy"]))]
     kind: &'static str,
-    /// The namespace that it is of, if it is not of the cluster.
+    /// Namespace; absent for a cluster suspension.
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<String>,
-    /// Its name.
+    /// Name of the object.
     name: String,
-    /// The uid of its object, which a dry run has none of.
+    /// UID of the object; absent in a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
     uid: Option<String>,
-    /// How often what is asked for has been written.
+    /// Number of times that the spec was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     generation: Option<i64>,
-    /// What ties it to the entries of the audit log about it.
+    /// Id of the entries about this suspension in the audit log.
     #[serde(skip_serializing_if = "Option::is_none")]
     audit_id: Option<String>,
-    /// How it stands by the clock.
+    /// State at present.
     #[schemars(extend("enum" = ["Scheduled", "InForce", "Over", "Invalid"]))]
     state: &'static str,
-    /// When it ends, with the installation's maximum counted in.
+    /// End, with the installation's maximum counted in.
     #[serde(skip_serializing_if = "Option::is_none")]
     ends_at: Option<Time>,
-    /// What is asked for; startsAt is told also where it was left out.
+    /// Spec of the object, always with startsAt.
     #[serde(flatten)]
     spec: ClusterSuspensionPolicySpec,
 }
 
-/// Some suspensions.
+/// One page of a list of suspensions.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Listed")]
 pub(in crate::api) struct SuspensionListResponse {
-    /// By name.
+    /// Suspensions, sorted by namespace and name.
     pub(super) items: Vec<SuspensionResponse>,
-    /// What asks for the rest of a longer list.
+    /// Value of the parameter `continue` for the next page; absent in the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) r#continue: Option<String>,
 }
 
-/// One suspension, whom it is about, and what is to be known of it.
+/// One suspension, with its targets and warnings.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "SuspensionInFull")]
 pub(in crate::api) struct SuspensionDetails {
     #[serde(flatten)]
     suspension: SuspensionResponse,
-    /// Of injection: the workloads that it is about.
+    /// Workloads to which a suspension of injection applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     matched: Option<MatchedWorkloads>,
-    /// Of traffic: each service.
+    /// Services to which a suspension of traffic applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     routing: Option<Vec<SuspendedService>>,
-    /// What is to be known of it.
+    /// Warnings about consequences that users may not expect, a sentence each.
     warnings: Vec<String>,
 }
 
-/// The workloads that a suspension is about.
+/// Workloads to which a suspension applies.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Matched")]
 pub(in crate::api) struct MatchedWorkloads {
-    /// How many there are.
+    /// Number of these workloads.
     workloads: usize,
-    /// Of how many more it cannot be told, since their templates are not read.
+    /// Number of further workloads that may match: their pod templates are not read.
     unknown: usize,
-    /// The first of them.
+    /// First of these workloads.
     first: Vec<MatchedWorkload>,
 }
 
-/// A workload that a suspension is about.
+/// Workload to which a suspension applies.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(in crate::api) struct MatchedWorkload {
-    /// Its namespace.
+    /// Namespace of the workload.
     namespace: String,
-    /// Its kind.
+    /// Kind of the workload.
     kind: String,
-    /// Its name.
+    /// Name of the workload.
     name: String,
 }
 
-/// A service that a suspension is about, and what becomes of its traffic.
+/// Service to which a suspension applies, and the effect on its traffic.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::api) struct SuspendedService {
-    /// Its namespace.
+    /// Namespace of the service.
     namespace: String,
-    /// Its name.
+    /// Name of the service.
     name: String,
-    /// Whom it does not reach, a sentence each.
+    /// Callers that are not reached, and other consequences, a sentence each.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_reached: Option<Vec<String>>,
-    /// What stands in the way, if anything does.
+    /// Obstacle that prevents the suspension, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     obstacle: Option<String>,
-    /// The same in a word.
+    /// Obstacle in one word.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
 }
@@ -168,7 +170,7 @@ impl From<ServiceSuspension> for SuspendedService {
 pub(super) async fn respond_with(api: &Arc<ApiState>, object: &SuspensionObject, status: StatusCode) -> Response {
     let (shared_object, shared_api) = (object.clone(), Arc::clone(api));
     let Ok(details) = api.compute(move || suspension_details(&shared_api, &shared_object)).await else {
-        return ApiProblem::new(500, "whom it is about cannot be told; the log of the server says why").into_response();
+        return ApiProblem::new(500, "the targets cannot be determined; see the log of the server").into_response();
     };
     let mut response = json_response(status, &details);
     if let (Some(_), Ok(tag)) = (&object.uid, HeaderValue::from_str(&etag(object))) {
@@ -183,39 +185,27 @@ pub(super) fn etag(object: &SuspensionObject) -> String {
 }
 
 fn suspension_details(api: &ApiState, object: &SuspensionObject) -> SuspensionDetails {
-    let (now, period) = (api.clock.now(), object.period(api.terms.longest_suspension).ok());
-    let mut warnings: Vec<String> = Vec::new();
-    if period.is_some_and(|period| period.is_shortened) {
-        warnings.push("the installation's maximum ends it earlier than was asked for".to_owned());
-    }
-    let (matched, routing) = match object.suspends_traffic() {
-        true => (None, Some(plan_routing(&api.inventory, object, now).into_iter().map(Into::into).collect())),
-        false => (Some(matched_workloads(api, object, now, &mut warnings)), None),
+    let world = suspension_world(api);
+    let SuspensionEffect { period, subject, warnings } = SuspensionEffect::new(&world, object);
+    let (matched, routing) = match subject {
+        SubjectEffect::Injection(targets) => (Some(MatchedWorkloads::from(&targets)), None),
+        SubjectEffect::Traffic(services) => (None, Some(services.into_iter().map(Into::into).collect())),
     };
-    SuspensionDetails { suspension: SuspensionResponse::from_object(object, period, now), matched, routing, warnings }
+    SuspensionDetails {
+        suspension: SuspensionResponse::from_object(object, period, world.now),
+        matched,
+        routing,
+        warnings: warnings.iter().map(ToString::to_string).collect(),
+    }
 }
 
-fn matched_workloads(
-    api: &ApiState,
-    object: &SuspensionObject,
-    now: Timestamp,
-    warnings: &mut Vec<String>,
-) -> MatchedWorkloads {
-    let targets = find_targets(&api.inventory, object, &api.terms, now);
-    let synced = api.inventory.cache_states();
-    if let Some((cache, _)) = synced.iter().find(|(_, is_synced)| !is_synced) {
-        warnings.push(format!("whom it matches is not known yet, since {cache} are still being read"));
-    } else if targets.workloads.is_empty() && targets.unknown == 0 {
-        warnings.push("it matches no workload at present; it holds for those that come".to_owned());
+impl From<&SuspensionTargets> for MatchedWorkloads {
+    fn from(SuspensionTargets { workloads, unknown, overlapping: _ }: &SuspensionTargets) -> Self {
+        let named = workloads.iter().take(NAMED_WORKLOADS).map(|one| MatchedWorkload {
+            namespace: one.namespace.to_string(),
+            kind: one.kind.to_string(),
+            name: one.name.to_string(),
+        });
+        Self { workloads: workloads.len(), unknown: *unknown, first: named.collect() }
     }
-    if !targets.overlapping.is_empty() {
-        let others = targets.overlapping.join(", ");
-        warnings.push(format!("some are suspended by {others} too, and are as long as any of them holds"));
-    }
-    let named = targets.workloads.iter().take(NAMED_WORKLOADS).map(|one| MatchedWorkload {
-        namespace: one.namespace.to_string(),
-        kind: one.kind.to_string(),
-        name: one.name.to_string(),
-    });
-    MatchedWorkloads { workloads: targets.workloads.len(), unknown: targets.unknown, first: named.collect() }
 }

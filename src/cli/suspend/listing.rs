@@ -118,7 +118,7 @@ fn format_table(listed: &SuspensionListOutput) -> String {
     let titles = ["NAMESPACE", "NAME", "SUSPENDS", "STATE", "LEFT", "ENDS", "WHAT", "REASON", "TICKET"];
     let mut text = if rows.is_empty() { "Nothing is suspended.\n".to_owned() } else { format_columns(titles, &rows) };
     if !unread.is_empty() {
-        text.push_str(&format!("\nNot complete: these could not be read: {}\n", unread.join(", ")));
+        text.push_str(&format!("\nIncomplete: cannot read {}\n", unread.join(", ")));
     }
     text
 }

@@ -1,9 +1,11 @@
 //! Changes of a suspension before they are written: a new one, a later end, an end now.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use thiserror::Error;
 
+use super::request::{ChangeRequest, NewSuspension, SuspensionExtension};
+use super::traffic::{RefusalSeverity, TrafficObstacle};
 use crate::kubernetes::inventory::rules::RuleLimits;
 use crate::kubernetes::resources::cluster_suspension_policy::ClusterSuspensionPolicySpec;
 use crate::kubernetes::resources::suspension_fields::SuspensionPeriod;
@@ -18,14 +20,12 @@ pub enum SuspensionRefusal {
     /// The request is valid, but contradicts the present state of the suspension.
     #[error("{0}")]
     Conflict(String),
-}
-
-/// Later end of a suspension, as requested.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SuspensionExtension {
-    /// Duration to add to the present end.
-    By(SignedDuration),
-    Until(Timestamp),
+    /// The suspension was changed since it was read.
+    #[error("{0}")]
+    Changed(String),
+    /// The traffic cannot be suspended.
+    #[error("{}", .0.iter().map(TrafficObstacle::sentence).collect::<Vec<_>>().join("; "))]
+    Obstructed(Vec<TrafficObstacle>),
 }
 
 /// Write that carries out a change of a stored suspension.
@@ -37,19 +37,41 @@ pub enum SuspensionChange {
     Delete,
 }
 
+impl SuspensionRefusal {
+    /// Returns how the refusal stops the request; of several obstacles, the first one decides.
+    pub fn severity(&self) -> RefusalSeverity {
+        match self {
+            Self::Invalid(_) => RefusalSeverity::Invalid,
+            Self::Conflict(_) | Self::Changed(_) => RefusalSeverity::Conflict,
+            Self::Obstructed(obstacles) => {
+                obstacles.first().map_or(RefusalSeverity::Conflict, TrafficObstacle::severity)
+            }
+        }
+    }
+
+    /// Refuses to change a suspension that was changed since it was read.
+    pub fn changed_since(read: &SuspensionObject) -> Self {
+        Self::Changed(format!("{} was changed since you read it; read it again", read.describe()))
+    }
+
+    /// Refuses to create a suspension under the name of another one.
+    pub(super) fn name_taken(existing: &SuspensionObject) -> Self {
+        let differs = format!("{} exists already, and differs from this request", existing.describe());
+        Self::Conflict(format!("{differs}; choose another name, or extend or end that one"))
+    }
+}
+
 /// Drafts a new suspension, which begins now unless its spec has a start.
 ///
 /// # Errors
 ///
 /// Refuses a spec that the API server would refuse too, and one that would be over before it begins.
 pub fn draft_suspension(
-    namespace: Option<String>,
-    name: String,
-    mut spec: ClusterSuspensionPolicySpec,
-    audit_id: String,
+    request: NewSuspension,
     now: Timestamp,
     terms: &RuleLimits,
 ) -> Result<SuspensionObject, SuspensionRefusal> {
+    let NewSuspension { namespace, name, mut spec, audit_id } = request;
     let whole = |time: Option<Time>| time.map(|Time(time)| Time(whole_seconds(time)));
     spec.starts_at = whole(spec.starts_at).or(Some(Time(whole_seconds(now))));
     spec.expires_at = whole(spec.expires_at);
@@ -78,7 +100,7 @@ pub fn draft_suspension(
             (*indefinite, "indefinite"),
         ];
         if let Some((_, field)) = cluster_only.into_iter().find(|(given, _)| *given) {
-            return invalid(format!("{field} is only for a suspension of the cluster"));
+            return invalid(format!("{field} is only for a cluster suspension"));
         }
     }
     let maximum = terms.longest_suspension;
@@ -86,10 +108,30 @@ pub fn draft_suspension(
     let SuspensionPeriod { starts_at, ends_at, .. } = period(&object, terms)?;
     match ends_at {
         Some(end) if end <= now => {
-            invalid(format!("it would have ended at {end}, which is past; say when it ends anew"))
+            invalid(format!("the suspension would have ended at {end}, which is past; give a later end"))
         }
-        Some(end) if end <= starts_at => invalid(format!("it would end at {end}, before it begins at {starts_at}")),
+        Some(end) if end <= starts_at => {
+            invalid(format!("the suspension would end at {end}, before it begins at {starts_at}"))
+        }
         _ => Ok(object),
+    }
+}
+
+/// Plans the write that carries out a requested change.
+///
+/// # Errors
+///
+/// Refuses a suspension that is over, and an extension of one that would not end later.
+pub fn plan_change(
+    suspension: &SuspensionObject,
+    request: ChangeRequest,
+    now: Timestamp,
+    terms: &RuleLimits,
+) -> Result<SuspensionChange, SuspensionRefusal> {
+    match request {
+        ChangeRequest::Extend(extension) => extend_suspension(suspension, extension, now, terms)
+            .map(|extended| SuspensionChange::Write(Box::new(extended))),
+        ChangeRequest::End => end_suspension(suspension, now, terms),
     }
 }
 
@@ -98,7 +140,7 @@ pub fn draft_suspension(
 /// # Errors
 ///
 /// Refuses a suspension that is over, has no end, or would not end later.
-pub fn extend_suspension(
+fn extend_suspension(
     suspension: &SuspensionObject,
     extension: SuspensionExtension,
     now: Timestamp,
@@ -106,7 +148,7 @@ pub fn extend_suspension(
 ) -> Result<SuspensionObject, SuspensionRefusal> {
     let SuspensionPeriod { starts_at, ends_at, .. } = changeable_period(suspension, now, terms)?;
     let Some(present) = ends_at else {
-        return conflict(format!("{} has no end that could be later", suspension.describe()));
+        return conflict(format!("{} has no end, so it cannot be extended", suspension.describe()));
     };
     let end = match extension {
         SuspensionExtension::By(longer) => present.checked_add(longer).unwrap_or(Timestamp::MAX),
@@ -114,12 +156,12 @@ pub fn extend_suspension(
     };
     let end = whole_seconds(end);
     if end <= present {
-        return invalid(format!("{} lasts until {present}; {end} is no later", suspension.describe()));
+        return invalid(format!("{} lasts until {present}; {end} is not later", suspension.describe()));
     }
     let changed = with_period(suspension, starts_at, end);
     let reaches = period(&changed, terms)?.ends_at;
     if reaches.is_some_and(|reached| reached <= present) {
-        let sentence = "lasts as long as the installation allows already; create a new one when it ends";
+        let sentence = "already lasts as long as the installation allows; create a new one when it ends";
         return conflict(format!("{} {sentence}", suspension.describe()));
     }
     Ok(changed)
@@ -130,7 +172,7 @@ pub fn extend_suspension(
 /// # Errors
 ///
 /// Refuses a suspension that is over already.
-pub fn end_suspension(
+fn end_suspension(
     suspension: &SuspensionObject,
     now: Timestamp,
     terms: &RuleLimits,
@@ -150,7 +192,7 @@ pub fn end_suspension(
 }
 
 /// Compares a draft with a stored suspension: true if the draft is the same request, repeated.
-pub fn is_same_request(stored: &SuspensionObject, draft: &SuspensionObject, starts_were_given: bool) -> bool {
+pub(super) fn is_same_request(stored: &SuspensionObject, draft: &SuspensionObject, starts_were_given: bool) -> bool {
     let mut requested = draft.spec.clone();
     if !starts_were_given {
         requested.starts_at = stored.spec.starts_at.clone();
@@ -169,7 +211,7 @@ fn changeable_period(
     }
     match (period.phase(now), period.ends_at) {
         (SuspensionPhase::Over, Some(end)) => {
-            conflict(format!("{} is over since {end}; create a new one", suspension.describe()))
+            conflict(format!("{} ended at {end}; create a new one", suspension.describe()))
         }
         _ => Ok(period),
     }
@@ -206,6 +248,7 @@ fn conflict<T>(sentence: String) -> Result<T, SuspensionRefusal> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
     use serde_json::json;
 
     use super::*;
@@ -220,15 +263,17 @@ mod tests {
         let mut spec = json!({"suspend": "Injection", "reason": "loop"});
         spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         let spec = serde_json::from_value(spec).unwrap();
-        draft_suspension(
-            Some("shop".to_owned()),
-            "debug".to_owned(),
-            spec,
-            "id".to_owned(),
-            now(),
-            &RuleLimits::default(),
-        )
-        .map_err(|refusal| refusal.to_string())
+        draft_in(Some("shop"), spec, now()).map_err(|refusal| refusal.to_string())
+    }
+
+    fn draft_in(
+        namespace: Option<&str>,
+        spec: ClusterSuspensionPolicySpec,
+        now: Timestamp,
+    ) -> Result<SuspensionObject, SuspensionRefusal> {
+        let name = Some("debug".to_owned());
+        let request = NewSuspension::new(namespace.map(str::to_owned), name, spec, "id".to_owned());
+        draft_suspension(request, now, &RuleLimits::default())
     }
 
     fn end(object: &SuspensionObject) -> String {
@@ -245,10 +290,13 @@ mod tests {
                 json!({"expiresAt": "2026-11-24T11:00:00Z"}),
                 "spec.expiresAt is 2026-11-24T11:00:00Z, which is not after",
             ),
-            (json!({"startsAt": "2026-11-24T08:00:00Z", "for": "1h"}), "it would have ended at 2026-11-24T09:00:00Z"),
+            (
+                json!({"startsAt": "2026-11-24T08:00:00Z", "for": "1h"}),
+                "the suspension would have ended at 2026-11-24T09:00:00Z",
+            ),
             (json!({}), "one of them says when it ends"),
-            (json!({"for": "1h", "indefinite": true}), "indefinite is only for a suspension of the cluster"),
-            (json!({"for": "1h", "namespaces": {"include": ["*"]}}), "namespaces is only for a suspension"),
+            (json!({"for": "1h", "indefinite": true}), "indefinite is only for a cluster suspension"),
+            (json!({"for": "1h", "namespaces": {"include": ["*"]}}), "namespaces is only for a cluster suspension"),
         ] {
             assert!(draft(fields.clone()).unwrap_err().contains(part), "{fields}: {:?}", draft(fields.clone()));
         }
@@ -260,8 +308,7 @@ mod tests {
         let soon = now() + SignedDuration::from_millis(900);
         assert_eq!(end_suspension(&object, soon, &RuleLimits::default()), Ok(SuspensionChange::Delete));
         let spec = serde_json::from_value(json!({"suspend": "Injection", "reason": "x", "for": "1h"})).unwrap();
-        let name = || "debug".to_owned();
-        let object = draft_suspension(None, name(), spec, name(), soon, &RuleLimits::default());
+        let object = draft_in(None, spec, soon);
         assert!(object.is_err(), "one of the cluster says where");
         let object = draft(json!({"expiresAt": "2026-11-24T12:30:00.7Z"})).unwrap();
         assert_eq!(end(&object), "2026-11-24T12:30:00Z");

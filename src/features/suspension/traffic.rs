@@ -4,11 +4,12 @@
 //! by giving them no share of the requests. Both are written as a VirtualService and a DestinationRule of the service's name,
 //! as Kiali's wizard wrote them, and both are enforced by the proxies of the callers.
 //! Guarantees: routing of other people is never changed; existing routing is found first, and named. Pure: everything is read
-//! from the inventory, and the caller writes the result.
+//! from the inventory, and the caller writes the result; only `removal` calls the cluster.
 
 pub mod objects;
 mod obstacle;
 mod reach;
+pub mod removal;
 mod subset;
 
 use std::collections::BTreeSet;
@@ -68,7 +69,29 @@ pub enum TrafficObstacle {
     Taken(String),
 }
 
+/// Way in which an obstacle, or another refusal, stops a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalSeverity {
+    /// The request breaks a rule.
+    Invalid,
+    /// The request contradicts the present state.
+    Conflict,
+    /// The present state is not known.
+    Unknown,
+}
+
 impl TrafficObstacle {
+    /// Returns how the obstacle stops a new suspension.
+    pub fn severity(&self) -> RefusalSeverity {
+        match self {
+            Self::Taken(_) => RefusalSeverity::Conflict,
+            Self::Unknown(_) => RefusalSeverity::Unknown,
+            Self::Unsupported(_) | Self::NoService(_) | Self::NoVersion(_) | Self::NoHttp(_) => {
+                RefusalSeverity::Invalid
+            }
+        }
+    }
+
     /// Returns one word, as reasons of conditions are written.
     pub fn reason(&self) -> &'static str {
         match self {
@@ -129,7 +152,7 @@ pub fn plan_routing(inventory: &Inventory, suspension: &SuspensionObject, now: T
         }
         if planned.len() == before && suspension.namespace.is_none() {
             let sentence =
-                format!("none of the namespaces that it names has a service {name}; it is taken up when one has");
+                format!("no target namespace has a service {name}; the suspension takes effect once one has");
             let routing = Err(mesh_obstacle(inventory).unwrap_or(TrafficObstacle::NoService(sentence)));
             planned.push(ServiceSuspension { namespace: String::new(), service: name.clone(), routing });
         }
@@ -169,7 +192,7 @@ fn mesh_obstacle(inventory: &Inventory) -> Option<TrafficObstacle> {
     let mesh = inventory.settings.mesh;
     if !matches!(mesh.injector, InjectorKind::Istio { .. }) {
         let sentence =
-            format!("traffic is suspended with the routing of Istio, and this installation serves {}", mesh.name);
+            format!("suspending traffic needs the routing of Istio, and this installation serves {}", mesh.name);
         return Some(TrafficObstacle::Unsupported(sentence));
     }
     for kind in RoutingKind::ALL {

@@ -106,7 +106,7 @@ impl ProtectedResource {
     }
 
     /// Returns the ClusterRole that grants the resource, in one namespace or everywhere.
-    fn role(self, namespace: Option<&str>) -> &'static str {
+    pub fn role(self, namespace: Option<&str>) -> &'static str {
         match (self, namespace) {
             (Self::SuspensionPolicies, _) => "outrigger-suspend",
             (Self::ClusterSuspensionPolicies, _) => "outrigger-suspend-cluster",

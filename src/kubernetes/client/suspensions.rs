@@ -7,10 +7,10 @@ use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::features::suspension::stored::StoredSuspension;
 use crate::kernel::api_error::ApiError;
 use crate::kubernetes::client::call::{call_api, suspension_api};
 use crate::kubernetes::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
+use crate::kubernetes::resources::stored_suspension::StoredSuspension;
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
 use crate::kubernetes::resources::suspension_policy::SuspensionPolicy;
 

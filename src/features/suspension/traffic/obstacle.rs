@@ -36,14 +36,14 @@ pub(super) fn check_obstacles(target: &ServiceTarget<'_>, now: Timestamp) -> Res
 /// and come again; meanwhile the other suspended versions get no traffic back.
 pub(super) fn tolerated_obstacles(target: &ServiceTarget<'_>) -> Vec<String> {
     let lacks = [check_http(target), check_versions(target)].into_iter().filter_map(Result::err);
-    lacks.map(|obstacle| format!("it goes on, though {}", obstacle.sentence())).collect()
+    lacks.map(|obstacle| format!("the suspension stays in force, though {}", obstacle.sentence())).collect()
 }
 
 /// Checks that the service speaks HTTP.
 fn check_http(target: &ServiceTarget<'_>) -> Result<(), TrafficObstacle> {
     let MeshService { ports, is_external, .. } = target.service;
     if *is_external {
-        let sentence = format!("{} is only a name for something outside of the cluster", target.describe());
+        let sentence = format!("{} is only a name for a host outside of the cluster", target.describe());
         return Err(TrafficObstacle::NoHttp(sentence));
     }
     if ports.iter().any(may_speak_http) {
@@ -51,7 +51,7 @@ fn check_http(target: &ServiceTarget<'_>) -> Result<(), TrafficObstacle> {
     }
     let ports: Vec<_> = ports.iter().map(describe_port).collect();
     let ports = if ports.is_empty() { "has no ports".to_owned() } else { format!("has only {}", ports.join(", ")) };
-    Err(TrafficObstacle::NoHttp(format!("{} {ports}: nothing that an HTTP status could answer", target.describe())))
+    Err(TrafficObstacle::NoHttp(format!("{} {ports}: no port speaks HTTP", target.describe())))
 }
 
 /// Returns whether a proxy looks for HTTP on a port. Istio takes the declared protocol; without one, it inspects the traffic.
@@ -115,7 +115,7 @@ fn check_routes(target: &ServiceTarget<'_>) -> Result<(), TrafficObstacle> {
 fn check_rules(target: &ServiceTarget<'_>) -> Result<(), TrafficObstacle> {
     match foreign_rules(target).first() {
         Some(rule) if !target.is_whole_service() => {
-            Err(describe_conflict(target, "DestinationRule", &rule.object, "tells its versions already"))
+            Err(describe_conflict(target, "DestinationRule", &rule.object, "names its versions already"))
         }
         _ => Ok(()),
     }
@@ -187,7 +187,7 @@ fn describe_conflict(target: &ServiceTarget<'_>, kind: &str, object: &RoutingObj
         None => String::new(),
     };
     TrafficObstacle::Taken(format!(
-        "{kind} {namespace}/{name}{whose} {problem}: {} is left as it is; take that away, or change it by hand",
+        "{kind} {namespace}/{name}{whose} {problem}: {} is not suspended; remove or change that object first",
         target.describe()
     ))
 }

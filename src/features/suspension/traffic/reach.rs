@@ -12,8 +12,7 @@ const MOST_NAMED: usize = 5;
 
 /// Returns all these sentences, the most general first.
 pub(super) fn describe_limits(target: &ServiceTarget<'_>) -> Vec<String> {
-    let mut sentences =
-        vec!["callers without a sidecar go on as before: their requests pass no proxy that could answer".to_owned()];
+    let mut sentences = vec!["callers without a sidecar are not affected: no proxy answers their requests".to_owned()];
     sentences.extend(describe_gateways(target));
     sentences.extend(describe_other_protocols(target));
     sentences.extend(describe_ambient(target));
@@ -21,7 +20,7 @@ pub(super) fn describe_limits(target: &ServiceTarget<'_>) -> Vec<String> {
     sentences.extend(describe_foreign_rule(target));
     sentences.extend(describe_rival_routes(target));
     sentences.extend(tolerated_obstacles(target));
-    sentences.push("requests and connections that are under way are not cut".to_owned());
+    sentences.push("open requests and connections are not cut".to_owned());
     sentences
 }
 
@@ -36,8 +35,10 @@ fn describe_gateways(target: &ServiceTarget<'_>) -> Option<String> {
         .map(|route| format!("{} {}/{}", route.kind.as_str(), route.object.namespace, route.object.name))
         .collect();
     Some(match &through[..] {
-        [] => "traffic from an ingress gateway goes on, where one routes to it by rules of its own".to_owned(),
-        through => format!("traffic from gateways goes on, which comes by {}", join_names(through)),
+        [] => {
+            "traffic from an ingress gateway continues if the gateway has a route of its own to the service".to_owned()
+        }
+        through => format!("traffic from gateways continues through {}", join_names(through)),
     })
 }
 
@@ -47,8 +48,8 @@ fn describe_other_protocols(target: &ServiceTarget<'_>) -> Option<String> {
     let unnamed = ports.iter().any(|port| may_speak_http(port) && port.app_protocol.is_none() && port.name.is_empty());
     match (&others[..], unnamed) {
         ([], false) => None,
-        ([], true) => Some("what is not HTTP goes on: its ports do not tell what is spoken on them".to_owned()),
-        (others, _) => Some(format!("what is not HTTP goes on: {}", join_names(others))),
+        ([], true) => Some("traffic other than HTTP continues: the ports do not name their protocol".to_owned()),
+        (others, _) => Some(format!("traffic other than HTTP continues: {}", join_names(others))),
     }
 }
 
@@ -60,7 +61,7 @@ fn describe_ambient(target: &ServiceTarget<'_>) -> Option<String> {
     let is_ambient = label(DATAPLANE_MODE) == Some("ambient");
     let waypoint = waypoint.as_deref().or(label(USE_WAYPOINT)).filter(|waypoint| *waypoint != "none");
     (is_ambient && waypoint.is_none()).then(|| {
-        format!("namespace {namespace} is ambient and has no waypoint: callers without a sidecar of their own, which is most of them, go on")
+        format!("namespace {namespace} is ambient and has no waypoint: callers without a sidecar of their own are not affected, which is most of them")
     })
 }
 
@@ -72,7 +73,10 @@ fn describe_unversioned_pods(target: &ServiceTarget<'_>) -> Option<String> {
     let without = target.workloads.iter().filter(|workload| version_of(workload).is_none());
     let without: Vec<_> = without.map(|workload| format!("{} {}", workload.kind, workload.name)).collect();
     (!without.is_empty()).then(|| {
-        format!("pods without a label version get no requests at all while it holds: those of {}", join_names(&without))
+        format!(
+            "pods without the label version get no requests during the suspension: those of {}",
+            join_names(&without)
+        )
     })
 }
 
@@ -84,8 +88,7 @@ fn describe_rival_routes(target: &ServiceTarget<'_>) -> Option<String> {
         format!("{kind} {}/{}", object.namespace, object.name)
     });
     let named: Vec<String> = named.collect();
-    (!named.is_empty())
-        .then(|| format!("what came since takes the host too, and may go before: {}", join_names(&named)))
+    (!named.is_empty()).then(|| format!("newer routes take the host too, and may win: {}", join_names(&named)))
 }
 
 fn describe_foreign_rule(target: &ServiceTarget<'_>) -> Option<String> {

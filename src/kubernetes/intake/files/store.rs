@@ -17,7 +17,6 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use super::parse_objects;
-use crate::features::suspension::stored::StoredSuspension;
 use crate::kernel::api_error::ApiError;
 use crate::kernel::clock::Clock;
 use crate::kernel::ids::fresh_id;
@@ -28,6 +27,7 @@ use crate::kubernetes::inventory::Inventory;
 use crate::kubernetes::inventory::rule_kind::{NamespacedName, RuleKind};
 use crate::kubernetes::inventory::rules::RuleLimits;
 use crate::kubernetes::resources::cluster_suspension_policy::ClusterSuspensionPolicy;
+use crate::kubernetes::resources::stored_suspension::StoredSuspension;
 use crate::kubernetes::resources::suspension_object::{SuspensionObject, is_valid_name};
 use crate::kubernetes::resources::suspension_policy::SuspensionPolicy;
 

@@ -1,6 +1,6 @@
 //! A suspension together with the version under which it is stored.
 
-use crate::kubernetes::resources::suspension_object::SuspensionObject;
+use super::suspension_object::SuspensionObject;
 
 /// Suspension as read from the cluster or from a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
