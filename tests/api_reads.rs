@@ -145,7 +145,7 @@ async fn what_is_not_there_and_who_is_not_known_get_a_problem() {
         ("/audit?kind=Rumour", 400, "expected `Decision` or `Act`"),
         ("/audit?limit=0", 400, "which is not between 1 and 1000"),
         ("/suspensions?allNamespaces=true&watch=true", 400, "leave out the other parameters"),
-        ("/namespaces/shop/suspensions?allNamespaces=true", 400, "a list of the cluster"),
+        ("/namespaces/shop/suspensions?allNamespaces=true", 400, "allNamespaces is only for"),
     ] {
         let answer = send_json(&world.served, "GET", &format!("/api/v1{path}"), None, &[]);
         assert_eq!(answer.status, status, "{path}: {answer:?}");

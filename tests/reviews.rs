@@ -140,7 +140,7 @@ fn an_object_that_cannot_be_read_is_named_and_the_others_count() {
     let output = review(state.path(), &std::fs::read(recorded("small.json")).unwrap());
     assert!(output.status.success());
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("ClusterInjectionPolicy /broken") && said.contains("Sometimes"), "{said}");
+    assert!(said.contains("ClusterInjectionPolicy broken") && said.contains("Sometimes"), "{said}");
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(answer["response"]["auditAnnotations"]["rule"], "ClusterInjectionPolicy deployments");
 }

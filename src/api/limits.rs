@@ -126,6 +126,6 @@ mod tests {
         for ShareLimits { total, per_user } in [READS, LISTENERS, RESTART_PLANS] {
             assert!(per_user < total);
         }
-        assert!(RESTARTS_OF_USER < RUNNING_RESTARTS && RUNNING_RESTARTS < KEPT_RESTARTS);
+        const { assert!(RESTARTS_OF_USER < RUNNING_RESTARTS && RUNNING_RESTARTS < KEPT_RESTARTS) };
     }
 }

@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(refusal(&[]), "");
         assert!(refusal(&["--own-namespace", "Mesh"]).starts_with("\"Mesh\" is no name of a namespace: "));
         assert!(refusal(&["--exclude-namespace", "a.b"]).starts_with("\"a.b\" is no name of a namespace: "));
-        assert!(refusal(&["--image", "a b"]).starts_with("\"a b\" is no image; "));
+        assert!(refusal(&["--image", "a b"]).starts_with("\"a b\" is no image: "));
     }
 
     #[test]

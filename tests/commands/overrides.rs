@@ -275,7 +275,7 @@ fn bad_input_is_refused_with_what_would_be_right_and_nothing_is_written() {
         (&["disable", "deployment/web", "-n", "shop", "--until", "2020-01-01T00:00:00Z"], "which is past"),
         (&["disable", "deployment/web", "-n", "shop", "--until", "soon"], "\"soon\" is no time; one is written as"),
         (&["disable", "deployment/web", "-n", "shop", "--for", "1h", "--until", "18:00"], "cannot be used with"),
-        (&["disable", "deployment/web", "-n", "shop", "--for", "40y"], "is not a positive duration"),
+        (&["disable", "deployment/web", "-n", "shop", "--for", "40y"], "expected a positive duration of days"),
         (
             &["disable", "deployment/web", "-n", "shop", "--reason", &long],
             "the reason has 300 characters; at most 256 are allowed",

@@ -146,7 +146,7 @@ fn bad_input_is_refused_with_what_would_be_right() {
             "spec.expiresAt is 2020-01-01T00:00:00Z, which is not after",
         ),
         (&["injection", "-n", "shop"], "give a duration with --for"),
-        (&["injection", "-n", "shop", "--for", "40y"], "is not a positive duration"),
+        (&["injection", "-n", "shop", "--for", "40y"], "expected a positive duration of days"),
         (&["injection", "-n", "shop", "--until", "2026-11-24T18:00[Europe/Nowhere]"], "Europe/Nowhere"),
         (&["injection", "-n", "shop", "--until", "soon"], "\"soon\" is no time; one is written as"),
         (&["injection", "-n", "shop", "--for", "1h", "--name", "Not_A_Name"], "which is not a name of a-z"),
