@@ -568,7 +568,7 @@ fn nothing_is_repaired_while_pods_do_not_reach_us_before_the_injector() {
     let right = world(&[], "default", &[], &[]);
     assert_eq!(repair_obstacle(&right, true), None);
     let why = repair_obstacle(&right, false).unwrap();
-    assert!(why.starts_with("the API server is not told to call us"), "{why}");
+    assert!(why.starts_with("the API server does not call us yet"), "{why}");
     let mut before_us = injectors("default");
     before_us[0]["metadata"]["name"] = json!("0-istio");
     let wrong = world(&before_us, "none", &[], &[]);

@@ -14,40 +14,38 @@ use crate::kubernetes::client::access::ProtectedResource;
 use crate::kubernetes::inventory::owner_kind::KindAvailability;
 use crate::kubernetes::inventory::routing::RoutingKind;
 
-/// What can be asked for.
+/// Query of the graph.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GraphQuery {
-    /// One namespace, and what is tied to it.
+    /// Namespace to show, with everything connected with it.
     namespace: Option<String>,
 }
 
-/// The graph, and whether it is all.
+/// Graph, and whether it is complete.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Drawn")]
 pub(super) struct GraphResponse {
     #[serde(flatten)]
     graph: Graph,
-    /// Parts of the cluster that are not known here.
+    /// Parts of the cluster that could not be read.
     unread: Vec<String>,
-    /// Whether the graph is not complete without those.
+    /// True where the graph is incomplete without them.
     partial: bool,
 }
 
-/// Lists the endpoints of the graph.
 pub(super) fn endpoints() -> Vec<ApiEndpoint> {
     vec![
         ApiEndpoint::cached_get::<GraphResponse, _>(
             "getGraph",
             "/api/v1/graph",
-            "Draws namespaces, workloads and services, and the routing and suspensions between them.",
+            "Returns namespaces, workloads and services, and the routing and suspensions between them.",
             get_graph,
         )
         .with_query(inline_schema::<GraphQuery>),
     ]
 }
 
-/// Answers `GET /api/v1/graph`.
 pub(super) async fn get_graph(request: ApiRequest) -> Response {
     let query: Result<GraphQuery, ApiProblem> = request.parse_query();
     let namespace = query.as_ref().ok().and_then(|query| query.namespace.clone());

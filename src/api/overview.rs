@@ -12,15 +12,15 @@ use crate::features::status::report::{StatusRefusal, StatusReport, StatusRequest
 use crate::features::status::states::{NamespaceStatus, StateTotals};
 use crate::kubernetes::client::access::ProtectedResource;
 
-/// Who is in the mesh: as `outrigger status -o json` prints it, and whether that is all.
+/// Status of workloads, as `outrigger status -o json` prints it, and whether it is complete.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Overview")]
 pub(super) struct OverviewResponse {
     totals: StateTotals,
     namespaces: Vec<NamespaceStatus>,
-    /// Parts of the cluster that are not known here.
+    /// Parts of the cluster that could not be read.
     unread: Vec<String>,
-    /// Whether the answer is not complete without those.
+    /// True where the answer is incomplete without them.
     partial: bool,
 }
 
@@ -30,31 +30,28 @@ impl From<StatusReport> for OverviewResponse {
     }
 }
 
-/// Lists the endpoints of the overview.
 pub(super) fn endpoints() -> Vec<ApiEndpoint> {
     vec![
         ApiEndpoint::cached_get::<OverviewResponse, _>(
             "getOverview",
             "/api/v1/overview",
-            "Tells who is in the mesh, by namespace and workload.",
+            "Returns the status of all workloads, by namespace.",
             get_overview,
         ),
         ApiEndpoint::cached_get::<OverviewResponse, _>(
             "listWorkloads",
             "/api/v1/namespaces/{namespace}/workloads",
-            "Tells how the workloads of a namespace stand.",
+            "Returns the status of the workloads of a namespace.",
             list_workloads,
         ),
     ]
 }
 
-/// Answers `GET /api/v1/overview`.
 pub(super) async fn get_overview(request: ApiRequest) -> Response {
     let right = ("list", ProtectedResource::Workloads);
     request.answer_read(right, None, |api| report_scope(api, StatusScope::Cluster)).await
 }
 
-/// Answers `GET /api/v1/namespaces/{namespace}/workloads`.
 pub(super) async fn list_workloads(request: ApiRequest) -> Response {
     let namespace = request.path_part("namespace").unwrap_or_default();
     let scope = StatusScope::Namespace(namespace.clone());

@@ -11,17 +11,17 @@ use crate::features::doctor::finding::{DoctorReport, Finding, FindingState};
 use crate::features::doctor::installation::diagnose_installation;
 use crate::kubernetes::client::installation::read_installation;
 
-/// What to look at.
+/// Arguments of `outrigger doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// How to print
+    /// Format of the output
     #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
     output: OutputFormat,
     #[command(flatten)]
     snapshot_args: SnapshotArgs,
 }
 
-/// Runs the command.
+/// Runs `outrigger doctor`.
 pub async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let DoctorArgs { output, snapshot_args } = args;
     let mut findings = Vec::new();

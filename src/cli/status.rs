@@ -13,32 +13,32 @@ use super::snapshot::{OutputFormat, SnapshotArgs};
 use super::target::TargetRef;
 use states::StatusSelection;
 
-/// What to tell.
+/// Arguments of `outrigger status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// One workload, such as deployment/web, with its pods
+    /// One workload with its pods, such as deployment/web
     #[arg(value_name = "KIND/NAME", conflicts_with = "overrides")]
     subject: Option<TargetRef>,
-    /// Tell every override: where it stands, what it asks for, and whether it is in force
+    /// List overrides instead, with the action of each and whether it is in force
     #[arg(long)]
     overrides: bool,
-    /// Only in this namespace
+    /// Limit the output to this namespace
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
-    /// Only what is not as it should be: states other than in mesh, out (intended), suspended and no pods
+    /// Leave out workloads that need no attention: in mesh, out (intended), suspended, or without pods
     #[arg(long, conflicts_with = "overrides")]
     problems: bool,
-    /// Look again every two seconds, and tell what is new, until interrupted
+    /// Repeat every two seconds, and print again after each change, until interrupted
     #[arg(short, long, conflicts_with = "overrides")]
     watch: bool,
-    /// How to print
+    /// Format of the output
     #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
     output: OutputFormat,
     #[command(flatten)]
     snapshot_args: SnapshotArgs,
 }
 
-/// Runs the command.
+/// Runs `outrigger status`.
 pub async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
     let StatusArgs { subject, overrides, namespace, problems, watch, output, snapshot_args } = args;
     let namespace = match (&subject, namespace) {
@@ -46,7 +46,7 @@ pub async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
         (_, namespace) => namespace,
     };
     if let Some(namespace) = &namespace {
-        ensure!(!namespace.is_empty(), "the name of the namespace is empty; leave --namespace out for all");
+        ensure!(!namespace.is_empty(), "--namespace is empty: name a namespace, or leave the flag out for all");
     }
     if overrides {
         let snapshot = snapshot_args.take_with_progress(namespace.as_deref()).await?;

@@ -57,7 +57,6 @@ pub struct DriftController {
     pub repairing: Option<RepairSettings>,
 }
 
-/// Settings of repairs.
 #[derive(Clone)]
 pub struct RepairSettings {
     /// Number of evictions in a minute, at most.
@@ -113,7 +112,7 @@ async fn watch(inventory: Arc<Inventory>, clock: Clock, controller: DriftControl
 /// Returns why a pod that is evicted now would come back unchanged, if it would.
 pub fn repair_obstacle(inventory: &Inventory, is_registered: bool) -> Option<String> {
     if !is_registered {
-        return Some("the API server is not told to call us, so that what comes back would be no better".to_owned());
+        return Some("the API server does not call us yet, so a new pod would be no better".to_owned());
     }
     let Some(injectors) = inventory.injectors.get() else {
         return Some("the webhook configurations are not known".to_owned());

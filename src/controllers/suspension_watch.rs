@@ -35,7 +35,9 @@ pub async fn run(inventory: Arc<Inventory>, clock: Clock, metrics: Metrics, audi
             let (kind, reason) = match transition {
                 SuspensionTransition::Began => (ActKind::Begin, None),
                 SuspensionTransition::Ended => (ActKind::Over, None),
-                SuspensionTransition::Deleted(true) => (ActKind::Over, Some("it was deleted while it held".to_owned())),
+                SuspensionTransition::Deleted(true) => {
+                    (ActKind::Over, Some("the suspension was deleted while it was in force".to_owned()))
+                }
                 SuspensionTransition::Created
                 | SuspensionTransition::Changed
                 | SuspensionTransition::Deleted(false) => continue,

@@ -45,9 +45,7 @@ pub struct DriftScan {
 pub struct Drift {
     /// Object that the pods belong to.
     pub subject: DriftSubject,
-    /// Sidecar that a new pod would get.
     pub expected: ExpectedSidecar,
-    /// Number of running pods.
     pub pods: usize,
     /// Running pods that differ and are not excused.
     pub differing: Vec<Arc<RunningPod>>,
@@ -70,11 +68,8 @@ pub struct DriftSubject {
 /// Sidecar that a new pod would get.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpectedSidecar {
-    /// Expected outcome of the injection.
     pub outcome: EffectOutcome,
-    /// Expected revision of the sidecar.
     pub revision: Option<Box<str>>,
-    /// Reason, in one sentence.
     pub reason: String,
     /// Policy that decides, if a policy does.
     pub policy: Option<(RuleKind, NamespacedName)>,

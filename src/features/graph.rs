@@ -23,80 +23,80 @@ use crate::kubernetes::inventory::routing::{MeshService, RoutingObject, ServiceR
 use crate::kubernetes::inventory::rules::RuleLimits;
 use crate::kubernetes::resources::suspension_object::{self, SuspensionObject};
 
-/// Nodes, and what ties them.
+/// Nodes, and the edges between them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Graph {
-    /// In order of namespaces, kinds and names.
+    /// Nodes, by namespace, kind and name.
     pub nodes: Vec<GraphNode>,
-    /// In order of their ends.
+    /// Edges, by their ends.
     pub edges: Vec<GraphEdge>,
 }
 
-/// Something in the graph.
+/// Node of the graph.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Node")]
 pub struct GraphNode {
-    /// Names it in edges.
+    /// Id of the node, which edges refer to.
     pub id: String,
-    /// What it is.
+    /// Sort of node.
     pub is: NodeKind,
-    /// Its kind.
+    /// Kubernetes kind of the object.
     pub kind: String,
-    /// Its namespace; absent of namespaces themselves, and of suspensions of the cluster.
+    /// Namespace of the object; absent for namespaces, and for suspensions of the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Its name.
+    /// Name of the object.
     pub name: String,
-    /// Of workloads, how they stand.
+    /// State of a workload; absent for other nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<WorkloadState>,
-    /// Of suspensions, what they suspend and whether they hold.
+    /// Subject and phase of a suspension; absent for other nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspends: Option<String>,
 }
 
-/// What a node is.
+/// Sort of node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "NodeIs")]
 pub enum NodeKind {
-    /// A namespace.
+    /// Namespace.
     Namespace,
-    /// A workload, or a pod that no known workload made.
+    /// Workload, or pod that no known workload made.
     Workload,
-    /// A service.
+    /// Service.
     Service,
-    /// Something that routes to services.
+    /// Object that routes to services.
     Route,
-    /// A suspension that is not over.
+    /// Suspension that is not over.
     Suspension,
-    /// Whatever is in namespaces of which nothing is told.
+    /// All objects in namespaces that the caller may not see.
     Elsewhere,
 }
 
-/// A tie between two nodes.
+/// Edge between two nodes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[schemars(rename = "Edge")]
 pub struct GraphEdge {
-    /// The id of a node.
+    /// Id of the first node.
     pub from: String,
-    /// The id of another.
+    /// Id of the second node.
     pub to: String,
-    /// What the one does to the other.
+    /// Relation of the first node to the second.
     pub does: EdgeKind,
 }
 
-/// What one node does to another.
+/// Relation of one node to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[schemars(rename = "EdgeDoes")]
 pub enum EdgeKind {
-    /// A service has its pods from a workload.
+    /// A service gets its pods from a workload.
     Selects,
-    /// A route takes what is for a service, or leads to it.
+    /// A route handles requests for a service, or leads to it.
     Routes,
-    /// A suspension suspends a namespace, a workload, or a service.
+    /// A suspension suspends a namespace, a workload or a service.
     Suspends,
-    /// A suspension had a route written.
+    /// Outrigger wrote a route for a suspension.
     Writes,
 }
 

@@ -78,7 +78,7 @@ async fn it_is_found_and_nothing_is_evicted(plane: &ControlPlane, namespace: &st
     let before = uids(plane, namespace).await;
     await_metric(&outrigger, A_MINUTE, "outrigger_drifting_pods{expected=\"Injected\"}", 4.0).await;
     let note = "2 of 4 pods have no sidecar; a new pod would get one: InjectionPolicy all asks for Enable; \
-        2 created since that was decided: the webhooks were not asked, or did not answer";
+        2 created under the present rule: the webhooks were not called, or did not answer";
     await_event(plane, namespace, "SidecarDrift", "Deployment/web", note).await;
     await_event(plane, namespace, "SidecarDrift", "Pod/bare", "1 of 1 pods has no sidecar").await;
     assert!(began.elapsed() < A_MINUTE, "it took {:?}", began.elapsed());

@@ -139,7 +139,7 @@ async fn they_are_found(plane: &ControlPlane, outrigger: &Outrigger, repaired_wo
         };
         let note = format!(
             "2 of 3 pods have {has} sidecar; a new pod would get {why}; \
-             2 created since that was decided: {unasked} not asked, or did not answer"
+             2 created under the present rule: {unasked} not called, or did not answer"
         );
         await_event(plane, namespace, "SidecarDrift", object, &note).await;
     }

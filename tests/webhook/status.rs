@@ -58,7 +58,7 @@ async fn a_policy_says_whom_it_is_about_and_follows_an_edit(plane: &ControlPlane
     plane.apply(&policy(namespace, "Enable")).await;
     let first = await_status(plane, "InjectionPolicy", namespace, "all", |status| {
         ensure!(status["matchedWorkloads"] == 1, "matched");
-        says(status, "Ready", "True", "Enforced", "it matches 1 workload")?;
+        says(status, "Ready", "True", "Enforced", "1 workload matches")?;
         says(status, "Conflict", "False", "NoConflict", "")?;
         says(status, "Ineffective", "Unknown", "Unforeseen", "no webhook configuration calls an injector")
     })
@@ -97,7 +97,7 @@ async fn one_about_nothing_says_so(plane: &ControlPlane, namespace: &str) {
     plane.apply(&nothing.to_string()).await;
     await_status(plane, "InjectionPolicy", namespace, "nothing", |status| {
         ensure!(status["matchedWorkloads"] == 0, "matched");
-        says(status, "Ready", "True", "Enforced", "it matches 0 workloads")
+        says(status, "Ready", "True", "Enforced", "0 workloads match")
     })
     .await;
 }

@@ -7,7 +7,6 @@ use crate::cli::snapshot::{ClusterSnapshot, OutputFormat, format_columns};
 use crate::features::completeness::Unread;
 use crate::features::overrides::listing::{OverridePlace, OverrideRow, list_overrides};
 
-/// JSON output of the command.
 #[derive(Debug, Serialize)]
 struct OverrideListOutput {
     overrides: Vec<OverrideRow>,
@@ -27,7 +26,6 @@ pub(super) fn print_overrides(
     })
 }
 
-/// Formats the overrides for people.
 fn table(output: &OverrideListOutput, now: Timestamp) -> String {
     let OverrideListOutput { overrides, unread } = output;
     let rows: Vec<_> = overrides.iter().map(|one| table_row(one, now)).collect();

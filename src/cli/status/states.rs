@@ -18,11 +18,8 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// Selection of the workloads that are printed, as the user typed it.
 #[derive(Debug)]
 pub(super) struct StatusSelection {
-    /// Only this namespace.
     pub(super) namespace: Option<String>,
-    /// Only this workload of the namespace.
     pub(super) subject: Option<TargetRef>,
-    /// Only workloads in a problematic state.
     pub(super) problems: bool,
 }
 

@@ -58,7 +58,7 @@ impl DriftEventQueue {
         let event =
             QueuedEvent { subject: subject.clone(), type_, reason, note: note.to_owned(), queued_at: Instant::now() };
         if let Err(unqueued) = queue.try_send(event) {
-            unqueued.into_inner().log_loss("too many others wait");
+            unqueued.into_inner().log_loss("too many events wait");
         }
     }
 }
@@ -69,7 +69,7 @@ impl DriftEventWorker {
         let Some(events) = self.events else { return std::future::pending().await };
         while let Some(event) = self.queue.recv().await {
             if event.queued_at.elapsed() > STALE {
-                event.log_loss("it has waited for too long");
+                event.log_loss("it has waited for more than ten minutes");
                 continue;
             }
             event.publish(&events).await;
@@ -91,7 +91,7 @@ impl QueuedEvent {
 
     fn log_loss(&self, why: &str) {
         let Self { subject, reason: (reason, _), .. } = self;
-        warn!(workload = subject.display_name(), "an event {reason} is not published: {why}");
+        warn!(workload = subject.display_name(), "event {reason} is not published: {why}");
     }
 }
 

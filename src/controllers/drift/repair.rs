@@ -278,7 +278,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_workload_check_can_spare_pod_a_pod_only_when_it_is_whole_and_does_not_roll_out() {
+    fn a_workload_can_spare_a_pod_only_when_it_is_whole_and_does_not_roll_out() {
         let deployment =
             |spec: Value, status: Value| json!({"metadata": {"generation": 2}, "spec": spec, "status": status});
         let whole = json!({"observedGeneration": 2, "readyReplicas": 3, "updatedReplicas": 3});

@@ -40,14 +40,12 @@ struct ReportedDrift {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DriftReport {
     pub change: DriftChange,
-    /// Workload that the report is about.
     pub subject: DriftSubject,
     pub sentence: String,
     /// Id shared by all reports of one drift.
     pub id: String,
 }
 
-/// Change that a report is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DriftChange {
     /// A workload began to drift.
@@ -59,7 +57,6 @@ pub enum DriftChange {
 }
 
 impl DriftLedger {
-    /// Creates a ledger without entries.
     pub fn new(grace: SignedDuration) -> Self {
         Self { known: HashMap::new(), grace }
     }
@@ -135,8 +132,8 @@ fn describe_end(scan: &DriftScan, subject: &DriftSubject) -> String {
     let of_workload = scan.running.pods_of_key(&subject.key).len();
     let bare = scan.running.bare().iter().filter(|pod| pod.uid == subject.uid).count();
     match of_workload + bare {
-        0 => "no pod of it runs any more".to_owned(),
-        1 => "its pod is as a new one would be".to_owned(),
+        0 => "no pod runs any more".to_owned(),
+        1 => "the pod is as a new one would be".to_owned(),
         pods => format!("all {pods} pods are as a new one would be"),
     }
 }

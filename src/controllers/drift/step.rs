@@ -116,11 +116,11 @@ impl RepairStep<'_> {
             }
             RepairOutcome::StillDrifting => {
                 metrics.repairs("InVain").inc();
-                "the pod that came in place of an evicted one is no better; none of its pods is evicted for a while"
+                "the new pod drifts as the evicted one did; no other pod of the workload is evicted for a while"
             }
             RepairOutcome::NotReady => {
                 metrics.repairs("InVain").inc();
-                "its pods have not become ready since one was evicted; none is evicted anywhere for a while"
+                "the pods have not become ready since an eviction; no pod of any workload is evicted for a while"
             }
         };
         warn!(workload, "{workload}: {note}");

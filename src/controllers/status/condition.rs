@@ -3,7 +3,6 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-/// Condition that a status should have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PlannedCondition {
     pub(super) type_: &'static str,
@@ -14,7 +13,6 @@ pub(super) struct PlannedCondition {
     pub(super) message: String,
 }
 
-/// Status of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ConditionStatus {
     True,

@@ -31,8 +31,8 @@ pub(super) fn policy_conditions(
 
 fn ready_condition(policy: &Policy, matched: &MatchTally) -> PlannedCondition {
     let does = match policy.mode {
-        EnforcementMode::Enforce => "it takes part in decisions",
-        EnforcementMode::Audit => "it is evaluated and recorded, and changes nothing",
+        EnforcementMode::Enforce => "the policy takes part in decisions",
+        EnforcementMode::Audit => "the policy is evaluated and recorded, and changes nothing",
     };
     let message = format!("{does}; {}", describe_matches(matched));
     let parts = tenant_parts(policy);
@@ -42,7 +42,7 @@ fn ready_condition(policy: &Policy, matched: &MatchTally) -> PlannedCondition {
     }
     let forbids = if policy.overrides == OverridePermission::Deny { "overrides: Deny" } else { "action: Disable" };
     let message = format!(
-        "{message}; {forbids} is selected by {}, which tenants write: what they label or name otherwise is out of its reach",
+        "{message}; {forbids} is selected by {}, which tenants write and can change to evade the policy",
         parts.join(", ")
     );
     PlannedCondition::new("Ready", true, "SelectsByTenantLabels", message)
@@ -51,10 +51,11 @@ fn ready_condition(policy: &Policy, matched: &MatchTally) -> PlannedCondition {
 /// Describes how many workloads a rule matches.
 pub(super) fn describe_matches(matched: &MatchTally) -> String {
     let MatchTally { workloads, unknown, unknown_example } = matched;
+    let matches = if *workloads == 1 { "matches" } else { "match" };
     match unknown_example {
-        None => format!("it matches {}", count_workloads(*workloads)),
+        None => format!("{} {matches}", count_workloads(*workloads)),
         Some(example) => format!(
-            "it matches at least {}; of {unknown} more that cannot be told, because their pod templates are not read, such as {example}",
+            "at least {} {matches}; {unknown} more may match, because their pod templates are not read, such as {example}",
             count_workloads(*workloads)
         ),
     }
@@ -78,7 +79,7 @@ fn tenant_parts(policy: &Policy) -> Vec<&'static str> {
 
 fn conflict_condition(survey: &WorkloadSurvey, policy: &Policy, tally: &PolicyTally) -> PlannedCondition {
     if policy.mode == EnforcementMode::Audit {
-        return PlannedCondition::new("Conflict", false, "Audited", "in mode Audit it is no rival of another");
+        return PlannedCondition::new("Conflict", false, "Audited", "a policy in mode Audit conflicts with no other");
     }
     let PolicyTally { conflicts, conflicting_workloads, .. } = tally;
     if conflicts.is_empty() {
@@ -86,7 +87,7 @@ fn conflict_condition(survey: &WorkloadSurvey, policy: &Policy, tally: &PolicyTa
             "Conflict",
             false,
             "NoConflict",
-            "no other of its rank differs about a workload of the cluster",
+            "no policy of the same rank asks for something else",
         );
     }
     let other = |(position, example): &(usize, String)| {
@@ -97,7 +98,7 @@ fn conflict_condition(survey: &WorkloadSurvey, policy: &Policy, tally: &PolicyTa
     };
     let others: Vec<_> = conflicts.iter().map(other).collect();
     let message = format!(
-        "of the same rank, {}; this is about {}, for which Disable goes before Remove before Enable, and the strictest overrides holds",
+        "of the same rank, {}; for {}, Disable wins over Remove, Remove over Enable, and the strictest overrides setting holds",
         others.join("; "),
         count_workloads(*conflicting_workloads)
     );
@@ -132,11 +133,10 @@ fn ineffective_condition(policy: &Policy, tally: &PolicyTally, before_us: &[&str
     match (out_of_reach, unforeseen_example) {
         (Some(message), _) => PlannedCondition::new("Ineffective", true, "Unreachable", message),
         (None, Some(example)) => {
-            let message =
-                format!("what the injector will do with {} is not known: {example}", count_workloads(*unforeseen));
+            let message = format!("the injector cannot be predicted for {}: {example}", count_workloads(*unforeseen));
             PlannedCondition::new("Ineffective", ConditionStatus::Unknown, "Unforeseen", message)
         }
-        (None, None) => PlannedCondition::new("Ineffective", false, "Effective", "nothing keeps it from its effect"),
+        (None, None) => PlannedCondition::new("Ineffective", false, "Effective", "no obstacle is known"),
     }
 }
 

@@ -46,7 +46,6 @@ pub(super) fn plan_policies(mut survey: WorkloadSurvey, inventory: &Inventory) -
     SurveyPlan { writes, changes_at: survey.changes_at, suspended: survey.suspension_tallies() }
 }
 
-/// Planner of the statuses of policies.
 struct PolicyPlanner<'s> {
     survey: &'s WorkloadSurvey,
     inventory: &'s Inventory,
@@ -54,7 +53,6 @@ struct PolicyPlanner<'s> {
     tallies: HashMap<(&'s str, &'s str), (&'s Policy, &'s PolicyTally)>,
 }
 
-/// Counts in the status of a policy.
 #[derive(Debug, Default)]
 struct PolicyCounts {
     matched_workloads: Option<usize>,

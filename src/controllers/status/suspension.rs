@@ -83,7 +83,7 @@ fn status(
             traffic::traffic_conditions(inventory, suspension, &period, now, &mut status)
         }
         (ParsedRule::Suspension(_) | ParsedRule::Traffic(_) | ParsedRule::Policy(_), ..) => {
-            invalid_conditions("its times cannot be read")
+            invalid_conditions("the times of the suspension cannot be read")
         }
     };
     if !matches!(rule, ParsedRule::Invalid(_))
@@ -126,7 +126,7 @@ fn injection_conditions(
             workloads: usize::try_from(stored_count).unwrap_or_default(),
             ..MatchTally::default()
         }),
-        (None, None) => "it is not counted yet whom it matches".to_owned(),
+        (None, None) => "matching workloads are not counted yet".to_owned(),
     };
     vec![
         PlannedCondition::new("Ready", true, "Understood", ready),
@@ -136,7 +136,7 @@ fn injection_conditions(
             "Failed",
             false,
             "Understood",
-            "it is put into force by every decision, without further steps",
+            "every decision applies the suspension, without further steps",
         ),
     ]
 }
@@ -145,16 +145,16 @@ fn injection_conditions(
 pub(super) fn describe_period(period: &SuspensionPeriod, does: &str, now: Timestamp) -> String {
     let SuspensionPeriod { starts_at, ends_at, is_shortened } = period;
     let until = match ends_at {
-        Some(end) if *is_shortened => format!("until {end}, which the installation's maximum has brought forward"),
+        Some(end) if *is_shortened => format!("until {end}, shortened to the installation's maximum"),
         Some(end) => format!("until {end}"),
         None => "until somebody ends it".to_owned(),
     };
     let since = if *starts_at == Timestamp::MIN { String::new() } else { format!("from {starts_at} ") };
     match ends_at.filter(|end| *end <= now) {
         Some(end) if *is_shortened => {
-            format!("it ended at {end}, which the installation's maximum had brought forward")
+            format!("the suspension ended at {end}, shortened to the installation's maximum")
         }
-        Some(end) => format!("it ended at {end}"),
+        Some(end) => format!("the suspension ended at {end}"),
         None => format!("{does} {since}{until}"),
     }
 }
@@ -184,7 +184,7 @@ pub(super) async fn run(
                     &suspension,
                     ActKind::Over,
                     now,
-                    Some("it was deleted while it held".to_owned()),
+                    Some("the suspension was deleted while it was in force".to_owned()),
                 ));
             }
         }
@@ -241,7 +241,7 @@ impl TransitionReporter {
         let was_missed =
             act == Some(ActKind::Over) && !matches!(before.as_deref(), Some("InForce" | "Ending" | "Overdue"));
         let note = match was_missed {
-            true => format!("{message}, while nobody was there to tell of it"),
+            true => format!("{message}; no replica was there to report it in time"),
             false => message,
         };
         let type_ = if act.is_some() { EventType::Normal } else { EventType::Warning };

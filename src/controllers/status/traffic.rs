@@ -32,7 +32,7 @@ pub(super) fn traffic_conditions(
             status.not_reached = collect_not_reached(&planned);
             let obstacles = obstacles(&planned);
             let ready = match &obstacles[..] {
-                [] => "nothing stands in its way at present".to_owned(),
+                [] => "no obstacle is known at present".to_owned(),
                 obstacles => join_sentences(obstacles),
             };
             build_conditions(("Scheduled", false, sentence), false, None, ready)
@@ -101,7 +101,7 @@ fn ended_conditions(
     }
     let is_late = period.ends_at.is_some_and(|end| now.duration_since(end) > END_GRACE);
     let reason = if is_late || trouble.is_some() { "Overdue" } else { "Ending" };
-    let message = format!("{sentence}, and its routing still stands");
+    let message = format!("{sentence}, and its routing still exists");
     let why = trouble.map_or_else(|| message.clone(), |trouble| format!("{message}: {trouble}"));
     let advice = "; `outrigger resume` removes it with your own rights";
     let failed = (reason == "Overdue").then(|| (reason, format!("{why}{advice}")));
@@ -111,7 +111,7 @@ fn ended_conditions(
 fn describe_kept_route(route: &ServiceRoute) -> String {
     let RoutingObject { namespace, name, .. } = &route.object;
     format!(
-        "VirtualService {namespace}/{name}, which somebody has made theirs, needs the subsets of its DestinationRule"
+        "VirtualService {namespace}/{name}, which somebody has taken over, needs the subsets of its DestinationRule"
     )
 }
 
@@ -123,7 +123,7 @@ fn build_conditions(
 ) -> Vec<PlannedCondition> {
     let (failure, why) = match failed {
         Some((reason, why)) => (Some(reason), why),
-        None => (None, "its routing is written by the replica that leads".to_owned()),
+        None => (None, "the leader writes the routing".to_owned()),
     };
     vec![
         PlannedCondition::new("Ready", true, "Understood", ready),

@@ -103,7 +103,6 @@ fn object_key(object: &Value) -> [String; 2] {
     ["namespace", "name"].map(|key| object["metadata"][key].as_str().unwrap_or_default().to_owned())
 }
 
-/// Describes an action in words.
 fn describe_action(action: &TrafficAction) -> String {
     let of = |kind: &RoutingKind, object: &Value| format!("{} {}", kind.as_str(), object_key(object).join("/"));
     match action {

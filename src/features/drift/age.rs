@@ -44,7 +44,6 @@ pub(crate) struct AgeCounts {
 pub(crate) enum MissedWebhook {
     /// Ours or the injector's.
     Any,
-    /// Ours.
     Ours,
 }
 
@@ -121,8 +120,8 @@ impl MissedWebhook {
 impl fmt::Display for MissedWebhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Any => "the webhooks were not asked, or did not answer",
-            Self::Ours => "our webhook was not asked, or did not answer",
+            Self::Any => "the webhooks were not called, or did not answer",
+            Self::Ours => "our webhook was not called, or did not answer",
         })
     }
 }

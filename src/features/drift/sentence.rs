@@ -46,7 +46,7 @@ impl Drift {
         match missed {
             0 => sentence,
             _ => {
-                format!("{sentence}; {missed} created since that was decided: {}", MissedWebhook::for_outcome(*outcome))
+                format!("{sentence}; {missed} created under the present rule: {}", MissedWebhook::for_outcome(*outcome))
             }
         }
     }
@@ -131,12 +131,12 @@ mod tests {
             (
                 describe(NotInjected, None, &["a", "b"], 1),
                 "2 of 3 pods have a sidecar; a new pod would get none: because; \
-                 1 created since that was decided: our webhook was not asked, or did not answer",
+                 1 created under the present rule: our webhook was not called, or did not answer",
             ),
             (
                 describe(Injected, Some("new"), &["", ""], 2),
                 "2 of 3 pods have no sidecar; a new pod would get one: because; \
-                 2 created since that was decided: the webhooks were not asked, or did not answer",
+                 2 created under the present rule: the webhooks were not called, or did not answer",
             ),
             (
                 describe(Injected, Some("new"), &["b", "a", "b"], 0),

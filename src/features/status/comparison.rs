@@ -8,9 +8,7 @@ use crate::decision::facts::{Facts, RunningPod, Sidecar};
 /// Running pods of one source, compared with the new pod that would take their place.
 #[derive(Debug)]
 pub struct PodComparison<'p> {
-    /// Number of pods.
     pub pods: usize,
-    /// Number of pods with a sidecar.
     pub with_sidecar: usize,
     /// Pods that differ from a new one; empty where the effect is not known.
     pub differing: Vec<&'p Arc<RunningPod>>,

@@ -22,12 +22,14 @@ pub struct StatusRequest {
 /// Part of the cluster that a report covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StatusScope {
-    /// All namespaces.
     Cluster,
-    /// One namespace.
     Namespace(String),
     /// One workload, or one pod that no known workload made.
-    Workload { namespace: String, kind: String, name: String },
+    Workload {
+        namespace: String,
+        kind: String,
+        name: String,
+    },
 }
 
 /// Status of the selected workloads.

@@ -30,21 +30,20 @@ struct WorkloadPods {
     terminating: usize,
 }
 
-/// What a workload's running pods have.
+/// Sidecars of a workload's running pods, counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Counts")]
 pub struct PodCounts {
-    /// Pods that have not run to their end.
+    /// Number of pods that have not run to their end.
     pub pods: usize,
-    /// Those of them with a sidecar.
+    /// Number of those pods that have a sidecar.
     pub with_sidecar: usize,
-    /// Those of them whose sidecar is not what a new pod would get; unknown where the effect is.
+    /// Number of those pods that differ from a new one; absent where the effect is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub differing: Option<usize>,
 }
 
-/// Returns the key of a workload.
 pub fn workload_key(workload: &Owner) -> WorkloadKey {
     (workload.namespace.clone(), workload.kind.clone(), workload.name.clone())
 }
@@ -92,12 +91,10 @@ impl RunningPods {
         self.namespace.as_deref()
     }
 
-    /// Returns the pods of a workload.
     pub fn pods_of(&self, workload: &Owner) -> &[Arc<RunningPod>] {
         self.pods_of_key(&workload_key(workload))
     }
 
-    /// Returns the pods of the workload with this key.
     pub fn pods_of_key(&self, workload: &WorkloadKey) -> &[Arc<RunningPod>] {
         self.by_workload.get(workload).map_or(&[], |of| &of.running)
     }

@@ -9,27 +9,27 @@ use crate::decision::effect::EffectOutcome;
 use crate::features::drift::age::{AgeCounts, MissedWebhook};
 use crate::features::new_pod::EffectSummary;
 
-/// How a workload stands.
+/// State of a workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[schemars(rename = "WorkloadState")]
 pub enum WorkloadState {
-    /// Its new pods get a sidecar, or bring one, and all that run have it.
+    /// New pods get a sidecar, or bring one, and all running pods have it.
     InMesh,
-    /// Its new pods get none, and none that runs has one.
+    /// New pods get no sidecar, and no running pod has one.
     OutIntended,
-    /// Its new pods get a sidecar, and some were created without one though that was so already.
+    /// New pods get a sidecar, and some pods were created without one although the same rule held already.
     OutUnexpected,
-    /// Its running pods are not as new ones would be, and no webhook is known to have missed one that was to get a sidecar.
+    /// Running pods differ from new ones, because they are older: a restart brings them up to date.
     PendingRestart,
-    /// Some of its pods are as new ones would be, and some are not.
+    /// Some running pods differ from new ones, and some do not.
     Mixed,
-    /// What is decided cannot have its effect.
+    /// The decision for new pods cannot have its effect.
     Unreachable,
-    /// Injection is suspended for it.
+    /// A suspension of injection is in force.
     Suspended,
-    /// It has no pods.
+    /// No pod runs.
     NoPods,
-    /// What its new pods would get, or what its pods have, cannot be told.
+    /// Running pods are not known, or the effect on new ones is not.
     Unknown,
 }
 
@@ -76,7 +76,6 @@ impl WorkloadState {
 pub(super) struct StateEvidence<'e> {
     /// Whether a suspension of injection decides.
     pub(super) is_suspended: bool,
-    /// Effect on new pods.
     pub(super) effect: &'e EffectSummary,
     /// Sidecars of the running pods; `None` where pods are not known.
     pub(super) sidecars: Option<SidecarCount>,
@@ -198,35 +197,38 @@ impl StateReason {
 impl fmt::Display for StateReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::PodsUnread => f.write_str("its pods are not known"),
+            Self::PodsUnread => f.write_str("running pods are not known"),
             Self::Suspended(sidecars) => write!(f, "new pods get no sidecar while it lasts; {sidecars}"),
             Self::Unreachable(why) | Self::Unpredictable(why) => f.write_str(why),
-            Self::NoPods => f.write_str("no pod of it runs"),
+            Self::NoPods => f.write_str("no pod runs"),
             Self::AllInjected(sidecars) | Self::NoneInjected(sidecars) => write!(f, "{sidecars}"),
             Self::OwnSidecars(sidecars) => write!(f, "{sidecars}, and bring it themselves"),
             Self::PossiblyOwnSidecars(sidecars) => {
-                write!(f, "{sidecars}, and nothing tells whether they bring it themselves")
+                write!(f, "{sidecars}, and may bring it themselves")
             }
             Self::InjectionMissed { missed, all, webhook } => write!(
                 f,
-                "{missed} of {all} pods were created after that was decided, and are not as a new pod would be: {webhook}"
+                "{missed} of {all} pods were created under the present rule, and are not as a new pod would be: {webhook}"
             ),
             Self::AllOlder(sidecars) => {
-                write!(f, "{sidecars}, and none is as a new pod would be: they are older")
+                write!(f, "{sidecars}, and none is as a new pod would be: the pods are older")
             }
             Self::AllDiffer(sidecars) => {
-                write!(f, "{sidecars}, and none is as a new pod would be: they are older, or a webhook was not asked")
+                write!(
+                    f,
+                    "{sidecars}, and none is as a new pod would be: the pods are older, or a webhook was not called"
+                )
             }
             Self::AllDifferSomeMissed { sidecars, missed, webhook } => write!(
                 f,
-                "{sidecars}, and none is as a new pod would be: {missed} created after that was decided, {webhook}"
+                "{sidecars}, and none is as a new pod would be: {missed} created under the present rule, {webhook}"
             ),
             Self::SomeDiffer { sidecars, differing } => {
                 write!(f, "{sidecars}, and {differing} are not as a new pod would be")
             }
             Self::SomeDifferSomeMissed { sidecars, differing, missed, webhook } => write!(
                 f,
-                "{sidecars}, and {differing} are not as a new pod would be: {missed} created after that was decided, {webhook}"
+                "{sidecars}, and {differing} are not as a new pod would be: {missed} created under the present rule, {webhook}"
             ),
         }
     }
@@ -259,10 +261,10 @@ mod tests {
     fn every_state_has_its_reason() {
         use EffectOutcome::{Injected, NotInjected, Unknown, Unreachable};
         let rows: [(Row, &str); 15] = [
-            ((Injected, None, 0, (0, 0), false), "unknown: its pods are not known"),
+            ((Injected, None, 0, (0, 0), false), "unknown: running pods are not known"),
             ((Unreachable, Some((0, 1)), 0, (0, 0), false), "unreachable: because"),
             ((Unknown, Some((0, 1)), 0, (0, 0), false), "unknown: because"),
-            ((Injected, Some((0, 0)), 0, (0, 0), false), "no pods: no pod of it runs"),
+            ((Injected, Some((0, 0)), 0, (0, 0), false), "no pods: no pod runs"),
             ((Injected, Some((2, 2)), 0, (0, 0), false), "in mesh: 2 of 2 pods have a sidecar"),
             ((NotInjected, Some((0, 2)), 0, (0, 0), false), "out (intended): 0 of 2 pods have a sidecar"),
             (
@@ -271,26 +273,26 @@ mod tests {
             ),
             (
                 (NotInjected, Some((1, 2)), 0, (0, 0), false),
-                "mixed: 1 of 2 pods have a sidecar, and nothing tells whether they bring it themselves",
+                "mixed: 1 of 2 pods have a sidecar, and may bring it themselves",
             ),
             (
                 (Injected, Some((1, 3)), 2, (1, 1), false),
-                "out (unexpected): 1 of 3 pods were created after that was decided, and are not as a new pod would be: \
-                 the webhooks were not asked, or did not answer",
+                "out (unexpected): 1 of 3 pods were created under the present rule, and are not as a new pod would be: \
+                 the webhooks were not called, or did not answer",
             ),
             (
                 (Injected, Some((0, 2)), 2, (0, 2), false),
-                "pending restart: 0 of 2 pods have a sidecar, and none is as a new pod would be: they are older",
+                "pending restart: 0 of 2 pods have a sidecar, and none is as a new pod would be: the pods are older",
             ),
             (
                 (Injected, Some((0, 2)), 2, (0, 1), false),
-                "pending restart: 0 of 2 pods have a sidecar, and none is as a new pod would be: they are older, or a \
-                 webhook was not asked",
+                "pending restart: 0 of 2 pods have a sidecar, and none is as a new pod would be: the pods are older, or a \
+                 webhook was not called",
             ),
             (
                 (NotInjected, Some((2, 2)), 2, (1, 1), false),
-                "pending restart: 2 of 2 pods have a sidecar, and none is as a new pod would be: 1 created after that was \
-                 decided, our webhook was not asked, or did not answer",
+                "pending restart: 2 of 2 pods have a sidecar, and none is as a new pod would be: 1 created under the present \
+                 rule, our webhook was not called, or did not answer",
             ),
             (
                 (Injected, Some((1, 3)), 2, (0, 1), false),
@@ -298,13 +300,13 @@ mod tests {
             ),
             (
                 (NotInjected, Some((2, 3)), 2, (1, 1), false),
-                "mixed: 2 of 3 pods have a sidecar, and 2 are not as a new pod would be: 1 created after that was decided, \
-                 our webhook was not asked, or did not answer",
+                "mixed: 2 of 3 pods have a sidecar, and 2 are not as a new pod would be: 1 created under the present rule, \
+                 our webhook was not called, or did not answer",
             ),
             (
                 (Injected, Some((3, 3)), 1, (1, 0), false),
-                "mixed: 3 of 3 pods have a sidecar, and 1 are not as a new pod would be: 1 created after that was decided, \
-                 the webhooks were not asked, or did not answer",
+                "mixed: 3 of 3 pods have a sidecar, and 1 are not as a new pod would be: 1 created under the present rule, \
+                 the webhooks were not called, or did not answer",
             ),
         ];
         for (row, expected) in rows {

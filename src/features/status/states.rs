@@ -24,87 +24,87 @@ use crate::kernel::names::{DATAPLANE_MODE, INJECTION_LABEL, REVISION_LABEL};
 use crate::kernel::text::sanitize;
 use crate::kubernetes::inventory::Inventory;
 
-/// How one workload, or a pod that no known workload made, stands.
+/// Status of one workload, or of a pod that no known workload made.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "WorkloadStanding")]
 pub struct WorkloadStatus {
-    /// Its namespace.
+    /// Namespace of the workload.
     pub namespace: String,
-    /// Its kind; `Pod` for a pod that no known workload made.
+    /// Kind of the workload; `Pod` for a pod that no known workload made.
     pub kind: String,
-    /// Its name.
+    /// Name of the workload.
     pub name: String,
-    /// How it stands.
+    /// State of the workload.
     pub state: WorkloadState,
-    /// Why, in one sentence.
+    /// Reason of the state, in one sentence.
     pub why: String,
-    /// What is decided for its new pods.
+    /// Decision for new pods.
     pub desired: DesiredInjection,
-    /// What the injector will do with them.
+    /// Effect of the injector on new pods.
     pub effect: EffectSummary,
-    /// What its running pods have; absent where pods are not known.
+    /// Sidecars of the running pods; absent where pods are not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actual: Option<ActualInjection>,
 }
 
-/// What is decided for new pods.
+/// Decision for new pods.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Desired")]
 pub struct DesiredInjection {
-    /// What is to happen.
+    /// Action that is decided.
     pub action: &'static str,
-    /// The rule that wins.
+    /// Rule that wins.
     pub rule: RuleRef,
-    /// Why, in one sentence.
+    /// Reason, in one sentence.
     pub reason: String,
-    /// Until when that holds, where the rule itself ends.
+    /// End of the decision, where the rule itself ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
 
-/// What running pods have.
+/// Sidecars of running pods.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Actual")]
 pub struct ActualInjection {
-    /// Pods that have not run to their end.
+    /// Number of pods that have not run to their end.
     pub pods: usize,
-    /// Those of them with a sidecar.
+    /// Number of those pods that have a sidecar.
     pub with_sidecar: usize,
-    /// The names of those that are not as a new pod would be; empty where that cannot be told.
+    /// Names of the pods that differ from a new one; empty where that is not known.
     pub differing: Vec<String>,
 }
 
-/// How all of a namespace stand.
+/// Status of a namespace and its workloads.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "NamespaceStanding")]
 pub struct NamespaceStatus {
-    /// Its name.
+    /// Name of the namespace.
     pub namespace: String,
-    /// Those of its labels that the mesh's injector reads.
+    /// Labels of the namespace that the mesh's injector reads.
     pub injection_labels: BTreeMap<String, String>,
-    /// What the injector does with a pod of it that says nothing itself.
+    /// Effect of the injector on a pod without marker, override or owner.
     pub unmarked_pods: EffectSummary,
-    /// How many of each state.
+    /// Number of workloads by state.
     pub totals: StateTotals,
-    /// Its workloads, the most worrying first.
+    /// Workloads of the namespace, the most worrying first.
     pub workloads: Vec<WorkloadStatus>,
 }
 
-/// How many of each state.
+/// Number of workloads by state, and of their pods.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Totals")]
 pub struct StateTotals {
-    /// All of them.
+    /// Number of workloads.
     pub workloads: usize,
-    /// By state; a state of which there is none is left out.
+    /// Number of workloads by state; a state without workloads is left out.
     pub by_state: BTreeMap<WorkloadState, usize>,
-    /// Running pods.
+    /// Number of running pods.
     pub pods: usize,
-    /// Those with a sidecar.
+    /// Number of those pods that have a sidecar.
     pub with_sidecar: usize,
 }
 
