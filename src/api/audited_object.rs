@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
-use super::session::RightScope;
 use crate::audit::act_entry::AuditObject;
+use crate::kubernetes::client::access::ProtectedResource;
 use crate::kubernetes::client::metadata_edit::field::MetadataField;
 use crate::kubernetes::resources::suspension_object::SuspensionObject;
 
@@ -131,4 +131,12 @@ impl OverrideAudit {
 fn annotations_json(fields: &[MetadataField]) -> Value {
     let fields: Map<_, _> = fields.iter().map(|field| (field.key.clone(), json!(field.value))).collect();
     json!({"metadata": {"annotations": fields}})
+}
+
+/// Place that a right is checked for.
+#[derive(Debug, Clone)]
+pub(crate) struct RightScope {
+    pub(super) resource: ProtectedResource,
+    pub(super) namespace: Option<String>,
+    pub(super) name: Option<String>,
 }

@@ -14,7 +14,8 @@ use super::extract::{ApiRequest, check_namespace_exists, read_with_pods, with_un
 use super::limits::PREVIEW_PAGE;
 use super::problem::ApiProblem;
 use super::request::{json_response, parse_objects, read_body, respond};
-use crate::features::preview::request::{OptionNames, PreviewRefusal, PreviewReport, PreviewRequest, RuleDeletion};
+use crate::features::preview::refusal::{OptionNames, PreviewRefusal, RuleDeletion};
+use crate::features::preview::request::{PreviewReport, PreviewRequest};
 use crate::kernel::names::{CLUSTER_INJECTION_POLICY, GROUP, VERSION};
 use crate::kernel::text::CleanText;
 use crate::kubernetes::client::access::ProtectedResource;

@@ -1,5 +1,6 @@
 //! Session of one request: the caller, known only by the token, and the audit entry of the attempt.
 
+use crate::api::audited_object::RightScope;
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
@@ -46,14 +47,6 @@ pub(super) struct AuditedAttempt {
     pub(super) dry_run: bool,
     address: String,
     pub(super) user: Option<String>,
-}
-
-/// Place that a right is checked for.
-#[derive(Debug, Clone)]
-pub(super) struct RightScope {
-    pub(super) resource: ProtectedResource,
-    pub(super) namespace: Option<String>,
-    pub(super) name: Option<String>,
 }
 
 impl AuditedAttempt {

@@ -19,9 +19,8 @@ use super::target::TargetRef;
 use crate::features::new_pod::NewPodOutcome;
 use crate::features::preview::change::{ChangeKind, ProposedChangeRow};
 use crate::features::preview::comparison::{NamespacePreview, Preview, PreviewSummary, WorkloadDifference};
-use crate::features::preview::request::{
-    OptionNames, PreviewPlan, PreviewRefusal, PreviewReport, PreviewRequest, PreviewVerdict, RuleDeletion,
-};
+use crate::features::preview::refusal::{OptionNames, PreviewRefusal, RuleDeletion};
+use crate::features::preview::request::{PreviewPlan, PreviewReport, PreviewRequest, PreviewVerdict};
 use crate::kernel::names::DECISION;
 use crate::kubernetes::inventory::Inventory;
 

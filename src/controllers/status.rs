@@ -7,6 +7,7 @@
 //! to a fifth of a core.
 
 mod condition;
+mod period;
 mod policy;
 mod policy_plan;
 mod survey;

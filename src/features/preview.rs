@@ -7,5 +7,6 @@ pub mod adoption;
 pub mod change;
 pub mod comparison;
 mod reader;
+pub mod refusal;
 pub mod request;
 pub mod warnings;

@@ -12,10 +12,11 @@ use serde::Deserialize;
 
 use super::response::{etag, respond_with};
 use super::{DryRunQuery, schema, suspension_world};
+use crate::api::audited_object::RightScope;
 use crate::api::extract::ApiRequest;
 use crate::api::problem::ApiProblem;
 use crate::api::request::{acquire_change_turn, parse_body, read_body, run_to_completion};
-use crate::api::session::{ApiSession, AuditedAttempt, RightScope};
+use crate::api::session::{ApiSession, AuditedAttempt};
 use crate::audit::act_entry::ActKind;
 use crate::features::suspension::apply::{ChangeOutcome, SuspensionFailure};
 use crate::features::suspension::change::SuspensionRefusal;

@@ -4,6 +4,7 @@
 //! report, so a later leader, even after the end, reports what the previous one could not.
 //! Cost: a scan of the suspensions twice a second; workloads are not scanned for it.
 
+use crate::controllers::status::period::describe_period;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -139,24 +140,6 @@ fn injection_conditions(
             "every decision applies the suspension, without further steps",
         ),
     ]
-}
-
-/// Describes the effect and the period of a suspension, as of this instant.
-pub(super) fn describe_period(period: &SuspensionPeriod, does: &str, now: Timestamp) -> String {
-    let SuspensionPeriod { starts_at, ends_at, is_shortened } = period;
-    let until = match ends_at {
-        Some(end) if *is_shortened => format!("until {end}, shortened to the installation's maximum"),
-        Some(end) => format!("until {end}"),
-        None => "until somebody ends it".to_owned(),
-    };
-    let since = if *starts_at == Timestamp::MIN { String::new() } else { format!("from {starts_at} ") };
-    match ends_at.filter(|end| *end <= now) {
-        Some(end) if *is_shortened => {
-            format!("the suspension ended at {end}, shortened to the installation's maximum")
-        }
-        Some(end) => format!("the suspension ended at {end}"),
-        None => format!("{does} {since}{until}"),
-    }
 }
 
 /// Keeps the statuses of suspensions up to date, and reports when they begin and end; runs until dropped.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::condition::PlannedCondition;
-use super::suspension::describe_period;
+use crate::controllers::status::period::describe_period;
 use crate::features::suspension::traffic::{END_GRACE, ServiceSuspension, TrafficObstacle, plan_routing};
 use crate::kubernetes::inventory::Inventory;
 use crate::kubernetes::inventory::routing::{RoutingKind, RoutingObject, ServiceRoute};

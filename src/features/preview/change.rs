@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::request::{OptionNames, PreviewRefusal};
 use crate::decision::policy::EnforcementMode;
+use crate::features::preview::refusal::{OptionNames, PreviewRefusal};
 use crate::kernel::text::{nearest_word, sanitize};
 use crate::kubernetes::inventory::rule_kind::{NamespacedName, RuleKind};
 use crate::kubernetes::inventory::rules::ParsedRule;

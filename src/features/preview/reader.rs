@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::change::ProposedChange;
-use super::request::{PreviewRefusal, RuleDeletion};
 use crate::decision::policy::EnforcementMode;
+use crate::features::preview::refusal::{PreviewRefusal, RuleDeletion};
 use crate::kernel::names::{GROUP, VERSION};
 use crate::kernel::text::{nearest_word, sanitize};
 use crate::kubernetes::inventory::rule_kind::RuleKind;

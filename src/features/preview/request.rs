@@ -1,12 +1,12 @@
 //! Request to preview changes of policies and suspensions: read, checked, and compared with the rules in force.
 
+use crate::features::preview::refusal::{OptionNames, PreviewRefusal, RuleDeletion};
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
-use thiserror::Error;
 
 use super::change::{ProposedChange, ProposedChangeRow};
 use super::comparison::Preview;
@@ -33,42 +33,6 @@ pub struct PreviewRequest {
     /// Whether policies in mode Audit count as in Enforce.
     pub as_enforced: bool,
     pub option_names: OptionNames,
-}
-
-/// Rule that would go away.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RuleDeletion {
-    /// Kind, plural or short name, in upper or lower case.
-    pub kind: String,
-    /// Namespace, if it is given.
-    pub namespace: Option<String>,
-    pub name: String,
-}
-
-/// Names of the options of a preview, as the CLI or the API spells them. Notes quote them.
-#[derive(Debug, Clone, Copy)]
-pub struct OptionNames {
-    /// Option that previews policies in mode Audit as if they were in Enforce.
-    pub as_enforced: &'static str,
-    /// Option that sets another time; the time follows directly.
-    pub at: &'static str,
-}
-
-/// Reason that there is no preview, as one sentence that names the way out.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum PreviewRefusal {
-    /// The proposal makes no sense.
-    #[error("{0}")]
-    Invalid(String),
-    /// The request has neither a rule nor a deletion.
-    #[error("nothing is proposed: send policies or suspensions, or name in delete those that would be deleted")]
-    NothingProposed,
-    /// A rule is not of the only namespace that may be changed.
-    #[error("{rule} is not of namespace {namespace}")]
-    OtherNamespace { rule: String, namespace: String },
-    /// The rules in force are not all known, so there is nothing to compare with.
-    #[error("{0}")]
-    NotKnown(&'static str),
 }
 
 /// Changes that are valid by themselves. The cluster is not known yet.
