@@ -245,7 +245,12 @@ async fn a_refusal_is_reported_once_and_outlasted() {
         plane.apply(&rights(namespace)).await;
         candidate.await_leads(true).await;
         for said in ["failed to renew Lease outrigger", "renewing Lease outrigger again", "this replica leads"] {
-            assert_eq!(lines_with(log.path(), said), 1, "{said}");
+            // Leadership is announced by a task of its own, a moment after it begins.
+            await_condition(said, Duration::from_secs(5), async || {
+                ensure!(lines_with(log.path(), said) == 1, "{} lines", lines_with(log.path(), said));
+                Ok(())
+            })
+            .await;
         }
     })
     .await;

@@ -67,7 +67,11 @@ async fn whoever_restarts_for_an_override_is_told_that_pods_do_not_follow(plane:
     assert_eq!(told.code, 1, "{}{}", told.out, told.err);
     let still = json!([{"namespace": namespace, "kind": "Deployment", "name": "late"}]);
     assert_eq!((&told.json()["restart"]["restarted"], &told.json()["stillDiffering"]), (&still, &still));
-    assert!(told.err.contains("some pods still are not as new ones would be: deployment/late in"), "{}", told.err);
+    assert!(
+        told.err.contains("some pods still differ from new ones after the restart: deployment/late in"),
+        "{}",
+        told.err
+    );
     let gone = plane.kubectl(&["delete", "deployment/late", "-n", namespace, "--cascade=foreground"]).await;
     assert!(gone.status.success(), "{gone:?}");
 }

@@ -119,7 +119,7 @@ async fn a_deleted_configuration_is_reported(plane: &ControlPlane, outrigger: &O
     })
     .await;
     let log = std::fs::read_to_string(plane.directory().join("outrigger.log")).unwrap();
-    assert!(log.contains("0-outrigger is gone"), "the log does not say so");
+    assert!(log.contains("0-outrigger does not exist"), "the log does not say so");
     install(plane).await;
     await_condition("the new configuration to carry our bundle", TIMEOUT, async || {
         ensure!(outrigger.metric("outrigger_registered")? == 1.0, "not yet");

@@ -33,7 +33,7 @@ async fn no_finalizer_is_left_by_those_who_resume_or_uninstall() {
         let blind = somebody(&plane, namespace).await;
         let refused = outrigger(&["uninstall", "--yes"], Some(&blind), "");
         assert_eq!(refused.code, 2, "{}", refused.out);
-        assert!(refused.err.contains("may not list") && refused.err.contains("is not known"), "{}", refused.err);
+        assert!(refused.err.contains("may not list") && refused.err.contains("are unknown"), "{}", refused.err);
         let webhook = plane.kubectl(&["get", "mutatingwebhookconfiguration", "0-outrigger"]).await;
         assert!(webhook.status.success(), "nothing is done by whoever cannot do all of it");
         assert_eq!(held(&plane).await, ["unreadable"]);
