@@ -13,8 +13,7 @@ use outrigger::features::restart::pods::{EventWarning, PodSnapshot, explain_not_
 use outrigger::features::restart::prepare::{RemainingWork, find_unfinished_run};
 use outrigger::features::restart::progress::{RolloutCounts, RolloutProgress, rollout_progress};
 use outrigger::features::restart::strategy::RolloutStrategy;
-use outrigger::features::restart::wave::DisruptionBudget;
-use outrigger::features::restart::wave::{ClaimVerdict, judge_claim, next_wave};
+use outrigger::features::restart::wave::{ClaimVerdict, DisruptionBudget, judge_claim, next_wave};
 use outrigger::features::restart::workload::{NamespacedWorkload, WorkloadSnapshot};
 use outrigger::features::restart::world::RestartWorld;
 use outrigger::kubernetes::inventory::owner_kind::OwnerKinds;

@@ -1,21 +1,16 @@
 //! Arguments of commands that change something, and the prompt before the change.
 
 use crate::cli::progress::ProgressDisplay;
-use crate::cli::snapshot::ClusterSnapshot;
-use crate::cli::snapshot::OutputFormat;
-use crate::cli::snapshot::SnapshotArgs;
-use crate::cli::snapshot::client;
+use crate::cli::snapshot::{ClusterSnapshot, OutputFormat, SnapshotArgs, client};
 use crate::features::suspension::prepare::SuspensionWorld;
 use crate::features::suspension::store::SuspensionStore;
 use crate::kernel::clock::Clock;
 use crate::kubernetes::client::suspensions::ClusterSuspensions;
 use crate::kubernetes::intake::files::store::FileStore;
 use crate::kubernetes::intake::snapshot;
-use anyhow::Context;
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
-use std::io::BufRead;
-use std::io::IsTerminal;
+use std::io::{BufRead, IsTerminal};
 use std::sync::Arc;
 
 /// Arguments of every command that changes suspensions or overrides.

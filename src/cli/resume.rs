@@ -21,8 +21,7 @@ use crate::features::suspension::traffic::removal::await_removal;
 use crate::features::suspension::warning::SuspensionWarning;
 use crate::kernel::api_error::ApiError;
 use crate::kernel::duration::parse_duration;
-use crate::kernel::text::nearest_word;
-use crate::kernel::text::sanitize;
+use crate::kernel::text::{nearest_word, sanitize};
 use crate::kubernetes::resources::stored_suspension::StoredSuspension;
 
 /// Name of an existing suspension.

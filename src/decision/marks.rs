@@ -1,10 +1,9 @@
 //! Marks that a decision leaves on a pod, and reasons to withhold one.
 
-use super::Decision;
 use super::facts::{ChainEnd, Facts, OwnerChain, SelectorUse};
 use super::mesh::MarkerPlace;
 use super::reason::{DecisionRule, OverrideRule, OverrideSource};
-use super::receipt;
+use super::{Decision, receipt};
 
 /// Changes of a decision to the marks on a pod. A mark that is kept is not touched.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -3,9 +3,8 @@
 use crate::server::limits::Limits;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// Client of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,12 +1,11 @@
 //! The programs of a control plane, started so that none outlives the test process.
 
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::mpsc::{self, Sender};
-use std::thread;
+use std::{io, thread};
 
 /// Program to start; its binary and its log have this name.
 pub(super) struct Program {

@@ -1,10 +1,9 @@
 //! The directory of one control plane's logs and data, kept after a failure and cleared away later.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
+use std::{fs, io};
 
 /// How many directories of ended test processes stay for reading their logs.
 const KEPT: usize = 3;

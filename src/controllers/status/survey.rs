@@ -9,13 +9,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::decision::Decision;
-use crate::decision::decide_with;
 use crate::decision::effect::{Consequence, EffectOutcome, consequence};
 use crate::decision::facts::{Facts, Owner, PodFacts};
 use crate::decision::policy::{EnforcementMode, Policy, PolicyCandidates, PolicySet};
 use crate::decision::reason::{DecisionRule, SafetyRule};
 use crate::decision::suspension::{InjectionSuspension, SuspensionSet};
+use crate::decision::{Decision, decide_with};
 use crate::features::new_pod::are_equivalent;
 use crate::kubernetes::inventory::Inventory;
 use crate::kubernetes::inventory::rule_kind::NamespacedName;

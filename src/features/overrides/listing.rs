@@ -6,11 +6,10 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::decision::decide;
 use crate::decision::facts::Facts;
 use crate::decision::overrides::{Override, OverrideEnd};
 use crate::decision::reason::{DecisionRule, OverrideRule, OverrideSkip, OverrideSource, RuleOutcome};
-use crate::decision::{Action, Decision};
+use crate::decision::{Action, Decision, decide};
 use crate::features::pod_source::{PodSource, pod_sources_with};
 use crate::features::status::running::RunningPods;
 use crate::kernel::text::sanitize;

@@ -5,8 +5,7 @@ use crate::kernel::api_error::ApiError;
 use crate::kernel::names::{GROUP, ResourceNames, VERSION, suspension_names};
 use crate::kernel::text::sanitize;
 use kube::api::{ApiResource, DynamicObject};
-use kube::core::GroupVersionKind;
-use kube::core::Status;
+use kube::core::{GroupVersionKind, Status};
 use kube::{Api, Client};
 use tokio::time::timeout;
 

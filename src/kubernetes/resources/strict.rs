@@ -8,8 +8,7 @@ use serde::de::{DeserializeOwned, DeserializeSeed, Error, IntoDeserializer, MapA
 use serde::{Deserializer, forward_to_deserialize_any};
 use serde_json::Value;
 
-use crate::kernel::text::did_you_mean;
-use crate::kernel::text::sanitize;
+use crate::kernel::text::{did_you_mean, sanitize};
 
 /// Error of an object: one sentence, or one for each unknown field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
