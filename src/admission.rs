@@ -15,6 +15,7 @@ use crate::audit::{self, decision_entry};
 use crate::decision::effect::{Consequence, consequence};
 use crate::decision::facts::Facts;
 use crate::decision::marks::{MarkChange, PodMarks};
+use crate::decision::patch::marks_patch;
 use crate::decision::reason::DecisionRule;
 use crate::decision::{Decision, decide};
 use crate::kernel::clock::Clock;
@@ -94,7 +95,7 @@ impl Reviewer {
         let facts = self.gather_facts(decision_request, now).await;
         let decision = decide(&facts, now);
         let consequence = consequence(&facts, &decision);
-        let patch = crate::decision::patch::marks_patch(&request.pod, mesh, &consequence.marks);
+        let patch = marks_patch(&request.pod, mesh, &consequence.marks);
         let context = ReviewContext {
             request: &request,
             facts: &facts,
